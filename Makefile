@@ -1,0 +1,79 @@
+# Every target makes .venv and installs the pinned packages that it needs, by itself. `make help` lists them.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# Asked for only when .venv has to be made.
+PYTHON ?= $(shell scripts/find-python)
+UV ?= uv
+WORKERS ?= 2
+ARGS ?=
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --no-input
+RUNTIME := .venv/.installed-runtime
+DEV := .venv/.installed-dev
+# Suites that are not in this checkout have no target.
+ABSENT := $(if $(wildcard tests/chaos),,chaos) $(if $(wildcard tests/browser),,test-browser)
+SOURCES := $(wildcard provisioner tests benchmarks scripts/*.py)
+
+.PHONY: help demo test lint format bench pins clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / && index(" $(ABSENT) ", " " $$1 " ") == 0 {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(RUNTIME) ## show everything on this machine: no Redis, no accounts needed (ARGS=--keep leaves it running)
+	@$(BIN)/provisioner demo $(ARGS)
+
+test: $(DEV) ## run the tests with the coverage floor (ARGS="-k guard": some of them, without the floor)
+	@$(BIN)/python -m pytest --quiet --numprocesses $(WORKERS) --dist worksteal $(if $(strip $(ARGS)),$(ARGS),--cov)
+
+lint: $(DEV) ## check style, types and the direction of the imports
+	@$(BIN)/ruff check --quiet $(SOURCES)
+	@$(BIN)/ruff format --quiet --check $(SOURCES)
+	@$(BIN)/mypy --no-error-summary $(SOURCES)
+	@$(BIN)/lint-imports --no-logo
+
+format: $(DEV) ## put the sources into the house's format
+	@$(BIN)/ruff check --quiet --fix-only $(SOURCES)
+	@$(BIN)/ruff format $(SOURCES)
+
+bench: $(DEV) ## measure the figures (ARGS=--help)
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+ifeq ($(filter chaos,$(ABSENT)),)
+.PHONY: chaos
+chaos: $(DEV) ## kill workers, Redis and vendors while runs are under way
+	@$(BIN)/python -m pytest --quiet -m chaos --timeout 600 $(ARGS)
+endif
+
+ifeq ($(filter test-browser,$(ABSENT)),)
+.PHONY: test-browser
+test-browser: $(DEV) ## drive the control page with Debian's Chromium
+	@$(BIN)/python -m pytest --quiet -m browser $(ARGS)
+endif
+
+pins: ## resolve the dependencies anew and write requirements*.txt (needs uv)
+	@scripts/compile-pins $(UV)
+
+clean: ## remove what was made here, .venv too
+	@rm -rf .venv .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
+
+.venv/bin/python:
+	@test -n "$(PYTHON)"
+	@echo "Making .venv with $(PYTHON)" >&2
+	@"$(PYTHON)" -m venv --clear .venv
+
+$(RUNTIME): requirements.txt pyproject.toml | .venv/bin/python
+	@echo "Installing what provisioner needs" >&2
+	@$(PIP) install --require-hashes --requirement requirements.txt
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# The development pins hold the runtime's, so both are in place afterwards.
+$(DEV): requirements-dev.txt requirements.txt pyproject.toml | .venv/bin/python
+	@echo "Installing what the checks need" >&2
+	@$(PIP) install --require-hashes --requirement requirements-dev.txt
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $(RUNTIME) $@

@@ -1,0 +1,49 @@
+"""`check`: whether settings, mapping and roster are right, before anything depends on them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from provisioner.cli.output import cells, console, plain, print_json, table
+from provisioner.cli.session import Session
+from provisioner.model.run import first_of
+
+_STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+
+
+def check(
+    context: typer.Context,
+    connect: Annotated[bool, typer.Option("--connect", help="Read once from every target, harmlessly.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+) -> int:
+    """Check settings, mapping and roster."""
+    # Celery, polars and the targets take a second to import, which --help and --version need not wait for
+    from provisioner.delivery import checks
+
+    lines = asyncio.run(checks.check(Session.of(context).settings(), connect=connect))
+    code = first_of(line.exit_code for line in lines)
+    if as_json:
+        told = [
+            {"subject": line.subject, "verdict": line.verdict, "message": line.message, "remedy": line.remedy}
+            for line in lines
+        ]
+        print_json({"checks": told, "exit_code": code})
+        return code
+    out = console()
+    shown = table("", "Subject", "Finding")
+    for line in lines:
+        finding = plain(line.message if not line.remedy else f"{line.message} {line.remedy}", keep="\n")
+        shown.add_row(*cells(Text(line.verdict, _STYLES[line.verdict]), line.subject, Text(finding)))
+    out.print(shown)
+    failed = sum(line.verdict == "fail" for line in lines)
+    warned = sum(line.verdict == "warn" for line in lines)
+    if failed:
+        out.print(Text(f"\n{failed} to mend before the next sync, {warned} warnings.", "bold red"))
+    else:
+        next_ = "provisioner plan" if connect else "provisioner check --connect"
+        out.print(Text(f"\nAll right, {warned} warnings. Next: {next_}", "green"))
+    return code

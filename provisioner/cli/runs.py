@@ -1,0 +1,287 @@
+"""`plan`, `sync`, `runs` and `show`: asking for runs, following them, and reading what became of them."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+import sys
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
+
+import typer
+
+from provisioner.cli import describing
+from provisioner.cli.errors import INTERRUPTED
+from provisioner.cli.following import follow, progress
+from provisioner.cli.output import console, print_json
+from provisioner.cli.session import Session
+from provisioner.errors import UsageError, WorkerError
+from provisioner.model.run import exit_code
+from provisioner.settings import Settings, parse_duration
+from provisioner.store.runs import Request
+
+Targets = Annotated[
+    list[str] | None, typer.Option("--target", metavar="T", help="Only this target; may be given more than once.")
+]
+People = Annotated[
+    list[str] | None, typer.Option("--person", metavar="K", help="Only this person; may be given more than once.")
+]
+Roster = Annotated[
+    str | None, typer.Option("--roster", metavar="URL", help="This roster, a path or an address, instead of roster.url.")
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+
+#: What `show` explains by cause.
+_UNDONE: Final = ("failed", "waiting")
+
+
+def plan(
+    context: typer.Context,
+    target: Targets = None,
+    person: People = None,
+    roster: Roster = None,
+    as_json: Json = False,
+) -> int:
+    """Show what a sync would do; changes nothing anywhere."""
+    settings = Session.of(context).settings()
+    request, content = _request(settings, target, person, roster)
+    document = asyncio.run(_preview(settings, request, content))
+    if as_json:
+        print_json(document)
+        return exit_code(document)
+    out = console()
+    describing.heading(out, document, settings.zone)
+    describing.roster(out, document, document.get("rejects") or ())
+    describing.figures(out, document)
+    describing.operations(out, document.get("operations") or (), outcome=_any_held(document))
+    describing.remarks(out, document)
+    options = [
+        *(("--target", name) for name in target or ()),
+        *(("--person", key) for key in person or ()),
+        *((("--roster", roster),) if roster else ()),
+    ]
+    describing.next_steps(out, document, again=describing.command_line("sync", options))
+    return exit_code(document)
+
+
+def sync(
+    context: typer.Context,
+    target: Targets = None,
+    person: People = None,
+    roster: Roster = None,
+    accept: Annotated[
+        str | None, typer.Option("--accept", metavar="DIGEST", help="Believe the degraded roster of this digest.")
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Follow the run, and exit with its result.")] = False,
+    timeout: Annotated[str, typer.Option("--timeout", metavar="TIME", help="Longest wait: 90s, 30m, 1h.")] = "1h",
+    as_json: Json = False,
+) -> int:
+    """Start a run on the workers."""
+    settings = Session.of(context).settings()
+    limit = _seconds(timeout)
+    request, content = _request(settings, target, person, roster, accept)
+    run = asyncio.run(_start(settings, request, content))
+    if not wait:
+        if as_json:
+            print_json({"run": run, "status": "queued"})
+        else:
+            sys.stdout.write(f"{run}\n")
+            sys.stderr.write(f"Queued. Look at it: provisioner show {run}\n")
+        return 0
+    return wait_for(settings, run, timeout=limit, as_json=as_json)
+
+
+def list_runs(
+    context: typer.Context,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 20,
+    as_json: Json = False,
+) -> int:
+    """List the runs, the newest first."""
+    settings = Session.of(context).settings()
+    documents = asyncio.run(_recent(settings, limit))
+    if as_json:
+        print_json({"runs": documents})
+    elif documents:
+        describing.history(console(), documents, settings.zone)
+    else:
+        sys.stdout.write("There are no runs yet. Start one: provisioner sync --wait\n")
+    return 0
+
+
+def show(
+    context: typer.Context,
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Its id, as `provisioner runs` lists it.")],
+    operations: Annotated[bool, typer.Option("--operations", help="List every operation.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="List the failed operations only.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Show one run: what became of it, and why."""
+    settings = Session.of(context).settings()
+    listed = ("failed",) if failed else None
+    wanted = operations or failed
+    document, rows, rejects = asyncio.run(_read(settings, run, wanted=wanted, statuses=listed, explain=not as_json))
+    if as_json:
+        print_json({**document, "operations": rows} if wanted else document)
+        return 0
+    _describe(settings, document, rejects, rows, listing=wanted)
+    return 0
+
+
+def wait_for(settings: Settings, run: str, *, timeout: float, as_json: bool) -> int:
+    """Follow a run to its end, show what became of it, and return the exit code."""
+    if not as_json:
+        sys.stderr.write(f"Run {run}\n")
+    try:
+        document = asyncio.run(_follow(settings, run, timeout))
+    except KeyboardInterrupt:
+        return _left_alone(run, as_json=as_json)
+    code = exit_code(document)
+    over = document["status"] != "running"
+    if as_json:
+        print_json(document if over else {**document, "error": _not_finished(run)})
+        return code
+    document, rows, rejects = asyncio.run(_read(settings, run, wanted=False, statuses=None, explain=True))
+    _describe(settings, document, rejects, rows, listing=False)
+    if not over:
+        sys.stderr.write(f"Error: {_not_finished(run)['message']} {_not_finished(run)['remedy']}\n")
+    return code
+
+
+def _left_alone(run: str, *, as_json: bool) -> int:
+    look = f"provisioner show {shlex.quote(run)}"
+    message = f"Run {run} goes on without being watched."
+    if as_json:
+        print_json({"run": run, "error": {"code": "interrupted", "message": message, "remedy": f"Look at it: {look}"}})
+    else:
+        sys.stderr.write(f"\n{message} Look at it: {look}\n")
+    return INTERRUPTED
+
+
+def _not_finished(run: str) -> dict[str, Any]:
+    return {
+        "code": "timeout",
+        "message": f"Run {run} is not finished within the time given; it goes on.",
+        "remedy": f"Look at it: provisioner show {run}",
+        "exit": 6,
+    }
+
+
+def _request(
+    settings: Settings,
+    targets: list[str] | None,
+    people: list[str] | None,
+    roster: str | None,
+    accept: str | None = None,
+) -> tuple[Request, bytes | None]:
+    """What was asked for; a roster on this machine is read here, as the workers may run on another."""
+    # polars takes a while to import, which --help and --version need not wait for
+    from provisioner.roster import fetch
+
+    content = None
+    if roster is not None and ("://" not in roster or roster.startswith("file://")):
+        source = fetch(settings.roster, url=roster)
+        roster, content = source.name, source.content
+    request = Request(
+        trigger="manual",
+        targets=tuple(dict.fromkeys(targets)) if targets else None,
+        people=tuple(dict.fromkeys(people)) if people else None,
+        accept=accept,
+        roster=roster,
+    )
+    return request, content
+
+
+def _seconds(text: str) -> float:
+    try:
+        return parse_duration(text).total_seconds()
+    except ValueError as exc:
+        raise UsageError(f"--timeout: {exc}.") from None
+
+
+async def _preview(settings: Settings, request: Request, content: bytes | None) -> dict[str, Any]:
+    from provisioner.delivery.deployment import Deployment
+    from provisioner.delivery.preview import preview
+
+    async with Deployment.open(settings) as dep:
+        return await preview(dep, request, content=content)
+
+
+async def _start(settings: Settings, request: Request, content: bytes | None) -> str:
+    from provisioner.delivery.deployment import Deployment
+    from provisioner.delivery.requests import request_run
+    from provisioner.worker import nudge, workers
+
+    async with Deployment.open(settings) as dep:
+        # Before anything is asked of workers, so that a misspelt target is told as such
+        dep.chosen(request.targets)
+        if not await asyncio.to_thread(workers, settings):
+            raise WorkerError("No worker answers; nothing was started.", remedy="Start `provisioner up`, or a worker.")
+        run = await request_run(dep, request, content=content)
+        await asyncio.to_thread(nudge, settings, run)
+    return run
+
+
+async def _follow(settings: Settings, run: str, timeout: float) -> dict[str, Any]:
+    from provisioner.delivery.deployment import Deployment
+
+    async with Deployment.open(settings) as dep:
+        with progress() as shown:
+            return await follow(dep.runs, run, shown, timeout=timeout)
+
+
+async def _recent(settings: Settings, limit: int) -> list[dict[str, Any]]:
+    from provisioner.delivery.deployment import Deployment
+
+    async with Deployment.open(settings) as dep:
+        found = [await dep.runs.document(run) for run in await dep.runs.recent(limit)]
+    return [document for document in found if document is not None]
+
+
+async def _read(
+    settings: Settings, run: str, *, wanted: bool, statuses: tuple[str, ...] | None, explain: bool
+) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]:
+    """(document, operations, rejected rows) of a run.
+
+    `wanted`: the operations with one of `statuses` are asked for; else, with `explain`, those that were not done.
+    """
+    from provisioner.delivery.deployment import Deployment
+
+    async with Deployment.open(settings) as dep:
+        document = await dep.runs.document(run)
+        if document is None:
+            raise UsageError(f"There is no run {run!r}.", remedy="See `provisioner runs`.")
+        rows: list[dict[str, Any]] = []
+        if wanted:
+            rows = await dep.runs.operations(run, document["targets"], statuses=statuses)
+        elif explain:
+            undone = [
+                name
+                for name, target in document["targets"].items()
+                if any(describing.total(target, figure) for figure in _UNDONE)
+            ]
+            rows = await dep.runs.operations(run, undone, statuses=_UNDONE)
+        rejects = await dep.runs.rejects(run) if explain else []
+    return document, rows, rejects
+
+
+def _describe(
+    settings: Settings,
+    document: Mapping[str, Any],
+    rejects: list[dict[str, Any]],
+    rows: list[dict[str, Any]],
+    *,
+    listing: bool,
+) -> None:
+    out = console()
+    describing.heading(out, document, settings.zone)
+    describing.roster(out, document, rejects)
+    describing.figures(out, document)
+    describing.remarks(out, document)
+    describing.causes(out, [row for row in rows if row["status"] in _UNDONE])
+    if listing:
+        describing.operations(out, rows, limit=None)
+    describing.next_steps(out, document)
+
+
+def _any_held(document: Mapping[str, Any]) -> bool:
+    return any(describing.total(target, "held") for target in document["targets"].values())

@@ -1,0 +1,157 @@
+"""Everything that one process needs to work: settings, stores, targets, and one HTTP client per event loop."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import httpx
+
+from provisioner.delivery.pace import TargetPace, resource_of
+from provisioner.errors import UsageError
+from provisioner.model.attributes import Attribute
+from provisioner.planning.desired import check_overlay
+from provisioner.planning.spec import TargetSpec
+from provisioner.settings import Settings
+from provisioner.settings.nearest import nearest
+from provisioner.store.connection import RedisAddress, connect, ping
+from provisioner.store.frames import FrameStore
+from provisioner.store.health import HealthStore
+from provisioner.store.ledger import LedgerStore
+from provisioner.store.pace import Lane, PaceStore
+from provisioner.store.queue import QueueStore
+from provisioner.store.runs import RunStore
+from provisioner.store.scripts import Scripts
+from provisioner.targets.base import Target
+from provisioner.targets.http import Http, Pace, new_client
+from provisioner.targets.registry import make
+
+#: Seconds for which a 429 without Retry-After stops everyone: Tribal Habits blocks for one minute.
+_LEAST_BLOCK: Final = 60.0
+#: Seconds that a read waits for a slot before its target counts as unreachable for this run.
+_PATIENCE: Final = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """One process's hold on the deployment; make it with `open`."""
+
+    settings: Settings
+    redis: Any
+    client: httpx.AsyncClient
+    targets: Mapping[str, Target[Any]]
+    specs: Mapping[str, TargetSpec]
+    runs: RunStore
+    queue: QueueStore
+    ledger: LedgerStore
+    frames: FrameStore
+    health: HealthStore
+    pace: PaceStore
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, settings: Settings) -> AsyncIterator[Deployment]:
+        """Connect, for as long as the context lasts.
+
+        Raises:
+            ConfigurationError: a target's settings do not fit what its vendor offers.
+            StoreError: Redis does not answer.
+        """
+        targets, specs = build_targets(settings)
+        address = RedisAddress.of(settings)
+        redis = connect(address)
+        try:
+            await ping(redis, address)
+            scripts = Scripts(redis)
+            async with new_client() as client:
+                yield cls(
+                    settings=settings,
+                    redis=redis,
+                    client=client,
+                    targets=targets,
+                    specs=specs,
+                    runs=RunStore(redis),
+                    queue=QueueStore(redis, scripts),
+                    ledger=LedgerStore(redis),
+                    frames=FrameStore(redis),
+                    health=HealthStore(redis),
+                    pace=PaceStore(redis, scripts),
+                )
+        finally:
+            await redis.aclose()
+
+    def pace_of(self, target: str, *, lane: Lane = "bulk", patience: float | None = None) -> TargetPace:
+        """Where a target's slots come from."""
+        made, settings = self.targets[target], self.settings.targets[target]
+        return TargetPace(
+            self.pace,
+            target,
+            resource_of(target, settings, made.shared_by_address),
+            settings.rate_limit,
+            lane=lane,
+            adaptive=not made.published_rate,
+            least_block=_LEAST_BLOCK if made.published_rate else 0.0,
+            patience=patience,
+        )
+
+    def http(self, target: str, pace: Pace, *, read_only: bool = False) -> Http:
+        """The transport of a target."""
+        made = self.targets[target]
+        return Http(target, self.client, made.origin, made.headers(), pace, read_only=read_only)
+
+    def reading(self, target: str, *, lane: Lane = "bulk") -> Http:
+        """A transport for reading only: whatever is tried, nothing can be written through it."""
+        return self.http(target, self.pace_of(target, lane=lane, patience=_PATIENCE), read_only=True)
+
+    def chosen(self, names: Iterable[str] | None) -> tuple[str, ...]:
+        """The named targets, or all, in the order of the settings; disabled ones included.
+
+        Raises:
+            UsageError: there is no such target.
+        """
+        if names is None:
+            return tuple(self.settings.targets)
+        asked = list(names)
+        for name in asked:
+            if name not in self.settings.targets:
+                raise UsageError(
+                    f"There is no target {name!r}{nearest(name, self.settings.targets)}.",
+                    remedy=f"Targets are: {', '.join(self.settings.targets) or 'none'}.",
+                )
+        return tuple(name for name in self.settings.targets if name in asked)
+
+    def enabled(self, name: str) -> bool:
+        """Whether runs use this target."""
+        return self.settings.targets[name].enabled
+
+
+def build_targets(settings: Settings) -> tuple[dict[str, Target[Any]], dict[str, TargetSpec]]:
+    """The enabled targets and what the planner needs to know of each.
+
+    Raises:
+        ConfigurationError: a target's settings do not fit what its vendor offers.
+    """
+    targets: dict[str, Target[Any]] = {}
+    specs: dict[str, TargetSpec] = {}
+    for name, own in settings.targets.items():
+        if not own.enabled:
+            continue
+        target = make(name, own)
+        target.check()
+        attributes: dict[str, Attribute] = dict(target.catalogue)
+        for attribute in (*own.attributes, *own.leaver):
+            attributes[attribute] = target.attribute(attribute)
+        spec = TargetSpec(
+            name=name,
+            settings=own,
+            attributes=attributes,
+            activity=target.activity,
+            carried=target.carried,
+            ends_attribute=target.ends_attribute,
+            facts=target.facts,
+        )
+        check_overlay(spec)
+        targets[name], specs[name] = target, spec
+    return targets, specs

@@ -1,0 +1,222 @@
+"""From a snapshot to a plan of one target, and from that plan to operations in the queue."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
+import structlog
+
+from provisioner.delivery.deployment import Deployment
+from provisioner.delivery.moments import day_in
+from provisioner.delivery.observing import asks_of, held, lane_of, observe
+from provisioner.delivery.sending import quarantine, recover
+from provisioner.errors import ProvisionerError, TargetError, UnauthorisedError, UnreachableError
+from provisioner.model.operation import Kind, Operation
+from provisioner.planning.desired import compile_target, desired_accounts
+from provisioner.planning.guards import COVERS
+from provisioner.planning.plan import TargetPlan, plan_target
+from provisioner.planning.spec import Observation, Planning
+from provisioner.store.frames import Snapshot
+from provisioner.store.queue import Entry, guard_of
+from provisioner.targets.http import Http
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A plan with what it stands on."""
+
+    plan: TargetPlan
+    observation: Observation
+    requests: int
+
+
+async def make_plan(dep: Deployment, target: str, snapshot: Snapshot, *, remember: bool) -> Planned:
+    """Observe a target and plan it; `plan` and `sync` share this.
+
+    Raises:
+        TargetError: it could not be read.
+        ConfigurationError: an expression does not fit the roster's columns.
+    """
+    spec, settings = dep.specs[target], dep.settings
+    columns = [name for name in snapshot.people.columns if not name.startswith("_")]
+    compiled = compile_target(spec, columns)
+    names = [*spec.settings.attributes, *spec.settings.leaver, *([spec.ends_attribute] if spec.ends_attribute else [])]
+    now = await dep.runs.now()
+    today, today_utc = day_in(settings.zone, now)
+    http: Http = dep.reading(target, lane=lane_of(snapshot.keys))
+    asks = None
+    if snapshot.keys is not None:
+        links = await dep.ledger.frame(target, names, snapshot.keys)
+        desired = desired_accounts(
+            spec, compiled, snapshot.people, today=today, today_utc=today_utc, ends=settings.roster.ends is not None
+        )
+        asks = asks_of(desired.frame, links, spec.settings.match)
+    observation = await observe(dep, target, http, asks=asks, remember=remember)
+    # Read after the observation began, so that nothing recorded meanwhile is overlooked
+    ledger = await dep.ledger.frame(target, names)
+    ledger = _renamed(ledger, snapshot)
+    circumstances = await _circumstances(dep, target, snapshot, now)
+    plan = await asyncio.to_thread(plan_target, spec, compiled, snapshot.people, observation, ledger, circumstances)
+    return Planned(plan, observation, http.requests)
+
+
+def _renamed(ledger: pl.DataFrame, snapshot: Snapshot) -> pl.DataFrame:
+    if not snapshot.renamed:
+        return ledger
+    there = set(ledger["_person"].to_list())
+    moving = {old: new for old, new in snapshot.renamed.items() if old in there and new not in there}
+    return ledger.with_columns(pl.col("_person").replace(moving)) if moving else ledger
+
+
+async def _circumstances(dep: Deployment, target: str, snapshot: Snapshot, now: float) -> Planning:
+    guards = dep.settings.guards_of(target)
+    window = guards.window.total_seconds()
+    sent = {guard: await dep.health.sent(target, guard, now - window) for guard in COVERS} if window else {}
+    decisions = await dep.health.decisions(target)
+    approval = guards.approval.total_seconds()
+    return Planning(
+        now=datetime.fromtimestamp(now, UTC),
+        today=day_in(dep.settings.zone, now)[0],
+        ends=dep.settings.roster.ends is not None,
+        snapshot=snapshot.digest,
+        removals_wait=snapshot.removals_wait,
+        sent=sent,
+        approved=frozenset(
+            key for key, made in decisions.items() if made["verdict"] == "approved" and now - made["at"] <= approval
+        ),
+        rejected={key: made["row"] for key, made in decisions.items() if made["verdict"] == "rejected"},
+    )
+
+
+async def plan_and_install(dep: Deployment, run: str, target: str, snapshot: Snapshot) -> bool:
+    """One run's part for one target, up to the queue.
+
+    Returns False if another run holds the target now, so that this one has to come again.
+    """
+    if snapshot.keys is not None:
+        await _guarded_install(dep, run, target, snapshot)
+        return True
+    async with held(dep, target, run) as free:
+        if not free:
+            return False
+        await dep.runs.set_target(run, target, {"stage": "planning"})
+        await _guarded_install(dep, run, target, snapshot)
+    return True
+
+
+async def _guarded_install(dep: Deployment, run: str, target: str, snapshot: Snapshot) -> None:
+    try:
+        planned = await make_plan(dep, target, snapshot, remember=True)
+        await recover(dep, target)
+        await install(dep, run, target, snapshot, planned)
+    except TargetError as exc:
+        await _refused(dep, run, target, exc)
+    except ProvisionerError as exc:
+        await _ended(dep, run, target, exc, "failed")
+
+
+async def _refused(dep: Deployment, run: str, target: str, exc: TargetError) -> None:
+    """The target could not be read, so nothing is planned for it; what older plans left goes on waiting."""
+    now = await dep.runs.now()
+    if isinstance(exc, UnauthorisedError):
+        await quarantine(dep, target, exc.message, now, unreachable=False)
+        outcome = "quarantined"
+    elif isinstance(exc, UnreachableError):
+        await quarantine(dep, target, exc.message, now, unreachable=True)
+        outcome = "unreachable"
+    else:
+        outcome = "failed"
+    await _ended(dep, run, target, exc, outcome)
+
+
+async def _ended(dep: Deployment, run: str, target: str, exc: ProvisionerError, outcome: str) -> None:
+    error = {"code": exc.code, "message": str(exc), "exit": exc.exit_code}
+    await dep.runs.set_target(run, target, {"stage": "refused", "outcome": outcome, "error": json.dumps(error)})
+    log.error("target_not_planned", run=run, target=target, code=exc.code, outcome=outcome)
+
+
+async def install(dep: Deployment, run: str, target: str, snapshot: Snapshot, planned: Planned) -> None:
+    """Put a plan into the queue, and its figures into the run."""
+    plan = planned.plan
+    for old, new in snapshot.renamed.items():
+        await dep.ledger.rename(target, old, new)
+    figures: dict[str, str | float | int] = dict(figures_of(plan))
+    figures |= {f"planned:{kind.value}": count for kind, count in plan.planned.items()}
+    figures["guards"] = json.dumps([trip.sentence for trip in plan.guards])
+    figures["notes"] = json.dumps(list(plan.notes))
+    if plan.unbelieved:
+        figures["error"] = json.dumps({"code": "listing_shrank", "message": plan.unbelieved, "exit": 5})
+    await dep.runs.set_target(run, target, figures)
+    await dep.runs.add_requests(run, target, planned.requests)
+    links = [
+        {"person": link.person, "account": link.account, "state": link.state}
+        | ({"matched": link.matched} if link.matched != "link" else {})
+        for link in plan.links
+    ]
+    dropped = await dep.queue.install(
+        run,
+        target,
+        [_entry(dep, target, operation) for operation in plan.operations],
+        links,
+        began=planned.observation.began,
+        people=snapshot.keys,
+        urgent=snapshot.keys is not None,
+    )
+    if snapshot.keys is None:
+        await dep.health.keep_lists(target, lists_of(plan))
+    await dep.runs.set_target(run, target, {"stage": "unbelieved" if plan.unbelieved else "delivering"})
+    log.info(
+        "planned",
+        run=run,
+        target=target,
+        operations=len(plan.operations),
+        held=sum(1 for operation in plan.operations if operation.hold),
+        dropped=dropped,
+    )
+
+
+def _entry(dep: Deployment, target: str, operation: Operation) -> Entry:
+    group = "leave" if operation.kind is Kind.LEAVE else dep.targets[target].group(operation)
+    guard = guard_of(operation.kind, COVERS) if operation.counted and not operation.hold else ""
+    return Entry(operation, group, guard)
+
+
+def figures_of(plan: TargetPlan) -> dict[str, int]:
+    """The plan's figures, as a run's JSON names them."""
+    return {
+        "observed": plan.observed,
+        "linked": plan.linked,
+        "adopted": plan.adopted,
+        "orphans": len(plan.orphans),
+        "conflicts": len(plan.conflicts),
+        "todo": plan.linked - plan.unchanged - len(plan.conflicts) - _touched(plan),
+        "blocked": sum(1 for todo in plan.todos if not todo.linked),
+        "unchanged": plan.unchanged,
+    }
+
+
+def _touched(plan: TargetPlan) -> int:
+    kinds = (Kind.UPDATE, Kind.ROLE, Kind.LEAVE, Kind.REJOIN)
+    return sum(1 for operation in plan.operations if operation.kind in kinds)
+
+
+def lists_of(plan: TargetPlan) -> dict[str, Sequence[Any]]:
+    """What a person has to look after, by list."""
+    return {
+        "conflicts": [
+            {"person": one.person, "accounts": list(one.accounts), "message": one.sentence} for one in plan.conflicts
+        ],
+        "todos": [{"person": one.person, "message": one.sentence} for one in plan.todos]
+        + [{"person": one.person, "message": f"{one.where}: {one.reason}"} for one in plan.faults],
+        "drift": [{"person": one.person, "message": one.sentence} for one in plan.drift],
+        "orphans": list(plan.orphans),
+        "missing": list(plan.missing),
+    }

@@ -1,0 +1,128 @@
+"""The one tree of errors.
+
+::
+
+    ProvisionerError                exit 1   anything that we raise on purpose
+    ├── UsageError                  exit 2   a command asked for something that does not exist
+    │   └── ConfigurationError      exit 2   a setting or an expression is wrong
+    ├── StoreError                  exit 1   Redis unreachable, unsuitable, or its data is of another version
+    ├── WorkerError                 exit 1   no worker answers
+    ├── RosterError                 exit 3   the roster is rejected as a whole
+    ├── HeldError                   exit 4   something waits for a person's approval
+    ├── TargetError                 exit 5   a target refused, failed or is not believed
+    │   ├── UnauthorisedError                credentials refused
+    │   ├── UnreachableError                 no answer: name, connection, TLS, deadline
+    │   ├── MalformedAnswerError             an answer that is not what the vendor's text promises
+    │   └── ListingError                     a listing that is incomplete or not believed
+    ├── ReadOnlyError               exit 1   a write was tried beneath `plan`
+    └── WaitTimeoutError            exit 6   not finished within ``--timeout``
+
+Every error carries a stable ``code`` (for machines), a sentence that names the person, target or setting it is
+about, and, where there is one, the ``remedy``: what to do about it.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class ProvisionerError(Exception):
+    """Something went wrong that we can explain."""
+
+    code: ClassVar[str] = "error"
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str | None = None, *, remedy: str | None = None) -> None:
+        self.message = message or (type(self).__doc__ or "").strip().splitlines()[0]
+        self.remedy = remedy
+        super().__init__(self.message)
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.remedy}" if self.remedy else self.message
+
+
+class UsageError(ProvisionerError):
+    """The command names something that does not exist."""
+
+    code = "usage"
+    exit_code = 2
+
+
+class ConfigurationError(UsageError):
+    """A setting is wrong."""
+
+    code = "configuration"
+
+
+class StoreError(ProvisionerError):
+    """Redis cannot be used."""
+
+    code = "store"
+
+
+class WorkerError(ProvisionerError):
+    """No worker answers."""
+
+    code = "no_worker"
+
+
+class RosterError(ProvisionerError):
+    """The roster is rejected; nothing is sent."""
+
+    code = "roster_rejected"
+    exit_code = 3
+
+
+class HeldError(ProvisionerError):
+    """Something waits for approval."""
+
+    code = "held"
+    exit_code = 4
+
+
+class TargetError(ProvisionerError):
+    """A target failed."""
+
+    code = "target_failed"
+    exit_code = 5
+
+    def __init__(self, target: str, message: str, *, remedy: str | None = None) -> None:
+        self.target = target
+        super().__init__(f"{target}: {message}", remedy=remedy)
+
+
+class UnauthorisedError(TargetError):
+    """The target refused our credentials."""
+
+    code = "unauthorised"
+
+
+class UnreachableError(TargetError):
+    """The target did not answer."""
+
+    code = "unreachable"
+
+
+class MalformedAnswerError(TargetError):
+    """The target's answer is not what its documentation promises."""
+
+    code = "malformed_answer"
+
+
+class ListingError(TargetError):
+    """The target's listing is incomplete or not believed."""
+
+    code = "listing_incomplete"
+
+
+class ReadOnlyError(ProvisionerError):
+    """A write was tried where only reading is allowed."""
+
+    code = "read_only"
+
+
+class WaitTimeoutError(ProvisionerError):
+    """The run did not finish within the time given."""
+
+    code = "timeout"
+    exit_code = 6

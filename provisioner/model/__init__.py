@@ -1,0 +1,1 @@
+"""The words of the field as frozen values; nothing here reads, writes or waits."""

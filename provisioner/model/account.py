@@ -1,0 +1,74 @@
+"""Accounts as targets show them, and the ledger's entry that links one to a person."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+State = Literal["active", "left"]
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One observed account: its identifier and its attributes as canonical text.
+
+    `values` may hold more than we manage (ids, times, statuses). `untouchable` says why nobody may change it
+    (a bot, ourselves, a banned member), None for an ordinary account.
+    """
+
+    id: str
+    values: Mapping[str, str | None]
+    untouchable: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """Our lasting record of one link.
+
+    `state` is what we last brought about: `active` or `left`. `values` is what the target last acknowledged.
+    `created` tells accounts that we made from those that we adopted; `matched` how the link came about. `owed` are
+    facts whose event has not been accepted yet (fact → epoch seconds of the fact), `enrolled` the enrolment codes
+    sent, `recorded` the epoch seconds of the last change, `version` grows by one with each.
+    """
+
+    person: str
+    account: str
+    state: State = "active"
+    values: Mapping[str, str | None] = field(default_factory=dict)
+    created: bool = False
+    matched: str = ""
+    owed: Mapping[str, int] = field(default_factory=dict)
+    enrolled: tuple[str, ...] = ()
+    version: int = 0
+    recorded: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """The form in which it lies in Redis; the person is the key beside it."""
+        return {
+            "account": self.account,
+            "state": self.state,
+            "values": dict(self.values),
+            "created": self.created,
+            "matched": self.matched,
+            "owed": dict(self.owed),
+            "enrolled": list(self.enrolled),
+            "version": self.version,
+            "recorded": self.recorded,
+        }
+
+    @classmethod
+    def from_json(cls, person: str, document: Mapping[str, Any]) -> LedgerEntry:
+        """The inverse of `to_json`; empty collections may have come back as lists from Lua."""
+        return cls(
+            person=person,
+            account=document["account"],
+            state=document.get("state", "active"),
+            values=document.get("values") or {},
+            created=bool(document.get("created")),
+            matched=document.get("matched", ""),
+            owed=document.get("owed") or {},
+            enrolled=tuple(document.get("enrolled") or ()),
+            version=int(document.get("version", 0)),
+            recorded=float(document.get("recorded", 0.0)),
+        )

@@ -1,0 +1,164 @@
+"""What an attribute of an account is, and when two values of it are the same.
+
+Inside the program every value is canonical text or None: booleans are ``true`` and ``false``, dates are ISO,
+sets are their members joined with ``;``, and the empty text equals None. Only a target's own module knows the
+vendor's spelling.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal, InvalidOperation
+from enum import StrEnum
+from typing import Any
+
+
+class Type(StrEnum):
+    """How values of an attribute are spelt and compared."""
+
+    TEXT = "text"  #: compared to the letter, after Unicode NFC
+    FOLDED = "folded"  #: text that ignores case: user names, role names
+    EMAIL = "email"  #: an email address; ignores case
+    BOOLEAN = "boolean"
+    NUMBER = "number"
+    DATE = "date"
+    EPOCH = "epoch"  #: a moment in whole seconds since 1970, as a number
+    SET = "set"  #: members without order, ignoring case
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """One attribute that a target offers.
+
+    `identifier`: set at create only; afterwards a difference is a to-do. `role`: a change of nothing but such
+    attributes is of kind `role`. `observed`: reading an account shows it (else the ledger knows it). `merge`: a set to
+    which others may add members, which are kept. `required`:
+    a create without it is impossible. `on_create` and `on_update`: whether the vendor takes it there. `readable`
+    only: neither, so it can only have the authority `target`. `advice`: what a person does where the vendor
+    offers no call to change it.
+    """
+
+    name: str
+    type: Type = Type.TEXT
+    identifier: bool = False
+    role: bool = False
+    observed: bool = True
+    merge: bool = False
+    required: bool = False
+    on_create: bool = True
+    on_update: bool = True
+    advice: str | None = None
+
+    @property
+    def read_only(self) -> bool:
+        """Whether the vendor lets nobody write it."""
+        return not (self.on_create or self.on_update)
+
+
+class InvalidValueError(ValueError):
+    """A value does not fit its attribute's type."""
+
+
+_TRUE = {"true", "t", "yes", "y", "1"}
+_FALSE = {"false", "f", "no", "n", "0"}
+
+
+def canonical(value: Any, type_: Type) -> str | None:
+    """The one spelling of a value, or None for nothing.
+
+    Takes what JSON, SQL or a date can hold.
+
+    Raises:
+        InvalidValueError: the value cannot be of that type; the message does not repeat it.
+    """
+    if value is None:
+        return None
+    if type_ is Type.SET:
+        return _canonical_set(value)
+    if isinstance(value, bool):
+        text = "true" if value else "false"
+    elif isinstance(value, datetime):
+        text = value.isoformat()
+    elif isinstance(value, date):
+        text = value.isoformat()
+    elif isinstance(value, float) and value.is_integer():
+        text = str(int(value))
+    else:
+        text = str(value)
+    text = unicodedata.normalize("NFC", text).strip()
+    if not text:
+        return None
+    if type_ is Type.BOOLEAN:
+        return _canonical_boolean(text)
+    if type_ in (Type.NUMBER, Type.EPOCH):
+        return _canonical_number(text)
+    if type_ is Type.DATE:
+        return _canonical_date(text)
+    return text
+
+
+def _canonical_boolean(text: str) -> str:
+    lowered = text.lower()
+    if lowered in _TRUE:
+        return "true"
+    if lowered in _FALSE:
+        return "false"
+    raise InvalidValueError("is neither true nor false")
+
+
+def _canonical_number(text: str) -> str:
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        raise InvalidValueError("is no number") from None
+    if not number.is_finite() or number.adjusted() > 40:
+        raise InvalidValueError("is no number")
+    plain = format(number, "f")
+    plain = plain.rstrip("0").rstrip(".") if "." in plain else plain
+    return "0" if plain in ("-0", "") else plain
+
+
+def _canonical_date(text: str) -> str:
+    try:
+        return date.fromisoformat(text[:10]).isoformat()
+    except ValueError:
+        raise InvalidValueError("is no date (yyyy-mm-dd)") from None
+
+
+def _canonical_set(value: Any) -> str | None:
+    if isinstance(value, Mapping):
+        raise InvalidValueError("is no list of names")
+    members = value if isinstance(value, (list, tuple, set, frozenset)) else str(value).split(";")
+    seen: dict[str, str] = {}
+    for member in members:
+        name = unicodedata.normalize("NFC", str(member)).strip()
+        if name:
+            seen.setdefault(name.lower(), name)
+    return ";".join(seen[key] for key in sorted(seen)) or None
+
+
+def fold(value: str | None, type_: Type) -> str | None:
+    """What two canonical values are compared by."""
+    if value and type_ in (Type.FOLDED, Type.EMAIL, Type.SET):
+        return value.lower()
+    return value or None
+
+
+def members(value: str | None) -> tuple[str, ...]:
+    """The members of a canonical set."""
+    return tuple(value.split(";")) if value else ()
+
+
+def natural(value: str | None, type_: Type) -> Any:
+    """The value as JSON would hold it, for people and programs that read our output."""
+    if value is None:
+        return None
+    if type_ is Type.BOOLEAN:
+        return value == "true"
+    if type_ in (Type.NUMBER, Type.EPOCH):
+        number = Decimal(value)
+        return int(number) if number == number.to_integral_value() else float(number)
+    return value

@@ -1,0 +1,106 @@
+"""An operation: one change of one account, and the digest that names it across runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Kind(StrEnum):
+    """What an operation does; at most one of the first five per person and target in a plan."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    ROLE = "role"
+    LEAVE = "leave"
+    REJOIN = "rejoin"
+    ENROL = "enrol"
+    EVENT = "event"
+
+
+#: The order of delivery: leavers, joiners, roles, updates, enrolments and events.
+URGENCY: Mapping[Kind, int] = {
+    Kind.LEAVE: 0,
+    Kind.CREATE: 1,
+    Kind.REJOIN: 1,
+    Kind.ROLE: 2,
+    Kind.UPDATE: 3,
+    Kind.ENROL: 4,
+    Kind.EVENT: 5,
+}
+
+ACCOUNT_KINDS = (Kind.CREATE, Kind.UPDATE, Kind.ROLE, Kind.LEAVE, Kind.REJOIN)
+
+
+class Status(StrEnum):
+    """Where an operation stands."""
+
+    PENDING = "pending"  #: queued, not yet taken by a worker
+    SENDING = "sending"  #: a worker has it
+    WAITING = "waiting"  #: a temporary failure, or a target that is paused, quarantined or unreachable
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    HELD = "held"  #: a guard, a degraded roster or a drift rule wants someone's approval
+    SUPERSEDED = "superseded"  #: a newer plan, or something newer about the person, replaced it
+    REJECTED = "rejected"  #: someone said no
+
+
+FINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.SUPERSEDED, Status.REJECTED, Status.HELD})
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One change of one account; all values are canonical text (see `provisioner.model.attributes`).
+
+    `account` is the observed identifier that the vendor is addressed by, None for a create. `before` and `after`
+    hold the changed attributes only; `wanted` the whole image that the account should have afterwards, as far as
+    we manage it; `observed` what the target's module asked to have carried along. `slot` tells apart what may
+    stand beside each other for one person: ``account``, ``enrol:<code>``, ``event:<fact>``. `follows` is the id of
+    the operation that must succeed first. `reason` is why, as a short phrase. `counted` is false for what a guard
+    does not count. `hold` says what it waits for, None if it may go out.
+    """
+
+    id: str
+    target: str
+    person: str
+    kind: Kind
+    account: str | None
+    before: Mapping[str, str | None]
+    after: Mapping[str, str | None]
+    drift: bool = False
+    wanted: Mapping[str, str | None] = field(default_factory=dict)
+    observed: Mapping[str, str | None] = field(default_factory=dict)
+    slot: str = "account"
+    follows: str | None = None
+    reason: str = ""
+    counted: bool = True
+    hold: str | None = None
+    owned: Mapping[str, str | None] = field(default_factory=dict)
+    snapshot: str = ""
+    row: str = ""
+    refused: bool = False
+    owes: Mapping[str, int] = field(default_factory=dict)
+    planned: float = 0.0
+
+
+def operation_id(
+    target: str, person: str, kind: Kind, before: Mapping[str, str | None], after: Mapping[str, str | None]
+) -> str:
+    """The digest that names a change wherever and whenever it is planned (24 hexadecimal digits)."""
+    text = json.dumps([target, person, kind, before, after], sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+
+
+def to_json(operation: Operation) -> dict[str, Any]:
+    """The form in which an operation lies in Redis."""
+    return {name: getattr(operation, name) for name in Operation.__slots__}
+
+
+def from_json(document: Mapping[str, Any]) -> Operation:
+    """The inverse of `to_json`."""
+    known = {name: document[name] for name in Operation.__slots__ if name in document}
+    return Operation(**{**known, "kind": Kind(document["kind"])})

@@ -1,0 +1,64 @@
+"""What became of an operation that was sent: the five answers that everything else decides by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The target holds what we wanted.
+
+    `account` is the identifier, where the answer told it. `learnt` are values that the answer showed beside those we
+    sent (canonical text), such as an msid. `adopted`: the account turned out to be there already. `note` is a remark for
+    the history.
+    """
+
+    account: str | None = None
+    learnt: Mapping[str, str | None] = field(default_factory=dict)
+    adopted: bool = False
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Permanent:
+    """Sending the same again would fail again; a person must look."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Temporary:
+    """Worth another try, after `delay` seconds if the target named a delay.
+
+    `limited`: the target said that we are too fast (429); it is no failed try. `unreached`: no connection was made.
+    `whole`: the request failed as one and says nothing about its rows, so a batch may be halved.
+    """
+
+    code: str
+    message: str
+    delay: float | None = None
+    limited: bool = False
+    unreached: bool = False
+    whole: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Unauthorised:
+    """The target refused our credentials; nothing more goes there until that is mended."""
+
+    message: str
+    code: str = "unauthorised"
+
+
+@dataclass(frozen=True, slots=True)
+class Unclear:
+    """It was sent, and no usable answer came: it may have been done."""
+
+    code: str
+    message: str
+
+
+Outcome = Done | Permanent | Temporary | Unauthorised | Unclear

@@ -1,0 +1,81 @@
+"""A run as its JSON: what its status is, and with which code a command that waited for it exits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+DONE: Final = 0
+UNEXPECTED: Final = 1
+USAGE: Final = 2
+ROSTER_REJECTED: Final = 3
+WAITS: Final = 4
+FAILED: Final = 5
+UNFINISHED: Final = 6
+
+#: When several codes apply, the first of these.
+PRECEDENCE: Final = (UNEXPECTED, USAGE, ROSTER_REJECTED, UNFINISHED, FAILED, WAITS)
+
+#: Target statuses under which what we wanted was not brought about.
+BROKEN: Final = frozenset({"failed", "quarantined", "unreachable"})
+
+
+def first_of(codes: Iterable[int]) -> int:
+    """The code that wins among several; 0 if there are none, 1 if there is one that we do not know."""
+    given = set(codes) - {DONE}
+    if given - set(PRECEDENCE):
+        return UNEXPECTED
+    return next((code for code in PRECEDENCE if code in given), DONE)
+
+
+def exit_code(document: Mapping[str, Any]) -> int:
+    """The exit code of a command that waited for a run, or that planned one.
+
+    Args:
+        document: the run's JSON; besides, it may hold ``error``: ``{"code", "message", "exit"}``.
+
+    Conflicts, to-dos and rejected rows under the limit are told, but change nothing here.
+    """
+    codes = {_target_code(target) for target in document.get("targets", {}).values()}
+    error = document.get("error")
+    if error:
+        codes.add(int(error.get("exit", UNEXPECTED)))
+    status = document.get("status")
+    if status == "rejected":
+        codes.add(ROSTER_REJECTED)
+    if status == "running":
+        codes.add(UNFINISHED)
+    if status == "failed" and not codes - {DONE}:
+        codes.add(FAILED)
+    if status == "held":
+        codes.add(WAITS)
+    return first_of(codes)
+
+
+def run_status(statuses: Iterable[str]) -> str:
+    """The status of a run whose roster was accepted, from those of its targets.
+
+    `running` while one of them runs; then `failed` where `exit_code` says 5, `held` where it says 4: so the word in
+    the history and the code of the command never disagree. A target is `paused` only while it has work that waits.
+    """
+    found = set(statuses)
+    if "running" in found:
+        return "running"
+    if found & BROKEN:
+        return "failed"
+    return "held" if found & {"held", "paused"} else "succeeded"
+
+
+def _target_code(target: Mapping[str, Any]) -> int:
+    status = target.get("status")
+    if status in BROKEN or _any(target, "failed"):
+        return FAILED
+    if status == "held" or _any(target, "held"):
+        return WAITS
+    if status == "paused" and _any(target, "waiting"):
+        return WAITS
+    return DONE
+
+
+def _any(target: Mapping[str, Any], figure: str) -> bool:
+    return any(count > 0 for count in target.get(figure, {}).values())

@@ -1,0 +1,238 @@
+"""Who should have what: the roster's expressions turned into desired accounts, for everybody at once."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import polars as pl
+
+from provisioner.errors import ConfigurationError
+from provisioner.model.attributes import InvalidValueError, Type, canonical
+from provisioner.planning.spec import TargetSpec
+from provisioner.sql import Expression, compile_expression, evaluate_predicate, evaluate_text
+
+PERSON, STANDING, REASON = "_person", "_standing", "_reason"
+MEMBER, LEAVER, STILL, FUTURE = "member", "leaver", "still", "future"
+_PLAIN = frozenset({Type.TEXT, Type.FOLDED, Type.EMAIL})
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledTarget:
+    """A target's expressions, checked: `scope`, `protect`, one per attribute, and the leaver's overlay."""
+
+    scope: Expression
+    protect: Expression
+    attributes: Mapping[str, Expression]
+    leaver: Mapping[str, Expression]
+    enrolments: tuple[tuple[str, int | None, Expression], ...] = ()
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """The roster's columns that the mapping needs."""
+        expressions = [self.scope, *self.attributes.values(), *self.leaver.values()]
+        expressions += [when for _, _, when in self.enrolments]
+        return frozenset().union(*(expression.columns for expression in expressions))
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A person for whom an expression could not be evaluated (`fatal`), or whose value does not fit its attribute."""
+
+    person: str
+    where: str
+    reason: str
+    fatal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """Desired accounts: `frame` has `_person`, `_standing`, `_reason`, `_row`, one text column ``w:<attribute>`` each
+    (null: leave alone; empty text: clear) and one boolean column ``e:<code>`` per enrolment rule."""
+
+    frame: pl.DataFrame
+    faults: tuple[Fault, ...]
+
+
+def compile_target(spec: TargetSpec, columns: Collection[str] | None) -> CompiledTarget:
+    """Check all expressions of a target against the roster's real columns (or only their form if None).
+
+    Raises:
+        ConfigurationError: one is wrong; the message names its setting and the columns there are.
+    """
+    settings, where = spec.settings, f"targets.{spec.name}"
+    enrolments = tuple(
+        (
+            rule.code,
+            rule.due_in_days,
+            compile_expression(rule.when, columns, where=f"{where}.enrolments[{index}].when", predicate=True),
+        )
+        for index, rule in enumerate(getattr(settings, "enrolments", ()))
+    )
+    return CompiledTarget(
+        scope=compile_expression(settings.scope, columns, where=f"{where}.scope", predicate=True),
+        protect=compile_expression(settings.protect, None, where=f"{where}.protect", predicate=True),
+        attributes={
+            name: compile_expression(rule.from_, columns, where=f"{where}.attributes.{name}")
+            for name, rule in settings.attributes.items()
+        },
+        leaver={
+            name: compile_expression(rule.from_, columns, where=f"{where}.leaver.{name}")
+            for name, rule in settings.leaver.items()
+        },
+        enrolments=enrolments,
+    )
+
+
+def desired_accounts(
+    spec: TargetSpec, compiled: CompiledTarget, people: pl.DataFrame, *, today: date, today_utc: date, ends: bool
+) -> Desired:
+    """Map people to desired accounts.
+
+    Args:
+        people: one row per person with `_key`, `_verdict` (employed, leaver, excluded, future, absent, unchanged),
+            `_ends` (date) and the roster's columns.
+        today: the planning day in the organisation's time zone; `today_utc` the same moment's day in UTC.
+        ends: whether the roster has a column of last days.
+    """
+    faults: list[Fault] = []
+    base = people.select(
+        pl.col("_key").alias(PERSON), pl.col("_verdict").alias("_verdict"), pl.col("_ends").alias("_ends")
+    )
+    scope = evaluate_predicate(compiled.scope, people)
+    faults += _faults(people, scope.failed, scope.reasons, compiled.scope, f"targets.{spec.name}.scope")
+    base = base.with_columns(scope.values.alias("_scope")).with_columns(_standing(), _reason())
+    leaving = base[STANDING] == LEAVER
+    wanted: dict[str, pl.Series] = {}
+    broken = scope.failed & ~leaving
+    for name in dict.fromkeys([*compiled.attributes, *compiled.leaver]):
+        column, failed, found = _attribute(spec, compiled, name, people, leaving)
+        wanted[f"w:{name}"] = column
+        faults += found
+        broken = broken | (failed & ~leaving)
+    if ends and spec.ends_attribute and spec.ends_attribute not in compiled.attributes:
+        wanted[f"w:{spec.ends_attribute}"] = _day_after(base, today, today_utc)
+    extra = {}
+    for code, _, when in compiled.enrolments:
+        verdict = evaluate_predicate(when, people)
+        extra[f"e:{code}"] = verdict.values.fill_null(value=False) & (base[STANDING] == MEMBER)
+    frame = base.with_columns(
+        pl.when(broken).then(pl.lit(STILL)).otherwise(pl.col(STANDING)).alias(STANDING),
+        **wanted,
+        **extra,
+    )
+    return Desired(frame.drop("_verdict", "_scope", "_ends"), tuple(faults))
+
+
+def _standing() -> pl.Expr:
+    verdict, scope = pl.col("_verdict"), pl.col("_scope")
+    return (
+        pl.when(verdict == "leaver").then(pl.lit(LEAVER))
+        .when(verdict == "future").then(pl.lit(FUTURE))
+        .when(verdict != "employed").then(pl.lit(STILL))
+        .when(scope.is_null()).then(pl.lit(STILL))
+        .when(scope).then(pl.lit(MEMBER))
+        .otherwise(pl.lit(LEAVER))
+        .alias(STANDING)
+    )  # fmt: skip
+
+
+def _reason() -> pl.Expr:
+    verdict, scope = pl.col("_verdict"), pl.col("_scope")
+    return (
+        pl.when(verdict != "employed").then(verdict)
+        .when(scope.is_null()).then(pl.lit("scope unknown"))
+        .when(~scope).then(pl.lit("out of scope"))
+        .otherwise(pl.lit("employed"))
+        .alias(REASON)
+    )  # fmt: skip
+
+
+def _attribute(
+    spec: TargetSpec, compiled: CompiledTarget, name: str, people: pl.DataFrame, leaving: pl.Series
+) -> tuple[pl.Series, pl.Series, list[Fault]]:
+    """One attribute for everybody: members by `attributes`, leavers by `leaver` and nothing else."""
+    type_ = spec.attributes[name].type
+    faults: list[Fault] = []
+    empty = pl.Series(name, [None] * people.height, dtype=pl.String)
+    column, broken = empty, pl.Series([False] * people.height, dtype=pl.Boolean)
+    for expression, rule, applies, where in (
+        (compiled.attributes.get(name), spec.settings.attributes.get(name), ~leaving, "attributes"),
+        (compiled.leaver.get(name), spec.settings.leaver.get(name), leaving, "leaver"),
+    ):
+        if expression is None or rule is None or rule.authority == "target":
+            continue
+        result = evaluate_text(expression, people)
+        path = f"targets.{spec.name}.{where}.{name}"
+        failed = result.failed & applies
+        faults += _faults(people, failed, result.reasons, expression, path)
+        values, invalid = _canonical(result.values, type_)
+        unfit = pl.Series([False] * people.height, dtype=pl.Boolean)
+        if invalid:
+            unfit = result.values.is_in(list(invalid)).fill_null(value=False) & applies
+            faults += [
+                Fault(key, path, f"the value {invalid[value]}")
+                for key, value in people.select("_key", pl.Series("_v", result.values)).filter(unfit).iter_rows()
+            ]
+        if rule.empty == "clear":
+            values = values.fill_null("")
+        values = values.to_frame("v").select(pl.when(failed | unfit).then(None).otherwise(pl.col("v"))).to_series()
+        column = column.to_frame("c").select(pl.when(applies).then(values).otherwise(pl.col("c"))).to_series()
+        broken = broken | failed
+    return column.alias(name), broken, faults
+
+
+def _canonical(values: pl.Series, type_: Type) -> tuple[pl.Series, dict[str, str]]:
+    """Canonical values, and what is wrong with those that do not fit (value → reason)."""
+    if type_ in _PLAIN:
+        return values.replace("", None), {}
+    invalid: dict[str, str] = {}
+    spelt: dict[str, str | None] = {}
+    for value in values.drop_nulls().unique().to_list():
+        try:
+            spelt[value] = canonical(value, type_)
+        except InvalidValueError as exc:
+            invalid[value] = str(exc)
+            spelt[value] = None
+    if not spelt:
+        return values, invalid
+    old, new = list(spelt), list(spelt.values())
+    return values.replace_strict(old, new, default=None, return_dtype=pl.String), invalid
+
+
+def _day_after(base: pl.DataFrame, today: date, today_utc: date) -> pl.Series:
+    """The day after the last day, for members whose last day is not over; empty text where there is none."""
+    day = pl.col("_ends") + timedelta(days=1)
+    return base.select(
+        pl.when(pl.col(STANDING) != MEMBER).then(None)
+        .when(pl.col("_ends").is_null()).then(pl.lit(""))
+        .when((pl.col("_ends") >= today) & (day > today_utc)).then(day.dt.to_string("%Y-%m-%d"))
+        .otherwise(None)
+    ).to_series()  # fmt: skip
+
+
+def _faults(
+    people: pl.DataFrame, failed: pl.Series, reasons: Mapping[int, str], expression: Expression, where: str
+) -> list[Fault]:
+    if not failed.any():
+        return []
+    keys = people["_key"]
+    return [
+        Fault(keys[index], where, reasons.get(index, f"{expression.text!r} cannot be evaluated"), fatal=True)
+        for index in failed.arg_true().to_list()
+    ]
+
+
+def check_overlay(spec: TargetSpec) -> None:
+    """Check that what `leaver` writes can be written, and that identifiers stay out of it.
+
+    Raises:
+        ConfigurationError: an attribute of `leaver` is an identifier or read-only.
+    """
+    for name in spec.settings.leaver:
+        attribute = spec.attributes[name]
+        if attribute.identifier or attribute.read_only or not attribute.on_update:
+            raise ConfigurationError(
+                f"targets.{spec.name}.leaver.{name}: this attribute cannot be changed once an account exists."
+            )

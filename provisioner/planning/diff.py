@@ -1,0 +1,134 @@
+"""What differs between the desired and the held account of everybody who has one, attribute by attribute.
+
+Raw values are compared first; only where they differ are they folded and compared again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from provisioner.model.attributes import Type, canonical, members
+from provisioner.planning.correlate import folded
+from provisioner.planning.desired import LEAVER, PERSON, STANDING
+from provisioner.planning.spec import ACCOUNT, UNTOUCHABLE, Observation, TargetSpec
+
+STATE, CREATED = "_state", "_created"
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Everybody who has an account, with what they should hold and what they hold.
+
+    Columns: those of the desired frame, `_account`, `_matched`, `_state` (active, left, null when adopted now),
+    `_untouchable`, and per attribute ``h:<attribute>`` (held, as seen or else as last acknowledged), ``k:<attribute>``
+    (whether that is known at all) and ``l:<attribute>`` (what the ledger last acknowledged).
+    """
+
+    frame: pl.DataFrame
+    names: tuple[str, ...]
+
+
+def hold(
+    spec: TargetSpec, desired: pl.DataFrame, pairs: pl.DataFrame, observation: Observation, ledger: pl.DataFrame
+) -> Held:
+    """Lay together desired, observed and acknowledged values.
+
+    What the ledger recorded after the observation began wins over what was observed.
+    """
+    names = tuple(column[2:] for column in desired.columns if column.startswith("w:"))
+    observed = observation.frame
+    seen = [name for name in names if name in observed.columns]
+    extra = [name for name in spec.carried if name in observed.columns]
+    right = observed.select(
+        ACCOUNT, UNTOUCHABLE, *(pl.col(name).alias(f"o:{name}") for name in dict.fromkeys([*seen, *extra]))
+    )
+    frame = desired.join(pairs, on=PERSON, how="inner", maintain_order="left").join(
+        right.with_columns(pl.lit(value=True).alias("_seen")), on=ACCOUNT, how="left", maintain_order="left"
+    )
+    frame = frame.join(ledger.drop(ACCOUNT), on=PERSON, how="left", maintain_order="left")
+    frame = frame.with_columns(
+        pl.col("_seen").fill_null(value=False),
+        (pl.col("_recorded") > observation.began).fill_null(value=False).alias("_fresh"),
+    )
+    columns = []
+    for name in names:
+        acknowledged = pl.col(f"l:{name}") if f"l:{name}" in frame.columns else pl.lit(None, dtype=pl.String)
+        if name in seen:
+            stand_in = ~pl.col("_seen") | (pl.col("_fresh") & acknowledged.is_not_null())
+            held = pl.when(stand_in).then(acknowledged).otherwise(pl.col(f"o:{name}"))
+            known = pl.col("_seen") | acknowledged.is_not_null()
+        else:
+            held, known = acknowledged, acknowledged.is_not_null()
+        columns += [held.replace("", None).alias(f"h:{name}"), known.alias(f"k:{name}")]
+        if f"l:{name}" not in frame.columns:
+            columns.append(acknowledged.alias(f"l:{name}"))
+    return Held(frame.with_columns(columns), names)
+
+
+def merged(spec: TargetSpec, frame: pl.DataFrame, names: Iterable[str]) -> pl.DataFrame:
+    """For sets to which others add members: wanted becomes held, less what we once set, plus what we want.
+
+    Our own part goes on as ``own:<attribute>``, since only that may ever be taken away again.
+    """
+    for name in names:
+        if not spec.attributes[name].merge:
+            continue
+        sides = [pl.col(f"{prefix}:{name}") for prefix in "whl"]
+        distinct = frame.filter(sides[0].is_not_null()).select(sides).unique()
+        laid = [_laid_over(wanted, held, ours) for wanted, held, ours in distinct.iter_rows()]
+        whole = distinct.with_columns(pl.Series("_whole", laid, dtype=pl.String))
+        frame = (
+            frame.join(whole, on=[f"{prefix}:{name}" for prefix in "whl"], how="left", nulls_equal=True)
+            .with_columns(pl.col(f"w:{name}").alias(f"own:{name}"), pl.col("_whole").alias(f"w:{name}"))
+            .drop("_whole")
+        )
+    return frame
+
+
+def _laid_over(wanted: str, held: str | None, ours: str | None) -> str:
+    """Others keep their spelling; whoever spells one of ours otherwise means the same."""
+    own = {name.lower() for side in (wanted, ours) for name in members(side)}
+    kept = [name for name in members(held) if name.lower() not in own]
+    return canonical([*kept, *members(wanted)], Type.SET) or ""
+
+
+def differing(spec: TargetSpec, held: Held) -> pl.DataFrame:
+    """The frame with one boolean ``d:<attribute>`` each: wanted and held are not the same."""
+    columns = []
+    for name in held.names:
+        attribute = spec.attributes[name]
+        wanted, have = pl.col(f"w:{name}"), pl.col(f"h:{name}")
+        raw = wanted.is_not_null() & wanted.replace("", None).ne_missing(have)
+        same = folded(wanted.replace("", None), attribute.type).eq_missing(folded(have, attribute.type))
+        # Written once, if it can be neither observed nor found in the ledger; clearing the unknown is no news
+        unknown = ~pl.col(f"k:{name}") & wanted.is_not_null() & (wanted != "")
+        columns.append(((raw & ~same) | unknown).alias(f"d:{name}"))
+    return held.frame.with_columns(columns)
+
+
+def enforced(spec: TargetSpec, names: Sequence[str], standing: str) -> list[str]:
+    """The attributes whose difference makes an operation on an existing account of that standing."""
+    rules = spec.settings.leaver if standing == LEAVER else spec.settings.attributes
+    chosen = []
+    for name in names:
+        attribute = spec.attributes[name]
+        rule = rules.get(name)
+        if rule is None and not (name == spec.ends_attribute and standing != LEAVER):
+            continue
+        if rule is not None and rule.authority != "roster":
+            continue
+        if not attribute.identifier and attribute.on_update:
+            chosen.append(name)
+    return chosen
+
+
+def any_of(frame: pl.DataFrame, names: Iterable[str], prefix: str = "d:") -> pl.Expr:
+    """Whether any of the flags is set."""
+    flags = [pl.col(f"{prefix}{name}") for name in names if f"{prefix}{name}" in frame.columns]
+    return pl.any_horizontal(flags) if flags else pl.lit(value=False)
+
+
+__all__ = ["CREATED", "STANDING", "STATE", "Held", "any_of", "differing", "enforced", "hold", "merged"]

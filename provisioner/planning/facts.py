@@ -1,0 +1,108 @@
+"""Operations beside the account itself: events that tell a fact, and enrolments by rule."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import timedelta
+
+import polars as pl
+
+from provisioner.model.operation import Kind, Operation, operation_id
+from provisioner.planning.desired import PERSON
+from provisioner.planning.spec import ACCOUNT, Planning, TargetSpec
+
+_ROLE = "custom_attributes.role"
+
+
+def events(
+    spec: TargetSpec, operations: Sequence[Operation], ledger: pl.DataFrame, circumstances: Planning
+) -> list[Operation]:
+    """One event per fact: those that this plan brings about, and those that the ledger still owes."""
+    if not spec.facts:
+        return []
+    moment = int(circumstances.now.timestamp())
+    found: list[Operation] = []
+    for operation in operations:
+        fact = _fact(operation)
+        if fact in spec.facts:
+            found.append(_event(spec, operation.person, operation.account, fact, moment, operation))
+    owed = ledger.filter(pl.col("_owed").is_not_null() & (pl.col("_owed") != "{}"))
+    for person, account, text in owed.select(PERSON, ACCOUNT, "_owed").iter_rows():
+        for fact, when in sorted(json.loads(text).items()):
+            if fact in spec.facts:
+                found.append(_event(spec, person, account, fact, int(when), None))
+    return found
+
+
+def _fact(operation: Operation) -> str:
+    if operation.kind is Kind.CREATE:
+        return "created"
+    if operation.kind is Kind.LEAVE:
+        return "left"
+    return "role_changed" if operation.kind is Kind.UPDATE and _ROLE in operation.after else ""
+
+
+def _event(
+    spec: TargetSpec, person: str, account: str | None, fact: str, moment: int, leader: Operation | None
+) -> Operation:
+    after: dict[str, str | None] = {"name": spec.facts[fact], "created_at": str(moment)}
+    return Operation(
+        id=operation_id(spec.name, person, Kind.EVENT, {}, after),
+        target=spec.name,
+        person=person,
+        kind=Kind.EVENT,
+        account=account,
+        before={},
+        after=after,
+        slot=f"event:{fact}",
+        follows=leader.id if leader else None,
+        reason=fact,
+        snapshot=leader.snapshot if leader else "",
+        row=leader.row if leader else "",
+    )
+
+
+def enrolments(
+    spec: TargetSpec,
+    desired: pl.DataFrame,
+    held: pl.DataFrame,
+    operations: Sequence[Operation],
+    ledger: pl.DataFrame,
+    circumstances: Planning,
+) -> list[Operation]:
+    """One `enrol` per member and code whose rule says yes, once ever."""
+    rules = getattr(spec.settings, "enrolments", ())
+    if not rules:
+        return []
+    creating = {operation.person: operation for operation in operations if operation.kind is Kind.CREATE}
+    accounts = dict(held.select(PERSON, ACCOUNT).iter_rows())
+    already = {person: set(codes or ()) for person, codes in ledger.select(PERSON, "_enrolled").iter_rows()}
+    found = []
+    for rule in rules:
+        due = None
+        if rule.due_in_days is not None:
+            due = (circumstances.today + timedelta(days=rule.due_in_days)).isoformat()
+        for person in desired.filter(pl.col(f"e:{rule.code}"))[PERSON].to_list():
+            if rule.code in already.get(person, ()):
+                continue
+            leader = creating.get(person)
+            if leader is None and person not in accounts:
+                continue
+            after: dict[str, str | None] = {"enrolment_code": rule.code, "due_date": due}
+            found.append(
+                Operation(
+                    id=operation_id(spec.name, person, Kind.ENROL, {}, {"enrolment_code": rule.code}),
+                    target=spec.name,
+                    person=person,
+                    kind=Kind.ENROL,
+                    account=accounts.get(person),
+                    before={},
+                    after=after,
+                    slot=f"enrol:{rule.code}",
+                    follows=leader.id if leader else None,
+                    reason="enrolment rule",
+                    snapshot=circumstances.snapshot,
+                )
+            )
+    return found

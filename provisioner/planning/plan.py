@@ -1,0 +1,274 @@
+"""The plan of one target: every operation from observed to desired, in the order of delivery, guards applied."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC
+
+import polars as pl
+
+from provisioner.model.account import State
+from provisioner.model.operation import ACCOUNT_KINDS, URGENCY, Kind, Operation
+from provisioner.planning.change import Changes, changes
+from provisioner.planning.correlate import Conflict, Correlation, colliding, correlate
+from provisioner.planning.desired import (
+    FUTURE,
+    LEAVER,
+    MEMBER,
+    PERSON,
+    STANDING,
+    CompiledTarget,
+    Desired,
+    Fault,
+    desired_accounts,
+)
+from provisioner.planning.diff import Held, differing, hold, merged
+from provisioner.planning.facts import enrolments, events
+from provisioner.planning.guards import Tripped, limit_of, tripped
+from provisioner.planning.spec import ACCOUNT, Observation, Planning, TargetSpec
+from provisioner.sql import evaluate_predicate
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """What the ledger must learn without any request: an adoption, or a state that is already so."""
+
+    person: str
+    account: str
+    state: State
+    matched: str
+
+
+@dataclass(frozen=True, slots=True)
+class Todo:
+    """A thing that only a person can settle, with what to do. `linked`: the person has an account here."""
+
+    person: str
+    sentence: str
+    linked: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class TargetPlan:
+    """Everything that a run will do about one target, and everything that it will leave alone and why.
+
+    `operations` are in the order of delivery. `base` is what guards measure by. `unbelieved` is the sentence for a
+    listing that lost too many linked accounts: then `operations` are but the leaves of accounts that were seen.
+    """
+
+    target: str
+    operations: tuple[Operation, ...] = ()
+    links: tuple[Link, ...] = ()
+    conflicts: tuple[Conflict, ...] = ()
+    todos: tuple[Todo, ...] = ()
+    faults: tuple[Fault, ...] = ()
+    drift: tuple[Todo, ...] = ()
+    orphans: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    guards: tuple[Tripped, ...] = ()
+    notes: tuple[str, ...] = ()
+    observed: int = 0
+    linked: int = 0
+    adopted: int = 0
+    unchanged: int = 0
+    base: int = 0
+    unbelieved: str | None = None
+
+    @property
+    def planned(self) -> dict[Kind, int]:
+        """How many operations of each kind."""
+        counts = Counter(operation.kind for operation in self.operations)
+        return {kind: counts.get(kind, 0) for kind in Kind}
+
+
+def plan_target(
+    spec: TargetSpec,
+    compiled: CompiledTarget,
+    people: pl.DataFrame,
+    observation: Observation,
+    ledger: pl.DataFrame,
+    circumstances: Planning,
+) -> TargetPlan:
+    """Plan one target.
+
+    Args:
+        people: see `desired_accounts`.
+        ledger: `_person`, `_account`, `_state`, `_created`, `_recorded` (epoch seconds), `_owed` (JSON), `_enrolled`
+            (list of codes), and ``l:<attribute>`` as last acknowledged (empty text: known to be empty).
+    """
+    desired = desired_accounts(
+        spec,
+        compiled,
+        people,
+        today=circumstances.today,
+        today_utc=circumstances.now.astimezone(UTC).date(),
+        ends=circumstances.ends,
+    )
+    found = correlate(desired.frame, observation, ledger, spec.settings.match, spec.attributes)
+    held = hold(spec, desired.frame, found.pairs, observation, ledger)
+    held = Held(merged(spec, held.frame, held.names), held.names)
+    frame = differing(spec, held)
+    frame = frame.with_columns(_protected(spec, compiled, observation, frame))
+    changed = changes(spec, frame, held.names, circumstances)
+    creates, clashes, blocked = _creates(spec, desired, found)
+    return _assemble(
+        spec, desired, found, frame, changed, creates, clashes, blocked, ledger, observation, circumstances
+    )
+
+
+def _protected(spec: TargetSpec, compiled: CompiledTarget, observation: Observation, frame: pl.DataFrame) -> pl.Series:
+    """Who may be neither deactivated nor demoted; unknown protects, and so does an account that was not seen."""
+    if spec.settings.protect.strip().upper() == "FALSE":
+        return pl.Series("_protected", [False] * frame.height, dtype=pl.Boolean)
+    accounts = observation.frame
+    missing = [name for name in compiled.protect.columns if name not in accounts.columns]
+    accounts = accounts.with_columns(pl.lit(None, dtype=pl.String).alias(name) for name in missing)
+    verdict = evaluate_predicate(compiled.protect, accounts).values.fill_null(value=True)
+    protects = accounts.select(ACCOUNT).with_columns(verdict.alias("_protected"))
+    return (
+        frame.select(ACCOUNT)
+        .join(protects, on=ACCOUNT, how="left", maintain_order="left")["_protected"]
+        .fill_null(value=True)
+    )
+
+
+def _creates(
+    spec: TargetSpec, desired: Desired, found: Correlation
+) -> tuple[pl.DataFrame, tuple[Conflict, ...], list[Todo]]:
+    """Who gets an account: members without one, unless two would share it or something that it needs is missing."""
+    unsettled = [conflict.person for conflict in found.conflicts]
+    rows = (
+        desired.frame.filter(pl.col(STANDING) == MEMBER)
+        .join(found.pairs.select(PERSON), on=PERSON, how="anti", maintain_order="left")
+        .filter(~pl.col(PERSON).is_in(unsettled))
+    )
+    clashes = colliding(rows, spec.settings.match, spec.attributes)
+    rows = rows.filter(~pl.col(PERSON).is_in([conflict.person for conflict in clashes]))
+    required = [
+        name for name, attribute in spec.attributes.items() if attribute.required and f"w:{name}" in rows.columns
+    ]
+    lacking = [pl.col(f"w:{name}").is_null() | (pl.col(f"w:{name}") == "") for name in required]
+    if not lacking:
+        return rows, clashes, []
+    incomplete = rows.filter(pl.any_horizontal(lacking))
+    todos = []
+    for row in incomplete.iter_rows(named=True):
+        names = ", ".join(name for name in required if not row[f"w:{name}"])
+        todos.append(Todo(row[PERSON], f"cannot be created without {names}. Fill in the roster's row.", linked=False))
+    return rows.filter(~pl.any_horizontal(lacking)), clashes, todos
+
+
+def _assemble(
+    spec: TargetSpec,
+    desired: Desired,
+    found: Correlation,
+    frame: pl.DataFrame,
+    changed: Changes,
+    creates: pl.DataFrame,
+    clashes: tuple[Conflict, ...],
+    blocked: Sequence[Todo],
+    ledger: pl.DataFrame,
+    observation: Observation,
+    circumstances: Planning,
+) -> TargetPlan:
+    gone = set(found.missing)
+    operations = [*changed.operations, *changed.creations(spec, creates, gone, circumstances)]
+    links = [Link(*link) for link in changed.links]
+    adopted = frame.filter(pl.col("_matched") != "link").height
+    base = frame.filter(pl.col("_state").fill_null("active") != "left").height + len(gone)
+    unbelieved = _unbelieved(spec, len(gone), base)
+    if unbelieved:
+        operations = [operation for operation in operations if operation.kind is Kind.LEAVE]
+    entries = ledger.select(PERSON, ACCOUNT, "_owed", "_enrolled")
+    if not unbelieved:
+        told = events(spec, operations, entries, circumstances)
+        due = {event.follows: {event.reason: int(event.after["created_at"] or 0)} for event in told if event.follows}
+        operations = [replace(operation, owes=due.get(operation.id, {})) for operation in operations] + told
+    if not unbelieved:
+        operations += enrolments(spec, desired.frame, frame, operations, entries, circumstances)
+    guarded, trips = _guarded(spec, operations, base, circumstances)
+    guarded.sort(key=lambda operation: (URGENCY[operation.kind], operation.person, operation.slot))
+    conflicts = (*found.conflicts, *clashes)
+    touched = {operation.person for operation in guarded if operation.kind in ACCOUNT_KINDS and operation.account}
+    todos = [Todo(person, sentence) for person, sentence in changed.todos]
+    waiting = {todo.person for todo in todos} - touched
+    linked = frame.height + len(conflicts)
+    return TargetPlan(
+        target=spec.name,
+        operations=tuple(guarded),
+        links=tuple(links),
+        conflicts=conflicts,
+        todos=(*todos, *blocked),
+        faults=desired.faults,
+        drift=tuple(Todo(person, sentence) for person, sentence in changed.drift),
+        orphans=found.orphans,
+        missing=found.missing,
+        guards=trips,
+        notes=observation.notes,
+        observed=observation.frame.height,
+        linked=linked,
+        adopted=adopted,
+        unchanged=frame.height - len(touched) - len(waiting),
+        base=base,
+        unbelieved=unbelieved,
+    )
+
+
+def _unbelieved(spec: TargetSpec, missing: int, base: int) -> str | None:
+    guards = spec.settings.guards
+    if guards is None or not missing:
+        return None
+    limit = limit_of(guards.missing, base)
+    if missing <= limit:
+        return None
+    return (
+        f"{spec.name}: its listing no longer shows {missing} of {base} linked accounts, more than the limit of "
+        f"{limit}; it is not believed, and nothing is sent but leaves of accounts that were seen. "
+        "Check the target and the rights of its key."
+    )
+
+
+def _guarded(
+    spec: TargetSpec, operations: Sequence[Operation], base: int, circumstances: Planning
+) -> tuple[list[Operation], tuple[Tripped, ...]]:
+    """Operations with what each must wait for; whatever follows a held one waits with it."""
+    approved = circumstances.approved
+    counted = Counter(operation.kind for operation in operations if operation.counted and operation.id not in approved)
+    guards = spec.settings.guards
+    trips = tripped(guards, counted, circumstances.sent, base) if guards else {}
+    held: dict[str, str] = {}
+    no: set[str] = set()
+    result: list[Operation] = []
+    planned = circumstances.now.timestamp()
+    for operation in operations:
+        reason = operation.hold
+        if operation.id not in approved:
+            if operation.kind in trips and operation.counted:
+                reason = trips[operation.kind].sentence
+            if operation.kind is Kind.LEAVE and circumstances.removals_wait:
+                reason = circumstances.removals_wait
+        else:
+            reason = None
+        if operation.follows in held:
+            reason = held[operation.follows]
+        refused = circumstances.rejected.get(operation.id) == operation.row or operation.follows in no
+        if refused:
+            no.add(operation.id)
+        if reason:
+            held[operation.id] = reason
+        result.append(replace(operation, hold=reason, refused=refused, planned=planned))
+    return result, tuple(dict.fromkeys(trips.values()))
+
+
+def by_status(plan: TargetPlan) -> Mapping[str, Mapping[str, int]]:
+    """Counts by kind of what is held, rejected and free to go."""
+    counts: dict[str, Counter[str]] = {"held": Counter(), "rejected": Counter(), "free": Counter()}
+    for operation in plan.operations:
+        place = "rejected" if operation.refused else "held" if operation.hold else "free"
+        counts[place][operation.kind.value] += 1
+    return counts
+
+
+__all__ = ["FUTURE", "LEAVER", "Link", "TargetPlan", "Todo", "by_status", "plan_target"]

@@ -1,0 +1,75 @@
+"""What the planner needs to know of a target, without knowing any vendor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+
+import polars as pl
+
+from provisioner.model.attributes import Attribute
+from provisioner.settings import TargetSettings
+
+
+@dataclass(frozen=True, slots=True)
+class TargetSpec:
+    """One target as the planner sees it: its settings and what its module declares (see `targets.base.Target`)."""
+
+    name: str
+    settings: TargetSettings
+    attributes: Mapping[str, Attribute]
+    activity: str | None = None
+    carried: tuple[str, ...] = ()
+    ends_attribute: str | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def protect_columns(self) -> tuple[str, ...]:
+        """Every attribute of an observed account that `protect` may name."""
+        return tuple(self.attributes)
+
+
+#: Columns of an observed frame beside one text column per attribute.
+ACCOUNT, UNTOUCHABLE = "_account", "_untouchable"
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """Observed accounts of one target at one time.
+
+    `frame` has `_account`, `_untouchable` and one canonical text column per attribute that was seen. `complete`: it
+    holds every account; `asked`: it holds those of these people only, and is complete for them. When neither, the
+    vendor cannot be listed and the ledger stands in. `began` is when reading began, by Redis's clock.
+    """
+
+    frame: pl.DataFrame
+    complete: bool
+    began: float
+    asked: frozenset[str] | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def authoritative(self) -> bool:
+        """Whether an account that is not in it does not exist."""
+        return self.complete or self.asked is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Planning:
+    """The circumstances of a plan.
+
+    `now` is the moment and `today` its day in the organisation's time zone. `ends` tells whether the roster has a
+    column of last days. `snapshot` is its digest. `removals_wait` is why removals must wait, if they must. `sent` is,
+    by guard, what went out without approval within the window; `approved` are operation ids that someone let go;
+    `rejected` maps those that someone refused to the row they were refused for.
+    """
+
+    now: datetime
+    today: date
+    ends: bool = False
+    snapshot: str = ""
+    removals_wait: str | None = None
+    sent: Mapping[str, int] = field(default_factory=dict)
+    approved: frozenset[str] = frozenset()
+    rejected: Mapping[str, str] = field(default_factory=dict)

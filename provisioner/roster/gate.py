@@ -1,0 +1,167 @@
+"""Whether a roster is believed: rejected, degraded or clean; pure."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+
+from provisioner.roster.values import People, Verdict
+from provisioner.settings import RosterSettings
+from provisioner.settings.values import format_duration
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """What the gate remembers of the last clean snapshot.
+
+    `people` is how many rows were believed. `employed` has a row for each of its employed people: `_key`, and for every
+    column of the roster whether it held a value.
+    """
+
+    people: int
+    employed: pl.DataFrame
+
+    @classmethod
+    def of(cls, people: People) -> Baseline:
+        """What is to be remembered of a clean snapshot."""
+        employed = people.frame.filter(pl.col("_verdict") == "employed")
+        return cls(
+            people.frame.height,
+            employed.select("_key", *(pl.col(name).is_not_null().alias(name) for name in people.columns)),
+        )
+
+    def to_bytes(self) -> bytes:
+        """The employed as compressed Arrow IPC."""
+        buffer = io.BytesIO()
+        self.employed.write_ipc(buffer, compression="zstd")
+        return buffer.getvalue()
+
+    @classmethod
+    def from_bytes(cls, people: int, content: bytes) -> Baseline:
+        """The inverse of `to_bytes`, which does not hold the count of people."""
+        return cls(people, pl.read_ipc(io.BytesIO(content)))
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it as one JSON document."""
+        return {"people": self.people, "employed": base64.b64encode(self.to_bytes()).decode()}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Baseline:
+        """The inverse of `to_json`."""
+        return cls.from_bytes(int(document["people"]), base64.b64decode(document["employed"]))
+
+
+def gate(
+    people: People,
+    baseline: Baseline | None,
+    settings: RosterSettings,
+    *,
+    mapped: Collection[str],
+    modified: datetime | None,
+    now: datetime,
+) -> Verdict:
+    """The verdict over a whole roster.
+
+    `baseline` is of the last clean snapshot (None: there was none, so nothing is compared); `mapped` the columns that
+    the mapping reads; `modified` and `now` are UTC.
+    """
+    rejected = _reasons_to_reject(people, baseline, settings)
+    if rejected:
+        return Verdict("rejected", tuple(rejected))
+    degraded = _reasons_of_age(settings, modified, now)
+    if baseline is not None:
+        degraded += _reasons_of_shrinking(people, baseline, settings)
+        degraded += _reasons_of_leaving(people, baseline, settings)
+        degraded += _reasons_of_blanks(people, baseline, settings, mapped)
+    return Verdict("degraded", tuple(degraded)) if degraded else Verdict("clean")
+
+
+def limit(percent: float, base: int) -> int:
+    """How many are still believed: the floor of the share, but at least one."""
+    return max(1, math.floor(percent * base / 100 + 1e-9))
+
+
+def _share(percent: float, base: int) -> str:
+    return f"{percent:g}% of {base} is {limit(percent, base)}"
+
+
+def _reasons_to_reject(people: People, baseline: Baseline | None, settings: RosterSettings) -> list[str]:
+    reasons = []
+    bad = len(people.rejects)
+    base = baseline.people if baseline is not None else people.rows
+    percent = settings.gate.max_rejected
+    if bad > limit(percent, base):
+        first = "; ".join(str(one) for one in people.rejects[:3])
+        reasons.append(
+            f"{bad} of {people.rows} rows are rejected, more than roster.gate.max_rejected allows "
+            f"({_share(percent, base)}). First: {first}."
+        )
+    if people.frame.is_empty():
+        reasons.append(f"No valid person is among {people.rows} rows.")
+    return reasons
+
+
+def _reasons_of_age(settings: RosterSettings, modified: datetime | None, now: datetime) -> list[str]:
+    longest = settings.gate.max_age
+    if modified is None or now - modified <= longest:
+        return []
+    reason = (
+        f"The roster was last written {modified:%Y-%m-%d %H:%M} UTC, "
+        f"longer ago than roster.gate.max_age ({format_duration(longest)})."
+    )
+    return [reason]
+
+
+def _reasons_of_shrinking(people: People, baseline: Baseline, settings: RosterSettings) -> list[str]:
+    hidden = people.present.difference(people.frame["_key"]) if people.present else frozenset()
+    current = people.frame.height + len(hidden)
+    lost = baseline.people - current
+    percent = settings.gate.max_shrink
+    if lost <= limit(percent, baseline.people):
+        return []
+    reason = (
+        f"The roster shrank from {baseline.people} people to {current}, by {lost}, more than roster.gate.max_shrink "
+        f"allows ({_share(percent, baseline.people)})."
+    )
+    return [reason]
+
+
+def _reasons_of_leaving(people: People, baseline: Baseline, settings: RosterSettings) -> list[str]:
+    staying = people.frame.filter(pl.col("_verdict") != "leaver")["_key"]
+    there = pl.concat([staying, pl.Series([*people.present, *people.renamed], dtype=pl.String)])
+    leaving = baseline.employed.filter(~pl.col("_key").is_in(there.implode())).height
+    percent = settings.gate.max_leaving
+    if leaving <= limit(percent, baseline.people):
+        return []
+    reason = (
+        f"{leaving} people are newly leaving, more than roster.gate.max_leaving allows "
+        f"({_share(percent, baseline.people)})."
+    )
+    return [reason]
+
+
+def _reasons_of_blanks(
+    people: People, baseline: Baseline, settings: RosterSettings, mapped: Collection[str]
+) -> list[str]:
+    percent = settings.gate.max_blank_jump
+    columns = [name for name in people.columns if name in set(mapped) and name in baseline.employed.columns]
+    if not columns:
+        return []
+    current = people.frame.filter(pl.col("_verdict") == "employed").select("_key", *columns)
+    both = baseline.employed.select("_key", *(pl.col(name).alias(f"{name}?") for name in columns)).join(
+        current, on="_key"
+    )
+    lost = both.select((pl.col(f"{name}?") & pl.col(name).is_null()).sum().alias(name) for name in columns)
+    return [
+        f"{count} people lost their value in the column {name!r}, more than roster.gate.max_blank_jump allows "
+        f"({_share(percent, baseline.people)})."
+        for name, count in lost.row(0, named=True).items()
+        if count > limit(percent, baseline.people)
+    ]

@@ -1,0 +1,209 @@
+"""Rosters that lie elsewhere: https with conditional requests, and what fsspec reaches (sftp, s3)."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+from urllib.parse import urlsplit, urlunsplit
+
+import fsspec
+import httpx
+
+from provisioner.errors import ConfigurationError, RosterError
+from provisioner.roster.values import Source
+
+_TIMEOUT: Final = httpx.Timeout(30.0, connect=10.0)
+#: All of a download has to be done within this many seconds.
+DEADLINE: Final = 600.0
+_EXTRAS: Final = {"sftp": "sftp", "s3": "s3"}
+
+
+def shown(url: str) -> str:
+    """An address without user, password, query and fragment: what operators see."""
+    parts = urlsplit(url)
+    try:
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        port = ""
+    host = parts.hostname or ""
+    return urlunsplit((parts.scheme, f"[{host}]{port}" if ":" in host else f"{host}{port}", parts.path, "", ""))
+
+
+def fetch_https(url: str, known: Mapping[str, str], limit: int) -> Source:
+    """Download the roster, unless the server says that it is the writing that is known.
+
+    Raises:
+        RosterError: no answer, a refusal, or more than `limit` bytes.
+        ConfigurationError: plain http beyond this machine.
+    """
+    name = shown(url)
+    _check_scheme(url, name)
+    headers = {"Accept": "*/*", "User-Agent": "provisioner"}
+    written = known.get("written", "")
+    if written.startswith("etag:"):
+        headers["If-None-Match"] = written.removeprefix("etag:")
+    elif written.startswith("modified:"):
+        headers["If-Modified-Since"] = written.removeprefix("modified:")
+    try:
+        with (
+            httpx.Client(
+                timeout=_TIMEOUT, follow_redirects=True, max_redirects=5, event_hooks=_only_safe(name)
+            ) as client,
+            client.stream("GET", url, headers=headers) as answer,
+        ):
+            if answer.status_code == httpx.codes.NOT_MODIFIED and written:
+                return Source(name, b"", written, _modified(answer), known.get("digest", ""), unchanged=True)
+            _check_status(answer, name)
+            content = _bounded(answer, name, limit)
+    except httpx.TimeoutException:
+        raise RosterError(f"{name} did not answer in time.", remedy="Try again later.") from None
+    except (httpx.HTTPError, httpx.InvalidURL) as exc:
+        raise RosterError(f"{name} cannot be reached ({type(exc).__name__}).", remedy="Check roster.url.") from None
+    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    etag, modified = answer.headers.get("etag"), answer.headers.get("last-modified")
+    identity = f"etag:{etag}" if etag else f"modified:{modified}" if modified else f"content:{digest}"
+    return Source(name, content, identity, _modified(answer), digest)
+
+
+def _check_scheme(url: str, name: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme.lower() == "https" or _is_loopback(parts.hostname or ""):
+        return
+    raise ConfigurationError(f"roster.url: {name} is not encrypted.", remedy="Use https://.")
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _only_safe(name: str) -> dict[str, list[Any]]:
+    """Redirects, too, must not leave encryption."""
+
+    def check(request: httpx.Request) -> None:
+        if request.url.scheme != "https" and not _is_loopback(request.url.host):
+            raise RosterError(f"{name} redirects to an address that is not encrypted.", remedy="Check roster.url.")
+
+    return {"request": [check]}
+
+
+def _check_status(answer: httpx.Response, name: str) -> None:
+    status = answer.status_code
+    if status == httpx.codes.OK:
+        return
+    remedies = {
+        401: "Mend the credentials in roster.url.",
+        403: "Mend the credentials in roster.url.",
+        404: "Mend roster.url, or wait for the export.",
+    }
+    raise RosterError(f"{name} answered {status}.", remedy=remedies.get(status, "Try again later."))
+
+
+def _bounded(answer: httpx.Response, name: str, limit: int) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    end = time.monotonic() + DEADLINE
+    for part in answer.iter_bytes():
+        size += len(part)
+        if size > limit:
+            raise RosterError(f"{name} is larger than {limit // 1024**2} MiB.")
+        if time.monotonic() > end:
+            raise RosterError(f"{name} took longer than {DEADLINE:g} s.", remedy="Try again later.")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _modified(answer: httpx.Response) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(answer.headers["last-modified"])
+    except (KeyError, ValueError):
+        return None
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def fetch_stored(url: str, known: Mapping[str, str], limit: int) -> Source:
+    """Bring a file, or the newest of a folder or glob, from a file system that fsspec knows.
+
+    Raises:
+        RosterError: the package for it is missing, the file is, or it is still being written.
+    """
+    name = shown(url)
+    scheme = urlsplit(url).scheme.lower()
+    try:
+        system, path = fsspec.core.url_to_fs(url, use_listings_cache=False)
+    except ImportError:
+        raise RosterError(
+            f"{name}: reading {scheme}:// needs another package.",
+            remedy=f"Install provisioner[{_EXTRAS.get(scheme, scheme)}].",
+        ) from None
+    except Exception as exc:  # noqa: BLE001  each file system raises errors of its own
+        raise _unreachable(name, exc) from None
+    try:
+        return _newest_stored(system, path, name, known, limit)
+    except RosterError:
+        raise
+    except FileNotFoundError:
+        raise RosterError(f"{name} does not exist.", remedy="Mend roster.url, or wait for the export.") from None
+    except PermissionError:
+        raise RosterError(f"{name} may not be read.", remedy="Mend the credentials in roster.url.") from None
+    except Exception as exc:  # noqa: BLE001  each file system raises errors of its own
+        raise _unreachable(name, exc) from None
+
+
+def _unreachable(name: str, error: BaseException) -> RosterError:
+    # The text of such errors may repeat the password, so only their kind is told
+    return RosterError(
+        f"{name} cannot be read ({type(error).__name__}).", remedy="Check roster.url and its credentials."
+    )
+
+
+def _newest_stored(system: Any, path: str, name: str, known: Mapping[str, str], limit: int) -> Source:
+    if any(sign in path for sign in "*?["):
+        places = [place for place in system.glob(path) if system.isfile(place)]
+    elif system.isdir(path):
+        places = [info["name"] for info in system.ls(path, detail=True) if info["type"] == "file"]
+    else:
+        places = [path]
+    infos = [system.info(place) for place in places if not place.rsplit("/", 1)[-1].startswith((".", "~"))]
+    infos = [info for info in infos if info.get("size") or len(places) == 1]
+    if not infos:
+        raise RosterError(f"{name} holds no roster.", remedy="Mend roster.url, or wait for the export.")
+    oldest = datetime.min.replace(tzinfo=UTC)
+    newest = max(infos, key=lambda info: (_stored_at(info) or oldest, info["name"]))
+    if (newest.get("size") or 0) > limit:
+        raise RosterError(f"{name} is larger than {limit // 1024**2} MiB.")
+    written = _stored_identity(newest)
+    if written and written == known.get("written"):
+        return Source(name, b"", written, _stored_at(newest), known.get("digest", ""), unchanged=True)
+    content: bytes = system.cat_file(newest["name"], end=limit + 1)
+    if _stored_identity(system.info(newest["name"])) != written:
+        raise RosterError(f"{name} is still being written.", remedy="Try again when the export is done.")
+    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    return Source(name, content, written or f"content:{digest}", _stored_at(newest), digest)
+
+
+def _stored_at(info: Mapping[str, Any]) -> datetime | None:
+    for field in ("LastModified", "mtime", "modified", "created"):
+        value = info.get(field)
+        if isinstance(value, (int, float)):
+            value = datetime.fromtimestamp(value, UTC)
+        if isinstance(value, datetime):
+            return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+    return None
+
+
+def _stored_identity(info: Mapping[str, Any]) -> str | None:
+    etag = info.get("ETag")
+    moment = _stored_at(info)
+    if etag:
+        return f"stored:{etag}:{info.get('size')}"
+    return f"stored:{moment.isoformat()}:{info.get('size')}" if moment else None

@@ -1,0 +1,118 @@
+"""Where the roster comes from: a path, the newest file of a folder or glob, https, sftp, s3, or bytes pushed to us."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from provisioner.errors import ConfigurationError, RosterError
+from provisioner.roster.form import MAX_SIZE
+from provisioner.roster.remote import fetch_https, fetch_stored
+from provisioner.roster.values import Source
+from provisioner.settings import RosterSettings
+
+#: How long a file that was written just now is watched before it is believed complete, in seconds.
+SETTLE: Final = 0.2
+_YOUNG: Final = 2.0
+_ENDINGS: Final = frozenset({".csv", ".tsv", ".txt", ".xlsx", ".parquet", ".jsonl", ".ndjson", ".json", ".gz"})
+
+
+def fetch(settings: RosterSettings, *, url: str | None = None, known: Mapping[str, str] | None = None) -> Source:
+    """Bring the roster from where the settings, or `url`, say.
+
+    `known` holds `written` and `digest` of the writing that is known already; if it is still the newest, the source
+    comes back with `unchanged` set and without content.
+
+    Raises:
+        RosterError: missing, unreadable, empty folder, still being written, or too large; says what to do.
+        ConfigurationError: the address is of no kind that we read.
+    """
+    address = (settings.url if url is None else url).strip()
+    known = known or {}
+    scheme = urlsplit(address).scheme.lower() if "://" in address else ""
+    if scheme in ("http", "https"):
+        return fetch_https(address, known, MAX_SIZE)
+    if scheme in ("sftp", "s3"):
+        return fetch_stored(address, known, MAX_SIZE)
+    if scheme not in ("", "file"):
+        raise ConfigurationError(
+            f"roster.url: {scheme}:// is not read.", remedy="Write a path, folder or glob, https://, sftp:// or s3://."
+        )
+    path = unquote(urlsplit(address).path) if scheme else address
+    if not path:
+        raise ConfigurationError("roster.url is empty.", remedy="Write a path, https://, sftp:// or s3://.")
+    return _fetch_local(path, known)
+
+
+def pushed(content: bytes, name: str) -> Source:
+    """The roster as somebody handed it over; each different content is a writing of its own."""
+    digest = digest_of(content)
+    return Source(name, content, f"push:{digest}", datetime.now(UTC), digest)
+
+
+def digest_of(content: bytes) -> str:
+    """``sha256:…`` of some bytes."""
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def _fetch_local(path: str, known: Mapping[str, str]) -> Source:
+    try:
+        candidates = _candidates(path)
+        for index, candidate in enumerate(candidates):
+            source = _read_settled(candidate, known)
+            if source is not None:
+                return source
+            if index + 1 == len(candidates):
+                raise RosterError(f"{candidate} is still being written.", remedy="Try again when the export is done.")
+    except FileNotFoundError:
+        raise RosterError(f"{path} does not exist.", remedy="Mend roster.url, or wait for the export.") from None
+    except PermissionError:
+        raise RosterError(f"{path} may not be read.", remedy="Give this user the right to read it.") from None
+    except (OSError, ValueError) as exc:
+        raise RosterError(f"{path} cannot be read: {getattr(exc, 'strerror', None) or exc}.") from None
+    raise RosterError(f"{path} holds no roster.", remedy="Mend roster.url, or wait for the export.")
+
+
+def _candidates(path: str) -> list[Path]:
+    """The file itself, or the files of a folder or glob, the newest first."""
+    place = Path(path).expanduser()
+    if place.is_file():
+        return [place]
+    if place.is_dir():
+        found = [one for one in place.iterdir() if one.suffix.lower() in _ENDINGS]
+    elif glob.has_magic(path):
+        found = [Path(one) for one in glob.glob(os.path.expanduser(path), recursive=True)]  # noqa: PTH111, PTH207
+    else:
+        place.stat()
+        raise RosterError(f"{path} is no file.", remedy="Name a file, a folder or a glob.")
+    stats = [(one.stat(), one) for one in found if one.is_file() and not one.name.startswith((".", "~"))]
+    return [one for stat, one in sorted(stats, key=lambda pair: (-pair[0].st_mtime_ns, str(pair[1]))) if stat.st_size]
+
+
+def _read_settled(path: Path, known: Mapping[str, str]) -> Source | None:
+    """The file's content, or None if it changes while we look."""
+    before = path.stat()
+    if before.st_size > MAX_SIZE:
+        raise RosterError(f"{path} is larger than {MAX_SIZE // 1024**2} MiB.")
+    written = _written(before)
+    modified = datetime.fromtimestamp(before.st_mtime, UTC)
+    if written == known.get("written"):
+        return Source(str(path), b"", written, modified, known.get("digest", ""), unchanged=True)
+    with path.open("rb") as stream:
+        content = stream.read(MAX_SIZE + 1)
+    if abs(time.time() - before.st_mtime) < _YOUNG:
+        time.sleep(SETTLE)
+    if _written(path.stat()) != written or len(content) != before.st_size:
+        return None
+    return Source(str(path), content, written, modified, digest_of(content))
+
+
+def _written(stat: os.stat_result) -> str:
+    return f"file:{stat.st_mtime_ns}:{stat.st_size}:{stat.st_ino}"

@@ -1,0 +1,70 @@
+"""Rows as a file of any form gives them, before anybody asks what they mean."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import polars as pl
+
+from provisioner.errors import RosterError
+from provisioner.roster.values import RESERVED, clean_name
+
+#: Most columns of a roster.
+MAX_COLUMNS: Final = 2_000
+#: Longest row, in characters.
+MAX_ROW: Final = 1_048_576
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """A row that has no proper cells; `key_cell` is the raw key if it stands where it must."""
+
+    line: int
+    key_cell: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """`frame` has the columns as text and `_line`; `bad` are the rows beside it. Blank rows are in neither."""
+
+    columns: tuple[str, ...]
+    frame: pl.DataFrame
+    bad: list[BadRow] = field(default_factory=list)
+
+
+def header(cells: Sequence[str | None], name: str, line: int) -> tuple[str, ...]:
+    """The columns' names, cleaned of what nobody sees.
+
+    Raises:
+        RosterError: a name is missing, doubled or ours, or there are too many.
+    """
+    names = tuple(clean_name(cell or "") for cell in cells)
+    if len(names) > MAX_COLUMNS:
+        raise RosterError(f"{name}: the header has {len(names)} columns; at most {MAX_COLUMNS} are read.")
+    empty = [str(index) for index, one in enumerate(names, 1) if not one]
+    if empty:
+        raise RosterError(
+            f"{name}, line {line}: the header has no name for column {', '.join(empty[:10])}.",
+            remedy="Name every column, or remove the empty ones.",
+        )
+    doubled = sorted({one for one in names if names.count(one) > 1})
+    if doubled:
+        raise RosterError(
+            f"{name}, line {line}: the header names {', '.join(map(repr, doubled[:10]))} more than once.",
+            remedy="Give every column a name of its own.",
+        )
+    reserved = sorted(RESERVED.intersection(names))
+    if reserved:
+        raise RosterError(
+            f"{name}, line {line}: the column name {reserved[0]!r} is reserved.", remedy="Rename that column."
+        )
+    return names
+
+
+def without_blanks(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
+    """Cells of nothing but space become null; rows of nothing but such cells go."""
+    cells = [pl.when(pl.col(name).str.strip_chars() != "").then(pl.col(name)).alias(name) for name in columns]
+    return frame.with_columns(cells).filter(~pl.all_horizontal(pl.col(name).is_null() for name in columns))

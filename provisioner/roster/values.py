@@ -1,0 +1,121 @@
+"""What the roster is on its way: frozen values, handed from step to step."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final, Literal
+
+import polars as pl
+
+#: Columns that we add; a roster may not have them.
+RESERVED: Final = frozenset(
+    {"_key", "_line", "_verdict", "_row_verdict", "_starts", "_ends", "_absent_snapshots", "_absent_since"}
+)
+
+#: Signs without width: zero-width space and joiners, word joiner, byte-order mark, soft hyphen.
+INVISIBLE: Final = "\u200b\u200c\u200d\u2060\ufeff\u00ad"
+_INVISIBLE: Final = re.compile(f"[{INVISIBLE}]")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One writing of the roster.
+
+    `name` is what operators see, without credentials. `written` is the identity of this writing: reading the same file
+    again gives the same. `modified` is UTC, None where nobody knows. `digest` is ``sha256:…`` of the content.
+    `unchanged`: the writing was known already, so `content` was not brought and is empty.
+    """
+
+    name: str
+    content: bytes = field(repr=False)
+    written: str
+    modified: datetime | None
+    digest: str
+    unchanged: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """One row that is not believed.
+
+    `line` is where it begins in the file, counted from 1. `key` is None if it cannot be read. `value` is shown only for
+    the columns of key and dates, since others hold personal data.
+    """
+
+    line: int
+    key: str | None
+    column: str | None
+    value: str | None
+    reason: str
+
+    def __str__(self) -> str:
+        who = f" ({self.key})" if self.key else ""
+        what = f" {self.column}:" if self.column else ""
+        shown = f" {self.value!r}" if self.value is not None else ""
+        return f"line {self.line}{who}:{what}{shown} {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """The rows of a roster, as text.
+
+    `frame` has the file's columns in their order, all text with an empty cell as null, and `_line` (Int64) and `_key`
+    (trimmed, NFC). `rows` counts every row of the file, blank ones aside. `rejects` are rows that nobody can believe;
+    `doubts` (columns `_line`, `column`, `reason`) are cells that spoil the row of anybody but a leaver. `present` are
+    the keys of rejected rows: these people are there, unchanged. `unreadable_keys`: some rejected row hides its key.
+    """
+
+    frame: pl.DataFrame
+    rejects: tuple[Reject, ...]
+    columns: tuple[str, ...]
+    rows: int
+    unreadable_keys: bool
+    present: frozenset[str]
+    doubts: pl.DataFrame
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """Everyone whose row is believed, one row each.
+
+    `frame` has `_key`, `_line`, the roster's columns, `_verdict` (employed, leaver, excluded, future), `_starts` and
+    `_ends` (dates or null). `rejects` holds the rejected rows of `Read` and those that were rejected since. `unknown`
+    are people of whom `exclude` says neither yes nor no: nothing changes for them, and they do not count as rejected.
+    `present` are the keys of both. `renamed` maps an earlier key to the present one.
+    """
+
+    frame: pl.DataFrame
+    rejects: tuple[Reject, ...]
+    unknown: tuple[Reject, ...]
+    columns: tuple[str, ...]
+    rows: int
+    unreadable_keys: bool
+    present: frozenset[str]
+    renamed: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a roster is believed; `reasons` are sentences with their numbers."""
+
+    status: Literal["clean", "degraded", "rejected"]
+    reasons: tuple[str, ...] = ()
+
+
+def clean_name(text: str) -> str:
+    """A key or a column's name without what nobody can see: surrounding space, zero-width signs; NFC."""
+    return unicodedata.normalize("NFC", _INVISIBLE.sub("", text)).strip()
+
+
+def clean_names(column: pl.Expr) -> pl.Expr:
+    """`clean_name` for a whole column; the empty text is null."""
+    cleaned = column.str.replace_all(f"[{INVISIBLE}]", "").str.normalize("NFC").str.strip_chars()
+    return pl.when(cleaned == "").then(None).otherwise(cleaned)
+
+
+def folded(column: pl.Expr) -> pl.Expr:
+    """What two keys are compared by."""
+    return column.str.to_lowercase().str.normalize("NFC")

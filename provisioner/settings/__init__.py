@@ -1,0 +1,71 @@
+"""Every setting: its meaning, unit, default, and where it may come from.
+
+``load()`` is the one entrance. Environment wins over secret files, they win over YAML.
+"""
+
+from provisioner.settings.kinds import known_kinds
+from provisioner.settings.loader import load
+from provisioner.settings.root import (
+    AbsenceSettings,
+    EventRoute,
+    GateSettings,
+    NotifySettings,
+    RetentionSettings,
+    RosterSettings,
+    ScheduleSettings,
+    Settings,
+    SloSettings,
+    WebSettings,
+    WebUser,
+    WritebackSettings,
+)
+from provisioner.settings.targets import (
+    AttributeRule,
+    Authority,
+    EnrolmentRule,
+    GuardLimit,
+    GuardSettings,
+    HabitateSettings,
+    MtribesSettings,
+    RetrySettings,
+    TargetSettings,
+    TraitlyEvents,
+    TraitlySettings,
+    TribalHabitsSettings,
+)
+from provisioner.settings.values import Duration, Percent, Rate, parse_duration, parse_percent, parse_rate
+
+__all__ = [
+    "AbsenceSettings",
+    "AttributeRule",
+    "Authority",
+    "Duration",
+    "EnrolmentRule",
+    "EventRoute",
+    "GateSettings",
+    "GuardLimit",
+    "GuardSettings",
+    "HabitateSettings",
+    "MtribesSettings",
+    "NotifySettings",
+    "Percent",
+    "Rate",
+    "RetentionSettings",
+    "RetrySettings",
+    "RosterSettings",
+    "ScheduleSettings",
+    "Settings",
+    "SloSettings",
+    "TargetSettings",
+    "TraitlyEvents",
+    "TraitlySettings",
+    "TribalHabitsSettings",
+    "WebSettings",
+    "WebUser",
+    "WritebackSettings",
+    "known_kinds",
+    "load",
+    "parse_duration",
+    "parse_percent",
+    "parse_rate",
+]

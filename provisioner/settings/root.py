@@ -1,0 +1,228 @@
+"""The settings as a whole, section by section."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Literal
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import Field, SecretStr, SerializeAsAny, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from provisioner.settings.kinds import known_kinds, settings_model
+from provisioner.settings.nearest import nearest
+from provisioner.settings.targets import GuardSettings, Section, Sql, TargetSettings
+from provisioner.settings.values import Duration, Percent
+
+_TARGET_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_CRON = re.compile(r"[-0-9*/,A-Za-z]+")
+
+
+class AbsenceSettings(Section):
+    """When a vanished row becomes a leaver."""
+
+    snapshots: int = Field(2, ge=1, description="Clean snapshots, written anew, without the person.")
+    grace: Duration = Field(timedelta(hours=24), description="And this long since the first of them.")
+
+
+class GateSettings(Section):
+    """What a roster must pass before it is believed; all in percent of people but `max_age`."""
+
+    max_shrink: Percent = Field(10.0, description="People lost since the last clean snapshot.")
+    max_rejected: Percent = Field(2.0, description="Bad rows; over it the roster is rejected.")
+    max_leaving: Percent = Field(20.0, description="People newly leaving.")
+    max_blank_jump: Percent = Field(20.0, description="People who lost their value in a mapped column.")
+    max_age: Duration = Field(timedelta(days=7), description="Age of the file.")
+
+
+class RosterSettings(Section):
+    """Where the truth about people comes from, and how it is read."""
+
+    url: str = Field("config/roster.example.csv", description="Path, folder or glob, https://, sftp:// or s3://.")
+    key: str = Field("employee_id", description="Column of the unique and stable key; never an email.")
+    previous_key: str | None = Field(None, description="Column of the person's earlier key.")
+    employed: Sql = Field("TRUE", description="SQL predicate over the columns: TRUE is employed, FALSE a leaver.")
+    exclude: Sql = Field("FALSE", description="SQL predicate: neither joiner nor leaver.")
+    starts: str | None = Field(None, description="Column of the first day.")
+    ends: str | None = Field(None, description="Column of the last day.")
+    dates: Literal["iso", "day_first", "month_first"] = Field("iso", description="How dates are written.")
+    encoding: str = Field("auto", description="auto, or the name of an encoding such as cp1252.")
+    sheet: str | None = Field(None, description="Sheet of an .xlsx; none: the first.")
+    create_days_before_start: int = Field(0, ge=0, description="Accounts are made this many days ahead.")
+    absence: AbsenceSettings = Field(default_factory=AbsenceSettings, description="When vanishing means leaving.")
+    gate: GateSettings = Field(default_factory=GateSettings, description="What makes a roster believed.")
+
+    @field_validator("exclude", mode="before")
+    @classmethod
+    def _no_exclude(cls, value: Any) -> Any:
+        return "FALSE" if value is None else value
+
+
+class ScheduleSettings(Section):
+    """When runs begin by themselves; null switches one off."""
+
+    sync: str | None = Field("*/30 * * * *", description="Cron expression, in `timezone`.")
+    full: str | None = Field("0 3 * * *", description="Cron expression of the run that reads every target in full.")
+    watch_roster: Duration | None = Field(timedelta(seconds=60), description="How often to look for a new roster.")
+
+    @field_validator("sync", "full")
+    @classmethod
+    def _five_fields(cls, value: str | None) -> str | None:
+        if value is not None and (
+            len(value.split()) != 5 or not all(_CRON.fullmatch(field) for field in value.split())
+        ):
+            raise ValueError(f"{value!r} is no cron expression; write five fields, such as */30 * * * *")
+        return value
+
+
+class SloSettings(Section):
+    """Promises that are watched."""
+
+    leaver: Duration = Field(timedelta(hours=1), description="A leaver is finished everywhere within this time.")
+
+
+class WritebackSettings(Section):
+    """What HR gets back."""
+
+    url: str | None = Field(None, description="CSV, Parquet or xlsx, by its ending; none: no table.")
+    columns: dict[str, str] = Field(default_factory=dict, description="Column: target.attribute.")
+
+
+class EventRoute(Section):
+    """Where an inbound event goes."""
+
+    on: str = Field(description="target.event")
+    when: Sql = Field("TRUE", description="SQL predicate over the event's fields and the person's row.")
+    to: str = Field(description="target.event, target.tag, target.enrolment, or a URL.")
+    name: Sql | None = Field(None, description="SQL expression of the event's name, the tag or the code.")
+
+
+class NotifySettings(Section):
+    """Who is told."""
+
+    urls: tuple[SecretStr, ...] = Field((), description="apprise addresses; they hold secrets.")
+    on: tuple[Literal["held", "failed", "quarantined", "recovered", "rejected"], ...] = Field(
+        ("held", "failed", "quarantined", "recovered", "rejected"), description="Which changes of state."
+    )
+
+
+class RetentionSettings(Section):
+    """How long history is kept."""
+
+    runs: Duration = Field(timedelta(days=400), description="Runs.")
+    operations: Duration = Field(timedelta(days=90), description="Operations with their images.")
+
+
+class WebUser(Section):
+    """Someone who may use the page."""
+
+    name: str = Field(min_length=1, description="Shown in the audit trail.")
+    token: SecretStr = Field(description="Signs in.")
+    role: Literal["viewer", "operator"] = Field("viewer", description="viewer reads, operator acts.")
+
+
+class WebSettings(Section):
+    """The control page and the HTTP API."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8080, ge=0, le=65535, description="Port; 0: any free one.")
+    token: SecretStr | None = Field(None, description="The operator's; none: only health and webhooks are served.")
+    users: tuple[WebUser, ...] = Field((), description="More people.")
+
+
+class Settings(BaseSettings):
+    """All settings. Build it with `provisioner.settings.load`, which adds the sources and readable errors."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="PROVISIONER_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        case_sensitive=False,
+        validate_default=False,
+    )
+
+    redis_url: SecretStr | None = Field(
+        None, description="redis://, rediss://, unix:// or sentinel://; none: the socket of `up` in `data_dir`."
+    )
+    data_dir: Path = Field(Path("data"), description="Folder for what lives outside Redis.")
+    timezone: str = Field("UTC", description="In which start and end dates begin and end.")
+    roster: RosterSettings = Field(default_factory=RosterSettings, description="Where people come from.")
+    schedule: ScheduleSettings = Field(default_factory=ScheduleSettings, description="When runs begin.")
+    guards: GuardSettings = Field(default_factory=GuardSettings, description="Defaults for every target.")
+    slo: SloSettings = Field(default_factory=SloSettings, description="Promises that are watched.")
+    targets: dict[str, SerializeAsAny[TargetSettings]] = Field(
+        default_factory=dict, description="Target by name; [a-z][a-z0-9_]* without a double underscore."
+    )
+    writeback: WritebackSettings = Field(default_factory=WritebackSettings, description="What HR gets back.")
+    events: tuple[EventRoute, ...] = Field((), description="Inbound events, routed.")
+    notify: NotifySettings = Field(default_factory=NotifySettings, description="Who is told.")
+    retention: RetentionSettings = Field(default_factory=RetentionSettings, description="How long history is kept.")
+    web: WebSettings = Field(default_factory=WebSettings, description="The control page and the HTTP API.")
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        zones = available_timezones()
+        if value not in zones:
+            raise ValueError(f"{value!r} is no time zone{nearest(value, zones)}")
+        return value
+
+    @field_validator("targets", mode="before")
+    @classmethod
+    def _by_kind(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        targets: dict[str, TargetSettings] = {}
+        faults: list[tuple[str, Exception, type[TargetSettings] | None]] = []
+        for name, body in value.items():
+            model = None
+            try:
+                filled, model = _with_kind(str(name), body)
+                targets[name] = model.model_validate(filled)
+            except ValueError as exc:
+                faults.append((str(name), exc, model))
+        if faults:
+            # The loader unfolds this, so that each fault is told with its full path
+            raise PydanticCustomError("targets", "targets are wrong", {"faults": faults})
+        return targets
+
+    @model_validator(mode="after")
+    def _guards_follow_the_top(self) -> Settings:
+        for name, target in self.targets.items():
+            merged = self.guards
+            if target.guards is not None:
+                own = {field: getattr(target.guards, field) for field in target.guards.model_fields_set}
+                merged = self.guards.model_copy(update=own)
+            self.targets[name] = target.model_copy(update={"guards": merged})
+        return self
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The organisation's time zone."""
+        return ZoneInfo(self.timezone)
+
+    def guards_of(self, target: str) -> GuardSettings:
+        """The guards of one target, its own over the defaults."""
+        return self.targets[target].guards or self.guards
+
+
+def _with_kind(name: str, body: Any) -> tuple[Any, type[TargetSettings]]:
+    if isinstance(body, TargetSettings):
+        return body, type(body)
+    if not _TARGET_NAME.fullmatch(name) or "__" in name:
+        raise ValueError(f"the name {name!r} must be [a-z][a-z0-9_]* without a double underscore")
+    if not isinstance(body, dict):
+        raise ValueError("must be a mapping of settings")
+    kind = str(body.get("kind", name))
+    model = settings_model(kind)
+    if model is None:
+        kinds = known_kinds()
+        raise ValueError(f"unknown kind {kind!r}{nearest(kind, kinds)}; kinds are {', '.join(kinds)}")
+    filled = {"kind": kind, **body}
+    if model.default_base_url and not filled.get("base_url"):
+        filled["base_url"] = model.default_base_url
+    return filled, model

@@ -1,0 +1,1 @@
+"""What lasts: runs, operations, the ledger, snapshots, health. The only package that talks to Redis."""

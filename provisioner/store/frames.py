@@ -1,0 +1,128 @@
+"""Columnar data in Redis: everybody's rows, observed accounts, rosters. Arrow, compressed."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from provisioner.store import keys
+from provisioner.store.client import Redis
+from provisioner.store.connection import redis_errors
+
+
+def pack(frame: pl.DataFrame) -> bytes:
+    """A frame as bytes."""
+    buffer = io.BytesIO()
+    frame.write_ipc(buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def unpack(content: bytes) -> pl.DataFrame:
+    """The inverse of `pack`."""
+    return pl.read_ipc(io.BytesIO(content))
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """People as a run sees them, with the facts of the roster that they came from.
+
+    `renamed` maps earlier keys to present ones; `keys` are the asked people of a run that is not about everybody.
+    """
+
+    people: pl.DataFrame
+    digest: str
+    removals_wait: str | None
+    taken: float
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    keys: tuple[str, ...] | None = None
+
+
+class FrameStore:
+    """Snapshots of the roster and of the targets."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    async def observed(self, target: str) -> pl.DataFrame | None:
+        """The accounts that a target was last seen to hold."""
+        with redis_errors():
+            content = await self._redis.get(keys.observed(target))
+        return unpack(content) if content else None
+
+    async def keep_observed(self, target: str, frame: pl.DataFrame) -> None:
+        """Remember what a complete listing showed."""
+        content = pack(frame)
+        with redis_errors():
+            await self._redis.set(keys.observed(target), content)
+
+    async def known(self) -> pl.DataFrame | None:
+        """Everybody's last clean row, absences included; None before the first clean snapshot."""
+        with redis_errors():
+            content = await self._redis.get(keys.PEOPLE)
+        return unpack(content) if content else None
+
+    async def roster(self) -> dict[str, bytes]:
+        """Facts about the newest snapshots: digest, written, taken, baseline."""
+        with redis_errors():
+            raw = await self._redis.hgetall(keys.ROSTER)
+        return {key.decode(): value for key, value in raw.items()}
+
+    async def keep_clean(self, people: pl.DataFrame, facts: Mapping[str, str | bytes | float]) -> None:
+        """Replace the last clean snapshot, all or nothing."""
+        content = pack(people)
+        with redis_errors():
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.set(keys.PEOPLE, content)
+                pipe.hset(keys.ROSTER, mapping=dict(facts))
+                await pipe.execute()
+
+    async def note_roster(self, facts: Mapping[str, str | bytes | float]) -> None:
+        """Remember facts of a roster without making it the last clean one."""
+        with redis_errors():
+            await self._redis.hset(keys.ROSTER, mapping=dict(facts))
+
+    async def keep_for_run(self, run: str, snapshot: Snapshot, ttl: int) -> None:
+        """Keep what a run plans from, until it is over."""
+        facts = {
+            "digest": snapshot.digest,
+            "removals_wait": snapshot.removals_wait,
+            "taken": snapshot.taken,
+            "renamed": dict(snapshot.renamed),
+            "keys": snapshot.keys,
+        }
+        head = json.dumps(facts).encode()
+        content = len(head).to_bytes(4, "big") + head + pack(snapshot.people)
+        with redis_errors():
+            await self._redis.set(f"{keys.run(run)}:people", content, ex=ttl)
+
+    async def for_run(self, run: str) -> Snapshot | None:
+        """What a run plans from; None if it is over or never got so far."""
+        with redis_errors():
+            content = await self._redis.get(f"{keys.run(run)}:people")
+        if not content:
+            return None
+        size = int.from_bytes(content[:4], "big")
+        head: dict[str, Any] = json.loads(content[4 : 4 + size])
+        chosen = head.pop("keys")
+        return Snapshot(unpack(content[4 + size :]), **head, keys=tuple(chosen) if chosen is not None else None)
+
+    async def drop_for_run(self, run: str) -> None:
+        """Forget what a run planned from."""
+        with redis_errors():
+            await self._redis.delete(f"{keys.run(run)}:people", f"{keys.run(run)}:content")
+
+    async def pushed(self) -> tuple[bytes, str] | None:
+        """The roster that an HR system pushed last, and the `roster.url` that was configured then."""
+        with redis_errors():
+            content, url = await self._redis.hmget(keys.PUSHED, ["content", "url"])
+        return (content, url.decode()) if content is not None else None
+
+    async def keep_pushed(self, content: bytes, url: str) -> None:
+        """Keep a pushed roster; it is used until `roster.url` changes."""
+        with redis_errors():
+            await self._redis.hset(keys.PUSHED, mapping={"content": content, "url": url})

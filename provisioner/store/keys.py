@@ -1,0 +1,128 @@
+"""Every key that we keep in Redis, in one place.
+
+::
+
+    provisioner:schema                        version of this layout
+    provisioner:run:<run>                     HASH  one run: trigger, status, times, roster
+    provisioner:run:<run>:t:<target>          HASH  its part for one target: figures, and counters n:<status>:<kind>
+    provisioner:run:<run>:ops:<target>        ZSET  operation ids in the order of the plan
+    provisioner:run:<run>:op:<target>:<id>    HASH  one operation: doc, status, attempts, error …
+    provisioner:run:<run>:stage:<target>      LIST  what is being installed (short-lived)
+    provisioner:run:<run>:rejects             STRING rejected rows, compressed
+    provisioner:runs                          ZSET  runs by time of creation
+    provisioner:q:<target>                    ZSET  operations ready to go, by urgency
+    provisioner:parked:<target>               ZSET  operations that wait, by due time
+    provisioner:leases:<target>               ZSET  operations in a worker's hand, by expiry of the lease
+    provisioner:slots:<target>                HASH  person and slot → the operation that stands for it now
+    provisioner:ledger:<target>               HASH  person → link and what was acknowledged
+    provisioner:sent:<target>:<guard>         ZSET  what went out without approval, by time
+    provisioner:decisions:<target>            HASH  operation id → approval or rejection
+    provisioner:target:<target>               HASH  health: paused, quarantine, failures in a row
+    provisioner:lists:<target>                HASH  conflicts, to-dos, drift, orphans of the newest plan
+    provisioner:observed:<target>             STRING observed accounts, columnar and compressed
+    provisioner:roster:people                 STRING everybody's last clean row, columnar and compressed
+    provisioner:roster:meta                   HASH  digest, times and baseline of the newest snapshots
+    provisioner:busy:<target>                 STRING the run that observes and plans this target now
+    provisioner:waiting:<target>              STRING the run that waits for it
+    provisioner:history:<person>              LIST  the newest operations of a person
+    provisioner:pace:…                        the limiter's own
+"""
+
+from __future__ import annotations
+
+PREFIX = "provisioner:"
+RUNS = f"{PREFIX}runs"
+PEOPLE = f"{PREFIX}roster:people"
+ROSTER = f"{PREFIX}roster:meta"
+PUSHED = f"{PREFIX}roster:pushed"
+SCHEMA = f"{PREFIX}schema"
+
+
+def run(run_id: str) -> str:
+    """One run."""
+    return f"{PREFIX}run:{run_id}"
+
+
+def run_target(run_id: str, target: str) -> str:
+    """A run's part for one target."""
+    return f"{PREFIX}run:{run_id}:t:{target}"
+
+
+def run_operations(run_id: str, target: str) -> str:
+    """Ids of a run's operations for one target, in order."""
+    return f"{PREFIX}run:{run_id}:ops:{target}"
+
+
+def operation(run_id: str, target: str, operation_id: str) -> str:
+    """One operation of a run."""
+    return f"{PREFIX}run:{run_id}:op:{target}:{operation_id}"
+
+
+def stage(run_id: str, target: str) -> str:
+    """What is being installed."""
+    return f"{PREFIX}run:{run_id}:stage:{target}"
+
+
+def rejects(run_id: str) -> str:
+    """Rejected rows of a run's roster."""
+    return f"{PREFIX}run:{run_id}:rejects"
+
+
+def ledger(target: str) -> str:
+    """Links and acknowledged values."""
+    return f"{PREFIX}ledger:{target}"
+
+
+def observed(target: str) -> str:
+    """Observed accounts."""
+    return f"{PREFIX}observed:{target}"
+
+
+def lists(target: str) -> str:
+    """The lists that a person looks after."""
+    return f"{PREFIX}lists:{target}"
+
+
+def health(target: str) -> str:
+    """Pause, quarantine, failures."""
+    return f"{PREFIX}target:{target}"
+
+
+def decisions(target: str) -> str:
+    """Approvals and rejections by operation id."""
+    return f"{PREFIX}decisions:{target}"
+
+
+def sent(target: str, guard: str) -> str:
+    """What went out without approval."""
+    return f"{PREFIX}sent:{target}:{guard}"
+
+
+def queued(target: str) -> str:
+    """Operations ready to go."""
+    return f"{PREFIX}q:{target}"
+
+
+def parked(target: str) -> str:
+    """Operations that wait for their time."""
+    return f"{PREFIX}parked:{target}"
+
+
+def leases(target: str) -> str:
+    """Operations in a worker's hand."""
+    return f"{PREFIX}leases:{target}"
+
+
+def busy(target: str) -> str:
+    """The run that observes and plans a target now."""
+    return f"{PREFIX}busy:{target}"
+
+
+def waiting(target: str) -> str:
+    """The run that waits for a busy target."""
+    return f"{PREFIX}waiting:{target}"
+
+
+def history(person: str) -> str:
+    """The newest operations of a person."""
+    return f"{PREFIX}history:{person}"

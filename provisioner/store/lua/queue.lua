@@ -1,0 +1,375 @@
+-- The operations of one target and their states. One script, so that every change of state is one step for everybody.
+--
+-- Keys: none are passed; all are made from the target's and the run's name as store/keys.py lists them (one server,
+--   no cluster): run:<run>:t:<target>, run:<run>:ops:<target>, run:<run>:op:<target>:<id>, run:<run>:stage:<target>,
+--   q:, parked:, leases:, slots:, ledger:, sent:, decisions:, target: each followed by <target>, and history:<person>.
+-- ARGV[1] the command, ARGV[2] the target, then:
+--   install  run, began (epoch seconds), scope (JSON list of persons, or "*"), links (JSON list)  -> dropped count
+--   claim    lease seconds, token, limits (JSON group -> size, "*" the default), only urgent (1/0) -> list of rows
+--   done     run, id, token, patch (JSON), account                                                -> 1 if taken
+--   fail     run, id, token, error (JSON)                                                         -> 1 if taken
+--   park     run, id, token, seconds, error (JSON), unclear (1/0), spend a try (1/0)              -> 1 if taken
+--   give     run, id, token, group (or empty)       back to the queue, unsent -> 1 if taken
+--   drop     run, id, token, reason (JSON)                              superseded                -> 1 if taken
+--   renew    token, lease seconds, members…                                                       -> renewed count
+--   reap                                                                expired leases            -> count
+--   release  run, id, by (JSON)                                         held or failed to pending -> 1 if released
+--   refuse   run, id, by (JSON)                                         held to rejected          -> 1 if refused
+--   next                                                                -> {ready, leased, seconds to next due or -1}
+
+local P = 'provisioner:'
+local command, target = ARGV[1], ARGV[2]
+local Q, PARKED, LEASES = P .. 'q:' .. target, P .. 'parked:' .. target, P .. 'leases:' .. target
+local SLOTS, LEDGER = P .. 'slots:' .. target, P .. 'ledger:' .. target
+local HISTORY_LENGTH = 200
+
+local function now()
+  local t = redis.call('TIME')
+  return tonumber(t[1]) + tonumber(t[2]) / 1000000
+end
+
+local function op_key(run, id) return P .. 'run:' .. run .. ':op:' .. target .. ':' .. id end
+local function run_key(run) return P .. 'run:' .. run .. ':t:' .. target end
+local function split(member)
+  local at = string.find(member, '|', 1, true)
+  return string.sub(member, 1, at - 1), string.sub(member, at + 1)
+end
+
+local OPEN = { pending = true, sending = true, waiting = true }
+
+-- Change an operation's status and everything that counts it.
+local function become(run, id, status, extra)
+  local key = op_key(run, id)
+  local was, kind = unpack(redis.call('HMGET', key, 'status', 'kind'))
+  redis.call('HSET', key, 'status', status, 'changed', tostring(now()))
+  if extra then redis.call('HSET', key, unpack(extra)) end
+  if was ~= status then
+    if was then redis.call('HINCRBY', run_key(run), 'n:' .. was .. ':' .. kind, -1) end
+    redis.call('HINCRBY', run_key(run), 'n:' .. status .. ':' .. kind, 1)
+  end
+end
+
+local function leave_queues(member)
+  redis.call('ZREM', Q, member)
+  redis.call('ZREM', PARKED, member)
+  redis.call('ZREM', LEASES, member)
+end
+
+local function free_slot(run, id)
+  local slot = redis.call('HGET', op_key(run, id), 'slot')
+  if slot and redis.call('HGET', SLOTS, slot) == run .. '|' .. id then redis.call('HDEL', SLOTS, slot) end
+end
+
+local function followers(run, id)
+  local text = redis.call('HGET', op_key(run, id), 'followers')
+  return text and cjson.decode(text) or {}
+end
+
+local function finish(run, id, status, extra)
+  leave_queues(run .. '|' .. id)
+  become(run, id, status, extra)
+  free_slot(run, id)
+  local person = redis.call('HGET', op_key(run, id), 'person')
+  local story = P .. 'history:' .. person
+  redis.call('LPUSH', story, target .. '|' .. run .. '|' .. id)
+  redis.call('LTRIM', story, 0, HISTORY_LENGTH - 1)
+end
+
+local function finish_followers(run, id, status, error)
+  for _, other in ipairs(followers(run, id)) do
+    local at = redis.call('HGET', op_key(run, other), 'status')
+    if at and (OPEN[at] or at == 'held') then finish(run, other, status, { 'error', error }) end
+  end
+end
+
+local function supersede(member)
+  local run, id = split(member)
+  finish(run, id, 'superseded')
+  finish_followers(run, id, 'superseded', '')
+end
+
+local function enqueue(run, id)
+  local score = redis.call('HGET', op_key(run, id), 'score')
+  redis.call('ZADD', Q, score, run .. '|' .. id)
+end
+
+local function mine(run, id, token)
+  return redis.call('HGET', op_key(run, id), 'token') == token
+end
+
+local function record(person, patch)
+  local text = redis.call('HGET', LEDGER, person)
+  local entry = text and cjson.decode(text) or { values = {}, owed = {}, enrolled = {}, version = 0, recorded = 0 }
+  if patch.account then
+    if entry.account and entry.account ~= patch.account then
+      entry.values, entry.created = {}, false
+    end
+    entry.account = patch.account
+  end
+  if patch.values then
+    if type(entry.values) ~= 'table' then entry.values = {} end
+    for name, value in pairs(patch.values) do entry.values[name] = value end
+  end
+  if patch.state then entry.state = patch.state end
+  if patch.matched then entry.matched = patch.matched end
+  if patch.created ~= nil then entry.created = patch.created end
+  for fact, moment in pairs(patch.owe or {}) do entry.owed[fact] = moment end
+  for _, fact in ipairs(patch.paid or {}) do entry.owed[fact] = nil end
+  for _, code in ipairs(patch.enrolled or {}) do
+    local known = false
+    for _, other in ipairs(entry.enrolled) do known = known or other == code end
+    if not known then table.insert(entry.enrolled, code) end
+  end
+  if patch.values or patch.state or patch.account then
+    entry.version, entry.recorded = (entry.version or 0) + 1, now()
+  end
+  redis.call('HSET', LEDGER, person, cjson.encode(entry))
+end
+
+local function recorded_since(person, began)
+  local text = redis.call('HGET', LEDGER, person)
+  return text and (tonumber(cjson.decode(text).recorded) or 0) > began
+end
+
+local commands = {}
+
+function commands.install()
+  local run, began, scope, links = ARGV[3], tonumber(ARGV[4]), ARGV[5], cjson.decode(ARGV[6])
+  local stage = P .. 'run:' .. run .. ':stage:' .. target
+  local inherited, busy = {}, {}
+  local persons = {}
+  if scope ~= '*' then for _, person in ipairs(cjson.decode(scope)) do persons[person] = true end end
+  local standing = redis.call('HGETALL', SLOTS)
+  for i = 1, #standing, 2 do
+    local slot, member = standing[i], standing[i + 1]
+    local person = string.sub(slot, 1, string.find(slot, '\31', 1, true) - 1)
+    if scope == '*' or persons[person] then
+      local other, id = split(member)
+      local key = op_key(other, id)
+      local status, attempts, since, unclear, due, error = unpack(
+        redis.call('HMGET', key, 'status', 'attempts', 'since', 'unclear', 'due', 'error'))
+      if status == 'sending' then
+        busy[slot] = true
+      elseif status then
+        inherited[slot] = { id = id, status = status, attempts = attempts, since = since, unclear = unclear,
+          due = due, error = error }
+        supersede(member)
+      else
+        redis.call('HDEL', SLOTS, slot)
+      end
+    end
+  end
+  local dropped = 0
+  local ids = redis.call('LRANGE', stage, 0, -1)
+  local fresh = {}
+  for _, id in ipairs(ids) do
+    local key = op_key(run, id)
+    local slot, person, wanted, follows, kind = unpack(
+      redis.call('HMGET', key, 'slot', 'person', 'wanted_status', 'follows', 'kind'))
+    redis.call('HDEL', key, 'wanted_status')
+    local leaderless = follows ~= '' and not fresh[follows]
+    local overtaken = leaderless or busy[slot] or busy[person .. '\31account'] or recorded_since(person, began)
+    if overtaken then
+      dropped = dropped + 1
+      become(run, id, 'superseded', { 'error', cjson.encode({ code = 'overtaken',
+        message = 'something newer about this person was sent or recorded meanwhile; the next run takes it' }) })
+    else
+      local before = inherited[slot]
+      become(run, id, wanted)
+      redis.call('HSET', SLOTS, slot, run .. '|' .. id)
+      if before then
+        if before.unclear == '1' then redis.call('HSET', key, 'unclear', '1') end
+        if before.id == id and before.attempts then
+          redis.call('HSET', key, 'attempts', before.attempts, 'since', before.since or '', 'error', before.error or '')
+        end
+      end
+      if wanted == 'rejected' then
+        redis.call('HDEL', SLOTS, slot)
+      elseif wanted == 'pending' and follows == '' then
+        if before and before.id == id and before.status == 'waiting' and before.due
+          and tonumber(before.due) > now() then
+          become(run, id, 'waiting', { 'due', before.due })
+          redis.call('ZADD', PARKED, before.due, run .. '|' .. id)
+        else
+          enqueue(run, id)
+        end
+      end
+      fresh[id] = true
+    end
+  end
+  redis.call('DEL', stage)
+  for _, link in ipairs(links) do
+    if not recorded_since(link.person, began) then
+      record(link.person, { account = link.account, state = link.state, matched = link.matched })
+    end
+  end
+  return dropped
+end
+
+function commands.claim()
+  local lease, token, limits, urgent = tonumber(ARGV[3]), ARGV[4], cjson.decode(ARGV[5]), ARGV[6] == '1'
+  local at = now()
+  for _, member in ipairs(redis.call('ZRANGEBYSCORE', PARKED, '-inf', at, 'LIMIT', 0, 1000)) do
+    local run, id = split(member)
+    redis.call('ZREM', PARKED, member)
+    become(run, id, 'pending')
+    enqueue(run, id)
+  end
+  local rows, group, limit = {}, nil, 1
+  local candidates = redis.call('ZRANGEBYSCORE', Q, '-inf', urgent and '(0' or '+inf', 'LIMIT', 0, 2000)
+  for _, member in ipairs(candidates) do
+    local run, id = split(member)
+    local key = op_key(run, id)
+    local mygroup, doc, attempts, unclear, since, kind, counted, account = unpack(
+      redis.call('HMGET', key, 'group', 'doc', 'attempts', 'unclear', 'since', 'kind', 'guard', 'account'))
+    -- An operation to be looked up first, or one that a batch was halved down to, goes alone
+    if unclear == '1' then mygroup = mygroup .. '!' .. id end
+    if not doc then
+      redis.call('ZREM', Q, member)
+    else
+      if not group then
+        group = mygroup
+        -- What follows # or ! in a group's name keeps halves of a batch apart, and is no part of its kind
+        limit = limits[string.match(group, '^[^#!]*')] or limits['*'] or 1
+      end
+      if mygroup == group and #rows < limit then
+        redis.call('ZREM', Q, member)
+        redis.call('ZADD', LEASES, at + lease, member)
+        attempts = tonumber(attempts or '0') + 1
+        become(run, id, 'sending', { 'token', token, 'attempts', attempts,
+          'since', (since and since ~= '') and since or tostring(at), 'claimed', tostring(at) })
+        if counted and counted ~= '' then
+          local sent = P .. 'sent:' .. target .. ':' .. counted
+          redis.call('ZADD', sent, at, id)
+          redis.call('EXPIRE', sent, 2678400)
+        end
+        table.insert(rows, { run, mygroup, doc, tostring(attempts), unclear or '0',
+          (since and since ~= '') and since or tostring(at), account or '' })
+      end
+    end
+    if #rows >= limit and group then break end
+  end
+  return rows
+end
+
+local function taken(run, id, token)
+  if mine(run, id, token) then return true end
+  return false
+end
+
+function commands.done()
+  local run, id, token, patch, account = ARGV[3], ARGV[4], ARGV[5], cjson.decode(ARGV[6]), ARGV[7]
+  local key = op_key(run, id)
+  local status, unclear = unpack(redis.call('HMGET', key, 'status', 'unclear'))
+  local late = (status == 'pending' or status == 'waiting') and unclear == '1'
+  if not (taken(run, id, token) or late) then return 0 end
+  local person = redis.call('HGET', key, 'person')
+  local since = tonumber(redis.call('HGET', key, 'claimed') or '0')
+  -- A late answer must not overwrite what was recorded after it was sent
+  if not (late and recorded_since(person, since)) then record(person, patch) end
+  finish(run, id, 'succeeded', { 'token', '', 'unclear', '0', 'error', '' })
+  for _, other in ipairs(followers(run, id)) do
+    local at = redis.call('HGET', op_key(run, other), 'status')
+    if at == 'pending' then
+      if account ~= '' then redis.call('HSET', op_key(run, other), 'account', account) end
+      enqueue(run, other)
+    end
+  end
+  return 1
+end
+
+function commands.fail()
+  local run, id, token, error = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+  if not taken(run, id, token) then return 0 end
+  finish(run, id, 'failed', { 'token', '', 'error', error })
+  finish_followers(run, id, 'failed', cjson.encode({ code = 'leader_failed',
+    message = 'the operation that this one follows failed' }))
+  return 1
+end
+
+function commands.park()
+  local run, id, token, seconds, error = ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6]), ARGV[7]
+  if not taken(run, id, token) then return 0 end
+  local member, due = run .. '|' .. id, now() + seconds
+  redis.call('ZREM', LEASES, member)
+  become(run, id, 'waiting', { 'token', '', 'error', error, 'due', tostring(due) })
+  if ARGV[8] == '1' then redis.call('HSET', op_key(run, id), 'unclear', '1') end
+  if ARGV[9] ~= '1' then redis.call('HINCRBY', op_key(run, id), 'attempts', -1) end
+  redis.call('ZADD', PARKED, due, member)
+  return 1
+end
+
+function commands.give()
+  local run, id, token, group = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+  if not taken(run, id, token) then return 0 end
+  redis.call('ZREM', LEASES, run .. '|' .. id)
+  become(run, id, 'pending', { 'token', '' })
+  if group ~= '' then redis.call('HSET', op_key(run, id), 'group', group) end
+  redis.call('HINCRBY', op_key(run, id), 'attempts', -1)
+  enqueue(run, id)
+  return 1
+end
+
+function commands.drop()
+  local run, id, token, reason = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+  if not taken(run, id, token) then return 0 end
+  finish(run, id, 'superseded', { 'token', '', 'error', reason })
+  finish_followers(run, id, 'superseded', reason)
+  return 1
+end
+
+function commands.renew()
+  local token, lease, count = ARGV[3], tonumber(ARGV[4]), 0
+  for i = 5, #ARGV do
+    local run, id = split(ARGV[i])
+    if mine(run, id, token) and redis.call('ZSCORE', LEASES, ARGV[i]) then
+      redis.call('ZADD', LEASES, now() + lease, ARGV[i])
+      count = count + 1
+    end
+  end
+  return count
+end
+
+function commands.reap()
+  local expired = redis.call('ZRANGEBYSCORE', LEASES, '-inf', now(), 'LIMIT', 0, 1000)
+  for _, member in ipairs(expired) do
+    local run, id = split(member)
+    redis.call('ZREM', LEASES, member)
+    if redis.call('HGET', op_key(run, id), 'status') == 'sending' then
+      become(run, id, 'pending', { 'token', '', 'unclear', '1' })
+      enqueue(run, id)
+    end
+  end
+  return #expired
+end
+
+function commands.release()
+  local run, id, by = ARGV[3], ARGV[4], ARGV[5]
+  local key = op_key(run, id)
+  local status, slot, follows = unpack(redis.call('HMGET', key, 'status', 'slot', 'follows'))
+  if status ~= 'held' and status ~= 'failed' then return 0 end
+  local member = run .. '|' .. id
+  local standing = redis.call('HGET', SLOTS, slot)
+  if standing and standing ~= member then return 0 end
+  redis.call('HSET', SLOTS, slot, member)
+  become(run, id, 'pending', { 'by', by, 'guard', '', 'error', '', 'since', '', 'attempts', '0' })
+  local leader = follows ~= '' and redis.call('HGET', op_key(run, follows), 'status') or nil
+  if not leader or leader == 'succeeded' then enqueue(run, id) end
+  return 1
+end
+
+function commands.refuse()
+  local run, id, by = ARGV[3], ARGV[4], ARGV[5]
+  if redis.call('HGET', op_key(run, id), 'status') ~= 'held' then return 0 end
+  finish(run, id, 'rejected', { 'by', by })
+  return 1
+end
+
+commands['next'] = function()
+  local ready, leased = redis.call('ZCARD', Q), redis.call('ZCARD', LEASES)
+  local due = redis.call('ZRANGE', PARKED, 0, 0, 'WITHSCORES')
+  local wait = due[2] and math.max(0, tonumber(due[2]) - now()) or -1
+  return { ready, leased, tostring(wait) }
+end
+
+return commands[command]()

@@ -1,0 +1,222 @@
+"""Operations in Redis: installed as a plan, claimed under a lease, and brought to an end. See lua/queue.lua."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from provisioner.model.operation import URGENCY, Kind, Operation, Status, from_json, to_json
+from provisioner.store import keys
+from provisioner.store.client import Redis
+from provisioner.store.connection import redis_errors
+from provisioner.store.scripts import Scripts
+
+#: Single-person work sorts before everything else; the limiter keeps slots for it.
+_URGENT: Final = -1e12
+_CHUNK: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """An operation in our hand. `attempts` counts this one; `unclear` means an earlier send may have been done."""
+
+    run: str
+    token: str
+    operation: Operation
+    attempts: int
+    unclear: bool
+    since: float
+    group: str = ""
+
+    @property
+    def member(self) -> str:
+        """Its name in the queues."""
+        return f"{self.run}|{self.operation.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An operation on its way into the queue, with the batch group its target gave it and the guard it counts for."""
+
+    operation: Operation
+    group: str
+    guard: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What a target has to do: `ready` now, `leased` in hand, seconds until the next parked one is due (or None)."""
+
+    ready: int
+    leased: int
+    next_due: float | None
+
+
+class QueueStore:
+    """The queues of all targets."""
+
+    def __init__(self, redis: Redis, scripts: Scripts) -> None:
+        self._redis = redis
+        self._script = scripts.load("queue")
+
+    async def _call(self, command: str, target: str, *args: str | int | float) -> Any:
+        return await self._script([], [command, target, *args])
+
+    async def install(
+        self,
+        run: str,
+        target: str,
+        entries: Sequence[Entry],
+        links: Iterable[Mapping[str, Any]],
+        *,
+        began: float,
+        people: Sequence[str] | None,
+        urgent: bool,
+    ) -> int:
+        """Put a plan in place of whatever older plans have not sent.
+
+        Args:
+            began: when the observation began that the plan stands on, by Redis's clock.
+            people: the persons that the plan is about; None: everybody.
+            urgent: single-person work, which goes before everything else.
+
+        Returns:
+            How many operations were dropped because something newer had been sent or recorded about their person.
+        """
+        followers: dict[str, list[str]] = {}
+        for entry in entries:
+            if entry.operation.follows:
+                followers.setdefault(entry.operation.follows, []).append(entry.operation.id)
+        with redis_errors():
+            for start in range(0, len(entries), _CHUNK):
+                async with self._redis.pipeline(transaction=False) as pipe:
+                    for place, entry in enumerate(entries[start : start + _CHUNK], start):
+                        operation = entry.operation
+                        fields = _fields(entry, place, followers.get(operation.id, ()), urgent=urgent)
+                        pipe.hset(keys.operation(run, target, operation.id), mapping=fields)
+                        pipe.rpush(keys.stage(run, target), operation.id)
+                        pipe.zadd(keys.run_operations(run, target), {operation.id: place})
+                    await pipe.execute()
+        scope = "*" if people is None else json.dumps(list(people))
+        return int(await self._call("install", target, run, began, scope, json.dumps(list(links))))
+
+    async def claim(
+        self, target: str, *, lease: float, token: str, limits: Mapping[str, int], urgent: bool = False
+    ) -> list[Claim]:
+        """Take the most urgent operations that fit into one request, and mark them as being sent."""
+        rows = await self._call("claim", target, lease, token, json.dumps(dict(limits)), int(urgent))
+        claims = []
+        for run, group, doc, attempts, unclear, since, account in rows:
+            document = json.loads(doc)
+            if account and not document.get("account"):
+                document["account"] = account.decode()
+            claims.append(
+                Claim(
+                    run=run.decode(),
+                    token=token,
+                    operation=from_json(document),
+                    attempts=int(attempts),
+                    unclear=unclear == b"1",
+                    since=float(since),
+                    group=group.decode(),
+                )
+            )
+        return claims
+
+    async def done(self, claim: Claim, patch: Mapping[str, Any], account: str | None) -> bool:
+        """Record success, and what the ledger learns by it; False if someone else had taken it over."""
+        return bool(
+            await self._call(
+                "done",
+                claim.operation.target,
+                claim.run,
+                claim.operation.id,
+                claim.token,
+                json.dumps(dict(patch)),
+                account or "",
+            )
+        )
+
+    async def fail(self, claim: Claim, error: Mapping[str, str]) -> bool:
+        """Record a failure that another try would not mend."""
+        return bool(
+            await self._call(
+                "fail", claim.operation.target, claim.run, claim.operation.id, claim.token, json.dumps(dict(error))
+            )
+        )
+
+    async def park(
+        self, claim: Claim, seconds: float, error: Mapping[str, str], *, unclear: bool, spend: bool = True
+    ) -> bool:
+        """Put it aside for `seconds`; `spend` whether the try counts, `unclear` whether it may have been done."""
+        return bool(
+            await self._call(
+                "park",
+                claim.operation.target,
+                claim.run,
+                claim.operation.id,
+                claim.token,
+                seconds,
+                json.dumps(dict(error)),
+                int(unclear),
+                int(spend),
+            )
+        )
+
+    async def give_back(self, claim: Claim, *, group: str = "") -> bool:
+        """Return it unsent; a new `group` keeps it apart from those it was claimed with."""
+        return bool(await self._call("give", claim.operation.target, claim.run, claim.operation.id, claim.token, group))
+
+    async def drop(self, claim: Claim, reason: Mapping[str, str]) -> bool:
+        """End it unsent: something newer says that it must not be sent."""
+        return bool(
+            await self._call(
+                "drop", claim.operation.target, claim.run, claim.operation.id, claim.token, json.dumps(dict(reason))
+            )
+        )
+
+    async def renew(self, target: str, token: str, lease: float, claims: Sequence[Claim]) -> int:
+        """Keep the leases of what is still in hand."""
+        return int(await self._call("renew", target, token, lease, *(claim.member for claim in claims)))
+
+    async def reap(self, target: str) -> int:
+        """Return what a dead worker had in hand to the queue, as unclear."""
+        return int(await self._call("reap", target))
+
+    async def backlog(self, target: str) -> Backlog:
+        """How much there is to do."""
+        ready, leased, wait = await self._call("next", target)
+        due = float(wait)
+        return Backlog(int(ready), int(leased), None if due < 0 else due)
+
+    async def release(self, run: str, target: str, operation_id: str, by: Mapping[str, Any]) -> bool:
+        """Let a held operation go out, or a failed one go again."""
+        return bool(await self._call("release", target, run, operation_id, json.dumps(dict(by))))
+
+    async def refuse(self, run: str, target: str, operation_id: str, by: Mapping[str, Any]) -> bool:
+        """Drop a held operation because someone said no."""
+        return bool(await self._call("refuse", target, run, operation_id, json.dumps(dict(by))))
+
+
+def _fields(entry: Entry, place: int, followers: Sequence[str], *, urgent: bool) -> dict[str, str | float]:
+    operation = entry.operation
+    status = Status.REJECTED if operation.refused else Status.HELD if operation.hold else Status.PENDING
+    return {
+        "doc": json.dumps(to_json(operation), ensure_ascii=False, separators=(",", ":")),
+        "person": operation.person,
+        "kind": operation.kind.value,
+        "slot": f"{operation.person}\x1f{operation.slot}",
+        "group": entry.group,
+        "guard": entry.guard,
+        "score": (_URGENT if urgent else 0.0) + URGENCY[operation.kind] * 1e9 + place,
+        "wanted_status": status.value,
+        "follows": operation.follows or "",
+        "followers": json.dumps(list(followers)),
+    }
+
+
+def guard_of(kind: Kind, covers: Mapping[str, Sequence[Kind]]) -> str:
+    """The guard that counts a kind, or the empty text."""
+    return next((guard for guard, kinds in covers.items() if kind in kinds), "")

@@ -1,0 +1,277 @@
+"""Runs: what was asked, what became of it, and the operations that it planned."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from provisioner.model.operation import Kind, Status
+from provisioner.store import keys
+from provisioner.store.client import Redis
+from provisioner.store.connection import redis_errors
+
+_PUSHED_FOR: Final = 7 * 86400
+_COUNTED: Final = ("succeeded", "failed", "held", "waiting", "superseded", "rejected")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a run was asked for: `targets` and `people` None for all, `accept` a digest of a degraded roster."""
+
+    trigger: str
+    targets: tuple[str, ...] | None = None
+    people: tuple[str, ...] | None = None
+    accept: str | None = None
+    roster: str | None = None
+    full: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """The form in which it lies in Redis."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Request:
+        """The inverse of `to_json`."""
+        lists = {
+            name: tuple(document[name]) if document.get(name) is not None else None for name in ("targets", "people")
+        }
+        rest = {name: document[name] for name in ("trigger", "accept", "roster", "full") if name in document}
+        return cls(**{**rest, **lists})
+
+
+def moment(seconds: float | None) -> str | None:
+    """Epoch seconds as ISO 8601 in UTC, with a Z."""
+    if not seconds:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class RunStore:
+    """All runs."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    async def now(self) -> float:
+        """Epoch seconds by Redis's clock, the only one that all machines share."""
+        with redis_errors():
+            seconds, micros = await self._redis.time()
+        return int(seconds) + int(micros) / 1e6
+
+    async def create(self, request: Request, *, content: bytes | None = None) -> str:
+        """Record a new run, queued; `content` is a roster of its own, handed over with the request."""
+        now = await self.now()
+        stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%d-%H%M%S")
+        run = f"{stamp}-{secrets.token_hex(3)}"
+        fields = {
+            "request": json.dumps(request.to_json()),
+            "trigger": request.trigger,
+            "status": "running",
+            "stage": "queued",
+            "created": str(now),
+            "started": str(now),
+        }
+        with redis_errors():
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.hset(keys.run(run), mapping=fields)
+                pipe.zadd(keys.RUNS, {run: now})
+                if content is not None:
+                    pipe.set(f"{keys.run(run)}:content", zlib.compress(content), ex=_PUSHED_FOR)
+                await pipe.execute()
+        return run
+
+    async def content(self, run: str) -> bytes | None:
+        """The roster that was handed over with the request, if one was."""
+        with redis_errors():
+            packed = await self._redis.get(f"{keys.run(run)}:content")
+        return zlib.decompress(packed) if packed else None
+
+    async def request(self, run: str) -> Request | None:
+        """What a run was asked for; None if there is no such run."""
+        with redis_errors():
+            text = await self._redis.hget(keys.run(run), "request")
+        return Request.from_json(json.loads(text)) if text else None
+
+    async def exists(self, run: str) -> bool:
+        """Whether there is such a run."""
+        with redis_errors():
+            return bool(await self._redis.exists(keys.run(run)))
+
+    async def set(self, run: str, fields: Mapping[str, str | float | int]) -> None:
+        """Set fields of a run."""
+        with redis_errors():
+            await self._redis.hset(keys.run(run), mapping=dict(fields))
+
+    async def get(self, run: str, field: str) -> str | None:
+        """One field of a run."""
+        with redis_errors():
+            value = await self._redis.hget(keys.run(run), field)
+        return value.decode() if value is not None else None
+
+    async def set_target(self, run: str, target: str, fields: Mapping[str, str | float | int]) -> None:
+        """Set fields of a run's part for one target."""
+        with redis_errors():
+            await self._redis.hset(keys.run_target(run, target), mapping=dict(fields))
+
+    async def add_requests(self, run: str, target: str, count: int) -> None:
+        """Count HTTP requests that were sent for a run."""
+        if count:
+            with redis_errors():
+                await self._redis.hincrby(keys.run_target(run, target), "requests", count)
+
+    async def target(self, run: str, target: str) -> dict[str, str]:
+        """The raw fields of a run's part for one target; a part that joined another run's shows that one's."""
+        with redis_errors():
+            raw = await self._redis.hgetall(keys.run_target(run, target))
+        fields = {key.decode(): value.decode() for key, value in raw.items()}
+        joined = fields.get("joined")
+        return await self.target(joined, target) if joined and joined != run else fields
+
+    async def targets(self, run: str) -> tuple[str, ...]:
+        """The targets of a run, in the order of the settings."""
+        text = await self.get(run, "targets")
+        return tuple(json.loads(text)) if text else ()
+
+    async def recent(self, limit: int, offset: int = 0) -> tuple[str, ...]:
+        """The newest runs first."""
+        with redis_errors():
+            found = await self._redis.zrevrange(keys.RUNS, offset, offset + limit - 1)
+        return tuple(run.decode() for run in found)
+
+    async def unfinished(self, limit: int = 50) -> tuple[str, ...]:
+        """Runs among the newest `limit` that are still running, oldest first."""
+        recent = reversed(await self.recent(limit))
+        return tuple([run for run in recent if await self.get(run, "status") == "running"])
+
+    async def document(self, run: str) -> dict[str, Any] | None:
+        """A run as its JSON; None if there is no such run."""
+        with redis_errors():
+            raw = await self._redis.hgetall(keys.run(run))
+        if not raw:
+            return None
+        fields = {key.decode(): value.decode() for key, value in raw.items()}
+        targets = {}
+        for target in json.loads(fields.get("targets", "[]")):
+            targets[target] = target_document(await self.target(run, target))
+        document: dict[str, Any] = {
+            "run": run,
+            "trigger": fields.get("trigger", "manual"),
+            "status": fields.get("status", "running"),
+            "started_at": moment(float(fields["started"])) if "started" in fields else None,
+            "finished_at": moment(float(fields["finished"])) if "finished" in fields else None,
+            "roster": json.loads(fields["roster"]) if "roster" in fields else None,
+            "targets": targets,
+        }
+        if "error" in fields:
+            document["error"] = json.loads(fields["error"])
+        return document
+
+    async def operations(
+        self,
+        run: str,
+        targets: Iterable[str],
+        *,
+        statuses: Sequence[str] | None = None,
+        offset: int = 0,
+        limit: int | None = None,
+    ) -> list[dict[str, Any]]:
+        """Operations of a run in the order of the plan, as JSON; paged, so that nothing loads them all at once."""
+        found: list[dict[str, Any]] = []
+        for target in targets:
+            joined = await self._joined(run, target)
+            start = 0
+            while limit is None or len(found) < offset + limit:
+                with redis_errors():
+                    ids = await self._redis.zrange(keys.run_operations(joined, target), start, start + 499)
+                    if not ids:
+                        break
+                    async with self._redis.pipeline(transaction=False) as pipe:
+                        for operation_id in ids:
+                            pipe.hgetall(keys.operation(joined, target, operation_id.decode()))
+                        rows = await pipe.execute()
+                for row in rows:
+                    document = operation_document({key.decode(): value.decode() for key, value in row.items()})
+                    if document and (statuses is None or document["status"] in statuses):
+                        found.append(document)
+                start += 500
+        return found[offset:] if limit is None else found[offset : offset + limit]
+
+    async def _joined(self, run: str, target: str) -> str:
+        with redis_errors():
+            joined = await self._redis.hget(keys.run_target(run, target), "joined")
+        return joined.decode() if joined else run
+
+    async def keep_rejects(self, run: str, rejects: Sequence[Mapping[str, Any]], ttl: int) -> None:
+        """Keep the rejected rows of a run's roster."""
+        with redis_errors():
+            await self._redis.set(keys.rejects(run), zlib.compress(json.dumps(list(rejects)).encode()), ex=ttl)
+
+    async def rejects(self, run: str) -> list[dict[str, Any]]:
+        """The rejected rows of a run's roster."""
+        with redis_errors():
+            packed = await self._redis.get(keys.rejects(run))
+        found: list[dict[str, Any]] = json.loads(zlib.decompress(packed)) if packed else []
+        return found
+
+
+def counts(fields: Mapping[str, str], status: str) -> dict[str, int]:
+    """How many operations of each kind have a status, without zeros."""
+    found = {kind.value: int(fields.get(f"n:{status}:{kind.value}", 0)) for kind in Kind}
+    return {kind: count for kind, count in found.items() if count > 0}
+
+
+def unfinished(fields: Mapping[str, str]) -> tuple[int, int]:
+    """(pending or being sent, waiting) of a run's part for one target."""
+    moving = sum(counts(fields, Status.PENDING).values()) + sum(counts(fields, Status.SENDING).values())
+    return moving, sum(counts(fields, Status.WAITING).values())
+
+
+def target_document(fields: Mapping[str, str]) -> dict[str, Any]:
+    """A run's part for one target as its JSON."""
+    status = fields.get("status", "running")
+    planned = {kind.value: int(fields.get(f"planned:{kind.value}", 0)) for kind in Kind}
+    document: dict[str, Any] = {"status": status}
+    for name in ("observed", "linked", "adopted", "orphans", "conflicts", "todo", "unchanged"):
+        document[name] = int(fields.get(name, 0))
+    document["planned"] = planned
+    for name in _COUNTED:
+        document[name] = counts(fields, name)
+    if status in ("quarantined", "unreachable", "paused"):
+        # What was still to be sent waits for the target with the rest
+        for kind, count in [*counts(fields, "pending").items(), *counts(fields, "sending").items()]:
+            document["waiting"][kind] = document["waiting"].get(kind, 0) + count
+    document["requests"] = int(fields.get("requests", 0))
+    for name in ("error", "guards", "notes", "blocked"):
+        if fields.get(name):
+            document[name] = json.loads(fields[name])
+    return document
+
+
+def operation_document(row: Mapping[str, str]) -> dict[str, Any] | None:
+    """An operation as its JSON, from its fields in Redis; None if it is no longer kept."""
+    if "doc" not in row:
+        return None
+    doc = json.loads(row["doc"])
+    error = json.loads(row["error"]) if row.get("error") else None
+    if error is None and row.get("status") == "held" and doc.get("hold"):
+        error = {"code": "held", "message": doc["hold"]}
+    return {
+        "id": doc["id"],
+        "target": doc["target"],
+        "person": doc["person"],
+        "kind": doc["kind"],
+        "account": row.get("account") or doc.get("account"),
+        "before": doc["before"],
+        "after": doc["after"],
+        "drift": bool(doc.get("drift")),
+        "status": row.get("status", "pending"),
+        "attempts": int(row.get("attempts") or 0),
+        "error": error,
+        "reason": doc.get("reason", ""),
+        "changed_at": moment(float(row["changed"])) if row.get("changed") else None,
+    }

@@ -1,0 +1,192 @@
+"""Observing: who is there, by listings of every status and the details that these lack."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+from zlib import crc32
+
+from provisioner.errors import MalformedAnswerError
+from provisioner.model.account import Account
+from provisioner.model.attributes import InvalidValueError
+from provisioner.targets.base import Listing
+from provisioner.targets.concurrently import each
+from provisioner.targets.habitate import attributes
+from provisioner.targets.habitate.attributes import BANNED, DELETED, DETAILS_READ_AT, LISTED
+from provisioner.targets.habitate.directory import NO_STATUS, Directory, myself, read, read_pages, role_name
+from provisioner.targets.http import Http, at
+
+USERS = "/api/v1/users"
+USER = "/api/v1/users/{}"
+#: `status` takes one value; deleted members (-100) are not accounts any more.
+STATUSES = (10, 6, 5, 4, 0, -3)
+LISTINGS_AT_ONCE = 3
+DETAILS_AT_ONCE = 8
+#: Linked accounts that no listing shows are asked for one by one, up to this many.
+MISSING_ASKED = 50
+#: Details that no listing shows may change unseen, so they are read again after one to two of these.
+REFRESH = 30 * 86_400
+
+
+async def observe(http: Http, directory: Directory, page_size: int, known: Mapping[str, Account]) -> Listing:
+    """Every member of every status but the deleted.
+
+    Raises:
+        ListingError, TargetError: see `Target.observe`.
+    """
+    me = await directory.me(http)
+    roles = await directory.roles(http, age=0)
+
+    async def listing(status: int) -> Sequence[Mapping[str, Any]]:
+        params: dict[str, str | int] = {"status": status, "sort_by": "user_id", "order": "asc", "page_size": page_size}
+        return await read_pages(http, USERS, params, key="user_id")
+
+    items: dict[str, dict[str, str | None]] = {}
+    for records in await each(STATUSES, listing, limit=LISTINGS_AT_ONCE):
+        for record in records:
+            values = _values(http.target, record)
+            items[str(values["msid"])] = values
+    reader = _Reader(http)
+    missing = [msid for msid in known if msid not in items]
+    found = await each(missing[:MISSING_ASKED], reader.details, limit=DETAILS_AT_ONCE)
+    unlisted = {str(values["msid"]): values for values in found if values is not None}
+    stale = [msid for msid, values in items.items() if _wants_details(values, known.get(msid))]
+    details = dict(zip(stale, await each(stale, reader.details, limit=DETAILS_AT_ONCE), strict=True))
+    accounts: list[Account] = []
+    for msid, values in {**items, **unlisted}.items():
+        if msid in details:
+            # Deleted between the listing and now
+            if details[msid] is None:
+                continue
+            whole = {**values, **(details[msid] or {})}
+        else:
+            whole = {**known[msid].values, **values} if msid in known else values
+        if whole.get("user_status") != DELETED:
+            accounts.append(account(whole, roles, me))
+    return Listing(accounts, notes=tuple(_notes(accounts, missing, reader.hidden)))
+
+
+def _notes(accounts: Sequence[Account], missing: Sequence[str], hidden: int) -> list[str]:
+    notes: list[str] = []
+    people = [one for one in accounts if one.untouchable is None]
+    if people and not any(one.values.get("email") for one in people):
+        notes.append(
+            "habitate shows the email of nobody: give the key's owner the right to see it, "
+            "else nobody can be recognised by email."
+        )
+    if hidden:
+        notes.append(f"The details of {hidden} members may not be read; only what the listing shows of them is known.")
+    if len(missing) > MISSING_ASKED:
+        notes.append(f"{len(missing)} known members are in no listing; only {MISSING_ASKED} of them were asked for.")
+    return notes
+
+
+def _wants_details(values: Mapping[str, str | None], known: Account | None) -> bool:
+    if known is None:
+        return True
+    if any(values.get(name) != known.values.get(name) for name in LISTED):
+        return True
+    read_at = float(known.values.get(DETAILS_READ_AT) or 0)
+    # Each member has a time of their own, so that the readings are spread evenly
+    return time.time() > read_at + REFRESH + crc32(known.id.encode()) % REFRESH
+
+
+class _Reader:
+    """Reads details; counts those that are forbidden although the key is good."""
+
+    def __init__(self, http: Http) -> None:
+        self.hidden = 0
+        self._http = http
+
+    async def details(self, msid: str) -> dict[str, str | None] | None:
+        """A member's details; nothing but the msid if they may not be read, None if the member is gone."""
+        answer = await self._http.read(at(USER, msid), accept=(403, 404), unauthorised=NO_STATUS)
+        if answer.status == 404:
+            return None
+        if answer.status == 403:
+            if not self.hidden:
+                await myself(self._http)
+            self.hidden += 1
+            return {"msid": msid, DETAILS_READ_AT: str(int(time.time()))}
+        return _details(self._http.target, msid, answer.json)
+
+
+async def find_one(http: Http, directory: Directory, msid: str) -> Account | None:
+    """One member by msid, None if there is none.
+
+    Raises:
+        TargetError: the details cannot be read.
+    """
+    answer = await read(http, at(USER, msid), absent=True)
+    if answer.status == 404:
+        return None
+    values = _details(http.target, msid, answer.json)
+    if values.get("user_status") == DELETED:
+        return None
+    return account(values, await directory.roles(http), await directory.me(http))
+
+
+def _details(target: str, msid: str, record: Any) -> dict[str, str | None]:
+    values = _values(target, record)
+    if values["msid"] != msid:
+        raise MalformedAnswerError(target, "another member was answered than the one asked for.")
+    return {**values, DETAILS_READ_AT: str(int(time.time()))}
+
+
+def _values(target: str, record: Any) -> dict[str, str | None]:
+    if not isinstance(record, dict):
+        raise MalformedAnswerError(target, "a member is no JSON object.")
+    try:
+        return attributes.read(record)
+    except InvalidValueError as exc:
+        raise MalformedAnswerError(target, f"a member's {exc}.") from None
+
+
+def account(values: Mapping[str, str | None], roles: Mapping[str, str], me: str) -> Account:
+    """The account of a member's values."""
+    msid = str(values["msid"])
+    untouchable = None
+    if msid == me:
+        untouchable = "ourselves"
+    elif values.get("is_bot") == "true":
+        untouchable = "bot"
+    elif values.get("user_status") == BANNED:
+        untouchable = "banned"
+    return Account(msid, {**values, "role": role_name(roles, values.get("role_id"))}, untouchable)
+
+
+async def search(
+    http: Http, directory: Directory, wanted: Mapping[str, str | None], *, pages: int
+) -> tuple[Account | None, bool]:
+    """Look among the newest members for the one with the wanted email.
+
+    The listing shows names only, so the details of those with the wanted username or first name are read.
+
+    Returns:
+        The account, or None; and whether somebody was seen who might be the one but whose email is hidden.
+
+    Raises:
+        TargetError: the search failed.
+    """
+    email, username, first_name = (_folded(wanted.get(name)) for name in ("email", "username", "first_name"))
+    hidden = False
+    seen: set[str] = set()
+    for status in STATUSES:
+        params: dict[str, str | int] = {"status": status, "sort_by": "user_id", "order": "desc", "page_size": 50}
+        for record in await read_pages(http, USERS, params, key="user_id", pages=pages):
+            values = _values(http.target, record)
+            msid = str(values["msid"])
+            same_username = username is not None and _folded(values.get("username")) == username
+            if msid in seen or not (same_username or _folded(values.get("first_name")) == first_name):
+                continue
+            seen.add(msid)
+            found = await find_one(http, directory, msid)
+            if found is not None and _folded(found.values.get("email")) == email:
+                return found, False
+            hidden = hidden or (found is not None and not found.values.get("email"))
+    return None, hidden
+
+
+def _folded(value: str | None) -> str | None:
+    return value.lower() if value else None

@@ -1,0 +1,191 @@
+"""Changing members: create, update, role; each step one request, each failure told as an outcome.
+
+Source: section "Users" of habitate's API page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from provisioner.errors import TargetError, UnauthorisedError
+from provisioner.model.attributes import InvalidValueError, fold, members
+from provisioner.model.operation import Operation
+from provisioner.model.outcome import Done, Outcome, Permanent, Temporary, Unauthorised, Unclear
+from provisioner.targets.habitate.attributes import (
+    CATALOGUE,
+    CREATE_FIELDS,
+    UPDATE_FIELDS,
+    create_body,
+    read,
+    update_body,
+    username_fault,
+)
+from provisioner.targets.habitate.directory import NO_STATUS, Directory, UnknownNameError, myself, role_name
+from provisioner.targets.habitate.listing import USER, USERS, search
+from provisioner.targets.http import Answer, Failure, Http, as_outcome, at
+
+#: Pages of newest members that a search goes through, of each status.
+SEARCHED_PAGES = 4
+_UPDATE_ROLE = 101
+#: Refusals that speak of the one member who was sent, not of a whole batch that might be halved.
+_REFUSED = frozenset({"bad_request", "invalid", "too_large", "refused"})
+
+
+async def send(http: Http, method: str, path: str, body: Mapping[str, Any]) -> Answer | Failure:
+    """Send one write about one member; a 403 is told apart by asking who we are."""
+    result = await http.send(method, path, body, unauthorised=NO_STATUS)
+    if isinstance(result, Permanent) and result.code == "forbidden":
+        try:
+            await myself(http)
+        except UnauthorisedError as exc:
+            return Unauthorised(exc.message)
+        except TargetError as exc:
+            return as_outcome(exc)
+        return Permanent("forbidden", f"the key is good, but this may not be changed by it: {result.message}")
+    if isinstance(result, Permanent) and result.code in _REFUSED:
+        return Permanent("row_refused", result.message)
+    return replace(result, whole=False) if isinstance(result, Temporary) else result
+
+
+async def create(http: Http, directory: Directory, operation: Operation) -> Outcome:
+    """Create a member and give them the wanted role; boards are left to the caller.
+
+    Whatever fails after the member exists is told as `Done` with what they truly hold, so that the account is linked
+    and the next plan goes on from there; creating is never tried twice.
+    """
+    wanted = operation.wanted
+    fault = await _fault(http, directory, wanted)
+    if fault is not None:
+        return fault
+    result = await send(http, "POST", USERS, create_body(wanted))
+    if isinstance(result, Permanent) and result.code == "conflict":
+        return await adopt(http, directory, operation, result)
+    if not isinstance(result, Answer):
+        return result
+    try:
+        values = read(result.json if isinstance(result.json, dict) else {})
+        roles = await directory.roles(http)
+    except InvalidValueError as exc:
+        return Unclear("malformed_answer", f"the answer to a create is not what the page prints: {exc}")
+    except TargetError as exc:
+        # The member exists, so this must not look as if nothing had been done
+        return Unclear("roles_unknown", f"created, but the roles cannot be read: {exc}")
+    held = {**_not_sent(wanted), **_catalogued(values), "role": role_name(roles, values.get("role_id"))}
+    return await _with_role(http, directory, wanted, Done(account=str(values["msid"]), learnt=held))
+
+
+async def _with_role(http: Http, directory: Directory, wanted: Mapping[str, str | None], made: Done) -> Done:
+    """A member just made, given the wanted role if it is not the one they hold."""
+    role, msid = wanted.get("role"), made.account
+    type_ = CATALOGUE["role"].type
+    if not role or not msid or fold(role, type_) == fold(made.learnt.get("role"), type_):
+        return made
+    given = await give_role(http, directory, msid, role)
+    if isinstance(given, Done):
+        return replace(made, learnt={**made.learnt, "role": role})
+    return replace(made, note=f"created, but the role is still to be set: {given.message}")
+
+
+async def _fault(http: Http, directory: Directory, wanted: Mapping[str, str | None]) -> Failure | None:
+    """What would go wrong with a create for sure, before anything is sent."""
+    missing = [name for name, attribute in CATALOGUE.items() if attribute.required and not wanted.get(name)]
+    if missing:
+        return Permanent("incomplete", f"habitate creates nobody without {', '.join(missing)}")
+    username = wanted.get("username")
+    fault = username_fault(username, creating=True) if username else None
+    if fault:
+        return Permanent("bad_username", fault)
+    role = wanted.get("role")
+    try:
+        if role:
+            await directory.role_id(http, role)
+        for board in members(wanted.get("boards")):
+            await directory.board(http, board)
+    except UnknownNameError as exc:
+        return Permanent("unknown_name", str(exc))
+    except TargetError as exc:
+        return as_outcome(exc)
+    return None
+
+
+def _not_sent(wanted: Mapping[str, str | None]) -> dict[str, str | None]:
+    """Wanted values that no create takes; they are still empty afterwards, so the next plan updates them."""
+    return {name: None for name in UPDATE_FIELDS if wanted.get(name) and name not in CREATE_FIELDS}
+
+
+async def adopt(http: Http, directory: Directory, operation: Operation, conflict: Permanent) -> Outcome:
+    """What a refused create means: an account with the wanted email is taken over, any other conflict is told."""
+    try:
+        found, _ = await search(http, directory, operation.wanted, pages=SEARCHED_PAGES)
+    except TargetError as exc:
+        return as_outcome(exc)
+    if found is None:
+        return Permanent(
+            "taken",
+            f"{conflict.message}; no member seen has this email, so an existing member may hold the username, or the "
+            "email belongs to a member whose email this key may not see",
+        )
+    if found.untouchable:
+        return Permanent("taken", f"the email belongs to an account that is never touched: {found.untouchable}")
+    return Done(
+        account=found.id,
+        learnt={**dict.fromkeys(operation.wanted), **_catalogued(found.values)},
+        adopted=True,
+        note="adopted: an account with this email existed",
+    )
+
+
+async def settle(http: Http, directory: Directory, operation: Operation) -> Outcome | None:
+    """Look among the newest members whether an unclear create took effect, and if so give the wanted role.
+
+    Raises:
+        TargetError: the look-up failed.
+    """
+    wanted = operation.wanted
+    found, hidden = await search(http, directory, wanted, pages=SEARCHED_PAGES)
+    if found is not None and found.untouchable is None:
+        shown = {name: None for name in wanted if name in CATALOGUE and CATALOGUE[name].observed}
+        held = {**shown, **_not_sent(wanted), **_catalogued(found.values)}
+        made = Done(account=found.id, learnt=held, note="found created after an unclear answer")
+        return await _with_role(http, directory, wanted, made)
+    if hidden:
+        return Permanent(
+            "create_unclear",
+            "the answer to the create was lost, and a new member of that name hides the email; look in habitate "
+            "whether it is this person, then retry",
+        )
+    return None
+
+
+def _catalogued(values: Mapping[str, str | None]) -> dict[str, str | None]:
+    return {name: value for name, value in values.items() if name in CATALOGUE}
+
+
+async def give_role(http: Http, directory: Directory, msid: str, role: str | None) -> Done | Failure:
+    """Set a member's role by its name."""
+    if not role:
+        return Permanent("cannot_be_empty", "every habitate member has a role; map one")
+    try:
+        role_id = await directory.role_id(http, role)
+    except UnknownNameError as exc:
+        return Permanent("unknown_role", str(exc))
+    except TargetError as exc:
+        return as_outcome(exc)
+    result = await send(http, "PATCH", at(USER, msid), {"action": _UPDATE_ROLE, "data": {"role_id": role_id}})
+    return Done(account=msid) if isinstance(result, Answer) else result
+
+
+async def update(http: Http, operation: Operation) -> Done | Failure:
+    """Send every writable field known of a member, since those that are absent may be cleared."""
+    body = update_body(operation.wanted, operation.after, operation.observed)
+    if not body.get("first_name"):
+        return Permanent("incomplete", "habitate updates nobody without first_name; map it")
+    if "username" in operation.after:
+        username = operation.after["username"]
+        fault = username_fault(username, creating=False) if username else "habitate members always have a username"
+        if fault:
+            return Permanent("bad_username", fault)
+    result = await send(http, "PUT", at(USER, operation.account or ""), body)
+    return Done(account=operation.account) if isinstance(result, Answer) else result

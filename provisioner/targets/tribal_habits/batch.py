@@ -1,0 +1,100 @@
+"""One `batch_save`: its rows, and what its answer says of each of them. Pure.
+
+Source: page "Batch create / update" of the Public API V1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from provisioner.model.operation import Kind, Operation
+from provisioner.model.outcome import Done, Outcome, Permanent, Unclear
+from provisioner.targets.http import Answer, sentence
+from provisioner.targets.tribal_habits.attributes import CATALOGUE, NEVER_EMPTY, spell
+
+_COUNTS = ("created", "updated", "unchanged")
+
+
+def row(operation: Operation) -> dict[str, Any] | Permanent:
+    """What is sent of one operation: all that is known for a create, else only what changes.
+
+    An unmatched `user_name` would be created by the vendor, so a create without its required fields is refused here.
+    """
+    if operation.kind is Kind.CREATE:
+        return _new_row(operation.wanted)
+    if not operation.account:
+        return Permanent("no_account", "the operation names no account")
+    changes: dict[str, Any] = {"user_name": operation.account}
+    for name, value in operation.after.items():
+        attribute = CATALOGUE.get(name)
+        if attribute is not None and not attribute.on_update:
+            continue
+        if value is None and name in NEVER_EMPTY:
+            return Permanent("cannot_be_empty", f"Tribal Habits offers no way to empty {name}; map a value to it")
+        changes[name] = spell(name, value)
+    return changes
+
+
+def _new_row(wanted: Mapping[str, str | None]) -> dict[str, Any] | Permanent:
+    missing = [name for name, attribute in CATALOGUE.items() if attribute.required and not wanted.get(name)]
+    if missing:
+        return Permanent("incomplete", f"Tribal Habits creates nobody without {', '.join(missing)}")
+    return {name: spell(name, value) for name, value in wanted.items() if value is not None and _on_create(name)}
+
+
+def _on_create(name: str) -> bool:
+    attribute = CATALOGUE.get(name)
+    return attribute is None or attribute.on_create
+
+
+def not_sent(operation: Operation) -> dict[str, str | None]:
+    """The wanted values that a create cannot take; they are still empty afterwards, so the next plan updates them."""
+    if operation.kind is not Kind.CREATE:
+        return {}
+    return {name: None for name, value in operation.wanted.items() if value is not None and not _on_create(name)}
+
+
+def outcomes(operations: Sequence[Operation], rows: Sequence[Mapping[str, Any]], answer: Answer) -> Sequence[Outcome]:
+    """What a 2xx answer says of every row: those in `error_list` were refused, all others carried out.
+
+    An answer that does not account for every row, or that names somebody who was not sent, makes all of them
+    unclear: nobody could tell whom it means.
+    """
+    errors = _errors(answer.json, len(rows))
+    if isinstance(errors, Unclear):
+        return [errors] * len(rows)
+    names = [str(sent["user_name"]) for sent in rows]
+    refused: dict[int, str] = {}
+    for user_name, reason in errors:
+        places = [place for place, name in enumerate(names) if name == user_name] or [
+            place for place, name in enumerate(names) if name.lower() == user_name.lower()
+        ]
+        if not places:
+            return [Unclear("unknown_row", "the answer refuses a row that was not sent")] * len(rows)
+        refused |= dict.fromkeys(places, reason)
+    return [
+        Permanent("row_refused", f"Tribal Habits refused the row: {refused[place]}")
+        if place in refused
+        else Done(account=names[place], learnt=not_sent(operation))
+        for place, operation in enumerate(operations)
+    ]
+
+
+def _errors(body: Any, rows: int) -> list[tuple[str, str]] | Unclear:
+    """`user_name` and reason of each refused row, if the answer accounts for all rows."""
+    if not isinstance(body, dict):
+        return Unclear("malformed_answer", "batch_save answered no JSON object")
+    counts = [body.get(name) for name in _COUNTS]
+    listed = body.get("error_list", [])
+    whole = all(isinstance(count, int) and not isinstance(count, bool) and count >= 0 for count in counts)
+    if not whole or not isinstance(listed, list) or body.get("errors") != len(listed):
+        return Unclear("malformed_answer", "batch_save's answer lacks its counts or contradicts itself")
+    found: list[tuple[str, str]] = []
+    for item in listed:
+        if not isinstance(item, dict) or item.get("user_name") in (None, ""):
+            return Unclear("unknown_row", "the answer refuses a row without naming it")
+        found.append((str(item["user_name"]), sentence(item) or "no reason given"))
+    if sum(count for count in counts if count is not None) + len(found) != rows:
+        return Unclear("rows_unaccounted", f"batch_save's counts do not add up to the {rows} rows sent")
+    return found

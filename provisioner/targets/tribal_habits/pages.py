@@ -1,0 +1,126 @@
+"""Reading a paged list of the vendor's whole, or not at all.
+
+The envelope is `total_records`, `max_per_page`, `current_page`, `total_pages`, `records` (page "Get all users").
+What comes back is believed, not what was asked for: the upper bound of `max_per_page` is not published.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from provisioner.errors import ListingError, MalformedAnswerError
+from provisioner.targets.concurrently import each
+from provisioner.targets.http import Answer, Http
+
+AT_ONCE = 4
+TRIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page and what it says of the whole."""
+
+    total_records: int
+    max_per_page: int
+    current_page: int
+    total_pages: int
+    records: Sequence[Mapping[str, Any]]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """What all pages of one listing have in common."""
+        return self.total_records, self.max_per_page, self.total_pages
+
+    def fault(self, number: int) -> str | None:
+        """What is contradictory about it if it is meant to be page `number`, else None."""
+        expected = -(-self.total_records // self.max_per_page)
+        if self.total_pages != expected and not (self.total_records == 0 and self.total_pages <= 1):
+            return f"{self.total_records} records do not make {self.total_pages} pages of {self.max_per_page}"
+        if self.current_page != number:
+            return f"page {number} was asked for, page {self.current_page} came"
+        due = min(self.max_per_page, max(0, self.total_records - (number - 1) * self.max_per_page))
+        if len(self.records) != due:
+            return f"page {number} holds {len(self.records)} records instead of {due}"
+        return None
+
+
+def page(target: str, answer: Answer) -> Page:
+    """The envelope of an answer.
+
+    Raises:
+        MalformedAnswerError: it is none.
+    """
+    body = answer.json
+    if not isinstance(body, dict):
+        raise MalformedAnswerError(target, "a listing is no JSON object.")
+    total, size, current, pages = (
+        _count(target, body.get(name)) for name in ("total_records", "max_per_page", "current_page", "total_pages")
+    )
+    records = body.get("records")
+    if size < 1 or not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
+        raise MalformedAnswerError(target, "a listing lacks its records.")
+    return Page(total, size, current, pages, records)
+
+
+def _count(target: str, value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise MalformedAnswerError(target, "a listing lacks total_records, max_per_page or its page numbers.")
+    return value
+
+
+async def read_all(
+    http: Http, path: str, *, size: int = 100, key: str | None = None, accept: Collection[int] = ()
+) -> list[Mapping[str, Any]]:
+    """All records of a list, in its order.
+
+    Args:
+        path: of the list.
+        size: how many records to ask for in a page.
+        key: a field that is unique over the whole list; a record seen twice means that one was missed.
+        accept: statuses that mean an empty list.
+
+    Raises:
+        ListingError: it changed or contradicted itself in each of `TRIES` readings.
+        TargetError: any other failure.
+    """
+    fault = ""
+    for _ in range(TRIES):
+        found = await _read_once(http, path, size, key, accept)
+        if not isinstance(found, str):
+            return found
+        fault = found
+    raise ListingError(
+        http.target, f"the listing is not believed: {fault}, in {TRIES} readings.", remedy="The next run tries again."
+    )
+
+
+async def _read_once(
+    http: Http, path: str, size: int, key: str | None, accept: Collection[int]
+) -> list[Mapping[str, Any]] | str:
+    async def read(number: int) -> Page | None:
+        answer = await http.read(path, {"page": number, "max_per_page": size}, accept=accept)
+        return None if answer.status in accept else page(http.target, answer)
+
+    first = await read(1)
+    if first is None:
+        return []
+    pages = [first]
+    fault = first.fault(1)
+    # In handfuls, so that a listing that contradicts itself early is not read to its end
+    for start in range(2, first.total_pages + 1, AT_ONCE):
+        if fault:
+            return fault
+        numbers = range(start, min(start + AT_ONCE, first.total_pages + 1))
+        for number, one in zip(numbers, await each(numbers, read, limit=AT_ONCE), strict=True):
+            if one is None or one.shape != first.shape:
+                return "it changed while it was read"
+            fault = fault or one.fault(number)
+            pages.append(one)
+    if fault:
+        return fault
+    records = [record for one in pages for record in one.records]
+    if key is not None and len({record.get(key) for record in records}) != first.total_records:
+        return f"its {first.total_records} records do not have as many different {key}s"
+    return records

@@ -1,0 +1,11 @@
+"""The processes that do the work, on Celery. The only package that knows Celery.
+
+A message is never more than a nudge: "run R has something to do", "target T has work". What there is to do lies in
+Redis, so a nudge that is lost, late or doubled harms nothing; beat's tick finds whatever was forgotten.
+"""
+
+from provisioner.worker.app import app
+from provisioner.worker.nudging import nudge, workers
+from provisioner.worker.processes import run_beat, run_worker
+
+__all__ = ["app", "nudge", "run_beat", "run_worker", "workers"]

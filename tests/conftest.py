@@ -1,0 +1,66 @@
+"""What every test stands on: a clean environment, and a real Redis server where one is asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+import redis
+from hypothesis import settings
+
+from tests.support.redis_server import RedisServer
+
+_PROXIES = frozenset({"http_proxy", "https_proxy", "all_proxy"})
+
+settings.register_profile("default", deadline=None, max_examples=50, print_blob=True)
+settings.register_profile("ci", settings.get_profile("default"), derandomize=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "default"))
+
+
+def _foreign_variables() -> list[str]:
+    """Variables that would steer the program under test: its settings, and proxies before loopback."""
+    return [
+        name
+        for name in os.environ
+        if (name.upper().startswith("PROVISIONER_") and not name.startswith("PROVISIONER_TEST_"))
+        or name.lower() in _PROXIES
+    ]
+
+
+def pytest_configure() -> None:
+    """Cleans the environment before any fixture, of whatever scope, can start a process in it."""
+    for name in _foreign_variables():
+        del os.environ[name]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what talks to Redis, so that these tests can be run against a second version of the server."""
+    for item in items:
+        if "redis_server" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.redis)
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Takes away what an earlier test left in the environment."""
+    for name in _foreign_variables():
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """The Redis server of this test process. A test that stops or restarts a server makes one of its own."""
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> Iterator[str]:
+    """The address of an empty Redis database, emptied again afterwards."""
+    with redis.Redis.from_url(redis_server.url) as client:
+        found = client.dbsize()
+        client.flushall()
+        assert found == 0, f"{found} keys were in the database before the test began"
+        yield redis_server.url
+        client.flushall()

@@ -1,0 +1,1 @@
+"""Rosters good and bad, and what has to become of them."""

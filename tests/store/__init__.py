@@ -1,0 +1,1 @@
+"""What Redis holds for us, against a real server."""

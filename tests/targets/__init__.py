@@ -1,0 +1,1 @@
+"""Tests of the targets: against the stand-ins, over real HTTP."""

@@ -1,0 +1,224 @@
+"""The ground that the project stands on: pins, package, layers, deployment files, and what no file may name."""
+
+from __future__ import annotations
+
+import configparser
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+PINS: Final = ["requirements.txt", "requirements-remote.txt", "requirements-dev.txt"]
+EXTRAS: Final = {
+    "requirements.txt": [],
+    "requirements-remote.txt": ["sftp", "s3"],
+    "requirements-dev.txt": ["sftp", "s3", "dev"],
+}
+PIN: Final = re.compile(
+    r"(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;]+)(?: ; [^\\]+)?(?: --hash=sha256:[0-9a-f]{64})+"
+)
+
+
+class UnitParser(configparser.ConfigParser):
+    """Reads a systemd unit: keys keep their case, and some stand there more than once."""
+
+    def optionxform(self, optionstr: str) -> str:
+        return optionstr
+
+
+def _pyproject() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def _pinned(file: str) -> dict[str, str]:
+    """Name to version. Every line that is not a comment has to be a pin with its hashes."""
+    text = (ROOT / file).read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    joined = re.sub(r"\s*\\\n\s*", " ", "\n".join(lines)).splitlines()
+    pins: dict[str, str] = {}
+    for line in joined:
+        pin = PIN.fullmatch(line)
+        assert pin, f"{file}: not a pin with hashes: {line[:100]}"
+        pins[canonicalize_name(pin["name"])] = pin["version"]
+    return pins
+
+
+def _files() -> list[Path]:
+    """Every file of the project: what git keeps or would keep; without git, what lies outside its working folders."""
+    git = shutil.which("git")
+    if git and (ROOT / ".git").exists():
+        listed = subprocess.run(
+            [git, "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            capture_output=True,
+            check=True,
+        )
+        return [path for name in listed.stdout.decode().split("\0") if name and (path := ROOT / name).is_file()]
+    passed_over = {".venv", ".git", "__pycache__", "data", "secrets", "build", "dist"}
+    return [path for path in ROOT.rglob("*") if path.is_file() and not passed_over & set(path.parts)]
+
+
+@pytest.mark.parametrize("file", PINS)
+def test_pins_cover_the_dependencies(file: str) -> None:
+    project = _pyproject()["project"]
+    wanted = [Requirement(text) for text in project["dependencies"]]
+    for extra in EXTRAS[file]:
+        wanted += [Requirement(text) for text in project["optional-dependencies"][extra]]
+    pins = _pinned(file)
+    for requirement in wanted:
+        version = pins.get(canonicalize_name(requirement.name))
+        assert version, f"{file} lacks {requirement.name}: run `make pins`"
+        assert version in requirement.specifier, f"{file}: {requirement.name} {version} is outside {requirement}"
+
+
+def test_pins_agree_with_each_other() -> None:
+    widest = _pinned("requirements-dev.txt").items()
+    for file in PINS:
+        assert _pinned(file).items() <= widest, f"{file} holds other versions than requirements-dev.txt"
+
+
+@pytest.mark.parametrize("file", PINS)
+def test_pins_name_no_source(file: str) -> None:
+    text = (ROOT / file).read_text(encoding="utf-8")
+    assert "make pins" in text.splitlines()[1]
+    assert "://" not in text
+    assert not re.search(r"^\s*(-i|-f|--index|--extra-index|--find-links|--trusted-host)", text, re.MULTILINE)
+    assert not re.search(r"(^|\s)/\w", text)
+
+
+def test_no_file_names_a_registry_or_a_path_of_one_machine() -> None:
+    # Put together here, so that this file does not name them either.
+    hosts = ["py" + "pi.org", "python" + "hosted.org", "npm" + "js.org", "extra-index" + "-url ="]
+    places = ["work", "root", "home/[a-z]+", "Users/[A-Za-z]+", "opt/wheels", "opt/py" + "pi"]
+    forbidden = re.compile("|".join([*map(re.escape, hosts), rf"(?<![\w.$}}/~-])/(?:{'|'.join(places)})/"]))
+    found = []
+    for path in _files():
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue
+        found += [f"{path.relative_to(ROOT)}: {match[0]}" for match in forbidden.finditer(text)]
+    assert not found
+
+
+@pytest.mark.timeout(180)
+def test_the_wheel_holds_every_file_of_the_package(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    shutil.copytree(ROOT / "provisioner", source / "provisioner", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    build = "import sys, setuptools.build_meta as backend; print(backend.build_wheel(sys.argv[1]))"
+    built = subprocess.run(
+        [sys.executable, "-c", build, str(tmp_path)], cwd=source, capture_output=True, text=True, check=False
+    )
+    assert built.returncode == 0, built.stdout + built.stderr
+    with zipfile.ZipFile(tmp_path / built.stdout.split()[-1]) as wheel:
+        inside = set(wheel.namelist())
+        (entry_points,) = (name for name in inside if name.endswith("entry_points.txt"))
+        assert "provisioner = provisioner.cli:main" in wheel.read(entry_points).decode()
+    package = {path.relative_to(ROOT).as_posix() for path in _files() if path.is_relative_to(ROOT / "provisioner")}
+    assert package - inside == set()
+    assert {name.split("/")[0] for name in inside} == {
+        "provisioner",
+        f"provisioner-{_pyproject()['project']['version']}.dist-info",
+    }
+
+
+def test_every_layer_is_under_every_import_rule() -> None:
+    contracts = _pyproject()["tool"]["importlinter"]["contracts"]
+    by_name = {contract["name"]: contract for contract in contracts}
+    layers = {name.strip() for line in contracts[0]["layers"] for name in line.split("|")}
+    everything = {f"provisioner.{name}" for name in layers | {"sandbox", "example"}}
+    allowed = {
+        "Redis only in the store": {"provisioner.store"},
+        "Celery only in the worker": {"provisioner.worker"},
+        "httpx only where vendors are called and rosters are read": {"provisioner.roster", "provisioner.targets"},
+    }
+    for name, modules in allowed.items():
+        assert set(by_name[name]["source_modules"]) == everything - modules, name
+    alone = by_name["The sandbox knows nothing of the rest"]
+    assert set(alone["forbidden_modules"]) == everything - {"provisioner.sandbox"}
+
+
+def test_makefile_help_lists_every_target() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    phony = {name for line in re.findall(r"^\.PHONY: (.*)$", makefile, re.MULTILINE) for name in line.split()}
+    explained = set(re.findall(r"^([a-z-]+):.*## \w", makefile, re.MULTILINE))
+    assert phony == explained
+
+
+def test_compose_file_is_hardened() -> None:
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+    services = compose["services"]
+    assert set(services) == {"redis", "worker", "beat", "web"}
+    for name, service in services.items():
+        assert service["restart"] == "unless-stopped", name
+        assert service["read_only"] is True, name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert "healthcheck" in service or name == "beat", name
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])), name
+    applications = [services[name] for name in ("worker", "beat", "web")]
+    assert {service["image"] for service in applications} == {f"provisioner:{_pyproject()['project']['version']}"}
+    assert [service["command"] for service in applications] == [["worker"], ["beat"], ["web"]]
+    for service in applications:
+        assert service["depends_on"] == {"redis": {"condition": "service_healthy"}}
+        assert "./config:/app/config:ro" in service["volumes"]
+    server = services["redis"]["command"][0]
+    assert "requirepass" in server
+    assert "appendonly yes" in server
+    assert "maxmemory-policy noeviction" in server
+
+
+def test_compose_accepts_the_file() -> None:
+    docker = shutil.which("docker")
+    known = docker and subprocess.run([docker, "compose", "version"], capture_output=True, check=False).returncode == 0
+    if not docker or not known:
+        pytest.skip("docker compose is not on this machine")
+    command = [docker, "compose", "--file", str(ROOT / "docker-compose.yml"), "config", "--quiet"]
+    checked = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_image_is_pinned_and_runs_as_nobody_special() -> None:
+    lines = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8").splitlines()
+    bases = {line.split()[1] for line in lines if line.startswith("FROM ")}
+    assert len(bases) == 1
+    assert re.fullmatch(r"python:3\.12\.\d+-slim-bookworm", bases.pop())
+    assert any("--require-hashes" in line for line in lines)
+    assert "USER 10001:10001" in lines
+
+
+def test_unit_is_hardened() -> None:
+    unit = UnitParser(strict=False, interpolation=None)
+    unit.read(ROOT / "deploy" / "systemd" / "provisioner.service", encoding="utf-8")
+    service = unit["Service"]
+    assert service["ExecStart"].endswith("/provisioner up")
+    assert service["Restart"] == "always"
+    assert service["ProtectSystem"] == "strict"
+    assert service["NoNewPrivileges"] == "yes"
+    assert service["User"] == "provisioner"
+    assert service["CapabilityBoundingSet"] == ""
+
+
+def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
+    analyze = shutil.which("systemd-analyze")
+    if not analyze:
+        pytest.skip("systemd is not on this machine")
+    text = (ROOT / "deploy" / "systemd" / "provisioner.service").read_text(encoding="utf-8")
+    # The program need not be installed where the unit looks for it.
+    runnable = tmp_path / "provisioner.service"
+    runnable.write_text(re.sub(r"^ExecStart=\S+", f"ExecStart={sys.executable}", text, flags=re.MULTILINE))
+    checked = subprocess.run([analyze, "verify", str(runnable)], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr
+    assert checked.stderr == ""

@@ -1,10 +1,10 @@
 """The command line: thin, decides nothing.
 
-    app         the commands' tree and its global options     errors      what goes wrong, told in one line
-    session     settings and logs of one command               output      where text, tables and JSON go
-    runs        plan, sync, runs, show                         checking    check
-    serving     worker, beat, web, sandbox, up                 processes   children that are kept alive
-    describing  runs and operations as tables and sentences    following   a run while it is under way
+app         the commands' tree and its global options     errors      what goes wrong, told in one line
+session     settings and logs of one command               output      where text, tables and JSON go
+runs        plan, sync, runs, show                         checking    check
+serving     worker, beat, web, sandbox, up                 processes   children that are kept alive
+describing  runs and operations as tables and sentences    following   a run while it is under way
 """
 
 from provisioner.cli.app import main

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 
 from provisioner.cli import checking, runs, serving
 from provisioner.cli.errors import report
-from provisioner.cli.session import Session, debug_wanted
+from provisioner.cli.session import debug_wanted, use
 
 
 class Commands(TyperGroup):
@@ -32,13 +32,10 @@ class Commands(TyperGroup):
         words = list(sys.argv[1:] if args is None else args)
         # The answer has to fit the question even where its parsing failed
         as_json = "--json" in words
-        debug = debug_wanted() or "--debug" in words
         try:
             code = super().main(words, prog_name or "provisioner", complete_var, False, windows_expand_args, **extra)
-        except typer.Exit as exit_:
-            code = exit_.exit_code
         except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001
-            code = report(error, as_json=as_json, debug=debug)
+            code = report(error, as_json=as_json, debug=debug_wanted())
         sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -58,9 +55,14 @@ app = typer.Typer(
 
 
 def _show_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"provisioner {version('provisioner')}")
-        raise typer.Exit
+    if not wanted:
+        return
+    try:
+        number = version("provisioner")
+    except PackageNotFoundError:
+        number = "(run from its sources, not installed)"
+    typer.echo(f"provisioner {number}")
+    raise typer.Exit
 
 
 @app.callback()
@@ -76,7 +78,7 @@ def provisioner(
     ] = False,
 ) -> int:
     """Take the global options; without a command, say which there are."""
-    context.obj = Session(config=config, debug=debug or debug_wanted())
+    use(config, debug=debug)
     if context.invoked_subcommand is None:
         typer.echo(context.get_help(), err=True)
         return 2

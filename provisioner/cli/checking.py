@@ -9,14 +9,13 @@ import typer
 from rich.text import Text
 
 from provisioner.cli.output import cells, console, plain, print_json, table
-from provisioner.cli.session import Session
+from provisioner.cli.session import settings_and_logs
 from provisioner.model.run import first_of
 
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 
 def check(
-    context: typer.Context,
     connect: Annotated[bool, typer.Option("--connect", help="Read once from every target, harmlessly.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> int:
@@ -24,7 +23,7 @@ def check(
     # Celery, polars and the targets take a second to import, which --help and --version need not wait for
     from provisioner.delivery import checks
 
-    lines = asyncio.run(checks.check(Session.of(context).settings(), connect=connect))
+    lines = asyncio.run(checks.check(settings_and_logs(), connect=connect))
     code = first_of(line.exit_code for line in lines)
     if as_json:
         told = [

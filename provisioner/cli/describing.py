@@ -21,6 +21,8 @@ from provisioner.model.operation import Kind
 #: Operations that are listed for one target, unless all are asked for.
 SHOWN: Final = 50
 _SHOWN_ROWS: Final = 10
+#: The lists of a plan that name people, and the word for one entry.
+_LISTS: Final = {"conflicts": "conflict", "todos": "to-do", "drift": "drift"}
 _STYLES: Final = {
     "succeeded": "green",
     "running": "cyan",
@@ -94,15 +96,22 @@ def figures(out: Console, document: Document) -> None:
 
 
 def remarks(out: Console, document: Document) -> None:
-    """What each target's part has to say: its error, the guards that hold, what is blocked, notes."""
+    """What each target's part has to say: its error, the guards that hold, notes, and the lists for a person."""
     lines = []
     for name, target in (document.get("targets") or {}).items():
         error = target.get("error")
         if error:
             lines.append(Text(f"{name}: {plain(_sentence(error))}", "bold red"))
         lines += [Text(f"{name}: {plain(_sentence(one))}", "yellow") for one in _listed(target.get("guards"))]
-        lines += [Text(f"{name}: {plain(_sentence(one))}", "yellow") for one in _listed(target.get("blocked"))]
         lines += [Text(f"{name}: {plain(_sentence(one))}") for one in _listed(target.get("notes"))]
+        lists = target.get("lists") or {}
+        for list_name, word in _LISTS.items():
+            rows = lists.get(list_name) or ()
+            lines += [
+                Text(f"{name}: {word} {plain(row['person'])}: {plain(row['message'])}") for row in rows[:_SHOWN_ROWS]
+            ]
+            if len(rows) > _SHOWN_ROWS:
+                lines.append(Text(f"{name}: and {len(rows) - _SHOWN_ROWS} more; --json has all"))
     if lines:
         out.print()
         for line in lines:
@@ -174,8 +183,7 @@ def _steps(document: Document, again: str) -> list[tuple[str, str]]:
     held = [name for name, target in targets.items() if total(target, "held")]
     if run and held:
         steps.append(("Look at what is held", f"provisioner show {run} --operations"))
-        for name in held:
-            steps.append((f"{name}: let it go out", f"provisioner approve {run} --target {name} --all"))
+        steps += [(f"{name}: let it go out", f"provisioner approve {run} --target {name} --all") for name in held]
     if run and document.get("status") == "running":
         steps.append(("It goes on; look again", f"provisioner show {run}"))
     if not run and any(sum((target.get("planned") or {}).values()) for target in targets.values()):
@@ -214,7 +222,9 @@ def change(row: Document) -> str:
     parts = []
     for name in dict.fromkeys((*after, *before)):
         old, new = _value(before.get(name)), _value(after.get(name))
-        parts.append(f"{name}: {new}" if row.get("kind") == "create" or name not in before else f"{name}: {old} → {new}")
+        parts.append(
+            f"{name}: {new}" if row.get("kind") == "create" or name not in before else f"{name}: {old} → {new}"
+        )
     return ", ".join(parts)
 
 

@@ -23,7 +23,8 @@ def report(error: BaseException, *, as_json: bool, debug: bool) -> int:
         print_json({"error": {"code": code, "message": message, "remedy": remedy}})
     else:
         sentences = f"{message} {remedy}" if remedy else message
-        sys.stderr.write(f"Error: {plain(sentences, keep='\n')}\n")
+        sentences = plain(sentences, keep="\n")
+        sys.stderr.write(f"Error: {sentences}\n")
     return exit_code
 
 
@@ -33,7 +34,7 @@ def _explained(error: BaseException) -> tuple[str, str, str | None, int]:
         return error.code, error.message, error.remedy, error.exit_code
     if isinstance(error, typer.TyperException):
         told = getattr(error, "format_message", lambda: str(error))()
-        return "usage", str(told), "See `provisioner --help`.", 2
+        return "usage", f"{str(told).rstrip('.')}.", "See `provisioner --help`.", 2
     if isinstance(error, (KeyboardInterrupt, typer.Abort)):
         return "interrupted", "Interrupted.", None, INTERRUPTED
     said = clean(str(error)).strip().splitlines()

@@ -45,8 +45,8 @@ def progress() -> Progress:
     return LiveTable() if sys.stderr.isatty() else Lines()
 
 
-async def follow(runs: RunStore, run: str, shown: Progress, *, timeout: float) -> dict[str, Any]:
-    """Show a run until it is over, or until `timeout` seconds have passed; its last document.
+async def follow(runs: RunStore, run: str, shown: Progress, *, longest: float) -> dict[str, Any]:
+    """Show a run until it is over, or until `longest` seconds have passed; its last document.
 
     Raises:
         UsageError: there is no such run, or no longer.
@@ -65,7 +65,7 @@ async def follow(runs: RunStore, run: str, shown: Progress, *, timeout: float) -
         if document is None:
             raise UsageError(f"There is no run {run!r} any more.", remedy="See `provisioner runs`.")
         shown.show(document)
-        left = timeout - (time.monotonic() - began)
+        left = longest - (time.monotonic() - began)
         if document["status"] != "running" or left <= 0:
             return document
         await asyncio.sleep(min(_POLL, left))
@@ -120,7 +120,9 @@ class LiveTable:
         for name, target in document["targets"].items():
             figures = [total(target, figure) for figure in ("succeeded", "planned", "failed", "held", "waiting")]
             made.add_row(*cells(name, status(target["status"]), *figures))
-        head = Text(f"Run {document['run']}, {span(time.monotonic() - self._began)}. Ctrl-C stops looking, not the run.")
+        head = Text(
+            f"Run {document['run']}, {span(time.monotonic() - self._began)}. Ctrl-C stops looking, not the run."
+        )
         self._live.update(Group(head, made))
 
     def __enter__(self) -> Self:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import IO, Final, Self
 
+from provisioner.cli.session import LOG_FORMAT_VARIABLE
 from provisioner.logs import get_logger
 
 log = get_logger(__name__)
@@ -65,11 +66,11 @@ class Children:
     def __init__(self, environment: Mapping[str, str], *, quiet: bool) -> None:
         """
         Args:
-            environment: theirs, whole.
+            environment: theirs, whole; read whenever one starts.
             quiet: their output is shown only of one that died, its last lines; else all of it is: with the child's name
                 before each line on a terminal, as it is elsewhere.
         """
-        self._environment = dict(environment)
+        self._environment = environment
         self._quiet = quiet
         self._children: list[_Child] = []
         self._write = threading.Lock()
@@ -126,7 +127,8 @@ class Children:
         piped = self._quiet or sys.stderr.isatty()
         child.process = subprocess.Popen(  # noqa: S603
             command,
-            env=self._environment,
+            # Whoever reads the lines here is a person
+            env={**self._environment, LOG_FORMAT_VARIABLE: "console"} if piped else dict(self._environment),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE if piped else None,
             stderr=subprocess.STDOUT if piped else None,

@@ -6,6 +6,7 @@ import asyncio
 import shlex
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Final
 
 import typer
@@ -14,7 +15,7 @@ from provisioner.cli import describing
 from provisioner.cli.errors import INTERRUPTED
 from provisioner.cli.following import follow, progress
 from provisioner.cli.output import console, print_json
-from provisioner.cli.session import Session
+from provisioner.cli.session import log, settings_and_logs
 from provisioner.errors import UsageError, WorkerError
 from provisioner.model.run import exit_code
 from provisioner.settings import Settings, parse_duration
@@ -27,7 +28,8 @@ People = Annotated[
     list[str] | None, typer.Option("--person", metavar="K", help="Only this person; may be given more than once.")
 ]
 Roster = Annotated[
-    str | None, typer.Option("--roster", metavar="URL", help="This roster, a path or an address, instead of roster.url.")
+    str | None,
+    typer.Option("--roster", metavar="URL", help="This roster, a path or an address, instead of roster.url."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
@@ -36,16 +38,14 @@ _UNDONE: Final = ("failed", "waiting")
 
 
 def plan(
-    context: typer.Context,
     target: Targets = None,
     person: People = None,
     roster: Roster = None,
     as_json: Json = False,
 ) -> int:
     """Show what a sync would do; changes nothing anywhere."""
-    settings = Session.of(context).settings()
-    request, content = _request(settings, target, person, roster)
-    document = asyncio.run(_preview(settings, request, content))
+    settings = settings_and_logs()
+    document = asyncio.run(_preview(settings, _request(target, person, roster)))
     if as_json:
         print_json(document)
         return exit_code(document)
@@ -65,7 +65,6 @@ def plan(
 
 
 def sync(
-    context: typer.Context,
     target: Targets = None,
     person: People = None,
     roster: Roster = None,
@@ -77,10 +76,9 @@ def sync(
     as_json: Json = False,
 ) -> int:
     """Start a run on the workers."""
-    settings = Session.of(context).settings()
+    settings = settings_and_logs()
     limit = _seconds(timeout)
-    request, content = _request(settings, target, person, roster, accept)
-    run = asyncio.run(_start(settings, request, content))
+    run = asyncio.run(_start(settings, _request(target, person, roster, accept)))
     if not wait:
         if as_json:
             print_json({"run": run, "status": "queued"})
@@ -92,12 +90,11 @@ def sync(
 
 
 def list_runs(
-    context: typer.Context,
     limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 20,
     as_json: Json = False,
 ) -> int:
     """List the runs, the newest first."""
-    settings = Session.of(context).settings()
+    settings = settings_and_logs()
     documents = asyncio.run(_recent(settings, limit))
     if as_json:
         print_json({"runs": documents})
@@ -109,14 +106,13 @@ def list_runs(
 
 
 def show(
-    context: typer.Context,
     run: Annotated[str, typer.Argument(metavar="RUN", help="Its id, as `provisioner runs` lists it.")],
     operations: Annotated[bool, typer.Option("--operations", help="List every operation.")] = False,
     failed: Annotated[bool, typer.Option("--failed", help="List the failed operations only.")] = False,
     as_json: Json = False,
 ) -> int:
     """Show one run: what became of it, and why."""
-    settings = Session.of(context).settings()
+    settings = settings_and_logs()
     listed = ("failed",) if failed else None
     wanted = operations or failed
     document, rows, rejects = asyncio.run(_read(settings, run, wanted=wanted, statuses=listed, explain=not as_json))
@@ -167,28 +163,26 @@ def _not_finished(run: str) -> dict[str, Any]:
 
 
 def _request(
-    settings: Settings,
-    targets: list[str] | None,
-    people: list[str] | None,
-    roster: str | None,
-    accept: str | None = None,
-) -> tuple[Request, bytes | None]:
-    """What was asked for; a roster on this machine is read here, as the workers may run on another."""
-    # polars takes a while to import, which --help and --version need not wait for
-    from provisioner.roster import fetch
-
-    content = None
-    if roster is not None and ("://" not in roster or roster.startswith("file://")):
-        source = fetch(settings.roster, url=roster)
-        roster, content = source.name, source.content
-    request = Request(
+    targets: list[str] | None, people: list[str] | None, roster: str | None, accept: str | None = None
+) -> Request:
+    return Request(
         trigger="manual",
         targets=tuple(dict.fromkeys(targets)) if targets else None,
         people=tuple(dict.fromkeys(people)) if people else None,
         accept=accept,
         roster=roster,
     )
-    return request, content
+
+
+async def _handed_over(settings: Settings, request: Request) -> tuple[Request, bytes | None]:
+    """The request, and the roster if it is on this machine: the workers may run on another."""
+    from provisioner.roster import fetch
+
+    place = request.roster
+    if place is None or ("://" in place and not place.startswith("file://")):
+        return request, None
+    source = await asyncio.to_thread(fetch, settings.roster, url=place)
+    return replace(request, roster=source.name), source.content
 
 
 def _seconds(text: str) -> float:
@@ -198,35 +192,42 @@ def _seconds(text: str) -> float:
         raise UsageError(f"--timeout: {exc}.") from None
 
 
-async def _preview(settings: Settings, request: Request, content: bytes | None) -> dict[str, Any]:
+async def _preview(settings: Settings, request: Request) -> dict[str, Any]:
+    # Celery, polars and the targets take a second to import, which --help and --version need not wait for
     from provisioner.delivery.deployment import Deployment
     from provisioner.delivery.preview import preview
 
     async with Deployment.open(settings) as dep:
+        dep.chosen(request.targets)
+        request, content = await _handed_over(settings, request)
         return await preview(dep, request, content=content)
 
 
-async def _start(settings: Settings, request: Request, content: bytes | None) -> str:
+async def _start(settings: Settings, request: Request) -> str:
     from provisioner.delivery.deployment import Deployment
     from provisioner.delivery.requests import request_run
     from provisioner.worker import nudge, workers
 
     async with Deployment.open(settings) as dep:
-        # Before anything is asked of workers, so that a misspelt target is told as such
         dep.chosen(request.targets)
         if not await asyncio.to_thread(workers, settings):
             raise WorkerError("No worker answers; nothing was started.", remedy="Start `provisioner up`, or a worker.")
+        request, content = await _handed_over(settings, request)
         run = await request_run(dep, request, content=content)
-        await asyncio.to_thread(nudge, settings, run)
+        try:
+            await asyncio.to_thread(nudge, settings, run, urgent=request.people is not None)
+        except WorkerError as exc:
+            # The run is on record, and beat looks for such every few seconds
+            log.warning("nudge_lost", run=run, error=str(exc))
     return run
 
 
-async def _follow(settings: Settings, run: str, timeout: float) -> dict[str, Any]:
+async def _follow(settings: Settings, run: str, longest: float) -> dict[str, Any]:
     from provisioner.delivery.deployment import Deployment
 
     async with Deployment.open(settings) as dep:
         with progress() as shown:
-            return await follow(dep.runs, run, shown, timeout=timeout)
+            return await follow(dep.runs, run, shown, longest=longest)
 
 
 async def _recent(settings: Settings, limit: int) -> list[dict[str, Any]]:

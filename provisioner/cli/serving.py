@@ -17,7 +17,7 @@ from urllib.parse import quote
 import typer
 
 from provisioner.cli.processes import LONGEST_DELAY, Children
-from provisioner.cli.session import Session, log
+from provisioner.cli.session import log, settings_and_logs
 from provisioner.errors import StoreError, UsageError
 from provisioner.settings import Settings
 from provisioner.store.address import RedisAddress
@@ -29,7 +29,6 @@ PROCESSES: Final = ("worker", "web", "beat")
 
 
 def worker(
-    context: typer.Context,
     concurrency: Annotated[
         int | None, typer.Option("--concurrency", min=1, help="Processes that work; else one a core.")
     ] = None,
@@ -37,31 +36,31 @@ def worker(
     """Run a worker: carries out runs."""
     from provisioner.worker import run_worker
 
-    settings = Session.of(context).settings(level="info")
+    settings = settings_and_logs(level="info")
     asyncio.run(_answering(settings))
     return run_worker(settings, concurrency=concurrency)
 
 
-def beat(context: typer.Context) -> int:
+def beat() -> int:
     """Run beat: begins runs on schedule, and watches the roster."""
     from provisioner.worker import run_beat
 
-    settings = Session.of(context).settings(level="info")
+    settings = settings_and_logs(level="info")
     asyncio.run(_answering(settings))
     return run_beat(settings)
 
 
-def web(context: typer.Context) -> int:
+def web() -> int:
     """Run the web server: health, and the control page."""
     from provisioner.web.app import run_web
 
-    return run_web(Session.of(context).settings(level="info"))
+    return run_web(settings_and_logs(level="info"))
 
 
 def sandbox(
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port on loopback; 0: any free one.")] = 8700,
 ) -> int:
-    """Run the sandbox: stand-ins of all four vendors, each under /<kind>."""
+    """Run stand-ins of all four vendors, under /<kind>."""
     from provisioner.sandbox import serve
 
     try:
@@ -80,15 +79,10 @@ def demo(
     return shown.run(keep)
 
 
-def up(context: typer.Context) -> int:
-    """Run worker, beat and web in one command, and a Redis server if none is set."""
-    session = Session.of(context)
-    settings = session.settings(level="info")
+def up() -> int:
+    """Run worker, beat and web, and Redis if none is set."""
+    settings = settings_and_logs(level="info")
     environment = dict(os.environ)
-    if session.config is not None:
-        environment["PROVISIONER_CONFIG"] = str(session.config)
-    if session.debug:
-        environment["PROVISIONER_DEBUG"] = "1"
     if settings.web.token is None:
         environment["PROVISIONER_WEB__TOKEN"] = token = secrets.token_urlsafe(32)
         sys.stdout.write(f"The operator's token, until this ends: {token}\n")
@@ -96,15 +90,14 @@ def up(context: typer.Context) -> int:
         sys.stdout.write(f"The page: {address_of_page(settings)}\n")
     sys.stdout.flush()
     embedded = EmbeddedRedis(settings.data_dir) if settings.redis_url is None else None
-    with embedded or nullcontext(), Children(environment, quiet=False) as children:
+    children = Children(environment, quiet=False)
+    with _stopping_on_signals(children), embedded or nullcontext(), children:
         if embedded is not None:
-            environment_url = f"unix://{quote(embedded.address.path or '')}?db=0"
-            children.set_environment("PROVISIONER_REDIS_URL", environment_url)
-        with _stopping_on_signals(children):
-            asyncio.run(_answering(settings))
-            for name in PROCESSES:
-                children.start(name)
-            children.watch(_Mender(embedded).look if embedded is not None else None)
+            environment["PROVISIONER_REDIS_URL"] = f"unix://{quote(embedded.address.path or '')}?db=0"
+        asyncio.run(_answering(settings))
+        for name in PROCESSES:
+            children.start(name)
+        children.watch(_Mender(embedded).look if embedded is not None else None)
     return 0
 
 
@@ -126,7 +119,7 @@ class _Mender:
 
     def look(self) -> None:
         """One look."""
-        if self._server.running:
+        if self._server.running():
             return
         now = time.monotonic()
         if now < self._due:
@@ -143,17 +136,22 @@ class _Mender:
 
 @contextmanager
 def _stopping_on_signals(children: Children) -> Iterator[None]:
+    """Makes Ctrl-C and SIGTERM end the children in order; a second one while they end changes nothing."""
+
     def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        if children.stopping:
+            return
         children.stopping = True
+        if not children.pids():
+            # Still starting: there is nothing yet to end in order
+            raise KeyboardInterrupt
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        # A second Ctrl-C while the children end is no reason to leave them behind
         for number, handler in before.items():
-            if not children.stopping:
-                signal.signal(number, handler)
+            signal.signal(number, handler)
 
 
 async def _answering(settings: Settings) -> None:

@@ -5,58 +5,55 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import typer
 from pydantic import BaseModel, SecretStr
 
 from provisioner import logs
 from provisioner.settings import Settings, load
 from provisioner.store.address import RedisAddress
 
-#: Steers this command only; the settings know nothing of it.
+CONFIG_VARIABLE: Final = "PROVISIONER_CONFIG"
+#: These two steer the command only; the settings know nothing of them.
 DEBUG_VARIABLE: Final = "PROVISIONER_DEBUG"
+#: `console` or `json`, whatever standard error is.
+LOG_FORMAT_VARIABLE: Final = "PROVISIONER_LOG_FORMAT"
 
 log = logs.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
-    """One call of the console script. `config`: the file of ``--config``; `debug`: tracebacks, and logs of everything."""
-
-    config: Path | None = None
-    debug: bool = False
-
-    @classmethod
-    def of(cls, context: typer.Context) -> Session:
-        """The session of the call that a command belongs to."""
-        found = context.find_object(cls)
-        return found if found is not None else cls(debug=debug_wanted())
-
-    def settings(self, *, level: str = "warning") -> Settings:
-        """Set up the logs, and read the settings; their secrets appear in no log from then on.
-
-        Args:
-            level: what is logged at least, unless ``--debug`` asks for all: a command that answers a person logs only
-                what went wrong, a process that runs for months tells what it does.
-
-        Raises:
-            ConfigurationError: a setting is wrong.
-        """
-        logs.configure("debug" if self.debug else level, json=not sys.stderr.isatty())
-        environ = {name: value for name, value in os.environ.items() if name.upper() != DEBUG_VARIABLE}
-        loaded = load(self.config, environ=environ)
-        logs.hide(*_secrets(loaded.settings), *RedisAddress.of(loaded.settings).secrets)
-        for warning in loaded.warnings:
-            log.warning("settings", warning=warning)
-        return loaded.settings
+def use(config: Path | None, *, debug: bool) -> None:
+    """Put the global options into the environment, where the processes that a command starts find them too."""
+    if config is not None:
+        os.environ[CONFIG_VARIABLE] = str(config)
+    if debug:
+        os.environ[DEBUG_VARIABLE] = "1"
 
 
 def debug_wanted() -> bool:
-    """Whether the environment asks for tracebacks."""
+    """Whether tracebacks are shown, and everything is logged."""
     return os.environ.get(DEBUG_VARIABLE, "").lower() not in ("", "0", "false", "no")
+
+
+def settings_and_logs(*, level: str = "warning") -> Settings:
+    """Read the settings and set up the logs, in which their secrets never appear.
+
+    Args:
+        level: what is logged at least, unless all is wanted: a command that answers a person logs only what went wrong,
+            a process that runs for months tells what it does.
+
+    Raises:
+        ConfigurationError: a setting is wrong.
+    """
+    wanted = os.environ.get(LOG_FORMAT_VARIABLE, "console" if sys.stderr.isatty() else "json").lower()
+    logs.configure("debug" if debug_wanted() else level, json=wanted != "console")
+    own = (DEBUG_VARIABLE, LOG_FORMAT_VARIABLE)
+    loaded = load(environ={name: value for name, value in os.environ.items() if name.upper() not in own})
+    logs.hide(*_secrets(loaded.settings), *RedisAddress.of(loaded.settings).secrets)
+    for warning in loaded.warnings:
+        log.warning("settings", warning=warning)
+    return loaded.settings
 
 
 def _secrets(value: Any) -> Iterator[str]:

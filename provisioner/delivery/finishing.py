@@ -75,5 +75,7 @@ async def end_with_error(dep: Deployment, run: str, error: ProvisionerError, *, 
     await dep.runs.set(
         run, {"status": status, "stage": "over", "finished": await dep.runs.now(), "error": json.dumps(document)}
     )
+    for target in await dep.runs.targets(run):
+        await dep.runs.set_target(run, target, {"stage": "over", "status": status})
     await dep.frames.drop_for_run(run)
     log.error("run_ended", run=run, status=status, code=error.code)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import polars as pl
@@ -86,7 +86,7 @@ async def take(dep: Deployment, request: Request, content: bytes | None) -> Take
         baseline = Baseline.from_bytes(int(facts["baseline_people"]), facts["baseline"])
     today, today_utc = day_in(dep.settings.zone, now)
     moment = datetime.fromtimestamp(now, UTC)
-    people, mapped = await asyncio.to_thread(_people, dep, source, settings, today, today_utc)
+    people, mapped = await asyncio.to_thread(people_of, dep.specs, source, settings, today, today_utc)
     verdict = gate(people, baseline, settings, mapped=mapped, modified=source.modified, now=moment)
     accepted = verdict.status == "clean" or (verdict.status == "degraded" and request.accept == source.digest)
     document = _document(
@@ -145,18 +145,23 @@ async def _source(dep: Deployment, request: Request, content: bytes | None, sett
     return await asyncio.to_thread(fetch, settings)
 
 
-def _people(
-    dep: Deployment, source: Source, settings: RosterSettings, today: Any, today_utc: Any
+def people_of(
+    specs: Mapping[str, TargetSpec], source: Source, settings: RosterSettings, today: date, today_utc: date
 ) -> tuple[People, frozenset[str]]:
-    """Everyone whose row is believed, also by the mapping of every target; and the columns that it reads."""
-    drafts = {name: compile_target(spec, None) for name, spec in dep.specs.items()}
+    """Everyone whose row is believed, also by the mapping of every target; and the columns that it reads.
+
+    Raises:
+        RosterError: the file cannot be read as a roster, or columns are missing.
+        ConfigurationError: an expression does not fit the columns.
+    """
+    drafts = {name: compile_target(spec, None) for name, spec in specs.items()}
     needs = frozenset[str]().union(*(draft.columns for draft in drafts.values()))
-    found = read(source, settings, needs=needs, emails=_emails(dep.specs, drafts))
-    compiled = {name: compile_target(spec, found.columns) for name, spec in dep.specs.items()}
+    found = read(source, settings, needs=needs, emails=_emails(specs, drafts))
+    compiled = {name: compile_target(spec, found.columns) for name, spec in specs.items()}
     people = judge(found, settings, today=today)
     faults: dict[str, Reject] = {}
     lines = dict(people.frame.select("_key", "_line").iter_rows())
-    for name, spec in dep.specs.items():
+    for name, spec in specs.items():
         desired = desired_accounts(
             spec, compiled[name], people.frame, today=today, today_utc=today_utc, ends=settings.ends is not None
         )

@@ -29,13 +29,18 @@ class Type(StrEnum):
     SET = "set"  #: members without order, ignoring case
 
 
+#: Name under which an account holds the epoch seconds at which its details were read; ours, not a vendor's.
+DETAILS_READ_AT = "details_read_at"
+
+
 @dataclass(frozen=True, slots=True)
 class Attribute:
     """One attribute that a target offers.
 
     `identifier`: set at create only; afterwards a difference is a to-do. `role`: a change of nothing but such
     attributes is of kind `role`. `observed`: reading an account shows it (else the ledger knows it). `merge`: a set to
-    which others may add members, which are kept. `required`:
+    which others may add members, which are kept. `detail`: no listing shows it, so what was observed is as old as the
+    account's `DETAILS_READ_AT`. `required`:
     a create without it is impossible. `on_create` and `on_update`: whether the vendor takes it there. `readable`
     only: neither, so it can only have the authority `target`. `advice`: what a person does where the vendor
     offers no call to change it.
@@ -47,6 +52,7 @@ class Attribute:
     role: bool = False
     observed: bool = True
     merge: bool = False
+    detail: bool = False
     required: bool = False
     on_create: bool = True
     on_update: bool = True

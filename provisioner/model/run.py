@@ -34,9 +34,13 @@ def exit_code(document: Mapping[str, Any]) -> int:
     Args:
         document: the run's JSON; besides, it may hold ``error``: ``{"code", "message", "exit"}``.
 
-    Conflicts, to-dos and rejected rows under the limit are told, but change nothing here.
+    Conflicts, to-dos and rejected rows under the limit are told, but change nothing here. A degraded roster that nobody
+    accepted does, even where no operation is held: whoever vanished from it waits to be removed.
     """
     codes = {_target_code(target) for target in document.get("targets", {}).values()}
+    roster = document.get("roster") or {}
+    if roster.get("degraded") and not roster.get("accepted"):
+        codes.add(WAITS)
     error = document.get("error")
     if error:
         codes.add(int(error.get("exit", UNEXPECTED)))
@@ -55,8 +59,8 @@ def exit_code(document: Mapping[str, Any]) -> int:
 def run_status(statuses: Iterable[str]) -> str:
     """The status of a run whose roster was accepted, from those of its targets.
 
-    `running` while one of them runs; then `failed` where `exit_code` says 5, `held` where it says 4: so the word in
-    the history and the code of the command never disagree. A target is `paused` only while it has work that waits.
+    `running` while one of them runs; then `failed` where `exit_code` says 5 of them, `held` where it says 4. A target
+    is `paused` only while it has work that waits.
     """
     found = set(statuses)
     if "running" in found:

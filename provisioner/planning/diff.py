@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from provisioner.model.attributes import Type, canonical, members
+from provisioner.model.attributes import DETAILS_READ_AT, Type, canonical, members
 from provisioner.planning.correlate import folded
 from provisioner.planning.desired import LEAVER, PERSON, STANDING
 from provisioner.planning.spec import ACCOUNT, UNTOUCHABLE, Observation, TargetSpec
@@ -40,8 +40,8 @@ def hold(
     """
     names = tuple(column[2:] for column in desired.columns if column.startswith("w:"))
     observed = observation.frame
-    seen = [name for name in names if name in observed.columns]
-    extra = [name for name in spec.carried if name in observed.columns]
+    seen = [name for name in names if name in observed.columns and not _hidden(spec, observed, name)]
+    extra = [name for name in (*spec.carried, DETAILS_READ_AT) if name in observed.columns]
     right = observed.select(
         ACCOUNT, UNTOUCHABLE, *(pl.col(name).alias(f"o:{name}") for name in dict.fromkeys([*seen, *extra]))
     )
@@ -52,12 +52,14 @@ def hold(
     frame = frame.with_columns(
         pl.col("_seen").fill_null(value=False),
         (pl.col("_recorded") > observation.began).fill_null(value=False).alias("_fresh"),
+        _since_details(observation).alias("_fresh_detail"),
     )
     columns = []
     for name in names:
         acknowledged = pl.col(f"l:{name}") if f"l:{name}" in frame.columns else pl.lit(None, dtype=pl.String)
         if name in seen:
-            stand_in = ~pl.col("_seen") | (pl.col("_fresh") & acknowledged.is_not_null())
+            fresh = "_fresh_detail" if spec.attributes[name].detail else "_fresh"
+            stand_in = ~pl.col("_seen") | (pl.col(fresh) & acknowledged.is_not_null())
             held = pl.when(stand_in).then(acknowledged).otherwise(pl.col(f"o:{name}"))
             known = pl.col("_seen") | acknowledged.is_not_null()
         else:
@@ -66,6 +68,19 @@ def hold(
         if f"l:{name}" not in frame.columns:
             columns.append(acknowledged.alias(f"l:{name}"))
     return Held(frame.with_columns(columns), names)
+
+
+def _hidden(spec: TargetSpec, observed: pl.DataFrame, name: str) -> bool:
+    """Whether nobody's details show it: then we may not see it, which is not the same as being empty."""
+    return spec.attributes[name].detail and observed[name].null_count() == observed.height
+
+
+def _since_details(observation: Observation) -> pl.Expr:
+    """Whether the ledger recorded something after an account's details were read, which may be runs ago."""
+    if DETAILS_READ_AT not in observation.frame.columns:
+        return pl.col("_recorded").is_not_null() & (pl.col("_recorded") > observation.began)
+    read_at = pl.col(f"o:{DETAILS_READ_AT}").cast(pl.Float64, strict=False).fill_null(0.0)
+    return (pl.col("_recorded") > pl.min_horizontal(read_at, pl.lit(observation.began))).fill_null(value=False)
 
 
 def merged(spec: TargetSpec, frame: pl.DataFrame, names: Iterable[str]) -> pl.DataFrame:

@@ -41,7 +41,7 @@ def read_delimited(text: str, name: str, key: str) -> Table:
         RosterError: there is no header, or it is unusable.
     """
     if "\r" in text:
-        text = text.replace("\r\n", "\n") if "\n" in text else text.replace("\r", "\n")
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
     lines = text.rstrip("\x1a").split("\n")
     del text
     first = next((index for index, line in enumerate(lines) if line.strip()), None)

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import io
+import re
 import zipfile
+import zlib
+from typing import Final
 
 import fastexcel
 import polars as pl
 
 from provisioner.errors import ConfigurationError, RosterError
 from provisioner.roster.table import MAX_COLUMNS, Table, header, without_blanks
+
+_MAX_CELLS: Final = 100_000_000
+_EXCEL_COLUMNS: Final = 16_384
+_ROW: Final = re.compile(rb"""<(?:\w+:)?row\s[^>]*?\br=["'](\d{1,7})["']""")
+_CELL: Final = re.compile(rb"""<(?:\w+:)?c\s[^>]*?\br=["']([A-Z]{1,3})\d""")
 
 
 def read_workbook(content: bytes, name: str, sheet: str | None, limit: int) -> Table:
@@ -26,7 +34,7 @@ def read_workbook(content: bytes, name: str, sheet: str | None, limit: int) -> T
             raise ConfigurationError(
                 f"roster.sheet: {name} has no sheet {sheet!r}.", remedy=f"It has: {', '.join(reader.sheet_names)}."
             )
-        loaded = reader.load_sheet(sheet if sheet is not None else 0, header_row=None, dtypes="string")
+        loaded = reader.load_sheet(sheet if sheet is not None else 0, header_row=None, skip_rows=0, dtypes="string")
         cells = loaded.to_polars()
     except fastexcel.FastExcelError as exc:
         raise RosterError(
@@ -40,12 +48,35 @@ def _check_archive(content: bytes, name: str, limit: int) -> None:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             members = archive.infolist()
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError, OSError):
+            if sum(member.file_size for member in members) > limit:
+                raise RosterError(f"{name} unpacks to more than {limit // 1024**2} MiB.")
+            sheets = [member for member in members if member.filename.startswith("xl/worksheets/")]
+            largest = max((_extent(archive.read(sheet)) for sheet in sheets), default=0)
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, ValueError, EOFError, OSError):
         raise RosterError(f"{name} is a broken archive.", remedy="Copy or export it again.") from None
     if not any(member.filename == "xl/workbook.xml" for member in members):
         raise RosterError(f"{name} is an archive, but no .xlsx workbook.", remedy="Give the file inside it.")
-    if sum(member.file_size for member in members) > limit:
-        raise RosterError(f"{name} unpacks to more than {limit // 1024**2} MiB.")
+    if largest > _MAX_CELLS:
+        raise RosterError(
+            f"{name}: a sheet spans {largest} cells, most of them empty.",
+            remedy="Delete stray cells far off the table.",
+        )
+
+
+def _extent(sheet: bytes) -> int:
+    """How many cells the rectangle around all of a sheet's cells has: the reader makes room for each of them."""
+    rows = max((int(match[1]) for match in _ROW.finditer(sheet)), default=0)
+    if rows * _EXCEL_COLUMNS <= _MAX_CELLS:
+        return 0
+    letters = {match[1] for match in _CELL.finditer(sheet)}
+    return rows * max((_column(one) for one in letters), default=0)
+
+
+def _column(letters: bytes) -> int:
+    number = 0
+    for letter in letters:
+        number = number * 26 + letter - 64
+    return number
 
 
 def _table(cells: pl.DataFrame, name: str) -> Table:

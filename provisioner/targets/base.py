@@ -55,10 +55,10 @@ class Target(ABC, Generic[S]):
     attributes that `apply` needs to have in `Operation.observed`. `activity`: the boolean attribute that is false for
     a deactivated account, None where the vendor has no such thing. `hurts_twice`: kinds of operation whose repetition
     does harm, so that an unclear one is looked up by `settle` before it is sent again. `finds_by`: attributes by
-    which `find` can look up one account without a full listing. `remembers`: `observe` and `find` want the accounts as last observed. `shared_by_address`: the vendor counts requests by
-    source address, so all targets of the kind share one budget. `published_rate`: the vendor states its limit, so it is kept as configured instead of being felt out.
-    `ends_attribute`: where the day after a person's last
-    day is written ahead of time. `facts`: event names by fact, for vendors that take events.
+    which `find` can look up one account without a full listing. `remembers`: `observe` and `find` want the accounts
+    as last observed. `shared_by_address`: the vendor counts requests by source address, so all targets of the kind
+    share one budget. `published_rate`: the vendor states its limit, so it is kept as configured instead of being felt
+    out. `ends_attribute`: where the day after a person's last day is written ahead of time.
     """
 
     kind: ClassVar[str]

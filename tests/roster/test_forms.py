@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import zipfile
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import polars as pl
@@ -61,8 +61,14 @@ def test_an_archive_that_is_no_workbook_is_refused() -> None:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
         archive.writestr("people.csv", "employee_id\n1\n")
-    with pytest.raises(RosterError, match="no .xlsx workbook"):
+    with pytest.raises(RosterError, match=r"no \.xlsx workbook"):
         read_bytes(stream.getvalue())
+
+
+def test_a_cell_far_off_the_table_is_refused() -> None:
+    content = workbook(People=[["employee_id"], *[None] * 50_000, ["1"]], last="XFD")
+    with pytest.raises(RosterError, match="a sheet spans 819232768 cells"):
+        read_bytes(content)
 
 
 def test_bombs_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,7 +88,7 @@ def test_parquet_becomes_text() -> None:
             "employee_id": [1, 2, None],
             "employment_status": ["active", "", "active"],
             "start_date": [date(2026, 3, 3), None, None],
-            "end_date": [datetime(2026, 3, 4), datetime(2026, 3, 4, 5, 6), None],
+            "end_date": [datetime(2026, 3, 4, tzinfo=UTC), datetime(2026, 3, 4, 5, 6, tzinfo=UTC), None],
             "level": [1.0, 2.5, float("nan")],
             "manager": [True, None, False],
             "salary": [Decimal("10.00"), Decimal("10.50"), None],

@@ -54,7 +54,8 @@ def test_shrinking(left: int, status: str) -> None:
     assert found.status == status
     if found.reasons:
         assert found.reasons == (
-            "The roster shrank from 100 people to 89, by 11, more than roster.gate.max_shrink allows (10% of 100 is 10).",
+            "The roster shrank from 100 people to 89, by 11, "
+            "more than roster.gate.max_shrink allows (10% of 100 is 10).",
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from typing import Any
 
 import polars as pl
 import pytest
@@ -71,8 +72,9 @@ def test_who_was_renamed_is_known_by_the_earlier_key() -> None:
     ],
 )
 def test_a_setting_that_is_no_predicate_is_named(setting: str, expression: str, message: str) -> None:
+    changes: dict[str, Any] = {setting: expression}
     with pytest.raises(ConfigurationError, match=message):
-        people("1,A,,active,,", **{setting: expression})
+        people("1,A,,active,,", **changes)
 
 
 @given(day=st.dates(date(1900, 1, 1), date(2999, 12, 31)))

@@ -55,6 +55,9 @@ def test_what_a_writer_wrote_is_read_back(
     stream = io.StringIO(newline="")
     writer = csv.writer(stream, quoting=quoting, lineterminator=end, delimiter=delimiter)  # type: ignore[arg-type]
     writer.writerow(["employee_id", "employment_status", "b", "c", "d", "e"])
+    if end == "\n":
+        # Such a writer does not quote a carriage return, so nobody can tell it from the end of a row
+        rows = [[cell.replace("\r", "") for cell in row] for row in rows]
     for number, row in enumerate(rows):
         writer.writerow([f"K{number}", *row])
     content = stream.getvalue().encode(encoding)
@@ -63,8 +66,12 @@ def test_what_a_writer_wrote_is_read_back(
 
     assert found.rejects == ()
     assert found.frame["_key"].to_list() == [f"K{number}" for number in range(len(rows))]
-    wanted = [[None if not cell.strip() else cell.replace("\r\n", "\n") for cell in row] for row in rows]
+    wanted = [[None if not cell.strip() else _newlines(cell) for cell in row] for row in rows]
     assert [list(row) for row in found.frame.select("employment_status", "b", "c", "d", "e").iter_rows()] == wanted
+
+
+def _newlines(cell: str) -> str:
+    return cell.replace("\r\n", "\n").replace("\r", "\n")
 
 
 @given(rows=ROWS)

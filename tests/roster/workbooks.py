@@ -16,8 +16,8 @@ _EPOCH = date(1899, 12, 30)
 Cell = str | int | float | bool | date | None
 
 
-def workbook(**sheets: Sequence[Sequence[Cell] | None]) -> bytes:
-    """A workbook of named sheets; None is a row that is not there."""
+def workbook(*, last: str | None = None, **sheets: Sequence[Sequence[Cell] | None]) -> bytes:
+    """A workbook of named sheets; None is a row that is not there, `last` the column that rows of one cell stand in."""
     parts = {
         "[Content_Types].xml": f'<Types xmlns="{_PACKAGE}/content-types">'
         '<Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'
@@ -32,7 +32,7 @@ def workbook(**sheets: Sequence[Sequence[Cell] | None]) -> bytes:
     for index, (name, rows) in enumerate(sheets.items(), 1):
         names += f'<sheet name="{escape(name)}" sheetId="{index}" r:id="s{index}"/>'
         relations += f'<Relationship Id="s{index}" Type="{_OFFICE}/worksheet" Target="worksheets/sheet{index}.xml"/>'
-        body = "".join(_row(number, row) for number, row in enumerate(rows, 1) if row is not None)
+        body = "".join(_row(number, row, last) for number, row in enumerate(rows, 1) if row is not None)
         parts[f"xl/worksheets/sheet{index}.xml"] = (
             f'<worksheet xmlns="{_SHEET}"><sheetData>{body}</sheetData></worksheet>'
         )
@@ -45,7 +45,9 @@ def workbook(**sheets: Sequence[Sequence[Cell] | None]) -> bytes:
     return stream.getvalue()
 
 
-def _row(number: int, row: Sequence[Cell]) -> str:
+def _row(number: int, row: Sequence[Cell], last: str | None) -> str:
+    if last and len(row) == 1:
+        return f'<row r="{number}">{_cell(f"{last}{number}", row[0])}</row>'
     cells = "".join(_cell(f"{chr(65 + place)}{number}", value) for place, value in enumerate(row) if value is not None)
     return f'<row r="{number}">{cells}</row>'
 

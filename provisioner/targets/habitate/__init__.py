@@ -22,7 +22,7 @@ from provisioner.settings import HabitateSettings, TargetSettings
 from provisioner.targets.base import Ask, Listing, Target
 from provisioner.targets.concurrently import each
 from provisioner.targets.habitate import boards, listing, members
-from provisioner.targets.habitate.attributes import CATALOGUE, LINKS, UPDATE_FIELDS
+from provisioner.targets.habitate.attributes import CATALOGUE, UPDATE_FIELDS
 from provisioner.targets.habitate.directory import Directory, UnknownNameError, read
 from provisioner.targets.http import Failure, Http, as_outcome
 
@@ -45,7 +45,6 @@ class Habitate(Target[HabitateSettings]):
     kind: ClassVar[str] = "habitate"
     settings_model: ClassVar[type[TargetSettings]] = HabitateSettings
     catalogue: ClassVar[Mapping[str, Attribute]] = CATALOGUE
-    carried: ClassVar[tuple[str, ...]] = (*UPDATE_FIELDS, LINKS)
     hurts_twice: ClassVar[frozenset[Kind]] = frozenset({Kind.CREATE})
     remembers: ClassVar[bool] = True
 

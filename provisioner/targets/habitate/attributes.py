@@ -24,9 +24,6 @@ STATUSES: Mapping[str, str] = {
 BANNED = "BANNED"
 DELETED = "DELETED"
 
-#: When the details of a member were last read, in epoch seconds; ours, not the vendor's.
-DETAILS_READ_AT = "details_read_at"
-
 CATALOGUE: Mapping[str, Attribute] = {
     attribute.name: attribute
     for attribute in (
@@ -35,18 +32,19 @@ CATALOGUE: Mapping[str, Attribute] = {
             Type.EMAIL,
             required=True,
             on_update=False,
+            detail=True,
             advice="habitate's API cannot change an email: the member changes it in their own account settings, or an "
             "admin of the community does.",
         ),
         Attribute("first_name", required=True),
-        Attribute("middle_name"),
-        Attribute("last_name"),
+        Attribute("middle_name", detail=True),
+        Attribute("last_name", detail=True),
         Attribute("username", Type.FOLDED),
         Attribute("sso_id", observed=False, on_update=False, advice="habitate takes an sso_id at create only."),
         Attribute("user_avatar"),
         Attribute("lang", observed=False),
         Attribute("timezone", observed=False),
-        Attribute("user_description", on_create=False),
+        Attribute("user_description", on_create=False, detail=True),
         Attribute("banner", observed=False, on_create=False),
         Attribute("role", Type.FOLDED, role=True),
         Attribute("boards", Type.SET, observed=False),
@@ -58,7 +56,7 @@ CATALOGUE: Mapping[str, Attribute] = {
     )
 }
 
-#: The fields of "Create a user" and of "Update user details". The links are a member's own: only carried along.
+#: The fields of "Create a user" and of "Update user details". The links are a member's own: only sent back.
 CREATE_FIELDS = (
     "first_name", "middle_name", "last_name", "username", "email", "sso_id", "user_avatar", "lang", "timezone",
 )  # fmt: skip

@@ -9,11 +9,11 @@ from zlib import crc32
 
 from provisioner.errors import MalformedAnswerError
 from provisioner.model.account import Account
-from provisioner.model.attributes import InvalidValueError
+from provisioner.model.attributes import DETAILS_READ_AT, InvalidValueError
 from provisioner.targets.base import Listing
 from provisioner.targets.concurrently import each
 from provisioner.targets.habitate import attributes
-from provisioner.targets.habitate.attributes import BANNED, DELETED, DETAILS_READ_AT, LISTED
+from provisioner.targets.habitate.attributes import BANNED, DELETED, LISTED
 from provisioner.targets.habitate.directory import NO_STATUS, Directory, myself, read, read_pages, role_name
 from provisioner.targets.http import Http, at
 
@@ -118,13 +118,21 @@ async def find_one(http: Http, directory: Directory, msid: str) -> Account | Non
     Raises:
         TargetError: the details cannot be read.
     """
+    values = await details_of(http, msid)
+    return None if values is None else account(values, await directory.roles(http), await directory.me(http))
+
+
+async def details_of(http: Http, msid: str) -> Mapping[str, str | None] | None:
+    """What one member's details show now, None if there is no such member.
+
+    Raises:
+        TargetError: they cannot be read.
+    """
     answer = await read(http, at(USER, msid), absent=True)
     if answer.status == 404:
         return None
     values = _details(http.target, msid, answer.json)
-    if values.get("user_status") == DELETED:
-        return None
-    return account(values, await directory.roles(http), await directory.me(http))
+    return None if values.get("user_status") == DELETED else values
 
 
 def _details(target: str, msid: str, record: Any) -> dict[str, str | None]:

@@ -23,7 +23,7 @@ from provisioner.targets.habitate.attributes import (
     username_fault,
 )
 from provisioner.targets.habitate.directory import NO_STATUS, Directory, UnknownNameError, myself, role_name
-from provisioner.targets.habitate.listing import USER, USERS, search
+from provisioner.targets.habitate.listing import USER, USERS, details_of, search
 from provisioner.targets.http import Answer, Failure, Http, as_outcome, at
 
 #: Pages of newest members that a search goes through, of each status.
@@ -178,14 +178,24 @@ async def give_role(http: Http, directory: Directory, msid: str, role: str | Non
 
 
 async def update(http: Http, operation: Operation) -> Done | Failure:
-    """Send every writable field known of a member, since those that are absent may be cleared."""
-    body = update_body(operation.wanted, operation.after, operation.observed)
-    if not body.get("first_name"):
-        return Permanent("incomplete", "habitate updates nobody without first_name; map it")
+    """Send every writable field of a member, since those that are absent may be cleared.
+
+    What we do not manage is read right before: members change it themselves, and an older copy would undo that.
+    """
     if "username" in operation.after:
         username = operation.after["username"]
         fault = username_fault(username, creating=False) if username else "habitate members always have a username"
         if fault:
             return Permanent("bad_username", fault)
-    result = await send(http, "PUT", at(USER, operation.account or ""), body)
-    return Done(account=operation.account) if isinstance(result, Answer) else result
+    msid = operation.account or ""
+    try:
+        shown = await details_of(http, msid)
+    except TargetError as exc:
+        return as_outcome(exc)
+    if shown is None:
+        return Permanent("not_found", "nobody is there")
+    body = update_body(operation.wanted, operation.after, shown)
+    if not body.get("first_name"):
+        return Permanent("incomplete", "habitate updates nobody without first_name; map it")
+    result = await send(http, "PUT", at(USER, msid), body)
+    return Done(account=msid) if isinstance(result, Answer) else result

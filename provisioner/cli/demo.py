@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 
 from rich.text import Text
 
+from provisioner import logs
 from provisioner.cli import describing
 from provisioner.cli.output import cells, console, table
 from provisioner.cli.processes import Children
@@ -55,6 +56,7 @@ def run(keep: bool) -> int:
         ProvisionerError: a process did not start, or a command failed.
         KeyboardInterrupt: interrupted or told to end; nothing is left behind.
     """
+    logs.configure("warning", json=not sys.stderr.isatty())
     with ExitStack() as stack:
         stack.enter_context(_interrupted_by_signals())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="provisioner-demo-")))
@@ -147,7 +149,10 @@ class _Demo:
     def show(self) -> bool:
         """All steps; whether each vendor holds what the roster asks for in the end, and the last sync wrote nothing."""
         with self._step("Day one: what would a sync do?"):
-            self._say(f"The roster has {len(rows(ROSTER))} people, of whom 2 have left. A plan changes nothing.")
+            self._say(
+                f"The roster has {len(rows(ROSTER))} people, of whom 2 have left. A plan changes nothing. It also lists "
+                "every operation; that is left out here."
+            )
             plan = self._json("plan")
             describing.roster(self._out, plan, plan.get("rejects") or ())
             describing.figures(self._out, plan)
@@ -171,8 +176,9 @@ class _Demo:
             before = self._writes()
             self._command("sync", "--wait")
             sent = self._writes() - before
-            self._say(f"The vendors counted {sent} writes{': nothing had changed' if not sent else ''}.")
-            wrong += [f"The last sync sent {sent} writes, although nothing had changed."] if sent else []
+            self._say(f"Nothing had changed; requests that write, as the vendors counted them: {sent}.")
+            if sent:
+                wrong.append(f"the last sync sent {sent} requests that write, although nothing had changed.")
         self._summary(wrong)
         return not wrong
 
@@ -301,7 +307,7 @@ class _Demo:
         self._say("(Contractors have none in Tribal Habits and habitate; in Tribal Habits one is nobody's.)")
         refused = sum(int(self._switchboard.counts(kind)["answers_429"]) for kind in KINDS)
         if refused:
-            wrong.append(f"The vendors refused {refused} requests as too many.")
+            wrong.append(f"the vendors refused {refused} requests as too many.")
         return wrong
 
     def _story(self) -> None:
@@ -341,7 +347,10 @@ class _Demo:
             "traitly": ("customer_id", "plan", "custom_attributes"),
             "mtribes": ("id", "tags"),
         }
-        return {kind: ", ".join(f"{name}: {found[kind].get(name)}" for name in names) for kind, names in shown.items()}
+        return {
+            kind: ", ".join(f"{name}: {json.dumps(found[kind].get(name), ensure_ascii=False)}" for name in names)
+            for kind, names in shown.items()
+        }
 
     def _summary(self, wrong: Sequence[str]) -> None:
         self._out.print()

@@ -21,6 +21,8 @@ from provisioner.model.operation import Kind
 #: Operations that are listed for one target, unless all are asked for.
 SHOWN: Final = 50
 _SHOWN_ROWS: Final = 10
+#: Statuses of operations that want explaining.
+UNDONE: Final = ("failed", "held", "waiting")
 #: The lists of a plan that name people, and the word for one entry.
 _LISTS: Final = {"conflicts": "conflict", "todos": "to-do", "drift": "drift"}
 _STYLES: Final = {
@@ -136,11 +138,11 @@ def operations(out: Console, rows: Sequence[Document], *, limit: int | None = SH
             out.print(f"and {len(listed) - len(shown)} more; --json has all")
 
 
-def causes(out: Console, failed: Iterable[Document]) -> None:
-    """Failed and waiting operations by cause, each with its count and one person to look at."""
+def causes(out: Console, undone: Iterable[Document]) -> None:
+    """Failed, held and waiting operations by cause, each with its count and one person to look at."""
     counts: Counter[tuple[str, str, str, str]] = Counter()
     examples: dict[tuple[str, str, str, str], str] = {}
-    for row in failed:
+    for row in undone:
         error = row.get("error") or {}
         cause = (str(row["target"]), str(row["status"]), str(error.get("code", "")), str(error.get("message", "")))
         counts[cause] += 1
@@ -150,7 +152,8 @@ def causes(out: Console, failed: Iterable[Document]) -> None:
     made = table("Target", "Status", "Count", "Cause", "For example", numbers=("Count",))
     for cause, count in counts.most_common():
         target, state, code, message = cause
-        made.add_row(*cells(target, status(state), count, f"{code}: {message}" if code else message, examples[cause]))
+        said = f"{code}: {message}" if code not in ("", state) else message
+        made.add_row(*cells(target, status(state), count, said, examples[cause]))
     out.print()
     out.print(made)
 
@@ -235,7 +238,9 @@ def command_line(command: str, options: Iterable[tuple[str, str]]) -> str:
 
 def _why(row: Document) -> str:
     error = row.get("error")
-    said = [str(row.get("reason") or ""), "drift" if row.get("drift") else "", _sentence(error) if error else ""]
+    # What holds an operation holds hundreds beside it: `causes` tells it once
+    told = _sentence(error) if error and row.get("status") != "held" else ""
+    said = [str(row.get("reason") or ""), "drift" if row.get("drift") else "", told]
     return "; ".join(part for part in said if part)
 
 

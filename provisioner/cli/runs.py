@@ -7,7 +7,7 @@ import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 
@@ -33,9 +33,6 @@ Roster = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
-#: What `show` explains by cause.
-_UNDONE: Final = ("failed", "waiting")
-
 
 def plan(
     target: Targets = None,
@@ -53,8 +50,10 @@ def plan(
     describing.heading(out, document, settings.zone)
     describing.roster(out, document, document.get("rejects") or ())
     describing.figures(out, document)
-    describing.operations(out, document.get("operations") or (), outcome=_any_held(document))
+    rows = document.get("operations") or ()
+    describing.operations(out, rows, outcome=_any_held(document))
     describing.remarks(out, document)
+    describing.causes(out, [row for row in rows if row["status"] in describing.UNDONE])
     options = [
         *(("--target", name) for name in target or ()),
         *(("--person", key) for key in person or ()),
@@ -258,9 +257,9 @@ async def _read(
             undone = [
                 name
                 for name, target in document["targets"].items()
-                if any(describing.total(target, figure) for figure in _UNDONE)
+                if any(describing.total(target, figure) for figure in describing.UNDONE)
             ]
-            rows = await dep.runs.operations(run, undone, statuses=_UNDONE)
+            rows = await dep.runs.operations(run, undone, statuses=describing.UNDONE)
         rejects = await dep.runs.rejects(run) if explain else []
     return document, rows, rejects
 
@@ -278,7 +277,7 @@ def _describe(
     describing.roster(out, document, rejects)
     describing.figures(out, document)
     describing.remarks(out, document)
-    describing.causes(out, [row for row in rows if row["status"] in _UNDONE])
+    describing.causes(out, [row for row in rows if row["status"] in describing.UNDONE])
     if listing:
         describing.operations(out, rows, limit=None)
     describing.next_steps(out, document)

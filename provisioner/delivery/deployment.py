@@ -7,8 +7,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-import httpx
-
 from provisioner.delivery.pace import TargetPace, resource_of
 from provisioner.errors import UsageError
 from provisioner.model.attributes import Attribute
@@ -25,7 +23,7 @@ from provisioner.store.queue import QueueStore
 from provisioner.store.runs import RunStore
 from provisioner.store.scripts import Scripts
 from provisioner.targets.base import Target
-from provisioner.targets.http import Http, Pace, new_client
+from provisioner.targets.http import Client, Http, Pace, new_client
 from provisioner.targets.registry import make
 
 #: Seconds for which a 429 without Retry-After stops everyone: Tribal Habits blocks for one minute.
@@ -40,7 +38,7 @@ class Deployment:
 
     settings: Settings
     redis: Any
-    client: httpx.AsyncClient
+    client: Client
     targets: Mapping[str, Target[Any]]
     specs: Mapping[str, TargetSpec]
     runs: RunStore

@@ -107,14 +107,14 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _cell(field: str, value: Any) -> str | None:
-    if value is None:
-        return None
     if isinstance(value, bool):
-        return "true" if value else "false"
+        value = "true" if value else "false"
+    if value is None:
+        value = ""
     if not isinstance(value, str):
         raise _BadLineError(f"the field {field[:80]!r} holds a list or an object")
     try:
-        value.encode()
+        f"{field}{value}".encode()
     except UnicodeEncodeError:
         raise _BadLineError(f"the field {field[:80]!r} holds half a character") from None
     return value

@@ -11,6 +11,10 @@ from provisioner.errors import ConfigurationError
 #: Stands where a byte could not be decoded; nobody writes this noncharacter into a roster.
 UNDECODABLE: Final = "\ufdd0"
 _ERRORS: Final = "provisioner.undecodable"
+# Python knows these as encodings, but they spell other things than text files
+_NO_ENCODINGS_OF_FILES: Final = frozenset({"unicode-escape", "raw-unicode-escape", "idna", "punycode", "undefined"})
+# These never make halves of characters
+_WHOLE: Final = frozenset({"utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp1252"})
 _SAMPLE: Final = 4096
 _UTF_16_SHARE: Final = 0.3
 
@@ -43,8 +47,8 @@ def decode(content: bytes, encoding: str) -> Decoded:
     """
     name = _detect(content) if encoding.strip().lower() == "auto" else _known(encoding)
     text = content.decode(name, errors=_ERRORS)
-    if not name.startswith(("utf", "cp1252")):
-        # Some codecs make halves of characters, which are no text
+    if name not in _WHOLE:
+        # Others do (UTF-7), and half a character is no text
         text = text.encode(errors="replace").decode()
     return Decoded(text.removeprefix("\ufeff"), name, UNDECODABLE in text)
 
@@ -54,6 +58,8 @@ def _known(encoding: str) -> str:
         info = codecs.lookup(encoding.strip())
         "a".encode(info.name)
         b"a\0".decode(info.name, errors="replace")
+        if info.name in _NO_ENCODINGS_OF_FILES:
+            raise LookupError(encoding)
     except (LookupError, UnicodeError, TypeError, ValueError):
         raise ConfigurationError(
             f"roster.encoding: there is no encoding {encoding!r}.",

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 from urllib.parse import quote
 
 import httpx
@@ -39,6 +39,8 @@ _EXCERPT = 300
 _TIMEOUTS = httpx.Timeout(connect=10.0, read=30.0, write=30.0, pool=30.0)
 
 Failure = Permanent | Temporary | Unauthorised | Unclear
+#: The HTTP client that `new_client` makes, for those who only hand it on.
+Client: TypeAlias = httpx.AsyncClient
 
 
 class Slot(Protocol):

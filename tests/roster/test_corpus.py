@@ -360,9 +360,10 @@ def test_what_is_refused(case: Broken) -> None:
     assert case.message in str(caught.value)
 
 
-def test_an_unknown_encoding_is_a_wrong_setting() -> None:
-    with pytest.raises(ConfigurationError, match=r"roster\.encoding: there is no encoding 'klingon'"):
-        read_bytes(rows(GOOD), encoding="klingon")
+@pytest.mark.parametrize("encoding", ["klingon", "base64", "unicode_escape", ""])
+def test_an_unknown_encoding_is_a_wrong_setting(encoding: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"roster\.encoding: there is no encoding '{encoding}'"):
+        read_bytes(rows(GOOD), encoding=encoding)
 
 
 def test_cells_are_what_the_file_says() -> None:

@@ -53,10 +53,9 @@ def test_shrinking(left: int, status: str) -> None:
     found = verdict(people(*staff(left)), max_leaving="100%")
     assert found.status == status
     if found.reasons:
-        assert found.reasons == (
-            "The roster shrank from 100 people to 89, by 11, "
-            "more than roster.gate.max_shrink allows (10% of 100 is 10).",
-        )
+        (reason,) = found.reasons
+        assert reason.startswith("The roster shrank from 100 people to 89, by 11, more than roster.gate.max_shrink")
+        assert reason.endswith("allows (10% of 100 is 10).")
 
 
 @pytest.mark.parametrize(("bad", "status"), [(2, "clean"), (3, "rejected")])

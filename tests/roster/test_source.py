@@ -9,10 +9,11 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import fsspec
+import fsspec.core
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
@@ -79,7 +80,7 @@ def test_a_file_that_grows_is_passed_over(tmp_path: Path, monkeypatch: pytest.Mo
         with growing.open("ab") as stream:
             stream.write(b"er")
 
-    monkeypatch.setattr(source.time, "sleep", grow)
+    monkeypatch.setattr(time, "sleep", grow)
     assert from_(tmp_path).content == b"old"
     with pytest.raises(RosterError, match="is still being written"):
         from_(growing)
@@ -222,7 +223,7 @@ def test_https_that_takes_for_ever(server: Server, monkeypatch: pytest.MonkeyPat
         from_(server.url)
 
 
-class Store(MemoryFileSystem):
+class Store(MemoryFileSystem):  # type: ignore[misc]
     """A file system in memory under the name of a remote one."""
 
     protocol = "sftp"
@@ -235,13 +236,13 @@ class Store(MemoryFileSystem):
         return "/" + (bare.split("/", 1)[1] if "://" in path else bare.lstrip("/")).strip("/")
 
     @staticmethod
-    def _get_kwargs_from_urls(path: str) -> dict[str, Any]:
+    def _get_kwargs_from_urls(_: str) -> dict[str, Any]:
         return {}
 
 
 @pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch) -> Store:
-    monkeypatch.setitem(fsspec.registry._registry, "sftp", Store)
+    monkeypatch.setitem(import_module("fsspec.registry")._registry, "sftp", Store)
     monkeypatch.setattr(Store, "store", {})
     monkeypatch.setattr(Store, "pseudo_dirs", [""])
     return Store()
@@ -249,7 +250,7 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Store:
 
 def put(store: Store, path: str, content: bytes, minute: int) -> None:
     store.pipe_file(path, content)
-    store.store[path].modified = datetime(2026, 3, 2, 6, minute, tzinfo=UTC)
+    store.store[path].created = datetime(2026, 3, 2, 6, minute, tzinfo=UTC)
 
 
 def test_a_remote_file_folder_and_glob(store: Store) -> None:
@@ -269,7 +270,8 @@ def test_a_remote_file_folder_and_glob(store: Store) -> None:
     assert not from_(base, written=found.written, digest=found.digest).unchanged
 
 
-def test_remote_faults_are_told_without_the_password(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("store")
+def test_remote_faults_are_told_without_the_password(monkeypatch: pytest.MonkeyPatch) -> None:
     base = "sftp://user:secret@hr.example.com"
     faults: list[tuple[BaseException, str]] = [
         (FileNotFoundError("x"), "does not exist"),
@@ -299,6 +301,6 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise ImportError("no such package")
 
-    monkeypatch.setattr(remote.fsspec.core, "url_to_fs", fail)
+    monkeypatch.setattr(fsspec.core, "url_to_fs", fail)
     with pytest.raises(RosterError, match=r"Install provisioner\[s3\]"):
         from_("s3://bucket/people.csv")

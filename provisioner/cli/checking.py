@@ -21,9 +21,9 @@ def check(
 ) -> int:
     """Check settings, mapping and roster."""
     # Celery, polars and the targets take a second to import, which --help and --version need not wait for
-    from provisioner.delivery import checks
+    from provisioner.delivery.checks import check as checked
 
-    lines = asyncio.run(checks.check(settings_and_logs(), connect=connect))
+    lines = asyncio.run(checked(settings_and_logs(), connect=connect))
     code = first_of(line.exit_code for line in lines)
     if as_json:
         told = [

@@ -86,6 +86,12 @@ def _deaf() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
+def _without_socket_folder(redis: EmbeddedRedis) -> None:
+    """Where the path of the folder is too long for a socket, the server's lies in an empty one elsewhere."""
+    with suppress(OSError):
+        Path(redis.address.path or "").parent.rmdir()
+
+
 def _free_ports(count: int) -> list[int]:
     with ExitStack() as stack:
         listening = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
@@ -126,7 +132,9 @@ class _Demo:
             with self._step("Everything starts on this machine"):
                 self._write(SETTINGS, SETTINGS)
                 self._write(ROSTER, ROSTER)
-                started.enter_context(EmbeddedRedis(self._folder / "data", append_only=False))
+                redis = EmbeddedRedis(self._folder / "data", append_only=False)
+                started.callback(_without_socket_folder, redis)
+                started.enter_context(redis)
                 children = started.enter_context(Children(self._environment, quiet=True))
                 # Whatever ends the demo, a second Ctrl-C does not keep it from ending what it started
                 started.callback(_deaf)
@@ -150,8 +158,8 @@ class _Demo:
         """All steps; whether each vendor holds what the roster asks for in the end, and the last sync wrote nothing."""
         with self._step("Day one: what would a sync do?"):
             self._say(
-                f"The roster has {len(rows(ROSTER))} people, of whom 2 have left. A plan changes nothing. It also lists "
-                "every operation; that is left out here."
+                f"The roster has {len(rows(ROSTER))} people, of whom 2 have left. A plan changes nothing. It also "
+                "lists every operation; that is left out here."
             )
             plan = self._json("plan")
             describing.roster(self._out, plan, plan.get("rejects") or ())
@@ -186,13 +194,13 @@ class _Demo:
         """Leave everything running until interrupted."""
         file = self._folder / "environment"
         file.write_text("".join(f"export {name}={shlex.quote(value)}\n" for name, value in self._settings.items()))
-        self._say(
-            f"The page: {self._page} (token: {self._token})",
-            f"The vendors: {self._switchboard.url}/<kind>",
-            f"For commands of your own, in another terminal: . {shlex.quote(str(file))}",
-            "All of it ends, and is removed, with Ctrl-C.",
-        )
         with suppress(KeyboardInterrupt):
+            self._say(
+                f"The page: {self._page} (token: {self._token})",
+                f"The vendors: {self._switchboard.url}/<kind>",
+                f"For commands of your own, in another terminal: . {shlex.quote(str(file))}",
+                "All of it ends, and is removed, with Ctrl-C.",
+            )
             while True:
                 signal.pause()
 

@@ -171,7 +171,7 @@ async def install(dep: Deployment, run: str, target: str, snapshot: Snapshot, pl
         urgent=snapshot.keys is not None,
     )
     if snapshot.keys is None:
-        await dep.health.keep_lists(target, lists_of(plan))
+        await dep.health.keep_lists(target, lists_of(plan) | {"plan": [run]})
     await dep.runs.set_target(run, target, {"stage": "unbelieved" if plan.unbelieved else "delivering"})
     log.info(
         "planned",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from typing import Any
@@ -86,8 +86,6 @@ def canonical(value: Any, type_: Type) -> str | None:
         return _canonical_set(value)
     if isinstance(value, bool):
         text = "true" if value else "false"
-    elif isinstance(value, datetime):
-        text = value.isoformat()
     elif isinstance(value, date):
         text = value.isoformat()
     elif isinstance(value, float) and value.is_integer():

@@ -73,8 +73,8 @@ def read_json_lines(text: str, name: str) -> Table:
             raise RosterError(f"{name}, line {number}: there are more than {MAX_COLUMNS} different fields.")
         rows.append(row)
         lines.append(number)
-    if not rows:
-        raise RosterError(f"{name}: no line is a JSON object.", remedy="Write one object per line, or CSV.")
+    if not columns:
+        raise RosterError(f"{name}: no line is a JSON object with fields.", remedy="Write one object per line, or CSV.")
     names = header(list(columns), name, lines[0])
     frame = pl.DataFrame(rows, schema=dict.fromkeys(columns, pl.String))
     frame.columns = list(names)

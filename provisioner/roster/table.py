@@ -42,6 +42,8 @@ def header(cells: Sequence[str | None], name: str, line: int) -> tuple[str, ...]
         RosterError: a name is missing, doubled or ours, or there are too many.
     """
     names = tuple(clean_name(cell or "") for cell in cells)
+    if not names:
+        raise RosterError(f"{name} has no columns.", remedy="Export the roster again.")
     if len(names) > MAX_COLUMNS:
         raise RosterError(f"{name}: the header has {len(names)} columns; at most {MAX_COLUMNS} are read.")
     empty = [str(index) for index, one in enumerate(names, 1) if not one]

@@ -38,7 +38,7 @@ class _DictSource(PydanticBaseSettingsSource):
         super().__init__(settings_cls)
         self._values = dict(values)
 
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002 - the signature is pydantic-settings'
         return self._values.get(field_name), field_name, False
 
     def __call__(self) -> dict[str, Any]:
@@ -68,10 +68,10 @@ def load(config: Path | str | None = None, *, environ: Mapping[str, str] | None 
         def settings_customise_sources(
             cls,
             settings_cls: type[BaseSettings],
-            init_settings: PydanticBaseSettingsSource,
-            env_settings: PydanticBaseSettingsSource,
-            dotenv_settings: PydanticBaseSettingsSource,
-            file_secret_settings: PydanticBaseSettingsSource,
+            init_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic-settings'
+            env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+            file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         ) -> tuple[PydanticBaseSettingsSource, ...]:
             return tuple(_DictSource(settings_cls, values) for values in (variables, secrets, document))
 
@@ -98,7 +98,7 @@ def _config_path(config: Path | str | None, environ: Mapping[str, str]) -> Path 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        document = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_StrictLoader)
+        document = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_StrictLoader)  # noqa: S506 - it is a SafeLoader
     except (OSError, UnicodeDecodeError) as exc:
         raise ConfigurationError(f"The settings file {str(path)!r} cannot be read: {exc}.") from exc
     except yaml.YAMLError as exc:
@@ -116,7 +116,7 @@ class _StrictLoader(yaml.SafeLoader):
     A second key would silently win; and YAML 1.1 takes `on` (a key of ours), `no` (Norway) and `yes` for booleans.
     """
 
-    yaml_implicit_resolvers = {
+    yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own attribute
         first: [(tag, pattern) for tag, pattern in rules if tag != "tag:yaml.org,2002:bool" or first in "tTfF"]
         for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
@@ -228,8 +228,10 @@ def _explain(exc: ValidationError) -> list[str]:
             if not isinstance(fault, ValidationError):
                 lines.append(f"targets.{name}: {fault}")
                 continue
-            for nested in fault.errors(include_url=False, include_input=False):
-                lines.append(_line(("targets", name, *nested["loc"]), nested, model, depth=2))
+            lines += [
+                _line(("targets", name, *nested["loc"]), nested, model, depth=2)
+                for nested in fault.errors(include_url=False, include_input=False)
+            ]
     return lines
 
 

@@ -98,6 +98,11 @@ def sent(target: str, guard: str) -> str:
     return f"{PREFIX}sent:{target}:{guard}"
 
 
+def slots(target: str) -> str:
+    """Which operation stands for a person and slot now."""
+    return f"{PREFIX}slots:{target}"
+
+
 def queued(target: str) -> str:
     """Operations ready to go."""
     return f"{PREFIX}q:{target}"

@@ -201,6 +201,42 @@ class RunStore:
                 start += 500
         return found[offset:] if limit is None else found[offset : offset + limit]
 
+    async def operation(self, run: str, target: str, operation_id: str) -> dict[str, str] | None:
+        """The raw fields of one operation, None if the run has none of that id."""
+        with redis_errors():
+            row = await self._redis.hgetall(keys.operation(run, target, operation_id))
+        return {key.decode(): value.decode() for key, value in row.items()} or None
+
+    async def history(self, person: str, limit: int = 50) -> list[dict[str, Any]]:
+        """The newest finished operations of a person, as JSON with their run."""
+        with redis_errors():
+            entries = await self._redis.lrange(keys.history(person), 0, limit - 1)
+        found = []
+        for entry in entries:
+            target, run, operation_id = entry.decode().split("|")
+            row = await self.operation(run, target, operation_id)
+            document = operation_document(row) if row else None
+            if document:
+                found.append({"run": run, **document})
+        return found
+
+    async def standing(self, target: str, person: str, slots: Sequence[str]) -> list[dict[str, Any]]:
+        """The operations that stand for a person now: pending, being sent, waiting or held."""
+        if not slots:
+            return []
+        with redis_errors():
+            found = await self._redis.hmget(keys.slots(target), [f"{person}\x1f{slot}" for slot in slots])
+        documents = []
+        for member in found:
+            if member is None:
+                continue
+            run, operation_id = member.decode().split("|")
+            row = await self.operation(run, target, operation_id)
+            document = operation_document(row) if row else None
+            if document:
+                documents.append({"run": run, **document})
+        return documents
+
     async def _joined(self, run: str, target: str) -> str:
         with redis_errors():
             joined = await self._redis.hget(keys.run_target(run, target), "joined")

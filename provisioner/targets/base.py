@@ -134,7 +134,7 @@ class Target(ABC, Generic[S]):
     async def apply(self, http: Http, operations: Sequence[Operation]) -> Sequence[Outcome]:
         """Send operations of one group, and say of each in its place what became of it. Never raises TargetError."""
 
-    async def settle(self, http: Http, operation: Operation) -> Outcome | None:
+    async def settle(self, http: Http, operation: Operation) -> Outcome | None:  # noqa: ARG002 - for those that can
         """Look whether an unclear operation took effect: its outcome, or None if it did not and may be sent.
 
         Raises:

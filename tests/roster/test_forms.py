@@ -135,6 +135,14 @@ def test_json_lines_keep_their_spelling_and_reject_alone() -> None:
     assert read.unreadable_keys
 
 
-def test_json_without_any_object_is_refused() -> None:
-    with pytest.raises(RosterError, match="no line is a JSON object"):
-        read_bytes(b"{broken")
+@pytest.mark.parametrize("content", [b"{broken", b"{}", b"{}\n{}\n"])
+def test_json_without_any_field_is_refused(content: bytes) -> None:
+    with pytest.raises(RosterError, match="no line is a JSON object with fields"):
+        read_bytes(content)
+
+
+def test_parquet_without_columns_is_refused() -> None:
+    stream = io.BytesIO()
+    pl.DataFrame().write_parquet(stream)
+    with pytest.raises(RosterError, match="has no columns"):
+        read_bytes(stream.getvalue())

@@ -128,8 +128,12 @@ class Habitate(Target[HabitateSettings]):
     async def apply(self, http: Http, operations: Sequence[Operation]) -> Sequence[Outcome]:
         """Change each member for themselves, then the boards of all of them together."""
         # Read ahead, so that changes that run side by side do not each read them
+        creating = any(operation.kind is Kind.CREATE for operation in operations)
         try:
-            await self._directory.roles(http)
+            if creating or any("role" in operation.after for operation in operations):
+                await self._directory.roles(http)
+            if creating and any(operation.wanted.get("boards") for operation in operations):
+                await self._directory.boards(http)
         except TargetError as exc:
             return [as_outcome(exc)] * len(operations)
         stop: list[Failure] = []

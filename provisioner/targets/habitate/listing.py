@@ -156,9 +156,9 @@ def account(values: Mapping[str, str | None], roles: Mapping[str, str], me: str)
     msid = str(values["msid"])
     untouchable = None
     if msid == me:
-        untouchable = "ourselves"
+        untouchable = "the one that the key belongs to"
     elif values.get("is_bot") == "true":
-        untouchable = "bot"
+        untouchable = "a bot"
     elif values.get("user_status") == BANNED:
         untouchable = "banned"
     return Account(msid, {**values, "role": role_name(roles, values.get("role_id"))}, untouchable)

@@ -128,7 +128,7 @@ async def adopt(http: Http, directory: Directory, operation: Operation, conflict
             "email belongs to a member whose email this key may not see",
         )
     if found.untouchable:
-        return Permanent("taken", f"the email belongs to an account that is never touched: {found.untouchable}")
+        return Permanent("taken", f"the email is that of an account never touched: it is {found.untouchable}")
     return Done(
         account=found.id,
         learnt={**dict.fromkeys(operation.wanted), **_catalogued(found.values)},

@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from secrets import token_urlsafe
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -107,7 +106,6 @@ class _Demo:
         self._sandbox_port = sandbox
         self._switchboard = Switchboard(f"http://127.0.0.1:{sandbox}")
         self._page = f"http://127.0.0.1:{web}/"
-        self._token = token_urlsafe(16)
         self._out = console()
         self._laps: list[tuple[str, float]] = []
         own = {
@@ -115,7 +113,6 @@ class _Demo:
             "DATA_DIR": str(folder / "data"),
             "ROSTER__URL": str(folder / ROSTER),
             "WEB__PORT": str(web),
-            "WEB__TOKEN": self._token,
             # Runs begin only when the demo says so
             **{f"SCHEDULE__{name}": "null" for name in ("SYNC", "FULL", "WATCH_ROSTER")},
             **{f"TARGETS__{kind.upper()}__BASE_URL": f"{self._switchboard.url}/{kind}" for kind in KINDS},
@@ -196,7 +193,7 @@ class _Demo:
         file.write_text("".join(f"export {name}={shlex.quote(value)}\n" for name, value in self._settings.items()))
         with suppress(KeyboardInterrupt):
             self._say(
-                f"The page: {self._page} (token: {self._token})",
+                f"The web server: {self._page} (health under healthz and readyz)",
                 f"The vendors: {self._switchboard.url}/<kind>",
                 f"For commands of your own, in another terminal: . {shlex.quote(str(file))}",
                 "All of it ends, and is removed, with Ctrl-C.",

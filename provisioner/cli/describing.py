@@ -178,7 +178,7 @@ def _steps(document: Document, again: str) -> list[tuple[str, str]]:
         if state == "paused":
             steps.append((f"{name} is paused; go on writing to it", f"provisioner resume {name}"))
     read = document.get("roster") or {}
-    if read.get("degraded") and read.get("digest"):
+    if read.get("degraded") and not read.get("accepted") and read.get("digest"):
         steps.append(("If this roster is right all the same", f"{again} --accept {read['digest']}"))
     if run and any(total(target, "failed") for target in targets.values()):
         steps.append(("Look at what failed", f"provisioner show {run} --failed"))

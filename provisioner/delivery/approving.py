@@ -1,8 +1,8 @@
 """What people decide: held operations let go or dropped, failed ones sent again, targets paused and resumed.
 
 A decision is about operations that the newest plan still wants. An operation's id names the change wherever it was
-planned, so a decision on an older run reaches the same operation of the newest one; what is no longer wanted is refused,
-each with its reason.
+planned, so a decision on an older run reaches the same operation of the newest one; what is no longer wanted is
+refused, each with its reason.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ async def _one(
 
     newest = (await dep.health.list(target, "plan") or [run])[0]
     # Run ids begin with their time, so the later one sorts after
-    holder = newest if newest > run else run
+    holder = max(run, newest)
     row = await dep.runs.operation(holder, target, operation_id)
     if row is None:
         return no(f"the newest plan (run {newest}) no longer wants it")

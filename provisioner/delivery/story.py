@@ -161,6 +161,6 @@ async def lists(dep: Deployment, name: str, targets: tuple[str, ...]) -> list[di
     """One of the lists that a person looks after (`todos`, `conflicts`, `drift`, `orphans`), over some targets."""
     rows: list[dict[str, Any]] = []
     for target in targets:
-        for one in await dep.health.list(target, name):
-            rows.append({"target": target, **one} if isinstance(one, dict) else {"target": target, "account": one})
+        found = await dep.health.list(target, name)
+        rows += [{"target": target, **(one if isinstance(one, dict) else {"account": one})} for one in found]
     return rows

@@ -40,7 +40,7 @@ def read(source: Source, settings: RosterSettings, *, needs: Collection[str], em
     frame = table.frame.with_columns(clean_names(pl.col(settings.key)).alias("_key"))
     frame, faulty = _without_faulty_keys(frame, settings.key)
     rejects += faulty
-    frame, doubled = _without_doubled_keys(frame, settings.key)
+    frame, doubled = _without_doubled_keys(frame, settings.key, rejects)
     rejects += doubled
     rejects.sort(key=lambda one: one.line)
     return Read(
@@ -110,21 +110,29 @@ def _without_faulty_keys(frame: pl.DataFrame, column: str) -> tuple[pl.DataFrame
     return frame.filter(~faulty), rejects
 
 
-def _without_doubled_keys(frame: pl.DataFrame, column: str) -> tuple[pl.DataFrame, list[Reject]]:
-    """Rows whose keys differ in nothing but case are of one person, and nobody can tell which row is true."""
-    fold = frame.select(folded(pl.col("_key")).alias("fold")).to_series()
-    doubled = fold.is_duplicated()
+def _without_doubled_keys(
+    frame: pl.DataFrame, column: str, rejected: Sequence[Reject]
+) -> tuple[pl.DataFrame, list[Reject]]:
+    """Rows whose keys differ in nothing but case are of one person, and nobody can tell which row is true.
+
+    `rejected` are the rows that are out already; their keys are taken all the same.
+    """
+    keyed = [(one.line, one.key) for one in rejected if one.key is not None]
+    beside = pl.DataFrame(keyed, schema={"_line": pl.Int64, "_key": pl.String}, orient="row")
+    every = pl.concat([frame.select("_line", "_key"), beside]).with_columns(folded(pl.col("_key")).alias("fold"))
+    doubled = every["fold"].is_duplicated()
     if not doubled.any():
         return frame, []
-    rows = frame.select("_line", "_key").with_columns(fold).filter(doubled)
+    rows = every.filter(doubled)
     lines = rows.group_by("fold").agg(pl.col("_line"))
+    out = every.slice(0, frame.height).filter(doubled.head(frame.height))
     rejects = []
-    for line, key, others in rows.join(lines, on="fold").select("_line", "_key", "_line_right").iter_rows():
-        beside = [str(other) for other in sorted(others) if other != line]
-        more = f" and {len(beside) - 5} more" if len(beside) > 5 else ""
-        reason = f"the key stands in line {', '.join(beside[:5])}{more} too"
+    for line, key, others in out.join(lines, on="fold").select("_line", "_key", "_line_right").iter_rows():
+        elsewhere = [str(other) for other in sorted(others) if other != line]
+        more = f" and {len(elsewhere) - 5} more" if len(elsewhere) > 5 else ""
+        reason = f"the key stands in line {', '.join(elsewhere[:5])}{more} too"
         rejects.append(Reject(line, key, column, key[:_MAX_SHOWN], reason))
-    return frame.filter(~doubled), rejects
+    return frame.filter(~doubled.head(frame.height)), rejects
 
 
 def _doubts(frame: pl.DataFrame, table: Table, key: str, emails: Collection[str]) -> pl.DataFrame:

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 
 
 def nearest(wrong: str, known: Iterable[str]) -> str:
-    """`` (did you mean 'x'?)`` for the nearest known name, or nothing if none is near."""
-    found = get_close_matches(wrong.lower(), sorted(known, key=str.lower), n=1, cutoff=0.55)
-    return f" (did you mean {found[0]!r}?)" if found else ""
+    """`` (did you mean 'x'?)`` for the nearest known name, whatever its case, or nothing if none is near."""
+    by_lower = {name.lower(): name for name in sorted(known, reverse=True)}
+    found = get_close_matches(wrong.lower(), sorted(by_lower), n=1, cutoff=0.55)
+    return f" (did you mean {by_lower[found[0]]!r}?)" if found else ""

@@ -66,8 +66,9 @@ class RunStore:
     async def create(self, request: Request, *, content: bytes | None = None) -> str:
         """Record a new run, queued; `content` is a roster of its own, handed over with the request."""
         now = await self.now()
-        stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%d-%H%M%S")
-        run = f"{stamp}-{secrets.token_hex(3)}"
+        # Ids sort by time, to the millisecond
+        stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%d-%H%M%S-%f")[:-3]
+        run = f"{stamp}{secrets.token_hex(2)}"
         fields = {
             "request": json.dumps(request.to_json()),
             "trigger": request.trigger,

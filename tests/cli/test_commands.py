@@ -98,9 +98,7 @@ def test_wrong_settings_as_json(tmp_path: Path) -> None:
     assert "Mars/Olympus" in answer.document["error"]["message"]
 
 
-@pytest.mark.parametrize(
-    "words", [["plan"], ["sync"], ["sync", "--wait"], ["runs"], ["show", "x"], ["worker"], ["beat"]]
-)
+@pytest.mark.parametrize("words", [["sync", "--wait"], ["show", "x"], ["worker"]])
 def test_redis_that_is_not_there(words: list[str], tmp_path: Path) -> None:
     answer = call(*words, PROVISIONER_CONFIG=str(write_settings(tmp_path)))
     assert answer.code == 1

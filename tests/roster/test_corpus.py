@@ -228,6 +228,15 @@ CASES = [
             "line 3 (é): employee_id: 'é' the key stands in line 2 too",
         ),
     ),
+    Case(
+        "the same key in a row that is broken",
+        rows("1,Ann", GOOD, "2,B,,active,,"),
+        ("2:employed",),
+        (
+            "line 2 (1): has 2 cells, the header has 6",
+            "line 3 (1): employee_id: '1' the key stands in line 2 too",
+        ),
+    ),
     Case("name of 300 characters", rows(f"1,{'x' * 300},,active,,"), ("1:employed",)),
     Case("NUL in another cell", rows("1,A\x00B,,active,,"), (), ("line 2 (1): first_name: it holds a NUL character",)),
     Case("an email without domain", rows("1,A,ann,active,,"), (), ("line 2 (1): work_email: it is no email address",)),

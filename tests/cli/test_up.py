@@ -1,0 +1,105 @@
+"""`up`: everything of one deployment beneath one command."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from provisioner.sandbox import SandboxServer
+from tests.cli.calling import call, command, environment, traitly, write_settings
+from tests.cli.test_processes import eventually, gone
+
+
+def _children_of(pid: int) -> list[int]:
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
+    found = [int(child) for child in text.split()]
+    return found + [grandchild for child in found for grandchild in _children_of(child)]
+
+
+def _status(url: str) -> int:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return 0
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for children in /proc")
+@pytest.mark.timeout(120)
+def test_up_brings_its_own_redis_works_restarts_and_leaves_nothing(tmp_path: Path) -> None:
+    port = _free_port()
+    with SandboxServer() as sandbox:
+        config = write_settings(
+            tmp_path,
+            targets={"traitly": traitly(sandbox.url_of("traitly"))},
+            schedule={"sync": None, "full": None, "watch_roster": None},
+            web={"port": port},
+        )
+        log = tmp_path / "up.log"
+        with log.open("wb") as output:
+            running = subprocess.Popen(
+                command("--config", str(config), "up"),
+                env=environment(),
+                stdout=subprocess.PIPE,
+                stderr=output,
+                text=True,
+                start_new_session=True,
+            )
+        try:
+            _use(running, config, port, log)
+            beneath = _children_of(running.pid)
+            assert len(beneath) >= 5
+        finally:
+            os.kill(running.pid, signal.SIGTERM)
+            out, _ = running.communicate(timeout=60)
+    assert running.returncode == 0, log.read_text(errors="replace")
+    eventually(lambda: all(gone(pid) for pid in beneath))
+    assert not (tmp_path / "data" / "redis" / "redis.sock").exists()
+    assert "Traceback" not in log.read_text(errors="replace")
+    assert out == ""
+
+
+def _use(running: subprocess.Popen[str], config: Path, port: int, log: Path) -> None:
+    assert running.stdout is not None
+    token = running.stdout.readline().split()[-1]
+    assert len(token) > 30
+    assert f":{port}/" in running.stdout.readline()
+    eventually(lambda: _status(f"http://127.0.0.1:{port}/readyz") == 200)
+    eventually(_started(running, log))
+    synced = call("sync", "--wait", "--json", PROVISIONER_CONFIG=str(config))
+    assert synced.code == 0, synced.err
+    assert synced.document["targets"]["traitly"]["succeeded"] == {"create": 2}
+
+    started = [json.loads(line) for line in log.read_text().splitlines() if '"child_started"' in line]
+    pids = {event["child"]: event["pid"] for event in started}
+    assert set(pids) == {"worker", "web", "beat"}
+    os.kill(pids["web"], signal.SIGKILL)
+    eventually(lambda: _status(f"http://127.0.0.1:{port}/healthz") == 0)
+    eventually(lambda: _status(f"http://127.0.0.1:{port}/healthz") == 200)
+    assert token not in log.read_text(errors="replace")
+
+
+def _started(running: subprocess.Popen[str], log: Path) -> Callable[[], bool]:
+    def ready() -> bool:
+        assert running.poll() is None, log.read_text(errors="replace")
+        time.sleep(0.1)
+        return "ready." in log.read_text(errors="replace")
+
+    return ready

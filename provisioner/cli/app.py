@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from provisioner.cli import checking, runs, serving
+from provisioner.cli import checking, looking, operating, runs, serving
 from provisioner.cli.errors import report
 from provisioner.cli.session import debug_wanted, use
 
@@ -90,6 +90,15 @@ app.command()(runs.plan)
 app.command()(runs.sync)
 app.command("runs")(runs.list_runs)
 app.command()(runs.show)
+app.command()(operating.approve)
+app.command()(operating.reject)
+app.command()(operating.retry)
+app.command()(looking.why)
+app.command()(looking.drift)
+app.command()(looking.todos)
+app.command()(looking.orphans)
+app.command()(operating.pause)
+app.command()(operating.resume)
 app.command()(serving.up)
 app.command()(serving.worker)
 app.command()(serving.beat)

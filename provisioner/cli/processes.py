@@ -26,6 +26,8 @@ LONGEST_DELAY: Final = 30.0
 #: A child that lived so long is taken for healthy, and its next death waits for the first delay only.
 HEALTHY_AFTER: Final = 60.0
 _POLL: Final = 0.1
+#: Where what a child prints goes: standard output is for the one answer of the command above it.
+STDERR: Final = 2
 #: Seconds in which a child ends while the next one is not yet asked to.
 _ONE_AT_A_TIME: Final = 5.0
 #: Last lines of a quiet child, which say why it died.
@@ -130,7 +132,7 @@ class Children:
             # Whoever reads the lines here is a person
             env={**self._environment, LOG_FORMAT_VARIABLE: "console"} if piped else dict(self._environment),
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE if piped else None,
+            stdout=subprocess.PIPE if piped else STDERR,
             stderr=subprocess.STDOUT if piped else None,
             start_new_session=True,
         )

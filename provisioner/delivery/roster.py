@@ -30,6 +30,7 @@ from provisioner.roster import (
     read,
 )
 from provisioner.settings import RosterSettings
+from provisioner.sql import Expression, evaluate_text
 from provisioner.store.frames import Snapshot
 from provisioner.store.runs import Request
 
@@ -140,8 +141,8 @@ async def _source(dep: Deployment, request: Request, content: bytes | None, sett
     if request.roster is not None:
         return await asyncio.to_thread(fetch, settings, url=request.roster)
     handed = await dep.frames.pushed()
-    if handed is not None and handed[1] == settings.url:
-        return pushed(handed[0], "the roster pushed")
+    if handed is not None and handed.url == settings.url:
+        return replace(pushed(handed.content, "the roster pushed"), modified=datetime.fromtimestamp(handed.at, UTC))
     return await asyncio.to_thread(fetch, settings)
 
 
@@ -182,13 +183,22 @@ def people_of(
 
 
 def _emails(specs: Mapping[str, TargetSpec], compiled: Mapping[str, CompiledTarget]) -> frozenset[str]:
-    """Columns from which alone an email address is made."""
+    """Columns that are handed on as an email address as they are, their case aside."""
     found: set[str] = set()
     for name, spec in specs.items():
         for attribute, expression in compiled[name].attributes.items():
-            if spec.attributes[attribute].type is Type.EMAIL and len(expression.columns) == 1:
+            if spec.attributes[attribute].type is Type.EMAIL and _hands_on(expression):
                 found |= expression.columns
     return frozenset(found)
+
+
+def _hands_on(expression: Expression) -> bool:
+    """Whether an expression gives the one column that it reads, and nothing of its own."""
+    if len(expression.columns) != 1:
+        return False
+    words = ["one", "Two@example.com"]
+    answer = evaluate_text(expression, pl.DataFrame({next(iter(expression.columns)): words}))
+    return [value and value.lower() for value in answer.values.to_list()] == [word.lower() for word in words]
 
 
 def _unchanged(known: pl.DataFrame, present: frozenset[str]) -> pl.DataFrame:

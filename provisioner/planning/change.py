@@ -111,6 +111,8 @@ class _Work:
     ) -> None:
         self._spec, self._names, self._circumstances = spec, names, circumstances
         self._members, self._leavers, self._fixed = members, leavers, fixed
+        # What stands in an attribute that only we ourselves map must not pass for something that we set
+        self._mapped = {*spec.settings.attributes, *spec.settings.leaver}
         self.operations: list[Operation] = []
         self.links: list[LinkRow] = []
         self.todos: list[tuple[str, str]] = []
@@ -123,7 +125,8 @@ class _Work:
         elif standing == MEMBER:
             state = self._member(row)
         else:
-            state = "active"
+            # Whoever starts later, or is known too little of, is adopted as found: to be active again is a rejoin
+            state = "left" if self._inactive(row) and row["_matched"] != "link" else row["_state"]
         previous = row["_state"]
         if row["_matched"] != "link" or (state and state != previous):
             self.links.append((row[PERSON], row[ACCOUNT], state or previous or "active", row["_matched"]))
@@ -154,17 +157,36 @@ class _Work:
             if row[f"d:{name}"]:
                 self._advise(row, name)
         changed = [name for name in self._members if row[f"d:{name}"]]
-        activity = self._spec.activity
-        inactive = activity is not None and row.get(f"h:{activity}") == "false"
+        if row["_protected"]:
+            changed = self._spared(row, changed)
+        inactive = self._inactive(row)
         if row["_state"] == "left" or (row["_state"] is None and inactive):
             if not changed:
                 return "active"
             self._change(row, Kind.REJOIN, changed)
             return None
-        if inactive and activity in changed:
+        if inactive and self._spec.activity in changed:
             return self._deactivated(row, changed)
         self._update(row, changed)
         return "active"
+
+    def _inactive(self, row: Row) -> bool:
+        activity = self._spec.activity
+        return activity is not None and row.get(f"h:{activity}") == "false"
+
+    def _spared(self, row: Row, changed: Sequence[str]) -> list[str]:
+        """What may be changed of a protected account: neither a role nor that it is active."""
+        activity = self._spec.activity
+        kept = [
+            name
+            for name in changed
+            if self._spec.attributes[name].role or (name == activity and row[f"w:{name}"] == "false")
+        ]
+        if kept:
+            self.todos.append(
+                (row[PERSON], f"{', '.join(kept)} should change, but the account is protected. Change it by hand.")
+            )
+        return [name for name in changed if name not in kept]
 
     def _deactivated(self, row: Row, changed: Sequence[str]) -> State:
         """Somebody else deactivated it while our ledger says active."""
@@ -175,12 +197,6 @@ class _Work:
         return "active"
 
     def _update(self, row: Row, changed: Sequence[str]) -> None:
-        roles = [name for name in changed if self._spec.attributes[name].role]
-        if row["_protected"] and roles:
-            self.todos.append(
-                (row[PERSON], f"{', '.join(roles)} should change, but the account is protected. Change it by hand.")
-            )
-            changed = [name for name in changed if name not in roles]
         drifted = [name for name in changed if self._drifted(row, [name])]
         if drifted:
             self.drift.append((row[PERSON], f"changed in the target behind our back: {', '.join(drifted)}."))
@@ -216,7 +232,7 @@ class _Work:
         for name in names:
             if row[f"w:{name}"] is not None and (name in changed or not row[f"d:{name}"]):
                 wanted[name] = row[f"w:{name}"] or None
-            elif row[f"k:{name}"]:
+            elif row[f"k:{name}"] and name in self._mapped:
                 wanted[name] = row[f"h:{name}"]
         self.operations.append(
             Operation(

@@ -55,6 +55,12 @@ def correlate(
     """
     observed = observation.frame
     linked = desired.select(PERSON).join(links.select(PERSON, ACCOUNT), on=PERSON, how="inner", maintain_order="left")
+    shared = linked.filter(pl.col(ACCOUNT).is_duplicated())
+    linked = linked.join(shared, on=PERSON, how="anti", maintain_order="left")
+    conflicts = [
+        Conflict(person, (account,), f"account {account} is linked to several people. Correct their rows.")
+        for person, account in shared.iter_rows()
+    ]
     present = linked.join(observed.select(ACCOUNT), on=ACCOUNT, how="semi", maintain_order="left")
     missing: tuple[str, ...] = ()
     if observation.authoritative:
@@ -65,7 +71,6 @@ def correlate(
         links = links.join(gone.select(PERSON), on=PERSON, how="anti", maintain_order="left")
     pairs = [linked.with_columns(pl.lit("link").alias("_matched"))]
     owners = dict(zip(links[ACCOUNT].to_list(), links[PERSON].to_list(), strict=True)) if links.height else {}
-    conflicts: list[Conflict] = []
     pool = desired.join(links.select(PERSON), on=PERSON, how="anti", maintain_order="left").filter(
         pl.col(REASON) != "excluded"
     )
@@ -109,16 +114,14 @@ def _one_to_one(hits: pl.DataFrame, owners: Mapping[str, str], name: str) -> tup
     good = counted.filter(clear).select(PERSON, ACCOUNT)
     conflicts = []
     for key, rows in counted.filter(~clear).group_by(PERSON, maintain_order=True):
-        person, accounts = str(key[0]), tuple(rows[ACCOUNT].to_list())
+        person, accounts = str(key[0]), tuple(sorted(rows[ACCOUNT].to_list()))
         conflicts.append(Conflict(person, accounts, _sentence(accounts, rows, owners, name)))
     return good, conflicts
 
 
 def _sentence(accounts: Sequence[str], rows: pl.DataFrame, owners: Mapping[str, str], name: str) -> str:
     if len(accounts) > 1:
-        return (
-            f"{len(accounts)} accounts have this person's {name}: {', '.join(sorted(accounts))}. Merge or rename them."
-        )
+        return f"{len(accounts)} accounts have this person's {name}: {', '.join(accounts)}. Merge or rename them."
     owner = owners.get(accounts[0])
     if owner is not None:
         return f"account {accounts[0]} has this person's {name} but belongs to {owner}. Correct one of the two rows."

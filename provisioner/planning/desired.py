@@ -11,7 +11,7 @@ import polars as pl
 from provisioner.errors import ConfigurationError
 from provisioner.model.attributes import InvalidValueError, Type, canonical
 from provisioner.planning.spec import TargetSpec
-from provisioner.sql import Expression, compile_expression, evaluate_predicate, evaluate_text
+from provisioner.sql import Evaluated, Expression, compile_expression, evaluate_predicate, evaluate_text
 
 PERSON, STANDING, REASON = "_person", "_standing", "_reason"
 MEMBER, LEAVER, STILL, FUTURE = "member", "leaver", "still", "future"
@@ -113,15 +113,15 @@ def desired_accounts(
         broken = broken | (failed & ~leaving)
     if ends and spec.ends_attribute and spec.ends_attribute not in compiled.attributes:
         wanted[f"w:{spec.ends_attribute}"] = _day_after(base, today, today_utc)
+    faults += _unknown(people, scope, base["_verdict"] == "employed", f"targets.{spec.name}.scope")
+    base = base.with_columns(pl.when(broken).then(pl.lit(STILL)).otherwise(pl.col(STANDING)).alias(STANDING))
+    member = base[STANDING] == MEMBER
     extra = {}
-    for code, _, when in compiled.enrolments:
+    for index, (code, _, when) in enumerate(compiled.enrolments):
         verdict = evaluate_predicate(when, people)
-        extra[f"e:{code}"] = verdict.values.fill_null(value=False) & (base[STANDING] == MEMBER)
-    frame = base.with_columns(
-        pl.when(broken).then(pl.lit(STILL)).otherwise(pl.col(STANDING)).alias(STANDING),
-        **wanted,
-        **extra,
-    )
+        faults += _unknown(people, verdict, member, f"targets.{spec.name}.enrolments[{index}].when")
+        extra[f"e:{code}"] = verdict.values.fill_null(value=False) & member
+    frame = base.with_columns(**wanted, **extra)
     return Desired(frame.drop("_verdict", "_scope", "_ends"), tuple(faults))
 
 
@@ -210,6 +210,15 @@ def _day_after(base: pl.DataFrame, today: date, today_utc: date) -> pl.Series:
         .when((pl.col("_ends") >= today) & (day > today_utc)).then(day.dt.to_string("%Y-%m-%d"))
         .otherwise(None)
     ).to_series()  # fmt: skip
+
+
+def _unknown(people: pl.DataFrame, verdict: Evaluated, asked: pl.Series, where: str) -> list[Fault]:
+    """Those for whom a predicate is neither true nor false: it changes nothing for them, and they are listed."""
+    unknown = verdict.values.is_null() & ~verdict.failed & asked
+    return [
+        Fault(key, where, "is neither true nor false for this person, so it changes nothing; fill in the roster's row")
+        for key in people["_key"].filter(unknown).to_list()
+    ]
 
 
 def _faults(

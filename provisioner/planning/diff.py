@@ -48,7 +48,8 @@ def hold(
     frame = desired.join(pairs, on=PERSON, how="inner", maintain_order="left").join(
         right.with_columns(pl.lit(value=True).alias("_seen")), on=ACCOUNT, how="left", maintain_order="left"
     )
-    frame = frame.join(ledger.drop(ACCOUNT), on=PERSON, how="left", maintain_order="left")
+    # What was acknowledged of an account that is gone says nothing of the one that was found in its place
+    frame = frame.join(ledger, on=[PERSON, ACCOUNT], how="left", maintain_order="left")
     frame = frame.with_columns(
         pl.col("_seen").fill_null(value=False),
         (pl.col("_recorded") > observation.began).fill_null(value=False).alias("_fresh"),
@@ -81,6 +82,16 @@ def _since_details(observation: Observation) -> pl.Expr:
         return pl.col("_recorded").is_not_null() & (pl.col("_recorded") > observation.began)
     read_at = pl.col(f"o:{DETAILS_READ_AT}").cast(pl.Float64, strict=False).fill_null(0.0)
     return (pl.col("_recorded") > pl.min_horizontal(read_at, pl.lit(observation.began))).fill_null(value=False)
+
+
+def ours_to_clear(spec: TargetSpec, frame: pl.DataFrame) -> pl.DataFrame:
+    """The date of a last day is cleared only where we set it and it still stands; one set by hand is left alone."""
+    name = spec.ends_attribute
+    if name is None or name in spec.settings.attributes or f"w:{name}" not in frame.columns:
+        return frame
+    wanted, held, ours = pl.col(f"w:{name}"), pl.col(f"h:{name}"), pl.col(f"l:{name}")
+    foreign = (wanted == "") & (held.is_null() | ours.ne_missing(held))
+    return frame.with_columns(pl.when(foreign).then(None).otherwise(wanted).alias(f"w:{name}"))
 
 
 def merged(spec: TargetSpec, frame: pl.DataFrame, names: Iterable[str]) -> pl.DataFrame:
@@ -146,4 +157,4 @@ def any_of(frame: pl.DataFrame, names: Iterable[str], prefix: str = "d:") -> pl.
     return pl.any_horizontal(flags) if flags else pl.lit(value=False)
 
 
-__all__ = ["CREATED", "STANDING", "STATE", "Held", "any_of", "differing", "enforced", "hold", "merged"]
+__all__ = ["CREATED", "STANDING", "STATE", "Held", "any_of", "differing", "enforced", "hold", "merged", "ours_to_clear"]

@@ -40,22 +40,25 @@ def _fact(operation: Operation) -> str:
         return "created"
     if operation.kind is Kind.LEAVE:
         return "left"
-    return "role_changed" if operation.kind is Kind.UPDATE and _ROLE in operation.after else ""
+    return "role_changed" if operation.kind in (Kind.UPDATE, Kind.REJOIN) and _ROLE in operation.after else ""
 
 
 def _event(
     spec: TargetSpec, person: str, account: str | None, fact: str, moment: int, leader: Operation | None
 ) -> Operation:
     after: dict[str, str | None] = {"name": spec.facts[fact], "created_at": str(moment)}
+    # As long as its fact has not come about, an event is named by the operation that will bring it about
+    named = {"name": spec.facts[fact], "follows": leader.id} if leader else after
     return Operation(
-        id=operation_id(spec.name, person, Kind.EVENT, {}, after),
+        id=operation_id(spec.name, person, Kind.EVENT, {}, named),
         target=spec.name,
         person=person,
         kind=Kind.EVENT,
         account=account,
         before={},
         after=after,
-        slot=f"event:{fact}",
+        # A fact that is still owed and the same fact anew stand beside each other
+        slot=f"event:{fact}" if leader else f"event:{fact}:{moment}",
         follows=leader.id if leader else None,
         reason=fact,
         snapshot=leader.snapshot if leader else "",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC
 
@@ -24,7 +24,7 @@ from provisioner.planning.desired import (
     Fault,
     desired_accounts,
 )
-from provisioner.planning.diff import Held, differing, hold, merged
+from provisioner.planning.diff import Held, differing, hold, merged, ours_to_clear
 from provisioner.planning.facts import enrolments, events
 from provisioner.planning.guards import Tripped, limit_of, tripped
 from provisioner.planning.spec import ACCOUNT, Observation, Planning, TargetSpec
@@ -108,7 +108,7 @@ def plan_target(
     )
     found = correlate(desired.frame, observation, ledger, spec.settings.match, spec.attributes)
     held = hold(spec, desired.frame, found.pairs, observation, ledger)
-    held = Held(merged(spec, held.frame, held.names), held.names)
+    held = Held(merged(spec, ours_to_clear(spec, held.frame), held.names), held.names)
     frame = differing(spec, held)
     frame = frame.with_columns(_protected(spec, compiled, observation, frame))
     changed = changes(spec, frame, held.names, circumstances)
@@ -173,21 +173,24 @@ def _assemble(
     observation: Observation,
     circumstances: Planning,
 ) -> TargetPlan:
-    gone = set(found.missing)
-    operations = [*changed.operations, *changed.creations(spec, creates, gone, circumstances)]
+    operations = [*changed.operations, *changed.creations(spec, creates, set(found.missing), circumstances)]
     links = [Link(*link) for link in changed.links]
     adopted = frame.filter(pl.col("_matched") != "link").height
-    base = frame.filter(pl.col("_state").fill_null("active") != "left").height + len(gone)
-    unbelieved = _unbelieved(spec, len(gone), base)
+    missing = _missing(desired, found, ledger)
+    unpaired = missing.join(found.pairs.select(PERSON), on=PERSON, how="anti", maintain_order="left")
+    base = frame.filter(pl.col("_state").fill_null("active") != "left").height + unpaired.height
+    unbelieved = _unbelieved(spec, missing.height, base)
     if unbelieved:
         operations = [operation for operation in operations if operation.kind is Kind.LEAVE]
     entries = ledger.select(PERSON, ACCOUNT, "_owed", "_enrolled")
+    told = events(spec, operations, entries, circumstances)
+    due = {event.follows: {event.reason: int(event.after["created_at"] or 0)} for event in told if event.follows}
+    operations = [replace(operation, owes=due.get(operation.id, {})) for operation in operations]
     if not unbelieved:
-        told = events(spec, operations, entries, circumstances)
-        due = {event.follows: {event.reason: int(event.after["created_at"] or 0)} for event in told if event.follows}
-        operations = [replace(operation, owes=due.get(operation.id, {})) for operation in operations] + told
-    if not unbelieved:
+        operations += told
         operations += enrolments(spec, desired.frame, frame, operations, entries, circumstances)
+        over = unpaired.filter(pl.col(STANDING) == LEAVER).select(PERSON, ACCOUNT)
+        links += [Link(person, account, "left", "link") for person, account in over.iter_rows()]
     guarded, trips = _guarded(spec, operations, base, circumstances)
     guarded.sort(key=lambda operation: (URGENCY[operation.kind], operation.person, operation.slot))
     conflicts = (*found.conflicts, *clashes)
@@ -204,7 +207,7 @@ def _assemble(
         faults=desired.faults,
         drift=tuple(Todo(person, sentence) for person, sentence in changed.drift),
         orphans=found.orphans,
-        missing=found.missing,
+        missing=tuple(missing[PERSON].to_list()),
         guards=trips,
         notes=observation.notes,
         observed=observation.frame.height,
@@ -213,6 +216,16 @@ def _assemble(
         unchanged=frame.height - len(touched) - len(waiting),
         base=base,
         unbelieved=unbelieved,
+    )
+
+
+def _missing(desired: Desired, found: Correlation, ledger: pl.DataFrame) -> pl.DataFrame:
+    """Whose account ought to be in the listing and is not: a leaver's may have been deleted since, which is no news."""
+    return (
+        desired.frame.select(PERSON, STANDING)
+        .filter(pl.col(PERSON).is_in(list(found.missing)))
+        .join(ledger.select(PERSON, ACCOUNT, "_state"), on=PERSON, how="inner", maintain_order="left")
+        .filter(pl.col("_state") != "left")
     )
 
 
@@ -235,7 +248,11 @@ def _guarded(
 ) -> tuple[list[Operation], tuple[Tripped, ...]]:
     """Operations with what each must wait for; whatever follows a held one waits with it."""
     approved = circumstances.approved
-    counted = Counter(operation.kind for operation in operations if operation.counted and operation.id not in approved)
+    counted = Counter(
+        operation.kind
+        for operation in operations
+        if operation.counted and operation.id not in approved and not _refused(operation, circumstances)
+    )
     guards = spec.settings.guards
     trips = tripped(guards, counted, circumstances.sent, base) if guards else {}
     held: dict[str, str] = {}
@@ -253,7 +270,7 @@ def _guarded(
             reason = None
         if operation.follows in held:
             reason = held[operation.follows]
-        refused = circumstances.rejected.get(operation.id) == operation.row or operation.follows in no
+        refused = _refused(operation, circumstances) or operation.follows in no
         if refused:
             no.add(operation.id)
         if reason:
@@ -262,13 +279,8 @@ def _guarded(
     return result, tuple(dict.fromkeys(trips.values()))
 
 
-def by_status(plan: TargetPlan) -> Mapping[str, Mapping[str, int]]:
-    """Counts by kind of what is held, rejected and free to go."""
-    counts: dict[str, Counter[str]] = {"held": Counter(), "rejected": Counter(), "free": Counter()}
-    for operation in plan.operations:
-        place = "rejected" if operation.refused else "held" if operation.hold else "free"
-        counts[place][operation.kind.value] += 1
-    return counts
+def _refused(operation: Operation, circumstances: Planning) -> bool:
+    return circumstances.rejected.get(operation.id) == operation.row
 
 
-__all__ = ["FUTURE", "LEAVER", "Link", "TargetPlan", "Todo", "by_status", "plan_target"]
+__all__ = ["FUTURE", "LEAVER", "Link", "TargetPlan", "Todo", "plan_target"]

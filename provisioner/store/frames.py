@@ -42,6 +42,15 @@ class Snapshot:
     keys: tuple[str, ...] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """A roster that an HR system pushed: its bytes, the `roster.url` of that time, and when (epoch seconds)."""
+
+    content: bytes = field(repr=False)
+    url: str
+    at: float
+
+
 class FrameStore:
     """Snapshots of the roster and of the targets."""
 
@@ -116,13 +125,14 @@ class FrameStore:
         with redis_errors():
             await self._redis.delete(f"{keys.run(run)}:people", f"{keys.run(run)}:content")
 
-    async def pushed(self) -> tuple[bytes, str] | None:
-        """The roster that an HR system pushed last, and the `roster.url` that was configured then."""
+    async def pushed(self) -> Pushed | None:
+        """The roster that an HR system pushed last."""
         with redis_errors():
-            content, url = await self._redis.hmget(keys.PUSHED, ["content", "url"])
-        return (content, url.decode()) if content is not None else None
+            content, url, at = await self._redis.hmget(keys.PUSHED, ["content", "url", "at"])
+        return Pushed(content, url.decode(), float(at)) if content is not None else None
 
-    async def keep_pushed(self, content: bytes, url: str) -> None:
+    async def keep_pushed(self, pushed: Pushed) -> None:
         """Keep a pushed roster; it is used until `roster.url` changes."""
+        fields = {"content": pushed.content, "url": pushed.url, "at": pushed.at}
         with redis_errors():
-            await self._redis.hset(keys.PUSHED, mapping={"content": content, "url": url})
+            await self._redis.hset(keys.PUSHED, mapping=fields)

@@ -27,6 +27,16 @@ def nudge(settings: Settings, run: str, *, urgent: bool = False) -> None:
         send(client, "begin", run, queue=URGENT if urgent else WORK)
 
 
+def nudge_target(settings: Settings, target: str) -> None:
+    """Tell the workers that a target has work.
+
+    Raises:
+        WorkerError: the message could not be handed over.
+    """
+    with _client(settings) as client:
+        send(client, "deliver", target, queue=WORK)
+
+
 def workers(settings: Settings, timeout: float = 2.0) -> int:
     """How many worker processes answer within `timeout` seconds."""
     with _client(settings) as client:

@@ -40,12 +40,6 @@ def gone(pid: int) -> bool:
     return state(pid) in ("", "Z")
 
 
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No waiting before the first restart."""
-    monkeypatch.setattr(processes, "FIRST_DELAY", 0.0)
-
-
 def test_a_child_that_dies_is_started_again_and_all_end_with_the_context(capfd: pytest.CaptureFixture[str]) -> None:
     with Children(environment(), quiet=True) as children:
         children.start("vendors", "sandbox", "--port", "0")
@@ -107,7 +101,9 @@ def test_whoever_does_not_listen_is_killed_after_the_grace() -> None:
 def test_children_end_when_their_parent_is_killed() -> None:
     program = (
         "import os\n"
+        "from provisioner import logs\n"
         "from provisioner.cli.processes import Children\n"
+        "logs.configure('error', json=True)\n"
         "children = Children(os.environ, quiet=True)\n"
         "children.start('vendors', 'sandbox', '--port', '0')\n"
         "print(children.pids()['vendors'], flush=True)\n"
@@ -116,9 +112,11 @@ def test_children_end_when_their_parent_is_killed() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", program], env=environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as parent:
-        assert parent.stdout is not None
-        pid = int(parent.stdout.readline())
-        # Until then it is a Python that has yet to tie itself
-        eventually(lambda: b"sandbox" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:4])
-        parent.kill()
+        try:
+            assert parent.stdout is not None
+            pid = int(parent.stdout.readline())
+            # Until then it is a Python that has yet to tie itself
+            eventually(lambda: b"sandbox" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:4])
+        finally:
+            parent.kill()
     eventually(lambda: gone(pid))

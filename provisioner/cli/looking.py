@@ -1,0 +1,171 @@
+"""`why`, `todos`, `drift` and `orphans`: what a person looks at. Reads only."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from provisioner.cli.output import cells, console, local, plain, print_json, table
+from provisioner.cli.runs import Json, Targets
+from provisioner.cli.session import settings_and_logs
+from provisioner.settings import Settings
+
+Key = Annotated[str, typer.Argument(metavar="KEY", help="The person's key in the roster.")]
+
+
+def why(key: Key, as_json: Json = False) -> int:
+    """Tell one person's story: row, scope, link, desired and observed account, operations and outcomes."""
+    settings = settings_and_logs()
+    document = asyncio.run(_story(settings, key))
+    if as_json:
+        print_json(document)
+        return 0
+    out = console()
+    out.print(f"Person {plain(key)}", style="bold")
+    _row(out, document["roster"], settings)
+    for name, target in document["targets"].items():
+        _target(out, name, target, settings)
+    _operations(out, document["operations"], settings)
+    return 0
+
+
+def todos(target: Targets = None, as_json: Json = False) -> int:
+    """List what only a person can settle, and the conflicts."""
+    settings = settings_and_logs()
+    found = asyncio.run(_lists(settings, ("todos", "conflicts"), target))
+    if as_json:
+        print_json(found)
+        return 0
+    rows = [{**one, "what": "conflict"} for one in found["conflicts"]]
+    rows += [{**one, "what": "to do"} for one in found["todos"]]
+    _list(rows, ("target", "person", "what", "message"), "Nothing waits for a person.")
+    return 0
+
+
+def drift(target: Targets = None, as_json: Json = False) -> int:
+    """List accounts that were changed in a target behind our back, as the newest run saw them."""
+    settings = settings_and_logs()
+    found = asyncio.run(_lists(settings, ("drift",), target))
+    if as_json:
+        print_json(found)
+        return 0
+    _list(found["drift"], ("target", "person", "message"), "No drift: every target holds what we last wrote.")
+    return 0
+
+
+def orphans(target: Targets = None, as_json: Json = False) -> int:
+    """List accounts that belong to nobody on the roster; they are never touched."""
+    settings = settings_and_logs()
+    found = asyncio.run(_lists(settings, ("orphans",), target))
+    if as_json:
+        print_json(found)
+        return 0
+    _list(found["orphans"], ("target", "account"), "No orphans: every account has a person.")
+    return 0
+
+
+async def _story(settings: Settings, key: str) -> dict[str, Any]:
+    # Celery, polars and the targets take a second to import, which --help and --version need not wait for
+    from provisioner.delivery.deployment import Deployment
+    from provisioner.delivery.story import story
+
+    async with Deployment.open(settings) as dep:
+        return await story(dep, key)
+
+
+async def _lists(settings: Settings, names: Iterable[str], targets: list[str] | None) -> dict[str, Any]:
+    from provisioner.delivery.deployment import Deployment
+    from provisioner.delivery.story import lists
+
+    async with Deployment.open(settings) as dep:
+        chosen = dep.chosen(targets)
+        return {name: await lists(dep, name, chosen) for name in names}
+
+
+def _list(rows: Sequence[Mapping[str, Any]], columns: tuple[str, ...], nothing: str) -> None:
+    out = console()
+    if not rows:
+        out.print(nothing)
+        return
+    shown = table(*columns)
+    for row in rows:
+        shown.add_row(*cells(*(row.get(column, "") for column in columns)))
+    out.print(shown)
+    out.print(f"{len(rows)} in all.")
+
+
+def _row(out: Console, roster: Mapping[str, Any] | None, settings: Settings) -> None:
+    if roster is None:
+        out.print("The last clean roster does not have this person.")
+        return
+    out.print(
+        f"Roster: line {roster['line']} of {plain(roster['file'])}, "
+        f"taken {local(roster['taken_at'], settings.zone)}: {roster['verdict']}"
+    )
+    if roster["absent_since"]:
+        out.print(f"Absent since {roster['absent_since']}, from {roster['absent_snapshots']} snapshots.")
+    shown = table("column", "value")
+    for column, value in roster["row"].items():
+        if value is not None:
+            shown.add_row(*cells(column, value))
+    out.print(shown)
+
+
+def _target(out: Console, name: str, target: Mapping[str, Any], settings: Settings) -> None:
+    link = target["link"]
+    if link is None:
+        told = "no account"
+    else:
+        how = "created by us" if link["created_by_us"] else f"found by {link['matched'] or 'an earlier link'}"
+        told = f"account {plain(link['account'])} ({how}, {link['state']})"
+        told += f", last written {local(link['recorded_at'], settings.zone)}"
+    out.print()
+    out.print(f"{name}: {told}", style="bold")
+    if target["standing"]:
+        out.print(f"  should be: {target['standing']} ({target['reason']}); target {target['health']}")
+    for message in (*target["conflicts"], *target["todos"]):
+        out.print(f"  to do: {plain(message)}")
+    rows = table("  attribute", "desired", "observed", "last written", "", "expression")
+    for one in target["attributes"]:
+        mark = "" if one["same"] else "differs"
+        rows.add_row(
+            *cells(
+                f"  {one['attribute']}",
+                _shown(one["desired"]),
+                _shown(one["observed"]),
+                _shown(one["acknowledged"]),
+                mark,
+                one["expression"],
+            )
+        )
+    out.print(rows)
+
+
+def _operations(out: Console, operations: Sequence[Mapping[str, Any]], settings: Settings) -> None:
+    out.print()
+    if not operations:
+        out.print("No operation was ever planned.")
+        return
+    rows = table("when", "target", "kind", "status", "tries", "changes", "what was said", numbers=("tries",))
+    for one in operations:
+        error = one["error"] or {}
+        rows.add_row(
+            *cells(
+                local(one["changed_at"], settings.zone),
+                one["target"],
+                one["kind"],
+                one["status"],
+                one["attempts"],
+                ", ".join(one["after"]),
+                error.get("message", ""),
+            )
+        )
+    out.print(rows)
+
+
+def _shown(value: Any) -> str:
+    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

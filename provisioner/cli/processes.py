@@ -84,6 +84,11 @@ class Children:
         self._children.append(child)
         self._spawn(child)
 
+    @property
+    def begun(self) -> bool:
+        """Whether any was started, or is being started now."""
+        return bool(self._children)
+
     def pids(self) -> dict[str, int]:
         """The process id of each child that runs, by name."""
         return {child.name: child.process.pid for child in self._children if child.process is not None}

@@ -142,8 +142,8 @@ def _stopping_on_signals(children: Children) -> Iterator[None]:
         if children.stopping:
             return
         children.stopping = True
-        if not children.pids():
-            # Still starting: there is nothing yet to end in order
+        if not children.begun:
+            # Redis may take minutes to read its file, and there is nothing yet to end in order
             raise KeyboardInterrupt
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -122,6 +122,6 @@ def asks_of(desired: pl.DataFrame, ledger: pl.DataFrame, match: Sequence[str]) -
     asks = []
     for row in desired.iter_rows(named=True):
         if row[STANDING] in (MEMBER, LEAVER) or row[PERSON] in links:
-            wanted = {name: row.get(f"w:{name}") for name in match}
+            wanted = {name: row.get(f"m:{name}") for name in match}
             asks.append(Ask(row[PERSON], links.get(row[PERSON]), wanted))
     return asks

@@ -75,7 +75,7 @@ def correlate(
         pl.col(REASON) != "excluded"
     )
     for name in match:
-        if not pool.height or f"w:{name}" not in pool.columns or name not in observed.columns:
+        if not pool.height or f"m:{name}" not in pool.columns or name not in observed.columns:
             continue
         hits = _hits(pool, observed, name, attributes[name].type)
         if not hits.height:
@@ -95,7 +95,7 @@ def correlate(
 
 def _hits(pool: pl.DataFrame, observed: pl.DataFrame, name: str, type_: Type) -> pl.DataFrame:
     """Every pairing of a person and an account whose values of one attribute are the same."""
-    left = pool.select(PERSON, folded(pl.col(f"w:{name}"), type_).alias("_m")).filter(
+    left = pool.select(PERSON, folded(pl.col(f"m:{name}"), type_).alias("_m")).filter(
         pl.col("_m").is_not_null() & (pl.col("_m") != "")
     )
     right = observed.select(ACCOUNT, folded(pl.col(name), type_).alias("_m")).filter(
@@ -136,7 +136,7 @@ def colliding(creates: pl.DataFrame, match: Sequence[str], attributes: Mapping[s
     """
     found: dict[str, Conflict] = {}
     for name in match:
-        column = f"w:{name}"
+        column = f"m:{name}"
         if column not in creates.columns or creates.height < 2:
             continue
         keyed = creates.select(PERSON, folded(pl.col(column), attributes[name].type).alias("_m")).filter(

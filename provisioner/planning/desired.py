@@ -48,8 +48,11 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """Desired accounts: `frame` has `_person`, `_standing`, `_reason`, `_row`, one text column ``w:<attribute>`` each
-    (null: leave alone; empty text: clear) and one boolean column ``e:<code>`` per enrolment rule."""
+    """Desired accounts.
+
+    `frame` has `_person`, `_standing`, `_reason`, one text column ``w:<attribute>`` each (null: leave alone; empty
+    text: clear), one ``m:<attribute>`` per matching attribute, and one boolean column ``e:<code>`` per enrolment rule.
+    """
 
     frame: pl.DataFrame
     faults: tuple[Fault, ...]
@@ -111,6 +114,11 @@ def desired_accounts(
         wanted[f"w:{name}"] = column
         faults += found
         broken = broken | (failed & ~leaving)
+    for name in spec.settings.match:
+        # A leaver is recognised by what they would hold as a member, of which nothing is enforced
+        wanted[f"m:{name}"], _ = _canonical(
+            evaluate_text(compiled.attributes[name], people).values, spec.attributes[name].type
+        )
     if ends and spec.ends_attribute and spec.ends_attribute not in compiled.attributes:
         wanted[f"w:{spec.ends_attribute}"] = _day_after(base, today, today_utc)
     faults += _unknown(people, scope, base["_verdict"] == "employed", f"targets.{spec.name}.scope")

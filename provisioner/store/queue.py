@@ -20,7 +20,8 @@ _CHUNK: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """An operation in our hand. `attempts` counts this one; `unclear` means an earlier send may have been done."""
+    """An operation in our hand. `attempts` counts this one; `unclear` means an earlier send may have been done;
+    `since` is when it was first sent, `claimed` when we took it (epoch seconds)."""
 
     run: str
     token: str
@@ -29,6 +30,7 @@ class Claim:
     unclear: bool
     since: float
     group: str = ""
+    claimed: float = 0.0
 
     @property
     def member(self) -> str:
@@ -90,6 +92,7 @@ class QueueStore:
             if entry.operation.follows:
                 followers.setdefault(entry.operation.follows, []).append(entry.operation.id)
         with redis_errors():
+            await self._forget_attempt(run, target)
             for start in range(0, len(entries), _CHUNK):
                 async with self._redis.pipeline(transaction=False) as pipe:
                     for place, entry in enumerate(entries[start : start + _CHUNK], start):
@@ -102,13 +105,23 @@ class QueueStore:
         scope = "*" if people is None else json.dumps(list(people))
         return int(await self._call("install", target, run, began, scope, json.dumps(list(links))))
 
+    async def _forget_attempt(self, run: str, target: str) -> None:
+        """Take away what a worker that was killed on the way had put there of this plan."""
+        if await self._redis.hexists(keys.run_target(run, target), "installed"):
+            return
+        left = await self._redis.lrange(keys.stage(run, target), 0, -1)
+        for start in range(0, len(left), _CHUNK):
+            some = [keys.operation(run, target, name.decode()) for name in left[start : start + _CHUNK]]
+            await self._redis.delete(*some)
+        await self._redis.delete(keys.stage(run, target), keys.run_operations(run, target))
+
     async def claim(
         self, target: str, *, lease: float, token: str, limits: Mapping[str, int], urgent: bool = False
     ) -> list[Claim]:
         """Take the most urgent operations that fit into one request, and mark them as being sent."""
         rows = await self._call("claim", target, lease, token, json.dumps(dict(limits)), int(urgent))
         claims = []
-        for run, group, doc, attempts, unclear, since, account in rows:
+        for run, group, doc, attempts, unclear, since, account, claimed in rows:
             document = json.loads(doc)
             if account and not document.get("account"):
                 document["account"] = account.decode()
@@ -121,12 +134,16 @@ class QueueStore:
                     unclear=unclear == b"1",
                     since=float(since),
                     group=group.decode(),
+                    claimed=float(claimed),
                 )
             )
         return claims
 
     async def done(self, claim: Claim, patch: Mapping[str, Any], account: str | None) -> bool:
-        """Record success, and what the ledger learns by it; False if someone else had taken it over."""
+        """Record success, and what the ledger learns by it; False if it is over already, or in someone else's hand.
+
+        The ledger learns it also where the operation itself is gone because Redis lost its data.
+        """
         return bool(
             await self._call(
                 "done",
@@ -136,6 +153,8 @@ class QueueStore:
                 claim.token,
                 json.dumps(dict(patch)),
                 account or "",
+                claim.operation.person,
+                claim.claimed,
             )
         )
 
@@ -190,6 +209,10 @@ class QueueStore:
         ready, leased, wait = await self._call("next", target)
         due = float(wait)
         return Backlog(int(ready), int(leased), None if due < 0 else due)
+
+    async def bands(self, target: str) -> dict[int, int]:
+        """How many operations are ready or parked, by their urgency (see `URGENCY`)."""
+        return {urgency: int(count) for urgency, count in enumerate(await self._call("bands", target))}
 
     async def release(self, run: str, target: str, operation_id: str, by: Mapping[str, Any]) -> bool:
         """Let a held operation go out, or a failed one go again."""

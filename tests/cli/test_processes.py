@@ -74,7 +74,7 @@ def test_the_last_words_of_a_quiet_child_are_told_when_it_dies(capfd: pytest.Cap
 
 def test_the_delay_grows_and_starts_over_after_a_healthy_life(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
-    monkeypatch.setattr(processes.time, "monotonic", lambda: now)
+    monkeypatch.setattr("provisioner.cli.processes.time.monotonic", lambda: now)
     child = processes._Child("one", ("sandbox",))
     children = Children({}, quiet=True)
     waits = []
@@ -93,6 +93,8 @@ def test_whoever_does_not_listen_is_killed_after_the_grace() -> None:
     children.start("deaf", "sandbox", "--port", "0")
     pid = children.pids()["deaf"]
     os.kill(pid, signal.SIGSTOP)
+    # A signal that comes before it stands still would be taken first
+    eventually(lambda: state(pid) == "T")
     children.stop(grace=0.2)
     assert gone(pid)
 

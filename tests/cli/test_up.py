@@ -8,9 +8,8 @@ import signal
 import socket
 import subprocess
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
@@ -26,14 +25,16 @@ def _children_of(pid: int) -> list[int]:
     return found + [grandchild for child in found for grandchild in _children_of(child)]
 
 
-def _status(url: str) -> int:
+def _status(port: int, path: str) -> int:
+    """The status of an answer, 0 if there is none."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=5)
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            return int(answer.status)
-    except urllib.error.HTTPError as error:
-        return error.code
+        connection.request("GET", path)
+        return connection.getresponse().status
     except OSError:
         return 0
+    finally:
+        connection.close()
 
 
 def _free_port() -> int:
@@ -81,7 +82,7 @@ def _use(running: subprocess.Popen[str], config: Path, port: int, log: Path) -> 
     token = running.stdout.readline().split()[-1]
     assert len(token) > 30
     assert f":{port}/" in running.stdout.readline()
-    eventually(lambda: _status(f"http://127.0.0.1:{port}/readyz") == 200)
+    eventually(lambda: _status(port, "/readyz") == 200)
     eventually(_started(running, log))
     synced = call("sync", "--wait", "--json", PROVISIONER_CONFIG=str(config))
     assert synced.code == 0, synced.err
@@ -91,8 +92,8 @@ def _use(running: subprocess.Popen[str], config: Path, port: int, log: Path) -> 
     pids = {event["child"]: event["pid"] for event in started}
     assert set(pids) == {"worker", "web", "beat"}
     os.kill(pids["web"], signal.SIGKILL)
-    eventually(lambda: _status(f"http://127.0.0.1:{port}/healthz") == 0)
-    eventually(lambda: _status(f"http://127.0.0.1:{port}/healthz") == 200)
+    eventually(lambda: _status(port, "/healthz") == 0)
+    eventually(lambda: _status(port, "/healthz") == 200)
     assert token not in log.read_text(errors="replace")
 
 

@@ -1,0 +1,1 @@
+"""Whole runs, by processes as an operator starts them."""

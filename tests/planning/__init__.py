@@ -1,0 +1,1 @@
+"""What follows from people and accounts: the planner, without any I/O."""

@@ -6,7 +6,7 @@
 -- ARGV[1] the command, ARGV[2] the target, then:
 --   install  run, began (epoch seconds), scope (JSON list of persons, or "*"), links (JSON list)  -> dropped count
 --   claim    lease seconds, token, limits (JSON group -> size, "*" the default), only urgent (1/0) -> list of rows
---   done     run, id, token, patch (JSON), account                                                -> 1 if taken
+--   done     run, id, token, patch (JSON), account, person, claimed (epoch seconds) -> 1 if taken, 2 if only remembered
 --   fail     run, id, token, error (JSON)                                                         -> 1 if taken
 --   park     run, id, token, seconds, error (JSON), unclear (1/0), spend a try (1/0)              -> 1 if taken
 --   give     run, id, token, group (or empty)       back to the queue, unsent -> 1 if taken
@@ -16,12 +16,21 @@
 --   release  run, id, by (JSON)                                         held or failed to pending -> 1 if released
 --   refuse   run, id, by (JSON)                                         held to rejected          -> 1 if refused
 --   next                                                                -> {ready, leased, seconds to next due or -1}
+--   bands                                           what is ready or parked -> counts by urgency, one for each of its six
+--
+-- A client whose answer was lost sends its command again, so each of them does the same twice as once: a claim with a
+-- token that was used returns what that token still holds, the ends of an operation ask for its token and take it away,
+-- and a plan is installed once per run and target.
 
 local P = 'provisioner:'
 local command, target = ARGV[1], ARGV[2]
 local Q, PARKED, LEASES = P .. 'q:' .. target, P .. 'parked:' .. target, P .. 'leases:' .. target
 local SLOTS, LEDGER = P .. 'slots:' .. target, P .. 'ledger:' .. target
 local HISTORY_LENGTH = 200
+-- Failed tries that are kept of one operation, the newest.
+local TRIES_KEPT = 20
+-- Seconds for which a claim can be asked for again; longer than any client goes on trying.
+local CLAIM_KEPT = 120
 
 local function now()
   local t = redis.call('TIME')
@@ -47,6 +56,17 @@ local function become(run, id, status, extra)
     if was then redis.call('HINCRBY', run_key(run), 'n:' .. was .. ':' .. kind, -1) end
     redis.call('HINCRBY', run_key(run), 'n:' .. status .. ':' .. kind, 1)
   end
+end
+
+-- Remember one failed try, so that a person can be told of each.
+local function failed_try(run, id, error)
+  local key = op_key(run, id)
+  local text, attempts = unpack(redis.call('HMGET', key, 'tries', 'attempts'))
+  local tries = text and cjson.decode(text) or {}
+  local what = error ~= '' and cjson.decode(error) or {}
+  table.insert(tries, { at = now(), attempt = tonumber(attempts or '0'), code = what.code, message = what.message })
+  while #tries > TRIES_KEPT do table.remove(tries, 1) end
+  redis.call('HSET', key, 'tries', cjson.encode(tries))
 end
 
 local function leave_queues(member)
@@ -99,6 +119,8 @@ end
 
 local function record(person, patch)
   local text = redis.call('HGET', LEDGER, person)
+  -- What was told about a person without an account has nobody to be kept for
+  if not text and not patch.account then return end
   local entry = text and cjson.decode(text) or { values = {}, owed = {}, enrolled = {}, version = 0, recorded = 0 }
   if patch.account then
     if entry.account and entry.account ~= patch.account then
@@ -123,6 +145,7 @@ local function record(person, patch)
   if patch.values or patch.state or patch.account then
     entry.version, entry.recorded = (entry.version or 0) + 1, now()
   end
+  if patch.paid or patch.enrolled then entry.told = now() end
   redis.call('HSET', LEDGER, person, cjson.encode(entry))
 end
 
@@ -131,11 +154,22 @@ local function recorded_since(person, began)
   return text and (tonumber(cjson.decode(text).recorded) or 0) > began
 end
 
+-- Whether an event or an enrolment of the person was accepted since: a plan from before would ask for it once more.
+local function told_since(person, began)
+  local text = redis.call('HGET', LEDGER, person)
+  return text and (tonumber(cjson.decode(text).told) or 0) > began
+end
+
 local commands = {}
 
 function commands.install()
   local run, began, scope, links = ARGV[3], tonumber(ARGV[4]), ARGV[5], cjson.decode(ARGV[6])
   local stage = P .. 'run:' .. run .. ':stage:' .. target
+  local before_this = redis.call('HGET', run_key(run), 'installed')
+  if before_this then
+    redis.call('DEL', stage)
+    return tonumber(before_this)
+  end
   local inherited, busy = {}, {}
   local persons = {}
   if scope ~= '*' then for _, person in ipairs(cjson.decode(scope)) do persons[person] = true end end
@@ -146,13 +180,15 @@ function commands.install()
     if scope == '*' or persons[person] then
       local other, id = split(member)
       local key = op_key(other, id)
-      local status, attempts, since, unclear, due, error = unpack(
-        redis.call('HMGET', key, 'status', 'attempts', 'since', 'unclear', 'due', 'error'))
-      if status == 'sending' then
+      local status, attempts, since, unclear, due, error, follows, tries = unpack(
+        redis.call('HMGET', key, 'status', 'attempts', 'since', 'unclear', 'due', 'error', 'follows', 'tries'))
+      local leader = follows and follows ~= '' and redis.call('HGET', op_key(other, follows), 'status')
+      -- What follows an operation in flight belongs to it: the plan cannot have seen what it will have done
+      if status == 'sending' or (status == 'pending' and leader == 'sending') then
         busy[slot] = true
       elseif status then
         inherited[slot] = { id = id, status = status, attempts = attempts, since = since, unclear = unclear,
-          due = due, error = error }
+          due = due, error = error, tries = tries }
         supersede(member)
       else
         redis.call('HDEL', SLOTS, slot)
@@ -160,7 +196,14 @@ function commands.install()
     end
   end
   local dropped = 0
-  local ids = redis.call('LRANGE', stage, 0, -1)
+  -- Each once: a client without an answer adds its identifiers a second time
+  local ids, seen = {}, {}
+  for _, id in ipairs(redis.call('LRANGE', stage, 0, -1)) do
+    if not seen[id] then
+      seen[id] = true
+      table.insert(ids, id)
+    end
+  end
   local fresh = {}
   for _, id in ipairs(ids) do
     local key = op_key(run, id)
@@ -169,6 +212,7 @@ function commands.install()
     redis.call('HDEL', key, 'wanted_status')
     local leaderless = follows ~= '' and not fresh[follows]
     local overtaken = leaderless or busy[slot] or busy[person .. '\31account'] or recorded_since(person, began)
+      or (slot ~= person .. '\31account' and told_since(person, began))
     if overtaken then
       dropped = dropped + 1
       become(run, id, 'superseded', { 'error', cjson.encode({ code = 'overtaken',
@@ -181,6 +225,7 @@ function commands.install()
         if before.unclear == '1' then redis.call('HSET', key, 'unclear', '1') end
         if before.id == id and before.attempts then
           redis.call('HSET', key, 'attempts', before.attempts, 'since', before.since or '', 'error', before.error or '')
+          if before.tries then redis.call('HSET', key, 'tries', before.tries) end
         end
       end
       if wanted == 'rejected' then
@@ -198,6 +243,7 @@ function commands.install()
     end
   end
   redis.call('DEL', stage)
+  redis.call('HSET', run_key(run), 'installed', dropped)
   for _, link in ipairs(links) do
     if not recorded_since(link.person, began) then
       record(link.person, { account = link.account, state = link.state, matched = link.matched })
@@ -206,31 +252,48 @@ function commands.install()
   return dropped
 end
 
+local function row_of(run, id)
+  local key = op_key(run, id)
+  local group, doc, attempts, unclear, since, account, claimed = unpack(
+    redis.call('HMGET', key, 'group', 'doc', 'attempts', 'unclear', 'since', 'account', 'claimed'))
+  return { run, group, doc, attempts, unclear or '0', since, account or '', claimed }
+end
+
 function commands.claim()
   local lease, token, limits, urgent = tonumber(ARGV[3]), ARGV[4], cjson.decode(ARGV[5]), ARGV[6] == '1'
   local at = now()
+  local rows = {}
+  local kept = P .. 'claim:' .. target .. ':' .. token
+  local held = redis.call('GET', kept)
+  if held then
+    for _, member in ipairs(cjson.decode(held)) do
+      local run, id = split(member)
+      if mine(run, id, token) then table.insert(rows, row_of(run, id)) end
+    end
+    return rows
+  end
+  local paused, quarantined = unpack(redis.call('HMGET', P .. 'target:' .. target, 'paused', 'quarantined'))
+  if paused == '1' or quarantined == '1' then return rows end
   for _, member in ipairs(redis.call('ZRANGEBYSCORE', PARKED, '-inf', at, 'LIMIT', 0, 1000)) do
     local run, id = split(member)
     redis.call('ZREM', PARKED, member)
     become(run, id, 'pending')
     enqueue(run, id)
   end
-  local rows, group, limit = {}, nil, 1
+  local group, limit, members = nil, 1, {}
   local candidates = redis.call('ZRANGEBYSCORE', Q, '-inf', urgent and '(0' or '+inf', 'LIMIT', 0, 2000)
   for _, member in ipairs(candidates) do
     local run, id = split(member)
     local key = op_key(run, id)
-    local mygroup, doc, attempts, unclear, since, kind, counted, account = unpack(
-      redis.call('HMGET', key, 'group', 'doc', 'attempts', 'unclear', 'since', 'kind', 'guard', 'account'))
-    -- An operation to be looked up first, or one that a batch was halved down to, goes alone
-    if unclear == '1' then mygroup = mygroup .. '!' .. id end
+    local mygroup, doc, attempts, since, counted = unpack(
+      redis.call('HMGET', key, 'group', 'doc', 'attempts', 'since', 'guard'))
     if not doc then
       redis.call('ZREM', Q, member)
     else
       if not group then
         group = mygroup
-        -- What follows # or ! in a group's name keeps halves of a batch apart, and is no part of its kind
-        limit = limits[string.match(group, '^[^#!]*')] or limits['*'] or 1
+        -- What follows # in a group's name keeps the halves of a batch apart, and is no part of its kind
+        limit = limits[string.match(group, '^[^#]*')] or limits['*'] or 1
       end
       if mygroup == group and #rows < limit then
         redis.call('ZREM', Q, member)
@@ -243,30 +306,31 @@ function commands.claim()
           redis.call('ZADD', sent, at, id)
           redis.call('EXPIRE', sent, 2678400)
         end
-        table.insert(rows, { run, mygroup, doc, tostring(attempts), unclear or '0',
-          (since and since ~= '') and since or tostring(at), account or '' })
+        table.insert(members, member)
+        table.insert(rows, row_of(run, id))
       end
     end
     if #rows >= limit and group then break end
   end
+  if #members > 0 then redis.call('SET', kept, cjson.encode(members), 'EX', CLAIM_KEPT) end
   return rows
-end
-
-local function taken(run, id, token)
-  if mine(run, id, token) then return true end
-  return false
 end
 
 function commands.done()
   local run, id, token, patch, account = ARGV[3], ARGV[4], ARGV[5], cjson.decode(ARGV[6]), ARGV[7]
-  local key = op_key(run, id)
-  local status, unclear = unpack(redis.call('HMGET', key, 'status', 'unclear'))
-  local late = (status == 'pending' or status == 'waiting') and unclear == '1'
-  if not (taken(run, id, token) or late) then return 0 end
-  local person = redis.call('HGET', key, 'person')
-  local since = tonumber(redis.call('HGET', key, 'claimed') or '0')
+  local person, claimed = ARGV[8], tonumber(ARGV[9])
+  local status = redis.call('HGET', op_key(run, id), 'status')
+  if not status then
+    -- Redis lost the operation, but the target did what it asked for
+    if recorded_since(person, claimed) then return 0 end
+    record(person, patch)
+    return 2
+  end
+  -- Its lease expired, or Redis forgot the claim; in another worker's hand it is that one's to end
+  local late = status == 'pending' or status == 'waiting'
+  if not (mine(run, id, token) or late) then return 0 end
   -- A late answer must not overwrite what was recorded after it was sent
-  if not (late and recorded_since(person, since)) then record(person, patch) end
+  if not (late and recorded_since(person, claimed)) then record(person, patch) end
   finish(run, id, 'succeeded', { 'token', '', 'unclear', '0', 'error', '' })
   for _, other in ipairs(followers(run, id)) do
     local at = redis.call('HGET', op_key(run, other), 'status')
@@ -280,7 +344,8 @@ end
 
 function commands.fail()
   local run, id, token, error = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-  if not taken(run, id, token) then return 0 end
+  if not mine(run, id, token) then return 0 end
+  failed_try(run, id, error)
   finish(run, id, 'failed', { 'token', '', 'error', error })
   finish_followers(run, id, 'failed', cjson.encode({ code = 'leader_failed',
     message = 'the operation that this one follows failed' }))
@@ -289,9 +354,10 @@ end
 
 function commands.park()
   local run, id, token, seconds, error = ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6]), ARGV[7]
-  if not taken(run, id, token) then return 0 end
+  if not mine(run, id, token) then return 0 end
   local member, due = run .. '|' .. id, now() + seconds
   redis.call('ZREM', LEASES, member)
+  failed_try(run, id, error)
   become(run, id, 'waiting', { 'token', '', 'error', error, 'due', tostring(due) })
   if ARGV[8] == '1' then redis.call('HSET', op_key(run, id), 'unclear', '1') end
   if ARGV[9] ~= '1' then redis.call('HINCRBY', op_key(run, id), 'attempts', -1) end
@@ -301,7 +367,7 @@ end
 
 function commands.give()
   local run, id, token, group = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-  if not taken(run, id, token) then return 0 end
+  if not mine(run, id, token) then return 0 end
   redis.call('ZREM', LEASES, run .. '|' .. id)
   become(run, id, 'pending', { 'token', '' })
   if group ~= '' then redis.call('HSET', op_key(run, id), 'group', group) end
@@ -312,7 +378,7 @@ end
 
 function commands.drop()
   local run, id, token, reason = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-  if not taken(run, id, token) then return 0 end
+  if not mine(run, id, token) then return 0 end
   finish(run, id, 'superseded', { 'token', '', 'error', reason })
   finish_followers(run, id, 'superseded', reason)
   return 1
@@ -336,7 +402,10 @@ function commands.reap()
     local run, id = split(member)
     redis.call('ZREM', LEASES, member)
     if redis.call('HGET', op_key(run, id), 'status') == 'sending' then
-      become(run, id, 'pending', { 'token', '', 'unclear', '1' })
+      local error = cjson.encode({ code = 'lease_expired',
+        message = 'the worker that sent it ended before it could say what became of it' })
+      failed_try(run, id, error)
+      become(run, id, 'pending', { 'token', '', 'unclear', '1', 'error', error })
       enqueue(run, id)
     end
   end
@@ -355,6 +424,15 @@ function commands.release()
   become(run, id, 'pending', { 'by', by, 'guard', '', 'error', '', 'since', '', 'attempts', '0' })
   local leader = follows ~= '' and redis.call('HGET', op_key(run, follows), 'status') or nil
   if not leader or leader == 'succeeded' then enqueue(run, id) end
+  -- What failed only because this one did goes again with it
+  for _, other in ipairs(followers(run, id)) do
+    local behind, text, place = unpack(redis.call('HMGET', op_key(run, other), 'status', 'error', 'slot'))
+    local error = text and text ~= '' and cjson.decode(text) or {}
+    if behind == 'failed' and error.code == 'leader_failed' and not redis.call('HGET', SLOTS, place) then
+      redis.call('HSET', SLOTS, place, run .. '|' .. other)
+      become(run, other, 'pending', { 'error', '' })
+    end
+  end
   return 1
 end
 
@@ -370,6 +448,25 @@ commands['next'] = function()
   local due = redis.call('ZRANGE', PARKED, 0, 0, 'WITHSCORES')
   local wait = due[2] and math.max(0, tonumber(due[2]) - now()) or -1
   return { ready, leased, tostring(wait) }
+end
+
+-- An operation's score begins with its urgency, see URGENCY in model/operation.py.
+function commands.bands()
+  local counts = {}
+  for urgency = 0, 5 do
+    local from, to = urgency * 1e9, '(' .. string.format('%.0f', (urgency + 1) * 1e9)
+    local hasty = '(' .. string.format('%.0f', (urgency + 1) * 1e9 - 1e12)
+    counts[urgency + 1] = redis.call('ZCOUNT', Q, string.format('%.0f', from), to)
+      + redis.call('ZCOUNT', Q, string.format('%.0f', from - 1e12), hasty)
+  end
+  for _, member in ipairs(redis.call('ZRANGE', PARKED, 0, -1)) do
+    local run, id = split(member)
+    local score = tonumber(redis.call('HGET', op_key(run, id), 'score') or '0')
+    if score < 0 then score = score + 1e12 end
+    local urgency = math.min(5, math.floor(score / 1e9))
+    counts[urgency + 1] = counts[urgency + 1] + 1
+  end
+  return counts
 end
 
 return commands[command]()

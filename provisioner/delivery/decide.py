@@ -11,7 +11,8 @@ _BASE: Final = 2.0
 _CAP: Final = 900.0
 #: Codes by which a whole batch may be refused because of one row.
 _POISON: Final = frozenset({"bad_request", "invalid", "too_large", "conflict", "refused"})
-MAX_TRIES: Final = 60
+#: More than fit into a day of waiting, so that the time decides unless someone sets it much longer.
+MAX_TRIES: Final = 250
 
 
 @dataclass(frozen=True, slots=True)

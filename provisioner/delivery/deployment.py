@@ -149,6 +149,8 @@ def build_targets(settings: Settings) -> tuple[dict[str, Target[Any]], dict[str,
             carried=target.carried,
             ends_attribute=target.ends_attribute,
             facts=target.facts,
+            rides=target.rides,
+            knowledge=target.knowledge,
         )
         check_overlay(spec)
         targets[name], specs[name] = target, spec

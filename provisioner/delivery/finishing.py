@@ -9,6 +9,8 @@ import structlog
 
 from provisioner.delivery.deployment import Deployment
 from provisioner.errors import ProvisionerError
+from provisioner.store import keys
+from provisioner.store.connection import redis_errors
 from provisioner.store.health import Health
 from provisioner.store.runs import counts, unfinished
 
@@ -62,11 +64,17 @@ async def refresh(dep: Deployment, run: str) -> str:
     status = run_status(statuses)
     if status != before:
         await dep.runs.set(run, {"status": status})
-    if status != "running" and await dep.runs.get(run, "finished") is None:
-        await dep.runs.set(run, {"finished": await dep.runs.now()})
+    if status != "running" and await _ends_now(dep, run):
         await dep.frames.drop_for_run(run)
         log.info("run_finished", run=run, status=status)
     return status
+
+
+async def _ends_now(dep: Deployment, run: str) -> bool:
+    """Whether the run had not ended before; of several who ask at once, one hears yes."""
+    now = await dep.runs.now()
+    with redis_errors():
+        return bool(await dep.redis.hsetnx(keys.run(run), "finished", now))
 
 
 async def end_with_error(dep: Deployment, run: str, error: ProvisionerError, *, status: str = "failed") -> None:

@@ -15,8 +15,9 @@ import structlog
 from provisioner.delivery.deployment import Deployment
 from provisioner.delivery.moments import day_in
 from provisioner.delivery.observing import asks_of, held, lane_of, observe
-from provisioner.delivery.sending import quarantine, recover
+from provisioner.delivery.quarantine import quarantine, recover
 from provisioner.errors import ProvisionerError, TargetError, UnauthorisedError, UnreachableError
+from provisioner.model.attributes import natural_values
 from provisioner.model.operation import Kind, Operation
 from provisioner.planning.desired import compile_target, desired_accounts
 from provisioner.planning.guards import COVERS
@@ -38,8 +39,13 @@ class Planned:
     requests: int
 
 
-async def make_plan(dep: Deployment, target: str, snapshot: Snapshot, *, remember: bool) -> Planned:
+async def make_plan(
+    dep: Deployment, target: str, snapshot: Snapshot, *, remember: bool, full: bool = False
+) -> Planned:
     """Observe a target and plan it; `plan` and `sync` share this.
+
+    Args:
+        remember: keep what was observed. full: list every account, whatever is remembered.
 
     Raises:
         TargetError: it could not be read.
@@ -59,7 +65,7 @@ async def make_plan(dep: Deployment, target: str, snapshot: Snapshot, *, remembe
             spec, compiled, snapshot.people, today=today, today_utc=today_utc, ends=settings.roster.ends is not None
         )
         asks = asks_of(desired.frame, links, spec.settings.match)
-    observation = await observe(dep, target, http, asks=asks, remember=remember)
+    observation = await observe(dep, target, http, asks=asks, remember=remember, full=full)
     # Read after the observation began, so that nothing recorded meanwhile is overlooked
     ledger = await dep.ledger.frame(target, names)
     ledger = _renamed(ledger, snapshot)
@@ -96,25 +102,30 @@ async def _circumstances(dep: Deployment, target: str, snapshot: Snapshot, now: 
     )
 
 
-async def plan_and_install(dep: Deployment, run: str, target: str, snapshot: Snapshot) -> bool:
+async def plan_and_install(
+    dep: Deployment, run: str, target: str, snapshot: Snapshot, *, full: bool = False
+) -> bool:
     """One run's part for one target, up to the queue.
+
+    Args:
+        full: see `make_plan`.
 
     Returns False if another run holds the target now, so that this one has to come again.
     """
     if snapshot.keys is not None:
-        await _guarded_install(dep, run, target, snapshot)
+        await _guarded_install(dep, run, target, snapshot, full=full)
         return True
     async with held(dep, target, run) as free:
         if not free:
             return False
         await dep.runs.set_target(run, target, {"stage": "planning"})
-        await _guarded_install(dep, run, target, snapshot)
+        await _guarded_install(dep, run, target, snapshot, full=full)
     return True
 
 
-async def _guarded_install(dep: Deployment, run: str, target: str, snapshot: Snapshot) -> None:
+async def _guarded_install(dep: Deployment, run: str, target: str, snapshot: Snapshot, *, full: bool) -> None:
     try:
-        planned = await make_plan(dep, target, snapshot, remember=True)
+        planned = await make_plan(dep, target, snapshot, remember=True, full=full)
         await recover(dep, target)
         await install(dep, run, target, snapshot, planned)
     except TargetError as exc:
@@ -184,9 +195,16 @@ async def install(dep: Deployment, run: str, target: str, snapshot: Snapshot, pl
 
 
 def _entry(dep: Deployment, target: str, operation: Operation) -> Entry:
-    group = "leave" if operation.kind is Kind.LEAVE else dep.targets[target].group(operation)
-    guard = guard_of(operation.kind, COVERS) if operation.counted and not operation.hold else ""
-    return Entry(operation, group, guard)
+    attributes = dep.specs[target].attributes
+    return Entry(
+        operation,
+        group=dep.targets[target].group(operation),
+        guard=guard_of(operation.kind, COVERS) if operation.counted and not operation.hold else "",
+        shown={
+            "before": natural_values(operation.before, attributes),
+            "after": natural_values(operation.after, attributes),
+        },
+    )
 
 
 def figures_of(plan: TargetPlan) -> dict[str, int]:

@@ -7,10 +7,14 @@ import random
 from collections.abc import Coroutine, Sequence
 from typing import Any, Final
 
-from provisioner.errors import TargetError
+import structlog
+
+from provisioner.errors import StoreError, TargetError
 from provisioner.settings import Rate, TargetSettings
 from provisioner.store.pace import Lane, PaceStatus, PaceStore, Wait, Window
 from provisioner.targets.http import Pace, Slot
+
+log = structlog.get_logger(__name__)
 
 #: Seconds that may pass between the grant of a slot and the moment at which its request's own deadline begins.
 _MARGIN: Final = 5.0
@@ -42,19 +46,15 @@ class TargetSlot:
     async def answered(self, *, limited: bool = False, retry_after: float | None = None) -> None:
         """Give the slot back; it is free again in a window. Completes even if the caller is cancelled meanwhile.
 
-        Raises:
-            StoreError: Redis does not answer.
+        If Redis does not answer, the slot is swept when its time is over; whoever has an answer in hand must not lose
+        it for that.
         """
         if not self._over:
             self._over = True
             await _to_the_end(self._pace.give_back(self._token, limited=limited, retry_after=retry_after))
 
     async def unused(self) -> None:
-        """Give the slot back at once. Completes even if the caller is cancelled meanwhile.
-
-        Raises:
-            StoreError: Redis does not answer.
-        """
+        """Give the slot back at once, if Redis answers. Completes even if the caller is cancelled meanwhile."""
         if not self._over:
             self._over = True
             await _to_the_end(self._pace.give_back_unused(self._token))
@@ -174,4 +174,7 @@ async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
     task = asyncio.ensure_future(work)
     _running.add(task)
     task.add_done_callback(_running.discard)
-    await asyncio.shield(task)
+    try:
+        await asyncio.shield(task)
+    except StoreError as exc:
+        log.warning("slot_not_given_back", reason=exc.message)

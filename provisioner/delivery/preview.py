@@ -11,7 +11,7 @@ from provisioner.delivery.finishing import run_status
 from provisioner.delivery.installing import figures_of, lists_of, make_plan
 from provisioner.delivery.roster import RejectedRosterError, rejects_json, take
 from provisioner.errors import TargetError, UnauthorisedError, UnreachableError
-from provisioner.model.attributes import natural
+from provisioner.model.attributes import natural_values
 from provisioner.model.operation import Kind, Operation
 from provisioner.planning.plan import TargetPlan
 from provisioner.store.runs import Request
@@ -104,13 +104,6 @@ def _part(plan: TargetPlan, requests: int, *, paused: bool) -> dict[str, Any]:
 
 def _operation(dep: Deployment, operation: Operation) -> dict[str, Any]:
     attributes = dep.specs[operation.target].attributes
-
-    def shown(values: Any) -> dict[str, Any]:
-        return {
-            name: natural(value, attributes[name].type) if name in attributes else value
-            for name, value in values.items()
-        }
-
     status = "rejected" if operation.refused else "held" if operation.hold else "pending"
     return {
         "id": operation.id,
@@ -118,8 +111,8 @@ def _operation(dep: Deployment, operation: Operation) -> dict[str, Any]:
         "person": operation.person,
         "kind": operation.kind.value,
         "account": operation.account,
-        "before": shown(operation.before),
-        "after": shown(operation.after),
+        "before": natural_values(operation.before, attributes),
+        "after": natural_values(operation.after, attributes),
         "drift": operation.drift,
         "status": status,
         "attempts": 0,

@@ -40,7 +40,7 @@ async def request_run(dep: Deployment, request: Request, *, content: bytes | Non
         for run in reversed(await dep.runs.recent(20)):
             if await dep.runs.get(run, "stage") == "queued":
                 other = await dep.runs.request(run)
-                if other is not None and other.targets == request.targets and _plain(other):
+                if other is not None and other.targets == request.targets and _plain(other) and _serves(other, request):
                     log.info("run_joined", run=run, trigger=request.trigger)
                     return run
     run = await dep.runs.create(request, content=content)
@@ -50,6 +50,11 @@ async def request_run(dep: Deployment, request: Request, *, content: bytes | Non
         await dep.runs.set_target(run, target, {"status": "running", "stage": "queued"})
     log.info("run_requested", run=run, trigger=request.trigger, targets=list(targets))
     return run
+
+
+def _serves(other: Request, request: Request) -> bool:
+    """Whether a run reads at least as much as another request asks for."""
+    return other.full or not request.full
 
 
 def _plain(request: Request) -> bool:
@@ -112,7 +117,8 @@ async def plan(dep: Deployment, run: str, target: str) -> bool:
     if await _joins(dep, run, target, snapshot):
         await refresh(dep, run)
         return True
-    if not await plan_and_install(dep, run, target, snapshot):
+    request = await dep.runs.request(run)
+    if not await plan_and_install(dep, run, target, snapshot, full=request is not None and request.full):
         return False
     await dep.redis.delete(keys.waiting(target))
     await refresh(dep, run)

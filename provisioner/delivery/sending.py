@@ -2,7 +2,8 @@
 
 A slot of the pace is taken first, then the most urgent work is claimed under a lease and marked as being sent, then it
 is sent, then what became of it is recorded. Killed at any point, nothing is lost: an expired lease on something that
-was being sent makes it unclear, and unclear work is looked up first where a second send would hurt.
+was being sent makes it unclear, and unclear work is looked up first where a second send would hurt. What a vendor
+acknowledged while Redis was away is kept in a file and recorded before anything new is claimed.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ import asyncio
 import random
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,13 +22,17 @@ import structlog
 from provisioner.delivery.decide import Fail, Park, Quarantine, Succeed, decide, is_poisoned
 from provisioner.delivery.deployment import Deployment
 from provisioner.delivery.finishing import refresh
+from provisioner.delivery.memory import remembers
 from provisioner.delivery.pace import TargetSlot
+from provisioner.delivery.quarantine import judge, quarantine, recovers
 from provisioner.delivery.recheck import Recheck
-from provisioner.errors import TargetError
+from provisioner.delivery.spool import Spool, Spooled
+from provisioner.errors import StoreError, TargetError
 from provisioner.model.operation import Kind, Operation
-from provisioner.model.outcome import Done, Outcome, Temporary, Unclear
+from provisioner.model.outcome import Done, Outcome, Permanent, Unclear
 from provisioner.store.queue import Claim
-from provisioner.targets.http import DEADLINE, Http
+from provisioner.targets.concurrently import each
+from provisioner.targets.http import DEADLINE, Http, as_outcome
 
 log = structlog.get_logger(__name__)
 
@@ -37,9 +42,10 @@ BUDGET: Final = 10.0
 LEASE: Final = DEADLINE * 2
 #: Requests under way at once, per nudge and target.
 SENDERS: Final = 8
-#: Connection failures in a row that mean the target is away.
-UNREACHABLE_AFTER: Final = 5
-_PROBE_FIRST, _PROBE_LAST = 60.0, 3600.0
+#: Seconds until the next look at a target that must not be written to.
+_BLOCKED: Final = 60.0
+#: Look-ups at once before unclear operations are sent again.
+_LOOKUPS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,39 +58,54 @@ class Again:
 class _Wave:
     """One nudge's work on one target."""
 
-    def __init__(self, dep: Deployment, target: str, *, urgent: bool, stopped: Callable[[], bool]) -> None:
+    def __init__(self, dep: Deployment, target: str, *, urgent: bool, wary: bool, stopped: Callable[[], bool]) -> None:
         self.dep, self.target, self.urgent, self._stopped = dep, target, urgent, stopped
         self.made = dep.targets[target]
         self.pace = dep.pace_of(target, lane="urgent" if urgent else "bulk")
         self.until = time.monotonic() + BUDGET
         self.wait: float | None = None
         self.blocked = False
+        self.lost: StoreError | None = None
         self.runs: set[str] = set()
         self.recheck = Recheck(dep, target)
+        # What Redis forgot was perhaps sent before it did
+        self._doubtful = frozenset({Kind.ENROL}) if wary else frozenset()
+        self._spool = Spool(dep.settings.data_dir)
 
     @property
     def over(self) -> bool:
-        return self.blocked or self._stopped() or time.monotonic() >= self.until
+        return self.blocked or self.lost is not None or self._stopped() or time.monotonic() >= self.until
 
     async def sender(self) -> None:
-        while not self.over:
-            slot = await self.pace.try_slot(DEADLINE)
-            if isinstance(slot, float):
-                self.wait = slot if self.wait is None else min(self.wait, slot)
-                return
-            claims: list[Claim] = []
-            try:
-                claims = await self.dep.queue.claim(
-                    self.target, lease=LEASE, token=secrets.token_hex(8), limits=self._limits(), urgent=self.urgent
-                )
-            finally:
-                if not claims:
-                    await slot.unused()
+        """Send until there is nothing to send, no slot, or no time left.
+
+        A Redis that does not answer ends all senders, but none of them before it has kept what it had in hand.
+        """
+        try:
+            while not self.over and await self._one_request():
+                pass
+        except StoreError as exc:
+            self.lost = exc
+
+    async def _one_request(self) -> bool:
+        slot = await self.pace.try_slot(DEADLINE)
+        if isinstance(slot, float):
+            self.wait = slot if self.wait is None else min(self.wait, slot)
+            return False
+        claims: list[Claim] = []
+        try:
+            claims = await self.dep.queue.claim(
+                self.target, lease=LEASE, token=secrets.token_hex(8), limits=self._limits(), urgent=self.urgent
+            )
+        finally:
             if not claims:
-                return
-            self.runs.update(claim.run for claim in claims)
-            async with _renewed(self.dep, self.target, claims):
-                await self._work(claims, slot)
+                await slot.unused()
+        if not claims:
+            return False
+        self.runs.update(claim.run for claim in claims)
+        async with _renewed(self.dep, self.target, claims):
+            await self._work(claims, slot)
+        return True
 
     def _limits(self) -> Mapping[str, int]:
         return {group: self.made.batch_size(group) for group in ("leave", "save", "event", "*")}
@@ -95,12 +116,11 @@ class _Wave:
             due = await self._still_due(claims)
             if due:
                 outcomes = await self._send(http, due)
-                await self._conclude(due, outcomes)
+                await self._conclude(due, outcomes, sent=http.requests > 0)
         finally:
             if not http.requests:
                 await slot.unused()
-            else:
-                await self.dep.runs.add_requests(claims[0].run, self.target, http.requests)
+        await self.dep.runs.add_requests(claims[0].run, self.target, http.requests)
 
     async def _still_due(self, claims: list[Claim]) -> list[Claim]:
         """Before a leaver's operation is sent, the newest clean snapshot must still say so."""
@@ -114,31 +134,48 @@ class _Wave:
         return due
 
     async def _send(self, http: Http, claims: Sequence[Claim]) -> list[Outcome]:
-        operations = [claim.operation for claim in claims]
-        if len(claims) == 1 and claims[0].unclear and operations[0].kind in self.made.hurts_twice:
+        """Send what was claimed together, but look up first what may have been done and hurts if done twice."""
+        places = [place for place, claim in enumerate(claims) if self._hurts_again(claim)]
+        looked = await each(places, lambda place: self._settle(http, claims[place].operation), limit=_LOOKUPS)
+        outcomes = {place: found for place, found in zip(places, looked, strict=True) if found is not None}
+        rest = [place for place in range(len(claims)) if place not in outcomes]
+        if rest:
             try:
-                settled = await self.made.settle(http, operations[0])
+                applied = await self.made.apply(http, [claims[place].operation for place in rest])
             except TargetError as exc:
-                return [Unclear(exc.code, exc.message)]
-            if settled is not None:
-                return [settled]
-        try:
-            return list(await self.made.apply(http, operations))
-        except TargetError as exc:
-            return [Unclear(exc.code, exc.message)] * len(operations)
+                applied = [Unclear(exc.code, exc.message)] * len(rest)
+            outcomes |= zip(rest, applied, strict=True)
+        return [outcomes[place] for place in range(len(claims))]
 
-    async def _conclude(self, claims: Sequence[Claim], outcomes: list[Outcome]) -> None:
+    def _hurts_again(self, claim: Claim) -> bool:
+        kind = claim.operation.kind
+        return kind in self.made.hurts_twice and (claim.unclear or kind in self._doubtful)
+
+    async def _settle(self, http: Http, operation: Operation) -> Outcome | None:
+        try:
+            return await self.made.settle(http, operation)
+        except TargetError as exc:
+            # A refused look-up says nothing lasting about the operation itself
+            outcome = as_outcome(exc)
+            return Unclear(outcome.code, outcome.message) if isinstance(outcome, Permanent) else outcome
+
+    async def _conclude(self, claims: Sequence[Claim], outcomes: list[Outcome], *, sent: bool) -> None:
         if is_poisoned(outcomes, claims[0].attempts):
             log.warning("batch_halved", target=self.target, rows=len(claims), code=getattr(outcomes[0], "code", ""))
             await self._halve(claims)
-            return
-        now = await self.dep.runs.now()
-        answered = False
-        for claim, outcome in zip(claims, outcomes, strict=True):
-            answered = answered or not (isinstance(outcome, Temporary) and outcome.unreached)
-            await self._record(claim, outcome, now)
-        if answered:
-            await self.dep.health.reached(self.target)
+        else:
+            now = await self._now()
+            for claim, outcome in zip(claims, outcomes, strict=True):
+                await self._record(claim, outcome, now)
+        if sent and self.lost is None and await judge(self.dep, self.target, outcomes) is not None:
+            self.blocked = True
+
+    async def _now(self) -> float:
+        """By Redis's clock, or, so that nothing is lost for the want of it, by ours."""
+        try:
+            return await self.dep.runs.now()
+        except StoreError:
+            return time.time()
 
     async def _halve(self, claims: Sequence[Claim]) -> None:
         half, mark = len(claims) // 2, secrets.token_hex(4)
@@ -158,33 +195,47 @@ class _Wave:
         operation, queue = claim.operation, self.dep.queue
         match decision:
             case Succeed(done):
-                await queue.done(claim, ledger_patch(operation, done), done.account or operation.account)
+                await self._keep(Spooled(claim, ledger_patch(operation, done), done.account or operation.account))
             case Fail(code, message):
-                await queue.fail(claim, {"code": code, "message": message})
                 log.warning("operation_failed", target=self.target, person=operation.person, id=operation.id, code=code)
-            case Park(seconds, code, message, unclear, spend, unreached):
-                await queue.park(claim, seconds, {"code": code, "message": message}, unclear=unclear, spend=spend)
-                if unreached:
-                    await self._unreached(message, now)
+                await self._keep(Spooled(claim, {}, None, {"code": code, "message": message}))
+            case Park(seconds, code, message, unclear, spend):
+                # Not kept elsewhere: its lease runs out, and it is unclear then
+                with self._losing():
+                    await queue.park(claim, seconds, {"code": code, "message": message}, unclear=unclear, spend=spend)
             case Quarantine(code, message):
-                await queue.park(claim, 30.0, {"code": code, "message": message}, unclear=False, spend=False)
-                await self._quarantine(message, now, unreachable=False)
+                self.blocked = True
+                with self._losing():
+                    await queue.park(claim, 30.0, {"code": code, "message": message}, unclear=False, spend=False)
+                    await quarantine(self.dep, self.target, message, now, unreachable=False)
 
-    async def _unreached(self, message: str, now: float) -> None:
-        if await self.dep.health.failed(self.target) >= UNREACHABLE_AFTER:
-            await self._quarantine(message, now, unreachable=True)
+    @contextmanager
+    def _losing(self) -> Iterator[None]:
+        """Remember that Redis does not answer, and go on with what else is in hand."""
+        try:
+            yield
+        except StoreError as exc:
+            self.lost = exc
 
-    async def _quarantine(self, message: str, now: float, *, unreachable: bool) -> None:
-        self.blocked = True
-        await quarantine(self.dep, self.target, message, now, unreachable=unreachable)
-
-
-async def quarantine(dep: Deployment, target: str, message: str, now: float, *, unreachable: bool) -> None:
-    """Stop writing to a target, and look again first after a minute, then ever more slowly."""
-    probes = (await dep.health.of(target)).probes
-    probe_at = now + min(_PROBE_LAST, _PROBE_FIRST * 2.0 ** min(probes, 10))
-    if await dep.health.quarantine(target, message, probe_at=probe_at, unreachable=unreachable):
-        log.error("quarantined", target=target, unreachable=unreachable)
+    async def _keep(self, outcome: Spooled) -> None:
+        """Record what is final: in Redis, or if it does not answer, on disk until it does."""
+        if self.lost is None:
+            try:
+                if outcome.error is None:
+                    await self.dep.queue.done(outcome.claim, outcome.patch, outcome.account)
+                else:
+                    await self.dep.queue.fail(outcome.claim, outcome.error)
+            except StoreError as exc:
+                self.lost = exc
+        if self.lost is not None:
+            operation = outcome.claim.operation
+            try:
+                await asyncio.to_thread(self._spool.add, outcome)
+            except OSError as exc:
+                # Its lease runs out, and it is unclear then
+                log.error("outcome_not_kept", target=self.target, person=operation.person, reason=exc.strerror)
+            else:
+                log.warning("outcome_spooled", target=self.target, person=operation.person, id=operation.id)
 
 
 def ledger_patch(operation: Operation, done: Done) -> dict[str, Any]:
@@ -192,7 +243,7 @@ def ledger_patch(operation: Operation, done: Done) -> dict[str, Any]:
     if operation.kind is Kind.EVENT:
         return {"paid": [operation.reason]}
     if operation.kind is Kind.ENROL:
-        return {"enrolled": [operation.after["enrolment_code"]]}
+        return {"enrolled": [operation.token]}
     values = {**operation.wanted, **operation.owned, **done.learnt}
     patch: dict[str, Any] = {"values": {name: value or "" for name, value in values.items()}}
     account = done.account or operation.account
@@ -204,6 +255,8 @@ def ledger_patch(operation: Operation, done: Done) -> dict[str, Any]:
         patch["state"] = "left"
     elif operation.kind is Kind.REJOIN:
         patch["state"] = "active"
+    if operation.carries and done.carried:
+        patch["enrolled"] = [enrolment["enrolment_code"] for enrolment in operation.carries]
     if operation.owes and not done.adopted:
         patch["owe"] = dict(operation.owes)
     return patch
@@ -213,8 +266,11 @@ def ledger_patch(operation: Operation, done: Done) -> dict[str, Any]:
 async def _renewed(dep: Deployment, target: str, claims: Sequence[Claim]) -> AsyncIterator[None]:
     async def renew() -> None:
         while True:
-            await asyncio.sleep(LEASE / 3)
-            await dep.queue.renew(target, claims[0].token, LEASE, claims)
+            await asyncio.sleep(LEASE / 6)
+            try:
+                await dep.queue.renew(target, claims[0].token, LEASE, claims)
+            except StoreError as exc:
+                log.warning("lease_not_renewed", target=target, reason=exc.message)
 
     renewal = asyncio.create_task(renew())
     try:
@@ -232,43 +288,31 @@ async def deliver(
     Args:
         urgent: single-person work only, by the slots that are kept for it.
         stopped: asked between requests; true ends the work early, with nothing left in hand.
+
+    Raises:
+        StoreError: Redis does not answer; what vendors acknowledged meanwhile is kept on disk.
     """
     if not dep.enabled(target):
         return Again(None)
+    memory = await remembers(dep)
+    await Spool(dep.settings.data_dir).replay(dep)
     health = await dep.health.of(target)
     if health.paused:
         return Again(None)
-    if health.quarantined and not await _recovers(dep, target):
-        return Again(60.0)
-    wave = _Wave(dep, target, urgent=urgent, stopped=stopped)
+    if health.quarantined and not await recovers(dep, target):
+        return Again(_BLOCKED)
+    wave = _Wave(dep, target, urgent=urgent, wary=memory.lost, stopped=stopped)
     async with asyncio.TaskGroup() as group:
         for _ in range(SENDERS):
             group.create_task(wave.sender())
+    if wave.lost is not None:
+        raise wave.lost
     for run in wave.runs:
         await refresh(dep, run)
-    if wave.blocked:
-        return Again(60.0)
+    health = await dep.health.of(target)
+    if health.blocked:
+        return Again(None if health.paused else _BLOCKED)
     backlog = await dep.queue.backlog(target)
     if backlog.ready:
         return Again(wave.wait or 0.0)
     return Again(backlog.next_due)
-
-
-async def _recovers(dep: Deployment, target: str) -> bool:
-    """Probe a quarantined target if its time has come."""
-    health, now = await dep.health.of(target), await dep.runs.now()
-    if now < health.probe_at:
-        return False
-    try:
-        await dep.targets[target].probe(dep.reading(target))
-    except TargetError as exc:
-        await quarantine(dep, target, exc.message, now, unreachable=health.unreachable)
-        return False
-    await recover(dep, target)
-    return True
-
-
-async def recover(dep: Deployment, target: str) -> None:
-    """End a quarantine, because the target answered as it should."""
-    if await dep.health.recovered(target):
-        log.info("recovered", target=target)

@@ -156,6 +156,13 @@ def members(value: str | None) -> tuple[str, ...]:
     return tuple(value.split(";")) if value else ()
 
 
+def natural_values(values: Mapping[str, str | None], attributes: Mapping[str, Attribute]) -> dict[str, Any]:
+    """`natural` for a whole account; what is no attribute stays text."""
+    return {
+        name: natural(value, attributes[name].type) if name in attributes else value for name, value in values.items()
+    }
+
+
 def natural(value: str | None, type_: Type) -> Any:
     """The value as JSON would hold it, for people and programs that read our output."""
     if value is None:

@@ -60,7 +60,8 @@ class Operation:
     hold the changed attributes only; `wanted` the whole image that the account should have afterwards, as far as
     we manage it; `observed` what the target's module asked to have carried along. `slot` tells apart what may
     stand beside each other for one person: ``account``, ``enrol:<code>``, ``event:<fact>``. `follows` is the id of
-    the operation that must succeed first. `reason` is why, as a short phrase. `counted` is false for what a guard
+    the operation that must succeed first. `carries` are the enrolments (their `after`) that travel in the same request
+    as an account operation, and `rides` marks those that do. `reason` is why, as a short phrase. `counted` is false for what a guard
     does not count. `hold` says what it waits for, None if it may go out.
     """
 
@@ -85,6 +86,13 @@ class Operation:
     refused: bool = False
     owes: Mapping[str, int] = field(default_factory=dict)
     planned: float = 0.0
+    carries: tuple[Mapping[str, str | None], ...] = ()
+    rides: bool = False
+
+    @property
+    def token(self) -> str:
+        """By which the ledger remembers an enrolment, so that it is asked for once ever."""
+        return self.slot.removeprefix("enrol:")
 
 
 def operation_id(
@@ -103,4 +111,4 @@ def to_json(operation: Operation) -> dict[str, Any]:
 def from_json(document: Mapping[str, Any]) -> Operation:
     """The inverse of `to_json`."""
     known = {name: document[name] for name in Operation.__slots__ if name in document}
-    return Operation(**{**known, "kind": Kind(document["kind"])})
+    return Operation(**{**known, "kind": Kind(document["kind"]), "carries": tuple(document.get("carries") or ())})

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from provisioner.model.attributes import Attribute, Type
-from provisioner.planning.desired import PERSON, REASON
+from provisioner.planning.desired import LEAVER, PERSON, REASON, STANDING
 from provisioner.planning.spec import ACCOUNT, UNTOUCHABLE, Observation
 
 FOLDING = frozenset({Type.FOLDED, Type.EMAIL, Type.SET})
@@ -71,25 +71,31 @@ def correlate(
         links = links.join(gone.select(PERSON), on=PERSON, how="anti", maintain_order="left")
     pairs = [linked.with_columns(pl.lit("link").alias("_matched"))]
     owners = dict(zip(links[ACCOUNT].to_list(), links[PERSON].to_list(), strict=True)) if links.height else {}
-    pool = desired.join(links.select(PERSON), on=PERSON, how="anti", maintain_order="left").filter(
+    free = desired.join(links.select(PERSON), on=PERSON, how="anti", maintain_order="left").filter(
         pl.col(REASON) != "excluded"
     )
-    for name in match:
-        if not pool.height or f"m:{name}" not in pool.columns or name not in observed.columns:
-            continue
-        hits = _hits(pool, observed, name, attributes[name].type)
-        if not hits.height:
-            continue
-        good, clashes = _one_to_one(hits, owners, name)
-        conflicts += clashes
-        pairs.append(good.with_columns(pl.lit(name).alias("_matched")))
-        owners.update(zip(good[ACCOUNT].to_list(), good[PERSON].to_list(), strict=True))
-        pool = pool.join(hits.select(PERSON).unique(), on=PERSON, how="anti", maintain_order="left")
+    leaving = pl.col(STANDING) == LEAVER
+    for pool, yields in ((free.filter(~leaving), False), (free.filter(leaving), True)):
+        for name in match:
+            if not pool.height or f"m:{name}" not in pool.columns or name not in observed.columns:
+                continue
+            hits = _hits(pool, observed, name, attributes[name].type)
+            if yields:
+                # Who left does not contest the account of someone who is here, such as themselves under a newer key
+                settled = [*owners, *(account for conflict in conflicts for account in conflict.accounts)]
+                hits = hits.filter(~pl.col(ACCOUNT).is_in(settled))
+            if not hits.height:
+                continue
+            good, clashes = _one_to_one(hits, owners, name)
+            conflicts += clashes
+            pairs.append(good.with_columns(pl.lit(name).alias("_matched")))
+            owners.update(zip(good[ACCOUNT].to_list(), good[PERSON].to_list(), strict=True))
+            pool = pool.join(hits.select(PERSON).unique(), on=PERSON, how="anti", maintain_order="left")
     paired = pl.concat(pairs)
     taken = {account for conflict in conflicts for account in conflict.accounts}
-    free = observed.filter(pl.col(UNTOUCHABLE).is_null()).select(ACCOUNT)
+    ordinary = observed.filter(pl.col(UNTOUCHABLE).is_null()).select(ACCOUNT)
     known = pl.concat([paired.select(ACCOUNT), links.select(ACCOUNT)])
-    orphans = free.join(known, on=ACCOUNT, how="anti", maintain_order="left")[ACCOUNT].to_list()
+    orphans = ordinary.join(known, on=ACCOUNT, how="anti", maintain_order="left")[ACCOUNT].to_list()
     return Correlation(paired, tuple(conflicts), missing, tuple(account for account in orphans if account not in taken))
 
 

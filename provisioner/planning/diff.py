@@ -13,7 +13,7 @@ import polars as pl
 from provisioner.model.attributes import DETAILS_READ_AT, Type, canonical, members
 from provisioner.planning.correlate import folded
 from provisioner.planning.desired import LEAVER, PERSON, STANDING
-from provisioner.planning.spec import ACCOUNT, UNTOUCHABLE, Observation, TargetSpec
+from provisioner.planning.spec import ACCOUNT, READ, UNTOUCHABLE, Observation, TargetSpec
 
 STATE, CREATED = "_state", "_created"
 
@@ -36,14 +36,15 @@ def hold(
 ) -> Held:
     """Lay together desired, observed and acknowledged values.
 
-    What the ledger recorded after the observation began wins over what was observed.
+    What the ledger recorded after an account was read wins over what was observed.
     """
     names = tuple(column[2:] for column in desired.columns if column.startswith("w:"))
     observed = observation.frame
     seen = [name for name in names if name in observed.columns and not _hidden(spec, observed, name)]
     extra = [name for name in (*spec.carried, DETAILS_READ_AT) if name in observed.columns]
+    times = [READ] if READ in observed.columns else []
     right = observed.select(
-        ACCOUNT, UNTOUCHABLE, *(pl.col(name).alias(f"o:{name}") for name in dict.fromkeys([*seen, *extra]))
+        ACCOUNT, UNTOUCHABLE, *times, *(pl.col(name).alias(f"o:{name}") for name in dict.fromkeys([*seen, *extra]))
     )
     frame = desired.join(pairs, on=PERSON, how="inner", maintain_order="left").join(
         right.with_columns(pl.lit(value=True).alias("_seen")), on=ACCOUNT, how="left", maintain_order="left"
@@ -52,7 +53,7 @@ def hold(
     frame = frame.join(ledger, on=[PERSON, ACCOUNT], how="left", maintain_order="left")
     frame = frame.with_columns(
         pl.col("_seen").fill_null(value=False),
-        (pl.col("_recorded") > observation.began).fill_null(value=False).alias("_fresh"),
+        (pl.col("_recorded") > _read_at(observation)).fill_null(value=False).alias("_fresh"),
         _since_details(observation).alias("_fresh_detail"),
     )
     columns = []
@@ -69,6 +70,12 @@ def hold(
         if f"l:{name}" not in frame.columns:
             columns.append(acknowledged.alias(f"l:{name}"))
     return Held(frame.with_columns(columns), names)
+
+
+def _read_at(observation: Observation) -> pl.Expr:
+    """When an account was read; one that no vendor called changed since was not read anew."""
+    began = pl.lit(observation.began)
+    return pl.coalesce(READ, began) if READ in observation.frame.columns else began
 
 
 def _hidden(spec: TargetSpec, observed: pl.DataFrame, name: str) -> bool:

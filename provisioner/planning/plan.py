@@ -275,7 +275,9 @@ def _guarded(
             no.add(operation.id)
         if reason:
             held[operation.id] = reason
-        result.append(replace(operation, hold=reason, refused=refused, planned=planned))
+        # What somebody approved counts for no guard, now or later
+        counts = operation.counted and operation.id not in approved
+        result.append(replace(operation, hold=reason, refused=refused, planned=planned, counted=counts))
     return result, tuple(dict.fromkeys(trips.values()))
 
 

@@ -23,6 +23,8 @@ class TargetSpec:
     carried: tuple[str, ...] = ()
     ends_attribute: str | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
+    rides: int = 0
+    knowledge: Mapping[str, Attribute] = field(default_factory=dict)
 
     @property
     def protect_columns(self) -> tuple[str, ...]:
@@ -30,8 +32,8 @@ class TargetSpec:
         return tuple(self.attributes)
 
 
-#: Columns of an observed frame beside one text column per attribute.
-ACCOUNT, UNTOUCHABLE = "_account", "_untouchable"
+#: Columns of an observed frame beside one text column per attribute; the last one may be missing.
+ACCOUNT, UNTOUCHABLE, READ = "_account", "_untouchable", "_read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,8 @@ class Observation:
 
     `frame` has `_account`, `_untouchable` and one canonical text column per attribute that was seen. `complete`: it
     holds every account; `asked`: it holds those of these people only, and is complete for them. When neither, the
-    vendor cannot be listed and the ledger stands in. `began` is when reading began, by Redis's clock.
+    vendor cannot be listed and the ledger stands in. `began` is when reading began, by Redis's clock. Where only what
+    changed was read, the column `_read` tells when that was for each account (epoch seconds).
     """
 
     frame: pl.DataFrame

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import polars as pl
@@ -51,6 +51,16 @@ class Pushed:
     at: float
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """When observed accounts were read: `full` in full for the last time, by our clock, and `seen` at all, by the
+    vendor's clock or ours, whichever was behind (both epoch seconds). `origin` is the address that they came from."""
+
+    full: float
+    seen: float
+    origin: str
+
+
 class FrameStore:
     """Snapshots of the roster and of the targets."""
 
@@ -63,11 +73,26 @@ class FrameStore:
             content = await self._redis.get(keys.observed(target))
         return unpack(content) if content else None
 
-    async def keep_observed(self, target: str, frame: pl.DataFrame) -> None:
-        """Remember what a complete listing showed."""
-        content = pack(frame)
+    async def remembered(self, target: str) -> tuple[pl.DataFrame, Reading] | None:
+        """The same with when they were read; None if either is unknown."""
         with redis_errors():
-            await self._redis.set(keys.observed(target), content)
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.get(keys.observed(target))
+                pipe.hgetall(keys.reading(target))
+                content, facts = await pipe.execute()
+        if not content or not facts:
+            return None
+        return unpack(content), Reading(float(facts[b"full"]), float(facts[b"seen"]), facts[b"origin"].decode())
+
+    async def keep_observed(self, target: str, frame: pl.DataFrame | None, reading: Reading) -> None:
+        """Remember every account that a target holds; without a frame, that the remembered ones still hold good."""
+        content = None if frame is None else pack(frame)
+        with redis_errors():
+            async with self._redis.pipeline(transaction=True) as pipe:
+                if content is not None:
+                    pipe.set(keys.observed(target), content)
+                pipe.hset(keys.reading(target), mapping=asdict(reading))
+                await pipe.execute()
 
     async def known(self) -> pl.DataFrame | None:
         """Everybody's last clean row, absences included; None before the first clean snapshot."""

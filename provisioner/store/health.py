@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from provisioner.store import keys
 from provisioner.store.client import Redis
 from provisioner.store.connection import redis_errors
 
+#: Parts into which a window of outcomes is cut, so that it moves on without a record of each.
+_SLICES: Final = 10
+
 
 @dataclass(frozen=True, slots=True)
 class Health:
     """`paused`: someone stopped writing. `quarantined`: we did, for `reason`, and probe again at `probe_at` (epoch
-    seconds). `failures` are connection failures in a row."""
+    seconds). `failures` are connection failures in a row, `probes` looks in vain, `eased` the end of the last one."""
 
     paused: bool = False
     quarantined: bool = False
@@ -24,6 +27,7 @@ class Health:
     probe_at: float = 0.0
     probes: int = 0
     failures: int = 0
+    eased: float = 0.0
 
     @property
     def blocked(self) -> bool:
@@ -57,6 +61,7 @@ class HealthStore:
             probe_at=float(fields.get("probe_at", 0)),
             probes=int(fields.get("probes", 0)),
             failures=int(fields.get("failures", 0)),
+            eased=float(fields.get("eased", 0)),
         )
 
     async def pause(self, target: str, *, paused: bool) -> None:
@@ -64,32 +69,65 @@ class HealthStore:
         with redis_errors():
             await self._redis.hset(keys.health(target), "paused", int(paused))
 
-    async def quarantine(self, target: str, reason: str, *, probe_at: float, unreachable: bool) -> bool:
-        """Stop writing until a probe succeeds; True if this began it, False if it already was."""
-        with redis_errors():
-            async with self._redis.pipeline(transaction=True) as pipe:
-                pipe.hget(keys.health(target), "quarantined")
-                pipe.hset(
-                    keys.health(target),
-                    mapping={
-                        "quarantined": 1,
-                        "unreachable": int(unreachable),
-                        "reason": reason,
-                        "probe_at": probe_at,
-                    },
-                )
-                pipe.hincrby(keys.health(target), "probes", 1)
-                before, *_ = await pipe.execute()
-        return bool(before != b"1")
+    async def quarantine(
+        self, target: str, reason: str, *, probe_at: float, unreachable: bool, probes: int, again: bool
+    ) -> bool:
+        """Stop writing until a probe succeeds; True if this began it, False if it already was.
 
-    async def recovered(self, target: str) -> bool:
-        """End a quarantine; True if there was one."""
+        Args:
+            probes: how many probes in vain the time of the next one stands for.
+            again: the target was probed in vain, so one that was in quarantine already gets the new times too.
+        """
+        fields = {"unreachable": int(unreachable), "reason": reason, "probe_at": probe_at, "probes": probes}
+        with redis_errors():
+            begun = bool(await self._redis.hsetnx(keys.health(target), "quarantined", 1))
+            if begun or again:
+                await self._redis.hset(keys.health(target), mapping=fields)
+        return begun
+
+    async def recovered(self, target: str, now: float | None = None) -> bool:
+        """End a quarantine; True if there was one. What was counted before counts no more.
+
+        Args:
+            now: when it ended by itself, so that a relapse soon after is known for one; None: a person ended it.
+        """
         with redis_errors():
             async with self._redis.pipeline(transaction=True) as pipe:
                 pipe.hget(keys.health(target), "quarantined")
-                pipe.hdel(keys.health(target), "quarantined", "unreachable", "reason", "probe_at", "probes", "failures")
+                pipe.hdel(keys.health(target), "quarantined", "unreachable", "reason", "probe_at", "failures")
                 before, _ = await pipe.execute()
+            if now is None:
+                await self._redis.hdel(keys.health(target), "probes", "eased")
+            elif before == b"1":
+                await self._redis.hset(keys.health(target), "eased", now)
+            if before == b"1":
+                await self._redis.delete(keys.outcomes(target))
         return bool(before == b"1")
+
+    async def count_outcomes(self, target: str, good: int, bad: int, *, window: float) -> tuple[int, int]:
+        """Add outcomes to those of the last `window` seconds, by Redis's clock; (good, bad) of them all."""
+        key = keys.outcomes(target)
+        with redis_errors():
+            seconds, _ = await self._redis.time()
+            span = window / _SLICES
+            place = int(int(seconds) // span)
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.hincrby(key, f"{place}:good", good)
+                pipe.hincrby(key, f"{place}:bad", bad)
+                pipe.expire(key, int(window) + 1)
+                pipe.hgetall(key)
+                *_, raw = await pipe.execute()
+            counts = {"good": 0, "bad": 0}
+            old = []
+            for field, count in raw.items():
+                when, _, what = field.decode().partition(":")
+                if int(when) > place - _SLICES:
+                    counts[what] += int(count)
+                else:
+                    old.append(field)
+            if old:
+                await self._redis.hdel(key, *old)
+        return counts["good"], counts["bad"]
 
     async def failed(self, target: str) -> int:
         """Count a connection failure; how many there are in a row now."""

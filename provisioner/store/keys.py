@@ -3,6 +3,9 @@
 ::
 
     provisioner:schema                        version of this layout
+    provisioner:mark                          HASH  by which an empty Redis is told from one that never held anything
+    provisioner:swept                         STRING stands until history is to be trimmed again
+    provisioner:trimmed                       STRING up to which creation of runs operations were trimmed
     provisioner:run:<run>                     HASH  one run: trigger, status, times, roster
     provisioner:run:<run>:t:<target>          HASH  its part for one target: figures, and counters n:<status>:<kind>
     provisioner:run:<run>:ops:<target>        ZSET  operation ids in the order of the plan
@@ -18,12 +21,17 @@
     provisioner:sent:<target>:<guard>         ZSET  what went out without approval, by time
     provisioner:decisions:<target>            HASH  operation id → approval or rejection
     provisioner:target:<target>               HASH  health: paused, quarantine, failures in a row
+    provisioner:outcomes:<target>             HASH  good and bad outcomes of the last minutes
+    provisioner:claim:<target>:<token>        STRING what a claim took, should its answer be lost (short-lived)
     provisioner:lists:<target>                HASH  conflicts, to-dos, drift, orphans of the newest plan
     provisioner:observed:<target>             STRING observed accounts, columnar and compressed
+    provisioner:reading:<target>              HASH  when they were read, in full and at all, and from where
     provisioner:roster:people                 STRING everybody's last clean row, columnar and compressed
     provisioner:roster:meta                   HASH  digest, times and baseline of the newest snapshots
     provisioner:busy:<target>                 STRING the run that observes and plans this target now
     provisioner:waiting:<target>              STRING the run that waits for it
+    provisioner:doing:<work>                  STRING who does what only one may do (short-lived)
+    provisioner:nudged:<work>                 STRING when the nudge that is under way is due (short-lived)
     provisioner:history:<person>              LIST  the newest operations of a person
     provisioner:pace:…                        the limiter's own
 """
@@ -36,6 +44,9 @@ PEOPLE = f"{PREFIX}roster:people"
 ROSTER = f"{PREFIX}roster:meta"
 PUSHED = f"{PREFIX}roster:pushed"
 SCHEMA = f"{PREFIX}schema"
+MARK = f"{PREFIX}mark"
+SWEPT = f"{PREFIX}swept"
+TRIMMED = f"{PREFIX}trimmed"
 
 
 def run(run_id: str) -> str:
@@ -78,6 +89,11 @@ def observed(target: str) -> str:
     return f"{PREFIX}observed:{target}"
 
 
+def reading(target: str) -> str:
+    """When and where the observed accounts were read."""
+    return f"{PREFIX}reading:{target}"
+
+
 def lists(target: str) -> str:
     """The lists that a person looks after."""
     return f"{PREFIX}lists:{target}"
@@ -86,6 +102,11 @@ def lists(target: str) -> str:
 def health(target: str) -> str:
     """Pause, quarantine, failures."""
     return f"{PREFIX}target:{target}"
+
+
+def outcomes(target: str) -> str:
+    """Good and bad outcomes of the last minutes."""
+    return f"{PREFIX}outcomes:{target}"
 
 
 def decisions(target: str) -> str:
@@ -121,6 +142,16 @@ def leases(target: str) -> str:
 def busy(target: str) -> str:
     """The run that observes and plans a target now."""
     return f"{PREFIX}busy:{target}"
+
+
+def doing(work: str) -> str:
+    """Who does a piece of work that only one may do."""
+    return f"{PREFIX}doing:{work}"
+
+
+def nudged(work: str) -> str:
+    """When the nudge that is under way for a piece of work is due."""
+    return f"{PREFIX}nudged:{work}"
 
 
 def waiting(target: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from provisioner.model.operation import URGENCY, Kind, Operation, Status, from_json, to_json
@@ -40,11 +40,16 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An operation on its way into the queue, with the batch group its target gave it and the guard it counts for."""
+    """An operation on its way into the queue.
+
+    `group` is the batch group that its target gave it, `guard` the guard it counts for, `shown` its `before` and
+    `after` as JSON shows them.
+    """
 
     operation: Operation
     group: str
     guard: str = ""
+    shown: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +82,7 @@ class QueueStore:
         people: Sequence[str] | None,
         urgent: bool,
     ) -> int:
-        """Put a plan in place of whatever older plans have not sent.
+        """Put a plan in place of whatever older plans have not sent; a second plan of the same run is ignored.
 
         Args:
             began: when the observation began that the plan stands on, by Redis's clock.
@@ -92,6 +97,9 @@ class QueueStore:
             if entry.operation.follows:
                 followers.setdefault(entry.operation.follows, []).append(entry.operation.id)
         with redis_errors():
+            installed = await self._redis.hget(keys.run_target(run, target), "installed")
+            if installed is not None:
+                return int(installed)
             await self._forget_attempt(run, target)
             for start in range(0, len(entries), _CHUNK):
                 async with self._redis.pipeline(transaction=False) as pipe:
@@ -107,8 +115,6 @@ class QueueStore:
 
     async def _forget_attempt(self, run: str, target: str) -> None:
         """Take away what a worker that was killed on the way had put there of this plan."""
-        if await self._redis.hexists(keys.run_target(run, target), "installed"):
-            return
         left = await self._redis.lrange(keys.stage(run, target), 0, -1)
         for start in range(0, len(left), _CHUNK):
             some = [keys.operation(run, target, name.decode()) for name in left[start : start + _CHUNK]]
@@ -121,8 +127,12 @@ class QueueStore:
         """Take the most urgent operations that fit into one request, and mark them as being sent."""
         rows = await self._call("claim", target, lease, token, json.dumps(dict(limits)), int(urgent))
         claims = []
-        for run, group, doc, attempts, unclear, since, account, claimed in rows:
+        for run, group, doc, attempts, unclear, since, account, claimed, aboard in rows:
             document = json.loads(doc)
+            if document.get("carries"):
+                # Some may have been refused, or superseded, since they were planned
+                codes = json.loads(aboard)
+                document["carries"] = [one for one in document["carries"] if one["enrolment_code"] in codes]
             if account and not document.get("account"):
                 document["account"] = account.decode()
             claims.append(
@@ -235,8 +245,10 @@ def _fields(entry: Entry, place: int, followers: Sequence[str], *, urgent: bool)
         "guard": entry.guard,
         "score": (_URGENT if urgent else 0.0) + URGENCY[operation.kind] * 1e9 + place,
         "wanted_status": status.value,
+        "shown": json.dumps(dict(entry.shown), ensure_ascii=False),
         "follows": operation.follows or "",
         "followers": json.dumps(list(followers)),
+        "rides": operation.token if operation.rides else "",
     }
 
 

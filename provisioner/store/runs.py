@@ -294,6 +294,7 @@ def operation_document(row: Mapping[str, str]) -> dict[str, Any] | None:
     if "doc" not in row:
         return None
     doc = json.loads(row["doc"])
+    doc |= json.loads(row.get("shown") or "{}")
     error = json.loads(row["error"]) if row.get("error") else None
     if error is None and row.get("status") == "held" and doc.get("hold"):
         error = {"code": "held", "message": doc["hold"]}

@@ -28,13 +28,36 @@ class Listing:
     """What a target showed of itself.
 
     `accounts` holds every account when `complete`; only the asked ones otherwise. `unlistable` is set where the
-    vendor cannot list (the ledger then stands in) and says so in a sentence.
+    vendor cannot list (the ledger then stands in) and says so in a sentence. `as_of` is the vendor's own time when
+    reading began (epoch seconds), where an answer told it.
     """
 
     accounts: Sequence[Account]
     complete: bool = True
     unlistable: str | None = None
     notes: tuple[str, ...] = ()
+    as_of: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """What a target showed of what changed since a moment.
+
+    `accounts` are those that were made or changed, `total` how many accounts there are in all (so that one that is
+    gone is noticed), `as_of` as in `Listing`.
+    """
+
+    accounts: Sequence[Account]
+    total: int
+    as_of: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Facts by account, and where the next reading begins (None: at the beginning)."""
+
+    facts: Mapping[str, Sequence[Fact]]
+    mark: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +79,13 @@ class Target(ABC, Generic[S]):
     a deactivated account, None where the vendor has no such thing. `hurts_twice`: kinds of operation whose repetition
     does harm, so that an unclear one is looked up by `settle` before it is sent again. `finds_by`: attributes by
     which `find` can look up one account without a full listing. `remembers`: `observe` and `find` want the accounts
-    as last observed. `shared_by_address`: the vendor counts requests by source address, so all targets of the kind
-    share one budget. `published_rate`: the vendor states its limit, so it is kept as configured instead of being felt
-    out. `ends_attribute`: where the day after a person's last day is written ahead of time.
+    as last observed. `deltas`: between full listings `observe_recent` reads only what changed. `rides`: how many
+    enrolments travel in the request of their person's own account operation (`Operation.carries`). `knowledge`:
+    the fields of an external knowledge record, where the vendor takes such. `shared_by_address`: the vendor counts
+    requests by source address, so all targets of the kind share one budget. `published_rate`: the vendor states its
+    limit, so it is kept as configured instead of being felt out. `ends_attribute`: where the day after a person's
+    last day is written ahead of time. `routed`: what a route of `events` may bring about there: ``event``, ``tag`` or
+    ``enrolment``, None for nothing. `tagged`: the set that a ``tag`` adds to.
     """
 
     kind: ClassVar[str]
@@ -70,8 +97,13 @@ class Target(ABC, Generic[S]):
     finds_by: ClassVar[frozenset[str]] = frozenset()
     shared_by_address: ClassVar[bool] = False
     remembers: ClassVar[bool] = False
+    deltas: ClassVar[bool] = False
+    rides: ClassVar[int] = 0
+    knowledge: ClassVar[Mapping[str, Attribute]] = {}
     published_rate: ClassVar[bool] = False
     ends_attribute: ClassVar[str | None] = None
+    routed: ClassVar[str | None] = None
+    tagged: ClassVar[str | None] = None
 
     def __init__(self, name: str, settings: S) -> None:
         self.name = name
@@ -118,6 +150,25 @@ class Target(ABC, Generic[S]):
             TargetError: any other failure.
         """
 
+    async def observe_recent(self, http: Http, since: float) -> Recent:
+        """Read what changed after a moment; only kinds with `deltas` are asked.
+
+        Args:
+            since: epoch seconds by the vendor's clock as far as it is known, an overlap taken off already.
+
+        Raises:
+            TargetError: as `observe`.
+        """
+        raise NotImplementedError
+
+    async def already(self, http: Http, operations: Sequence[Operation]) -> frozenset[str]:  # noqa: ARG002 - likewise
+        """The ids of those enrolments that the vendor shows already, so that they are not asked for again.
+
+        Raises:
+            TargetError: they could not be read.
+        """
+        return frozenset()
+
     @abstractmethod
     async def find(self, http: Http, asks: Sequence[Ask], known: Mapping[str, Account]) -> Listing | None:
         """Look up only the asked people's accounts; None where only a full listing can answer."""
@@ -139,6 +190,33 @@ class Target(ABC, Generic[S]):
 
         Raises:
             TargetError: the look-up itself failed.
+        """
+        return None
+
+    def event(self, body: Mapping[str, Any]) -> InboundEvent:
+        """Read a webhook of this target; kinds whose vendor publishes any override this.
+
+        Raises:
+            InvalidEventError: it is none.
+        """
+        return any_event(self.name, body)
+
+    async def read_back(
+        self,
+        http: Http,  # noqa: ARG002 - for those that can
+        accounts: Sequence[str],  # noqa: ARG002
+        mark: str | None,  # noqa: ARG002
+        moment: float,  # noqa: ARG002
+    ) -> Told | None:
+        """Read what is known of accounts beside their attributes; None where the vendor shows no such thing.
+
+        Args:
+            accounts: the linked ones, sorted.
+            mark: where the last reading ended; None at first.
+            moment: now, in epoch seconds.
+
+        Raises:
+            TargetError: it cannot be read.
         """
         return None
 

@@ -2,31 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import structlog
 
 from provisioner.delivery import requests
 from provisioner.delivery.deployment import Deployment
-from provisioner.delivery.finishing import refresh
-from provisioner.delivery.sending import Again, deliver
-from provisioner.delivery.watching import roster_changed
+from provisioner.delivery.finishing import abandon_unplannable, refresh
+from provisioner.delivery.memory import remembers
+from provisioner.delivery.retention import sweep
+from provisioner.delivery.sending import deliver
+from provisioner.delivery.spool import Spool
+from provisioner.delivery.watching import roster_changed, seen
 from provisioner.errors import ProvisionerError
+from provisioner.store import keys
+from provisioner.store.connection import redis_errors
 from provisioner.store.runs import Request
-from provisioner.worker.app import URGENT, WORK, app
-from provisioner.worker.child import child
+from provisioner.worker.app import LONGEST_COUNTDOWN, URGENT, WORK, app
+from provisioner.worker.child import StoppedError, child
 from provisioner.worker.nudging import send
+from provisioner.worker.once import once
 
 log = structlog.get_logger(__name__)
 
 #: Seconds between looks at a target that is busy with another run.
 _BUSY: Final = 1.0
-#: Seconds for which a promised delivery nudge stands for all others of its target.
-_PROMISE: Final = 70
+#: Seconds that a nudge may take to arrive before it counts as lost.
+_LOST_AFTER: Final = 5
+#: Seconds after which a run that nobody goes on with is nudged again.
+_PATIENCE: Final = 5.0
+#: Runs that every tick looks at, and those that one tick in a minute does.
+_NEWEST: Final = 50
+_ALL: Final = 5000
+_MINUTE: Final = 60
 
-
-def _queue(*, urgent: bool) -> str:
-    return URGENT if urgent else WORK
+Work = Callable[[Deployment], Awaitable[None]]
 
 
 @app.task(name="provisioner.begin")
@@ -37,13 +48,21 @@ def begin(run: str) -> None:
         request = await dep.runs.request(run)
         if request is None:
             return
-        if request.people is not None:
-            await requests.carry_through(dep, run, stopped=child.stopped)
-            for target in await dep.runs.targets(run):
-                await _promise(dep, target, 0.0, urgent=True)
-            return
-        for target in await requests.begin(dep, run):
-            send(app, "plan", run, target, queue=WORK)
+        urgent = request.people is not None
+        async with once(dep, f"begin:{run}") as free:
+            if not free:
+                return
+            await _arrived(dep, f"begin:{run}")
+            quiet = (await remembers(dep)).quiet
+            if quiet:
+                await _promise(dep, "begin", run, queue=_queue(urgent=urgent), seconds=min(quiet, LONGEST_COUNTDOWN))
+            elif urgent:
+                await requests.carry_through(dep, run, stopped=child.stopped)
+                for target in await dep.runs.targets(run):
+                    await _promise_delivery(dep, target, 0.0, urgent=True)
+            else:
+                for target in await requests.begin(dep, run):
+                    await _promise(dep, "plan", run, target, queue=WORK)
 
     _safely(work, run=run)
 
@@ -53,10 +72,15 @@ def plan(run: str, target: str) -> None:
     """Observe and plan one target of a run, install the plan, and let it be delivered."""
 
     async def work(dep: Deployment) -> None:
-        if await requests.plan(dep, run, target):
-            await _promise(dep, target, 0.0, urgent=False)
+        async with once(dep, f"plan:{run}:{target}") as free:
+            if not free:
+                return
+            await _arrived(dep, f"plan:{run}:{target}")
+            planned = not (await remembers(dep)).quiet and await requests.plan(dep, run, target)
+        if planned:
+            await _promise_delivery(dep, target, 0.0)
         else:
-            send(app, "plan", run, target, queue=WORK, countdown=_BUSY)
+            await _promise(dep, "plan", run, target, queue=WORK, seconds=_BUSY)
 
     _safely(work, run=run, target=target)
 
@@ -68,12 +92,17 @@ def deliver_to(target: str, urgent: bool = False) -> None:
     async def work(dep: Deployment) -> None:
         if target not in dep.targets:
             return
-        await dep.redis.delete(_promised(target, urgent=urgent))
-        again: Again = await deliver(dep, target, urgent=urgent, stopped=child.stopped)
+        lane = _lane(urgent=urgent)
+        # A second one would only keep a process from other targets: the pace is the same for both
+        async with once(dep, f"deliver:{target}:{lane}") as free:
+            if not free:
+                return
+            await _arrived(dep, f"deliver:{target}:{lane}")
+            again = await deliver(dep, target, urgent=urgent, stopped=child.stopped)
         if again.seconds is not None:
-            await _promise(dep, target, again.seconds, urgent=False)
+            await _promise_delivery(dep, target, again.seconds)
 
-    _safely(work, target=target)
+    _safely(work, whole=True, target=target)
 
 
 @app.task(name="provisioner.tick")
@@ -81,33 +110,53 @@ def tick() -> None:
     """Find what was forgotten: expired leases, runs nobody goes on with, targets with work and no nudge."""
 
     async def work(dep: Deployment) -> None:
+        await remembers(dep)
+        await Spool(dep.settings.data_dir).replay(dep)
         for target in dep.targets:
-            reaped = await dep.queue.reap(target)
-            if reaped:
-                log.warning("leases_expired", target=target, count=reaped)
-            backlog = await dep.queue.backlog(target)
-            if backlog.ready or (backlog.next_due is not None and backlog.next_due <= _PROMISE / 10):
-                await _promise(dep, target, backlog.next_due if not backlog.ready and backlog.next_due else 0.0)
+            await _look_at(dep, target)
         now = await dep.runs.now()
-        for run in await dep.runs.unfinished():
+        with redis_errors():
+            all_of_them = await dep.redis.set(keys.nudged("minute"), "1", nx=True, ex=_MINUTE)
+        for run in await dep.runs.unfinished(_ALL if all_of_them else _NEWEST):
             await _go_on(dep, run, now)
+        await sweep(dep)
 
     _safely(work)
+
+
+async def _look_at(dep: Deployment, target: str) -> None:
+    """Return what dead workers had in hand, and nudge for work that nobody was nudged for."""
+    reaped = await dep.queue.reap(target)
+    if reaped:
+        log.warning("leases_expired", target=target, count=reaped)
+    health = await dep.health.of(target)
+    if health.paused:
+        return
+    backlog = await dep.queue.backlog(target)
+    if health.quarantined:
+        # The look that ends it is part of a delivery
+        if await dep.runs.now() >= health.probe_at:
+            await _promise_delivery(dep, target, 0.0)
+    elif backlog.ready:
+        await _promise_delivery(dep, target, 0.0)
+    elif backlog.next_due is not None and backlog.next_due <= _LOST_AFTER:
+        await _promise_delivery(dep, target, backlog.next_due)
 
 
 async def _go_on(dep: Deployment, run: str, now: float) -> None:
     """Nudge whatever step of a run was lost with its message or its worker."""
     stage = await dep.runs.get(run, "stage")
-    created = float(await dep.runs.get(run, "created") or now)
-    if stage == "queued" and now - created > 5:
-        send(app, "begin", run, queue=WORK)
+    patient = now - float(await dep.runs.get(run, "created") or now) <= _PATIENCE
+    if stage == "queued" and not patient and not await _doing(dep, f"begin:{run}"):
+        request = await dep.runs.request(run)
+        await _promise(dep, "begin", run, queue=_queue(urgent=request is not None and request.people is not None))
     elif stage == "begun":
-        for target in await dep.runs.targets(run):
-            fields = await dep.runs.target(run, target)
-            waits = fields.get("stage") in ("queued", "planning") and dep.enabled(target)
-            busy = await dep.redis.get(f"provisioner:busy:{target}")
-            if waits and busy is None and now - created > 5:
-                send(app, "plan", run, target, queue=WORK)
+        if not patient and not await abandon_unplannable(dep, run):
+            for target in await dep.runs.targets(run):
+                fields = await dep.runs.target(run, target)
+                waits = fields.get("stage") in ("queued", "planning") and dep.enabled(target)
+                if waits and not await _doing(dep, f"plan:{run}:{target}"):
+                    await _promise(dep, "plan", run, target, queue=WORK)
         await refresh(dep, run)
 
 
@@ -116,8 +165,9 @@ def scheduled(trigger: str) -> None:
     """Ask for a run because its time has come."""
 
     async def work(dep: Deployment) -> None:
+        await _arrived(dep, f"scheduled:{trigger}")
         run = await requests.request_run(dep, Request(trigger=trigger, full=trigger == "full"))
-        send(app, "begin", run, queue=WORK)
+        await _promise(dep, "begin", run, queue=WORK)
 
     _safely(work, trigger=trigger)
 
@@ -127,31 +177,77 @@ def watch() -> None:
     """Ask for a run because the roster was written anew."""
 
     async def work(dep: Deployment) -> None:
-        if await roster_changed(dep):
-            run = await requests.request_run(dep, Request(trigger="roster"))
-            send(app, "begin", run, queue=WORK)
+        async with once(dep, "watch") as free:
+            written = await roster_changed(dep) if free else None
+            if written is not None:
+                run = await requests.request_run(dep, Request(trigger="roster"))
+                await seen(dep, written)
+                await _promise(dep, "begin", run, queue=WORK)
 
     _safely(work)
 
 
-def _promised(target: str, *, urgent: bool) -> str:
-    return f"provisioner:nudged:{target}:{'urgent' if urgent else 'bulk'}"
+def _queue(*, urgent: bool) -> str:
+    return URGENT if urgent else WORK
 
 
-async def _promise(dep: Deployment, target: str, seconds: float, *, urgent: bool = False) -> None:
-    """See that a delivery nudge comes in `seconds`; one that is promised for sooner serves for all."""
-    due = await dep.runs.now() + seconds
-    standing = await dep.redis.get(_promised(target, urgent=urgent))
-    if standing is not None and float(standing) <= due:
+def _lane(*, urgent: bool) -> str:
+    return "urgent" if urgent else "bulk"
+
+
+async def _doing(dep: Deployment, name: str) -> bool:
+    with redis_errors():
+        return bool(await dep.redis.exists(keys.doing(name)))
+
+
+async def _arrived(dep: Deployment, name: str) -> None:
+    """The nudge for some work is there, so the next one may be sent."""
+    with redis_errors():
+        await dep.redis.delete(keys.nudged(name))
+
+
+async def _promise_delivery(dep: Deployment, target: str, seconds: float, *, urgent: bool = False) -> None:
+    await _promise(
+        dep,
+        "deliver",
+        target,
+        urgent,
+        queue=_queue(urgent=urgent),
+        seconds=seconds,
+        name=f"deliver:{target}:{_lane(urgent=urgent)}",
+    )
+
+
+async def _promise(
+    dep: Deployment, task: str, *args: Any, queue: str, seconds: float = 0.0, name: str | None = None
+) -> None:
+    """See that a nudge comes in `seconds`. One that is under way and due by then serves for all who ask.
+
+    So there is at most one for each piece of work, and the queues stay short however long nobody takes from them. One
+    that was lost stands in the way for a few seconds only.
+    """
+    if seconds > LONGEST_COUNTDOWN:
         return
-    await dep.redis.set(_promised(target, urgent=urgent), due, ex=max(1, min(_PROMISE, int(seconds) + 5)))
-    send(app, "deliver", target, urgent, queue=_queue(urgent=urgent), countdown=seconds)
+    key = keys.nudged(name or ":".join((task, *args)))
+    due = await dep.runs.now() + seconds
+    with redis_errors():
+        standing = await dep.redis.get(key)
+        if standing is not None and float(standing) <= due:
+            return
+        await dep.redis.set(key, due, ex=int(seconds) + _LOST_AFTER)
+    send(app, task, *args, queue=queue, countdown=seconds or None)
 
 
-def _safely(work: Any, **context: str) -> None:
-    """Run a nudge's work; what goes wrong is told, and the tick comes back to what is left."""
+def _safely(work: Work, *, whole: bool = False, **context: str) -> None:
+    """Run a nudge's work; what goes wrong is told, and the tick comes back to what is left.
+
+    Args:
+        whole: the work asks by itself whether it should end; any other is broken off when the process is to end.
+    """
     with structlog.contextvars.bound_contextvars(**context):
         try:
-            child.run(work)
+            child.run(work, whole=whole)
+        except StoppedError:
+            log.info("nudge_left_to_others")
         except ProvisionerError as exc:
             log.error("nudge_failed", code=exc.code, reason=exc.message)

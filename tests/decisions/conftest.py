@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -68,12 +68,15 @@ def roster(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def opened(sandbox: SandboxServer, switchboard: Switchboard, redis_url: str, roster: Path, tmp_path: Path) -> Opened:
-    """Opens the deployment with the example's settings and the given changes."""
+    """Opens the deployment with the example's settings and changes to them; `reading` changes those of the roster."""
     del switchboard
 
     @asynccontextmanager
-    async def open_it(*, only: tuple[str, ...] | None = None, **changes: Any) -> AsyncIterator[Deployment]:
+    async def open_it(
+        *, only: tuple[str, ...] | None = None, reading: Mapping[str, Any] | None = None, **changes: Any
+    ) -> AsyncIterator[Deployment]:
         document = settings_document(sandbox.url, redis_url, roster, tmp_path, **changes)
+        document["roster"] |= reading or {}
         if only is not None:
             document["targets"] = {name: document["targets"][name] for name in only}
         async with Deployment.open(load_settings(tmp_path, document)) as dep:

@@ -17,11 +17,7 @@ from tests.support.harness import sync_once
 pytestmark = pytest.mark.anyio
 ONLY = ("tribal_habits",)
 FREE: dict[str, Any] = {"guards": {"leavers": {"percent": 100}}}
-ROSTER: dict[str, Any] = {
-    "key": "employee_id",
-    "employed": "employment_status = 'active'",
-    "absence": {"snapshots": 1, "grace": "0s"},
-}
+AT_ONCE = {"snapshots": 1, "grace": "0s"}
 
 
 def names(switchboard: Switchboard) -> set[str]:
@@ -61,8 +57,7 @@ def aged() -> str:
 async def test_a_degraded_roster_holds_removals_and_lets_joiners_in(
     opened: Opened, roster: Path, switchboard: Switchboard, text: Any, gate: dict[str, Any], sentence: str
 ) -> None:
-    document = {**ROSTER, "url": str(roster), "gate": gate}
-    async with opened(only=ONLY, roster=document, **FREE) as dep:
+    async with opened(only=ONLY, reading={"absence": AT_ONCE, "gate": gate}, **FREE) as dep:
         roster.write_text(company(40))
         await sync_once(dep)
         roster.write_text(text())
@@ -115,8 +110,7 @@ async def test_an_empty_roster_removes_nobody(
 
 
 async def test_absence_is_counted_by_files_written_anew(opened: Opened, roster: Path, switchboard: Switchboard) -> None:
-    document = {**ROSTER, "url": str(roster), "absence": {"snapshots": 2, "grace": "0s"}}
-    async with opened(only=ONLY, roster=document, **FREE) as dep:
+    async with opened(only=ONLY, reading={"absence": {"snapshots": 2, "grace": "0s"}}, **FREE) as dep:
         roster.write_text(company(20))
         await sync_once(dep)
         roster.write_text(company(19))

@@ -128,10 +128,21 @@ def attributes_of(kind: str) -> dict[str, Any]:
     return dict(_KINDS[kind]["attributes"])
 
 
-def person(key: str, verdict: str = "employed", *, ends: date | None = None, **cells: str | None) -> dict[str, Any]:
-    """A person of the roster; the email follows from the key unless `work_email` says otherwise."""
+def person(key: str, verdict: str = "employed", **cells: Any) -> dict[str, Any]:
+    """A person of the roster; the email follows from the key unless `work_email` says otherwise.
+
+    `cells` are texts of the roster's columns; besides, `ends` is the last day.
+    """
     email = {"work_email": f"{key}@example.com".lower()}
-    return {"_key": key, "_verdict": verdict, "_ends": ends, "employee_id": key, **ROW, **email, **cells}
+    return {
+        "_key": key,
+        "_verdict": verdict,
+        "_ends": cells.pop("ends", None),
+        "employee_id": key,
+        **ROW,
+        **email,
+        **cells,
+    }
 
 
 def people_of(rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:

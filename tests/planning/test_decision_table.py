@@ -94,7 +94,8 @@ def world_of(case: Case) -> World:
         settings |= own
         circumstances |= around
     row = dict(ROSTER[case.roster])
-    world = World(spec_of(**settings), [person(KEY, row.pop("verdict", "employed"), **row)], circumstances=circumstances)
+    people = [person(KEY, row.pop("verdict", "employed"), **row)]
+    world = World(spec_of(**settings), people, circumstances=circumstances)
     if case.account not in ("none", "gone"):
         world.accounts.append(account_of(case.account))
     if case.account == "two match":

@@ -252,11 +252,21 @@ function commands.install()
   return dropped
 end
 
+-- The codes of those enrolments that still are to travel with an operation.
+local function aboard(run, id)
+  local codes = {}
+  for _, other in ipairs(followers(run, id)) do
+    local at, rides = unpack(redis.call('HMGET', op_key(run, other), 'status', 'rides'))
+    if at == 'pending' and rides and rides ~= '' then table.insert(codes, rides) end
+  end
+  return cjson.encode(codes)
+end
+
 local function row_of(run, id)
   local key = op_key(run, id)
   local group, doc, attempts, unclear, since, account, claimed = unpack(
     redis.call('HMGET', key, 'group', 'doc', 'attempts', 'unclear', 'since', 'account', 'claimed'))
-  return { run, group, doc, attempts, unclear or '0', since, account or '', claimed }
+  return { run, group, doc, attempts, unclear or '0', since, account or '', claimed, aboard(run, id) }
 end
 
 function commands.claim()
@@ -330,11 +340,19 @@ function commands.done()
   local late = status == 'pending' or status == 'waiting'
   if not (mine(run, id, token) or late) then return 0 end
   -- A late answer must not overwrite what was recorded after it was sent
-  if not (late and recorded_since(person, claimed)) then record(person, patch) end
+  if not (late and recorded_since(person, claimed)) then
+    record(person, patch)
+  elseif patch.enrolled then
+    record(person, { enrolled = patch.enrolled })
+  end
   finish(run, id, 'succeeded', { 'token', '', 'unclear', '0', 'error', '' })
+  local carried = {}
+  for _, code in ipairs(patch.enrolled or {}) do carried[code] = true end
   for _, other in ipairs(followers(run, id)) do
-    local at = redis.call('HGET', op_key(run, other), 'status')
-    if at == 'pending' then
+    local at, rides = unpack(redis.call('HMGET', op_key(run, other), 'status', 'rides'))
+    if rides and carried[rides] and OPEN[at] then
+      finish(run, other, 'succeeded', { 'error', '' })
+    elseif at == 'pending' then
       if account ~= '' then redis.call('HSET', op_key(run, other), 'account', account) end
       enqueue(run, other)
     end

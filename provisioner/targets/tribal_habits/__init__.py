@@ -14,7 +14,7 @@ from provisioner.model.attributes import Attribute, InvalidValueError, fold
 from provisioner.model.operation import Kind, Operation
 from provisioner.model.outcome import Done, Outcome, Permanent, Temporary
 from provisioner.settings import TargetSettings, TribalHabitsSettings
-from provisioner.targets.base import Ask, Listing, Target
+from provisioner.targets.base import Ask, Listing, Recent, Target
 from provisioner.targets.concurrently import each
 from provisioner.targets.http import Answer, Http, as_outcome, at
 from provisioner.targets.tribal_habits import batch, enrolments, pages
@@ -35,6 +35,7 @@ class TribalHabits(Target[TribalHabitsSettings]):
     #: All but `enrol` only with ``invitations: all``, where a repeated row mails the person again; see `settle`.
     hurts_twice: ClassVar[frozenset[Kind]] = frozenset({Kind.CREATE, Kind.UPDATE, Kind.ROLE, Kind.REJOIN, Kind.ENROL})
     finds_by: ClassVar[frozenset[str]] = frozenset({"user_name"})
+    deltas: ClassVar[bool] = True
     shared_by_address: ClassVar[bool] = True
     published_rate: ClassVar[bool] = True
     ends_attribute: ClassVar[str | None] = "deactivate_scheduled_date"
@@ -79,8 +80,20 @@ class TribalHabits(Target[TribalHabitsSettings]):
         Raises:
             ListingError, TargetError: see `Target.observe`.
         """
-        records = await pages.read_all(http, _USERS, size=self.settings.page_size, key="user_name")
-        return Listing([self._account(record) for record in records])
+        whole = await pages.read_whole(http, _USERS, size=self.settings.page_size, key="user_name")
+        return Listing([self._account(record) for record in whole.records], as_of=whole.as_of)
+
+    async def observe_recent(self, http: Http, since: float) -> Recent:
+        """Read the users changed after a moment, and how many there are in all.
+
+        Raises:
+            ListingError, TargetError: see `Target.observe`.
+        """
+        filters = {"updated_at": pages.moment(since)}
+        whole = await pages.read_whole(http, _USERS, filters, size=self.settings.page_size, key="user_name")
+        # After the changes, so that whoever is made between the two readings is missed by the sum and not for good
+        first = pages.page(self.name, await http.read(_USERS, {"max_per_page": 1}))
+        return Recent([self._account(record) for record in whole.records], first.total_records, whole.as_of)
 
     def _account(self, record: object) -> Account:
         if not isinstance(record, Mapping):

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from provisioner.errors import ListingError, MalformedAnswerError
@@ -70,13 +72,35 @@ def _count(target: str, value: object) -> int:
     return value
 
 
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """All records of a list, in its order, and the vendor's time when its first page was answered (epoch seconds)."""
+
+    records: Sequence[Mapping[str, Any]]
+    as_of: float | None = None
+
+
 async def read_all(
     http: Http, path: str, *, size: int = 100, key: str | None = None, accept: Collection[int] = ()
-) -> list[Mapping[str, Any]]:
-    """All records of a list, in its order.
+) -> Sequence[Mapping[str, Any]]:
+    """The records of `read_whole`."""
+    return (await read_whole(http, path, size=size, key=key, accept=accept)).records
+
+
+async def read_whole(
+    http: Http,
+    path: str,
+    params: Mapping[str, str] | None = None,
+    *,
+    size: int = 100,
+    key: str | None = None,
+    accept: Collection[int] = (),
+) -> Whole:
+    """All records of a list, or none.
 
     Args:
         path: of the list.
+        params: its filters.
         size: how many records to ask for in a page.
         key: a field that is unique over the whole list; a record seen twice means that one was missed.
         accept: statuses that mean an empty list.
@@ -87,7 +111,7 @@ async def read_all(
     """
     fault = ""
     for _ in range(TRIES):
-        found = await _read_once(http, path, size, key, accept)
+        found = await _read_once(http, path, {**(params or {}), "max_per_page": size}, key, accept)
         if not isinstance(found, str):
             return found
         fault = found
@@ -97,15 +121,20 @@ async def read_all(
 
 
 async def _read_once(
-    http: Http, path: str, size: int, key: str | None, accept: Collection[int]
-) -> list[Mapping[str, Any]] | str:
-    async def read(number: int) -> Page | None:
-        answer = await http.read(path, {"page": number, "max_per_page": size}, accept=accept)
-        return None if answer.status in accept else page(http.target, answer)
+    http: Http, path: str, params: Mapping[str, str | int], key: str | None, accept: Collection[int]
+) -> Whole | str:
+    async def answered(number: int) -> Answer | None:
+        answer = await http.read(path, {"page": number, **params}, accept=accept)
+        return None if answer.status in accept else answer
 
-    first = await read(1)
-    if first is None:
-        return []
+    async def read(number: int) -> Page | None:
+        answer = await answered(number)
+        return None if answer is None else page(http.target, answer)
+
+    begin = await answered(1)
+    if begin is None:
+        return Whole(())
+    first = page(http.target, begin)
     pages = [first]
     fault = first.fault(1)
     # In handfuls, so that a listing that contradicts itself early is not read to its end
@@ -123,4 +152,16 @@ async def _read_once(
     records = [record for one in pages for record in one.records]
     if key is not None and len({record.get(key) for record in records}) != first.total_records:
         return f"its {first.total_records} records do not have as many different {key}s"
-    return records
+    return Whole(records, _date(begin))
+
+
+def _date(answer: Answer) -> float | None:
+    try:
+        return parsedate_to_datetime(answer.headers.get("date", "")).timestamp()
+    except ValueError:
+        return None
+
+
+def moment(seconds: float) -> str:
+    """Epoch seconds as the filters `updated_at` and `updated_before` take them: UTC, without a zone."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"

@@ -1,0 +1,32 @@
+"""Beat's scheduler: redbeat, which keeps the schedule in Redis and lets one of several beats act, with a bound.
+
+While no worker runs, nothing takes beat's nudges away. What they ask for is asked for again anyway, so beyond a handful
+no more are put there.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from redbeat.schedulers import RedBeatScheduler, get_redis
+
+from provisioner.worker.app import WORK
+
+#: Messages in the queue above which beat adds none.
+MOST: Final = 50
+
+
+class BoundedScheduler(RedBeatScheduler):  # type: ignore[misc] # redbeat carries no types
+    """Sends nothing while the queue is full, and restores a schedule that Redis lost."""
+
+    def apply_async(self, entry: Any, producer: Any = None, advance: bool = True, **options: Any) -> Any:
+        """Send an entry's nudge, unless nobody takes them."""
+        if get_redis(self.app).llen(WORK) < MOST:
+            return super().apply_async(entry, producer, advance, **options)
+        return self.reserve(entry) if advance else None
+
+    def tick(self, *args: Any, **options: Any) -> float:
+        """One look at the schedule; the seconds until the next."""
+        if not get_redis(self.app).exists(self.app.redbeat_conf.schedule_key):
+            self.setup_schedule()
+        return float(super().tick(*args, **options))

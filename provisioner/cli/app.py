@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from provisioner.cli import checking, looking, operating, runs, serving
+from provisioner.cli import checking, keeping, looking, operating, runs, serving
 from provisioner.cli.errors import report
 from provisioner.cli.session import debug_wanted, use
 
@@ -99,6 +99,9 @@ app.command()(looking.todos)
 app.command()(looking.orphans)
 app.command()(operating.pause)
 app.command()(operating.resume)
+app.command()(keeping.forget)
+app.command()(keeping.backup)
+app.command()(keeping.restore)
 app.command()(serving.up)
 app.command()(serving.worker)
 app.command()(serving.beat)

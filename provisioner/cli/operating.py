@@ -126,14 +126,14 @@ async def _decided(
 
     choice = Choice(target, tuple(dict.fromkeys(people)) if people else None)
     async with Deployment.open(settings) as dep:
-        decided = await decide_about(dep, run, verdict, choice, by=_who(), reason=reason)
+        decided = await decide_about(dep, run, verdict, choice, by=who(), reason=reason)
     if verdict != "rejected":
         for name in decided.targets:
             await asyncio.to_thread(nudge_target, settings, name)
     return decided
 
 
-def _who() -> str:
+def who() -> str:
     """The name of whoever types, for the record."""
     try:
         return f"cli:{getpass.getuser()}"
@@ -172,7 +172,7 @@ async def _switched(settings: Settings, target: str, *, paused: bool) -> None:
 
     async with Deployment.open(settings) as dep:
         if paused:
-            await approving.pause(dep, target, by=_who())
+            await approving.pause(dep, target, by=who())
             return
-        await approving.resume(dep, target, by=_who())
+        await approving.resume(dep, target, by=who())
     await asyncio.to_thread(nudge_target, settings, target)

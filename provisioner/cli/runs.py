@@ -196,7 +196,7 @@ async def _preview(settings: Settings, request: Request) -> dict[str, Any]:
     from provisioner.delivery.deployment import Deployment
     from provisioner.delivery.preview import preview
 
-    async with Deployment.open(settings) as dep:
+    async with Deployment.open(settings, reading=True) as dep:
         dep.chosen(request.targets)
         request, content = await _handed_over(settings, request)
         return await preview(dep, request, content=content)

@@ -14,8 +14,10 @@ from typing import Any, Literal
 
 import structlog
 
+from provisioner.delivery.audit import record
 from provisioner.delivery.deployment import Deployment
 from provisioner.delivery.finishing import refresh
+from provisioner.delivery.notifying import quarantine_over
 from provisioner.errors import UsageError
 
 log = structlog.get_logger(__name__)
@@ -104,6 +106,9 @@ async def decide_about(
     decided = Decided(tuple(done), tuple(refused))
     for changed in {run, *decided.runs}:
         await refresh(dep, changed)
+    people = tuple(dict.fromkeys(document["person"] for document in done))
+    where = list(decided.targets)
+    await record(dep, by, verdict, people=people, reason=reason, run=run, targets=where, refused=len(refused))
     log.info("decided", run=run, verdict=verdict, by=by, count=len(done), refused=len(refused))
     return decided
 
@@ -164,6 +169,7 @@ async def pause(dep: Deployment, target: str, *, by: str) -> None:
     """
     dep.chosen([target])
     await dep.health.pause(target, paused=True)
+    await record(dep, by, "paused", target=target)
     log.info("paused", target=target, by=by)
 
 
@@ -175,7 +181,9 @@ async def resume(dep: Deployment, target: str, *, by: str) -> None:
     """
     dep.chosen([target])
     await dep.health.pause(target, paused=False)
-    await dep.health.recovered(target)
+    if await dep.health.recovered(target):
+        await quarantine_over(dep, target)
+    await record(dep, by, "resumed", target=target)
     for run in await dep.runs.recent(50):
         if target in await dep.runs.targets(run):
             await refresh(dep, run)

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from provisioner.delivery.deployment import Deployment, build_targets
+from provisioner.delivery.deployment import Deployment, build_targets, routes_of
 from provisioner.delivery.moments import day_in
 from provisioner.delivery.roster import people_of
+from provisioner.delivery.writeback import check_columns
 from provisioner.errors import ConfigurationError, ProvisionerError, StoreError, TargetError
 from provisioner.planning.desired import compile_target
 from provisioner.roster import Baseline, Source, fetch, gate
@@ -59,6 +60,8 @@ def _mapping(settings: Settings) -> tuple[list[Line], bool]:
         targets, specs = build_targets(settings)
         for spec in specs.values():
             compile_target(spec, None)
+        routes_of(settings, targets)
+        check_columns(settings)
     except ConfigurationError as exc:
         return [_failure("mapping", exc)], False
     lines = [Line("settings", "ok", f"{len(settings.targets)} targets, {len(targets)} of them enabled.")]
@@ -121,7 +124,7 @@ class _Free:
 async def _paced(settings: Settings, *, available: bool) -> AsyncIterator[dict[str, Http]]:
     """A reading transport per enabled target."""
     if available:
-        async with Deployment.open(settings) as dep:
+        async with Deployment.open(settings, reading=True) as dep:
             yield {name: dep.reading(name, lane="urgent") for name in dep.targets}
         return
     targets, _ = build_targets(settings)

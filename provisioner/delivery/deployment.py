@@ -11,16 +11,20 @@ from provisioner.delivery.pace import TargetPace, resource_of
 from provisioner.errors import UsageError
 from provisioner.model.attributes import Attribute
 from provisioner.planning.desired import check_overlay
+from provisioner.planning.events import Route, compile_routes
 from provisioner.planning.spec import TargetSpec
 from provisioner.settings import Settings
 from provisioner.settings.nearest import nearest
 from provisioner.store.connection import RedisAddress, connect, ping
 from provisioner.store.frames import FrameStore
 from provisioner.store.health import HealthStore
+from provisioner.store.inbound import InboundStore
 from provisioner.store.ledger import LedgerStore
+from provisioner.store.outbox import OutboxStore
 from provisioner.store.pace import Lane, PaceStore
 from provisioner.store.queue import QueueStore
 from provisioner.store.runs import RunStore
+from provisioner.store.schema import ensure_schema
 from provisioner.store.scripts import Scripts
 from provisioner.targets.base import Target
 from provisioner.targets.http import Client, Http, Pace, new_client
@@ -47,21 +51,28 @@ class Deployment:
     frames: FrameStore
     health: HealthStore
     pace: PaceStore
+    inbound: InboundStore
+    outbox: OutboxStore
+    routes: tuple[Route, ...]
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, settings: Settings) -> AsyncIterator[Deployment]:
+    async def open(cls, settings: Settings, *, reading: bool = False) -> AsyncIterator[Deployment]:
         """Connect, for as long as the context lasts.
+
+        Args:
+            reading: leave Redis as it is; not even the number of its layout is noted.
 
         Raises:
             ConfigurationError: a target's settings do not fit what its vendor offers.
-            StoreError: Redis does not answer.
+            StoreError: Redis does not answer, or its data is of a layout that this version does not know.
         """
         targets, specs = build_targets(settings)
         address = RedisAddress.of(settings)
         redis = connect(address)
         try:
             await ping(redis, address)
+            await ensure_schema(redis, reading=reading)
             scripts = Scripts(redis)
             async with new_client() as client:
                 yield cls(
@@ -76,6 +87,9 @@ class Deployment:
                     frames=FrameStore(redis),
                     health=HealthStore(redis),
                     pace=PaceStore(redis, scripts),
+                    inbound=InboundStore(redis, scripts),
+                    outbox=OutboxStore(redis, scripts),
+                    routes=routes_of(settings, targets),
                 )
         finally:
             await redis.aclose()
@@ -155,3 +169,12 @@ def build_targets(settings: Settings) -> tuple[dict[str, Target[Any]], dict[str,
         check_overlay(spec)
         targets[name], specs[name] = target, spec
     return targets, specs
+
+
+def routes_of(settings: Settings, targets: Mapping[str, Target[Any]]) -> tuple[Route, ...]:
+    """The routes of inbound events, checked.
+
+    Raises:
+        ConfigurationError: a route leads nowhere, or one of its expressions is wrong.
+    """
+    return compile_routes(settings, {name: target.routed for name, target in targets.items()})

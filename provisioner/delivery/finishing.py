@@ -8,7 +8,11 @@ from collections.abc import Mapping
 import structlog
 
 from provisioner.delivery.deployment import Deployment
+from provisioner.delivery.writeback import ask_for_table
+from provisioner.delivery.metrics import note_end
+from provisioner.delivery.notifying import roster_rejected, run_changed
 from provisioner.errors import ProvisionerError
+from provisioner.model.run import run_status
 from provisioner.store import keys
 from provisioner.store.connection import redis_errors
 from provisioner.store.health import Health
@@ -39,34 +43,31 @@ def target_status(fields: Mapping[str, str], health: Health) -> str:
     return "held" if counts(fields, "held") else "succeeded"
 
 
-def run_status(statuses: Mapping[str, str]) -> str:
-    """The status of a run from those of its targets."""
-    found = set(statuses.values())
-    if "running" in found:
-        return "running"
-    if found & {"failed", "quarantined", "unreachable"}:
-        return "failed"
-    return "held" if found & {"held", "paused"} else "succeeded"
-
-
 async def refresh(dep: Deployment, run: str) -> str:
     """Bring a run's statuses up to date with its counters, and end it if it is over; its status."""
     before = await dep.runs.get(run, "status")
     if before is None or before == "rejected" or await dep.runs.get(run, "stage") != "begun":
         return before or "running"
     statuses: dict[str, str] = {}
+    changed: dict[str, str] = {}
     for target in await dep.runs.targets(run):
         fields = await dep.runs.target(run, target)
         status = target_status(fields, await dep.health.of(target))
         statuses[target] = status
         if fields.get("status") != status and "joined" not in fields:
             await dep.runs.set_target(run, target, {"status": status})
-    status = run_status(statuses)
+            changed[target] = status
+    status = run_status(statuses.values())
     if status != before:
         await dep.runs.set(run, {"status": status})
-    if status != "running" and await _ends_now(dep, run):
+    first = status != "running" and await _ends_now(dep, run)
+    if first:
         await dep.frames.drop_for_run(run)
+        await ask_for_table(dep, run)
         log.info("run_finished", run=run, status=status)
+    if first or status not in ("running", before):
+        await note_end(dep, run, status, first=first)
+    await run_changed(dep, run, changed)
     return status
 
 
@@ -75,6 +76,24 @@ async def _ends_now(dep: Deployment, run: str) -> bool:
     now = await dep.runs.now()
     with redis_errors():
         return bool(await dep.redis.hsetnx(keys.run(run), "finished", now))
+
+
+async def abandon_unplannable(dep: Deployment, run: str) -> bool:
+    """End those parts of a begun run that wait to be planned although the people to plan from are no longer kept."""
+    with redis_errors():
+        if await dep.redis.exists(f"{keys.run(run)}:people"):
+            return False
+    error = {"code": "people_gone", "message": "What this run planned from is no longer kept.", "exit": 1}
+    found = False
+    for target in await dep.runs.targets(run):
+        fields = await dep.runs.target(run, target)
+        if fields.get("stage") in ("queued", "planning"):
+            found = True
+            await dep.runs.set_target(
+                run, target, {"stage": "refused", "outcome": "failed", "error": json.dumps(error)}
+            )
+            log.error("target_not_planned", run=run, target=target, code=error["code"])
+    return found
 
 
 async def end_with_error(dep: Deployment, run: str, error: ProvisionerError, *, status: str = "failed") -> None:
@@ -86,4 +105,7 @@ async def end_with_error(dep: Deployment, run: str, error: ProvisionerError, *, 
     for target in await dep.runs.targets(run):
         await dep.runs.set_target(run, target, {"stage": "over", "status": status})
     await dep.frames.drop_for_run(run)
+    await note_end(dep, run, status, first=True)
+    if status == "rejected":
+        await roster_rejected(dep, run)
     log.error("run_ended", run=run, status=status, code=error.code)

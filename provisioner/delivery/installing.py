@@ -13,6 +13,7 @@ import polars as pl
 import structlog
 
 from provisioner.delivery.deployment import Deployment
+from provisioner.delivery.enrolling import without_existing
 from provisioner.delivery.moments import day_in
 from provisioner.delivery.observing import asks_of, held, lane_of, observe
 from provisioner.delivery.quarantine import quarantine, recover
@@ -39,9 +40,7 @@ class Planned:
     requests: int
 
 
-async def make_plan(
-    dep: Deployment, target: str, snapshot: Snapshot, *, remember: bool, full: bool = False
-) -> Planned:
+async def make_plan(dep: Deployment, target: str, snapshot: Snapshot, *, remember: bool, full: bool = False) -> Planned:
     """Observe a target and plan it; `plan` and `sync` share this.
 
     Args:
@@ -71,6 +70,7 @@ async def make_plan(
     ledger = _renamed(ledger, snapshot)
     circumstances = await _circumstances(dep, target, snapshot, now)
     plan = await asyncio.to_thread(plan_target, spec, compiled, snapshot.people, observation, ledger, circumstances)
+    plan = await without_existing(dep, target, http, plan)
     return Planned(plan, observation, http.requests)
 
 
@@ -102,9 +102,7 @@ async def _circumstances(dep: Deployment, target: str, snapshot: Snapshot, now: 
     )
 
 
-async def plan_and_install(
-    dep: Deployment, run: str, target: str, snapshot: Snapshot, *, full: bool = False
-) -> bool:
+async def plan_and_install(dep: Deployment, run: str, target: str, snapshot: Snapshot, *, full: bool = False) -> bool:
     """One run's part for one target, up to the queue.
 
     Args:
@@ -167,11 +165,12 @@ async def install(dep: Deployment, run: str, target: str, snapshot: Snapshot, pl
         figures["error"] = json.dumps({"code": "listing_shrank", "message": plan.unbelieved, "exit": 5})
     await dep.runs.set_target(run, target, figures)
     await dep.runs.add_requests(run, target, planned.requests)
-    links = [
+    links: list[dict[str, Any]] = [
         {"person": link.person, "account": link.account, "state": link.state}
         | ({"matched": link.matched} if link.matched != "link" else {})
         for link in plan.links
     ]
+    links += [{"person": person, "enrolled": list(codes)} for person, codes in plan.enrolled.items()]
     dropped = await dep.queue.install(
         run,
         target,

@@ -9,7 +9,6 @@ in a listing, so from then on each is looked up before it is sent.
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +73,7 @@ def _read(path: Path) -> str:
 
 def _write(path: Path, mark: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f"{path.name}.{os.getpid()}")
+    # Several targets are worked on at once in one process
+    fresh = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     fresh.write_text(mark, encoding="ascii")
     fresh.replace(path)

@@ -137,7 +137,8 @@ async def _overlaid(
     shown now, and when there are not as many accounts as there should be, because some were deleted or renamed.
     """
     made = dep.targets[target]
-    if not 0 <= began - reading.full <= _FULL_EVERY or reading.origin != made.origin or READ not in frame.columns:
+    recently = 0 <= began - reading.full <= _FULL_EVERY
+    if not recently or reading.origin != made.origin or READ not in frame.columns or not frame.height:
         return None
     recent = await made.observe_recent(http, reading.seen - _OVERLAP)
     changed = _stamped(frame_of(recent.accounts, _readable(dep, target)), began)

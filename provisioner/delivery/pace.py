@@ -138,6 +138,8 @@ class TargetPace:
 
     async def give_back(self, token: str, *, limited: bool, retry_after: float | None) -> None:
         """What `TargetSlot.answered` does, for a token."""
+        if limited:
+            await self._store.count_limited(self._target)
         await self._store.answered(
             self._resource,
             token,

@@ -7,12 +7,12 @@ from collections import Counter
 from typing import Any
 
 from provisioner.delivery.deployment import Deployment
-from provisioner.delivery.finishing import run_status
 from provisioner.delivery.installing import figures_of, lists_of, make_plan
 from provisioner.delivery.roster import RejectedRosterError, rejects_json, take
 from provisioner.errors import TargetError, UnauthorisedError, UnreachableError
 from provisioner.model.attributes import natural_values
 from provisioner.model.operation import Kind, Operation
+from provisioner.model.run import run_status
 from provisioner.planning.plan import TargetPlan
 from provisioner.store.runs import Request
 
@@ -59,7 +59,7 @@ async def preview(dep: Deployment, request: Request, *, content: bytes | None = 
         document["targets"][target] = part
         document["operations"] += operations
     statuses = {target: part["status"] for target, part in document["targets"].items()}
-    return document | {"status": run_status(statuses)}
+    return document | {"status": run_status(statuses.values())}
 
 
 def _empty(status: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Final
 import structlog
 
 from provisioner.delivery.deployment import Deployment
+from provisioner.delivery.notifying import quarantine_begun, quarantine_over
 from provisioner.errors import ProvisionerError, TargetError
 from provisioner.model.outcome import Done, Outcome, Temporary, Unauthorised
 
@@ -95,6 +96,7 @@ async def quarantine(
     )
     if begun:
         log.error("quarantined", target=target, unreachable=unreachable)
+        await quarantine_begun(dep, target, unreachable=unreachable)
 
 
 async def recovers(dep: Deployment, target: str) -> bool:
@@ -118,3 +120,4 @@ async def recover(dep: Deployment, target: str) -> None:
     """End a quarantine, because the target answered as it should or because a person says so."""
     if await dep.health.recovered(target, await dep.runs.now()):
         log.info("recovered", target=target)
+        await quarantine_over(dep, target)

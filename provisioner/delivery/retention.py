@@ -12,6 +12,7 @@ from provisioner.model.operation import FINAL, Status
 from provisioner.planning.guards import COVERS
 from provisioner.store import keys
 from provisioner.store.connection import redis_errors
+from provisioner.store.paging import LISTED
 
 log = structlog.get_logger(__name__)
 
@@ -91,6 +92,10 @@ async def _trim_part(dep: Deployment, run: str, target: str) -> int:
                     continue
                 pipe.delete(keys.operation(run, target, name))
                 pipe.zrem(keys.run_operations(run, target), name)
+                if status is not None:
+                    pipe.zrem(keys.run_by_status(run, target, status.decode()), name)
+                for listed in LISTED:
+                    pipe.zrem(keys.run_by_status(run, target, listed), name)
                 if person is not None:
                     pipe.lrem(keys.history(person.decode()), 0, f"{target}|{run}|{name}")
                 count += 1
@@ -109,8 +114,10 @@ async def _trim_runs(dep: Deployment, before: float) -> int:
             left = [name.decode() for name in await dep.redis.zrange(keys.run_operations(run, target), 0, -1)]
             gone = [keys.operation(run, target, name) for name in left]
             gone += [keys.run_operations(run, target), keys.run_target(run, target), keys.stage(run, target)]
+            gone += [keys.run_by_status(run, target, status.value) for status in Status]
+            gone += [keys.run_by_status(run, target, listed) for listed in LISTED]
             await dep.redis.delete(*gone)
-        await dep.redis.delete(keys.run(run), keys.rejects(run))
+        await dep.redis.delete(keys.run(run), keys.rejects(run), f"{keys.run(run)}:beginning")
         await dep.frames.drop_for_run(run)
         await dep.redis.zrem(keys.RUNS, run)
     return len(found)

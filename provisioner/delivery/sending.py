@@ -27,6 +27,7 @@ from provisioner.delivery.pace import TargetSlot
 from provisioner.delivery.quarantine import judge, quarantine, recovers
 from provisioner.delivery.recheck import Recheck
 from provisioner.delivery.spool import Spool, Spooled
+from provisioner.delivery.tagging import Tagging, learnt_tags
 from provisioner.errors import StoreError, TargetError
 from provisioner.model.operation import Kind, Operation
 from provisioner.model.outcome import Done, Outcome, Permanent, Unclear
@@ -68,6 +69,7 @@ class _Wave:
         self.lost: StoreError | None = None
         self.runs: set[str] = set()
         self.recheck = Recheck(dep, target)
+        self._tagging = Tagging(dep, target)
         # What Redis forgot was perhaps sent before it did
         self._doubtful = frozenset({Kind.ENROL}) if wary else frozenset()
         self._spool = Spool(dep.settings.data_dir)
@@ -75,6 +77,22 @@ class _Wave:
     @property
     def over(self) -> bool:
         return self.blocked or self.lost is not None or self._stopped() or time.monotonic() >= self.until
+
+    async def roll(self) -> None:
+        """Send with several senders; cancelled, they begin nothing more, but finish what they have in hand.
+
+        Raises:
+            StoreError: Redis does not answer.
+        """
+        senders = asyncio.gather(*(self.sender() for _ in range(SENDERS)))
+        try:
+            await asyncio.shield(senders)
+        except asyncio.CancelledError:
+            self.blocked = True
+            await senders
+            raise
+        if self.lost is not None:
+            raise self.lost
 
     async def sender(self) -> None:
         """Send until there is nothing to send, no slot, or no time left.
@@ -113,10 +131,11 @@ class _Wave:
     async def _work(self, claims: list[Claim], slot: TargetSlot) -> None:
         http = self.dep.http(self.target, self.pace.prepaid(slot))
         try:
-            due = await self._still_due(claims)
+            due = await self._tagging.ready(await self._still_due(claims))
             if due:
                 outcomes = await self._send(http, due)
                 await self._conclude(due, outcomes, sent=http.requests > 0)
+                await self._tagging.over(due)
         finally:
             if not http.requests:
                 await slot.unused()
@@ -195,10 +214,15 @@ class _Wave:
         operation, queue = claim.operation, self.dep.queue
         match decision:
             case Succeed(done):
-                await self._keep(Spooled(claim, ledger_patch(operation, done), done.account or operation.account))
+                patch = ledger_patch(operation, done)
+                tags = learnt_tags(operation, self.made.tagged)
+                if tags:
+                    patch["values"] = {**patch.get("values", {}), **tags}
+                await self._keep(Spooled(claim, patch, done.account or operation.account))
             case Fail(code, message):
                 log.warning("operation_failed", target=self.target, person=operation.person, id=operation.id, code=code)
-                await self._keep(Spooled(claim, {}, None, {"code": code, "message": message}))
+                patch = never_again(operation, outcome)
+                await self._keep(Spooled(claim, patch, None, {"code": code, "message": message}))
             case Park(seconds, code, message, unclear, spend):
                 # Not kept elsewhere: its lease runs out, and it is unclear then
                 with self._losing():
@@ -224,7 +248,7 @@ class _Wave:
                 if outcome.error is None:
                     await self.dep.queue.done(outcome.claim, outcome.patch, outcome.account)
                 else:
-                    await self.dep.queue.fail(outcome.claim, outcome.error)
+                    await self.dep.queue.fail(outcome.claim, outcome.error, outcome.patch)
             except StoreError as exc:
                 self.lost = exc
         if self.lost is not None:
@@ -236,6 +260,12 @@ class _Wave:
                 log.error("outcome_not_kept", target=self.target, person=operation.person, reason=exc.strerror)
             else:
                 log.warning("outcome_spooled", target=self.target, person=operation.person, id=operation.id)
+
+
+def never_again(operation: Operation, outcome: Outcome) -> dict[str, Any]:
+    """What the ledger learns by a failure: that a record was perhaps made which could not be found again."""
+    perhaps = isinstance(outcome, Unclear) or (isinstance(outcome, Permanent) and outcome.perhaps)
+    return {"enrolled": [operation.token]} if perhaps and operation.slot.startswith("knowledge:") else {}
 
 
 def ledger_patch(operation: Operation, done: Done) -> dict[str, Any]:
@@ -302,11 +332,7 @@ async def deliver(
     if health.quarantined and not await recovers(dep, target):
         return Again(_BLOCKED)
     wave = _Wave(dep, target, urgent=urgent, wary=memory.lost, stopped=stopped)
-    async with asyncio.TaskGroup() as group:
-        for _ in range(SENDERS):
-            group.create_task(wave.sender())
-    if wave.lost is not None:
-        raise wave.lost
+    await wave.roll()
     for run in wave.runs:
         await refresh(dep, run)
     health = await dep.health.of(target)

@@ -166,7 +166,7 @@ class Spool:
             log.warning("spooled_outcome_torn", length=len(line))
             return 0
         if outcome.error is not None:
-            await dep.queue.fail(outcome.claim, outcome.error)
+            await dep.queue.fail(outcome.claim, outcome.error, outcome.patch)
         else:
             await dep.queue.done(outcome.claim, outcome.patch, outcome.account)
         return 1

@@ -61,8 +61,8 @@ class Operation:
     we manage it; `observed` what the target's module asked to have carried along. `slot` tells apart what may
     stand beside each other for one person: ``account``, ``enrol:<code>``, ``event:<fact>``. `follows` is the id of
     the operation that must succeed first. `carries` are the enrolments (their `after`) that travel in the same request
-    as an account operation, and `rides` marks those that do. `reason` is why, as a short phrase. `counted` is false for what a guard
-    does not count. `hold` says what it waits for, None if it may go out.
+    as an account operation, and `rides` marks those that do. `reason` is why, as a short phrase. `counted` is false
+    for what a guard does not count. `hold` says what it waits for, None if it may go out.
     """
 
     id: str

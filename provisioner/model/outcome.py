@@ -24,10 +24,14 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Permanent:
-    """Sending the same again would fail again; a person must look."""
+    """Sending the same again would fail again; a person must look.
+
+    `perhaps`: it may have been done nevertheless, so that no later plan may ask for it by itself.
+    """
 
     code: str
     message: str
+    perhaps: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import polars as pl
 
 from provisioner.errors import ConfigurationError
 from provisioner.model.attributes import InvalidValueError, Type, canonical
+from provisioner.planning.knowledge import KnowledgeRule, Record, compile_rules, records_of
 from provisioner.planning.spec import TargetSpec
 from provisioner.sql import Evaluated, Expression, compile_expression, evaluate_predicate, evaluate_text
 
@@ -27,12 +28,14 @@ class CompiledTarget:
     attributes: Mapping[str, Expression]
     leaver: Mapping[str, Expression]
     enrolments: tuple[tuple[str, int | None, Expression], ...] = ()
+    knowledge: tuple[KnowledgeRule, ...] = ()
 
     @property
     def columns(self) -> frozenset[str]:
         """The roster's columns that the mapping needs."""
         expressions = [self.scope, *self.attributes.values(), *self.leaver.values()]
         expressions += [when for _, _, when in self.enrolments]
+        expressions += [one for rule in self.knowledge for one in (rule.when, *rule.fields.values())]
         return frozenset().union(*(expression.columns for expression in expressions))
 
 
@@ -52,10 +55,12 @@ class Desired:
 
     `frame` has `_person`, `_standing`, `_reason`, one text column ``w:<attribute>`` each (null: leave alone; empty
     text: clear), one ``m:<attribute>`` per matching attribute, and one boolean column ``e:<code>`` per enrolment rule.
+    `records` are the external knowledge that members should have.
     """
 
     frame: pl.DataFrame
     faults: tuple[Fault, ...]
+    records: tuple[Record, ...] = ()
 
 
 def compile_target(spec: TargetSpec, columns: Collection[str] | None) -> CompiledTarget:
@@ -85,6 +90,9 @@ def compile_target(spec: TargetSpec, columns: Collection[str] | None) -> Compile
             for name, rule in settings.leaver.items()
         },
         enrolments=enrolments,
+        knowledge=tuple(
+            compile_rules(getattr(settings, "external_knowledge", ()), columns, where=f"{where}.external_knowledge")
+        ),
     )
 
 
@@ -129,8 +137,15 @@ def desired_accounts(
         verdict = evaluate_predicate(when, people)
         faults += _unknown(people, verdict, member, f"targets.{spec.name}.enrolments[{index}].when")
         extra[f"e:{code}"] = verdict.values.fill_null(value=False) & member
+    records: list[Record] = []
+    for index, rule in enumerate(compiled.knowledge):
+        found_records = records_of(rule, spec.knowledge, people, member)
+        records += found_records.records
+        path = f"targets.{spec.name}.external_knowledge[{index}]"
+        faults += _unknown(people, found_records.verdict, member, f"{path}.when")
+        faults += [Fault(person, f"{path}.{name}", reason) for person, name, reason in found_records.unfit]
     frame = base.with_columns(**wanted, **extra)
-    return Desired(frame.drop("_verdict", "_scope", "_ends"), tuple(faults))
+    return Desired(frame.drop("_verdict", "_scope", "_ends"), tuple(faults), tuple(records))
 
 
 def _standing() -> pl.Expr:

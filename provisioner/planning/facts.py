@@ -1,4 +1,4 @@
-"""Operations beside the account itself: events that tell a fact, and enrolments by rule."""
+"""Operations beside the account itself: events that tell a fact, enrolments by rule, and external knowledge."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import polars as pl
 
 from provisioner.model.operation import Kind, Operation, operation_id
 from provisioner.planning.desired import PERSON
+from provisioner.planning.knowledge import Record
 from provisioner.planning.spec import ACCOUNT, Planning, TargetSpec
 
 _ROLE = "custom_attributes.role"
@@ -109,3 +110,38 @@ def enrolments(
                 )
             )
     return found
+
+
+def knowledge(
+    spec: TargetSpec,
+    records: Sequence[Record],
+    held: pl.DataFrame,
+    operations: Sequence[Operation],
+    ledger: pl.DataFrame,
+    circumstances: Planning,
+) -> list[Operation]:
+    """One `enrol` per record of external knowledge, once ever."""
+    if not records:
+        return []
+    creating = {operation.person: operation for operation in operations if operation.kind is Kind.CREATE}
+    accounts = dict(held.select(PERSON, ACCOUNT).iter_rows())
+    already = {person: set(codes or ()) for person, codes in ledger.select(PERSON, "_enrolled").iter_rows()}
+    found: dict[tuple[str, str], Operation] = {}
+    for record in records:
+        person, leader = record.person, creating.get(record.person)
+        if record.slot in already.get(person, ()) or (leader is None and person not in accounts):
+            continue
+        found[person, record.slot] = Operation(
+            id=operation_id(spec.name, person, Kind.ENROL, {}, record.values),
+            target=spec.name,
+            person=person,
+            kind=Kind.ENROL,
+            account=accounts.get(person),
+            before={},
+            after=record.values,
+            slot=record.slot,
+            follows=leader.id if leader else None,
+            reason="external knowledge",
+            snapshot=circumstances.snapshot,
+        )
+    return list(found.values())

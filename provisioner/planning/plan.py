@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC
 
 import polars as pl
@@ -25,8 +25,9 @@ from provisioner.planning.desired import (
     desired_accounts,
 )
 from provisioner.planning.diff import Held, differing, hold, merged, ours_to_clear
-from provisioner.planning.facts import enrolments, events
+from provisioner.planning.facts import enrolments, events, knowledge
 from provisioner.planning.guards import Tripped, limit_of, tripped
+from provisioner.planning.riding import riding
 from provisioner.planning.spec import ACCOUNT, Observation, Planning, TargetSpec
 from provisioner.sql import evaluate_predicate
 
@@ -56,6 +57,7 @@ class TargetPlan:
 
     `operations` are in the order of delivery. `base` is what guards measure by. `unbelieved` is the sentence for a
     listing that lost too many linked accounts: then `operations` are but the leaves of accounts that were seen.
+    `enrolled` are, by person, enrolments that were found to exist already.
     """
 
     target: str
@@ -75,6 +77,7 @@ class TargetPlan:
     unchanged: int = 0
     base: int = 0
     unbelieved: str | None = None
+    enrolled: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def planned(self) -> dict[Kind, int]:
@@ -189,10 +192,12 @@ def _assemble(
     if not unbelieved:
         operations += told
         operations += enrolments(spec, desired.frame, frame, operations, entries, circumstances)
+        operations += knowledge(spec, desired.records, frame, operations, entries, circumstances)
         over = unpaired.filter(pl.col(STANDING) == LEAVER).select(PERSON, ACCOUNT)
         links += [Link(person, account, "left", "link") for person, account in over.iter_rows()]
     guarded, trips = _guarded(spec, operations, base, circumstances)
     guarded.sort(key=lambda operation: (URGENCY[operation.kind], operation.person, operation.slot))
+    guarded = riding(spec, guarded)
     conflicts = (*found.conflicts, *clashes)
     touched = {operation.person for operation in guarded if operation.kind in ACCOUNT_KINDS and operation.account}
     todos = [Todo(person, sentence) for person, sentence in changed.todos]

@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from email.utils import format_datetime
 from urllib.parse import parse_qsl
 
 from starlette.applications import Starlette
@@ -73,10 +74,13 @@ class Sandbox:
             answer: Answer | Fault = instance.too_many(waiting)
         else:
             answer = await _answer(instance, call, found)
+            instance.tell()
         status = answer.status if isinstance(answer, Answer) else (0 if answer.drop else answer.status or 0)
         instance.record(call, found, at=arrived, source=source, query=request.url.query, status=status)
         await _delay(_latency(instance, call, found))
-        return _response(answer)
+        response = _response(answer)
+        response.headers["Date"] = format_datetime(call.now, usegmt=True)
+        return response
 
     def _wait(self, instance: Instance, source: str, arrived: float) -> float | None:
         options = instance.vendor.options

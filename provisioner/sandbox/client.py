@@ -36,6 +36,16 @@ class Switchboard:
         """Takes one account away: by user_name, msid, customer_id or id."""
         self._ask("DELETE", f"accounts/{instance}/{quote(key, safe='')}")
 
+    def act(self, instance: str, action: str, **given: Any) -> Any:
+        """Has somebody do something in a product's own pages: `complete` and `enrol` in Tribal Habits (`user_name`,
+        `code`), `join` in habitate (a member in read form, `waitlist`), `next_actions` and `propensity` in Traitly
+        (`customer_id`, `goal_name`, `likelihood`). Its webhooks are sent."""
+        return self._ask("POST", f"act/{instance}/{action}", given)["done"]
+
+    def webhooks(self, instance: str) -> list[dict[str, Any]]:
+        """The webhooks that an instance sent: `body`, and the `status` that answered (0: nothing did)."""
+        return list(self._ask("GET", f"webhooks/{instance}")["sent"])
+
     def log(self, instance: str, since: int = 0) -> list[dict[str, Any]]:
         """The requests from number `since` on: `at`, `method`, `path`, `query`, `template`, `source`, `status`,
         `rows`."""

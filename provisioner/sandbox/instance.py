@@ -103,6 +103,10 @@ class Instance:
         """Changes options; raises `ValueError` with the reason."""
         self.vendor.options = changed(self.vendor.options, changes)
 
+    def tell(self) -> None:
+        """Begins to send the webhooks of what was done."""
+        self.vendor.webhooks.flush(self.vendor.options.webhook_url)
+
     def record(self, call: Call, found: Found, *, at: float, source: str, query: str, status: int) -> None:
         """Writes the log and the counts of one request that was answered or dropped (status 0)."""
         rows = 0 if call.method == "GET" else self._rows(call.body)

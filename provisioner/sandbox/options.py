@@ -14,6 +14,7 @@ class Options:
     group share one budget. `retry_after`: a 429 carries a `Retry-After` header. `latency_ms` delays every
     answer after the work was done, `listing_latency_ms` the listings of accounts besides.
     `clock_offset_seconds` shifts the vendor's clock. `api_key`: key or token; empty means the kind's default.
+    `webhook_url`: where webhooks are sent; empty: nowhere.
     """
 
     rate_limit: int = 120
@@ -25,6 +26,7 @@ class Options:
     listing_latency_ms: float = 0.0
     clock_offset_seconds: float = 0.0
     api_key: str = ""
+    webhook_url: str = ""
 
 
 OptionsT = TypeVar("OptionsT", bound=Options)

@@ -42,6 +42,8 @@ def _server() -> uvicorn.Server:
         lifespan="off",
         log_level="warning",
         access_log=False,
+        # Every vendor answers with the time of its own clock.
+        date_header=False,
         backlog=_BACKLOG,
         # Clients keep idle connections for seconds; closing them first would look like a fault.
         timeout_keep_alive=75,

@@ -35,6 +35,8 @@ class Board:
             ("GET", "/_sandbox/state/{instance}", _state),
             ("POST", "/_sandbox/seed/{instance}", _seed),
             ("DELETE", "/_sandbox/accounts/{instance}/{key:path}", _remove),
+            ("POST", "/_sandbox/act/{instance}/{action}", _act),
+            ("GET", "/_sandbox/webhooks/{instance}", _webhooks),
             ("GET", "/_sandbox/log/{instance}", _log),
             ("DELETE", "/_sandbox/log/{instance}", _clear_log),
             ("GET", "/_sandbox/counts/{instance}", _counts),
@@ -109,6 +111,22 @@ async def _seed(request: Request, instance: Instance) -> Any:
 async def _remove(request: Request, instance: Instance) -> Any:
     instance.vendor.remove(request.path_params["key"])
     return {"removed": 1}
+
+
+async def _act(request: Request, instance: Instance) -> Any:
+    """What a person would do in the product's own pages, such as complete a course; its webhooks are sent."""
+    given = await _body(request)
+    if not isinstance(given, dict):
+        raise ValueError("what an action is about is an object")
+    done = instance.vendor.act(request.path_params["action"], given, instance.now())
+    instance.tell()
+    return {"done": done}
+
+
+async def _webhooks(_request: Request, instance: Instance) -> Any:
+    """The webhooks that were sent, with the status that answered each (0: none), and how many wait."""
+    sender = instance.vendor.webhooks
+    return {"sent": [asdict(one) for one in sender.sent], "waiting": len(sender.waiting)}
 
 
 async def _log(request: Request, instance: Instance) -> Any:

@@ -37,6 +37,7 @@ _FILTERS = ("customer_id", "name", "plan")
 _EVENT_FIELDS = frozenset({"customer_id", "name", "created_at", "monthly_payment_amount", "location", "plan", "email"})
 # Seconds of the year 5138: a time beyond it was given in milliseconds.
 _LATEST = 100_000_000_000
+_GOAL = "30-day Conversion"
 _SAMPLE_ACTION = {
     "event_name": "Style Widget",
     "goal_num_completed": 0,
@@ -114,6 +115,24 @@ class Traitly(Vendor[TraitlyOptions]):
             customer.update(account)
             customer["created_at"] = str(customer["created_at"])
         return len(accounts)
+
+    def act(self, action: str, given: Mapping[str, Any], now: datetime) -> Any:
+        """`next_actions` and `propensity`: the recommendations, or the likelihood, of a customer change; see
+        `Vendor.act`."""
+        if action not in ("next_actions", "propensity"):
+            return super().act(action, given, now)
+        customer = given.get("customer_id")
+        if customer not in self._customers:
+            raise RefusedError(404, "Customer not found")
+        meta = {"customer_id": customer, "goal_name": given.get("goal_name", _GOAL)}
+        if action == "next_actions":
+            data = self.options.next_actions.get(str(customer), [_SAMPLE_ACTION])
+        else:
+            data = [{"likelihood": given.get("likelihood", 0.5)}]
+        what = "recommended-next-actions" if action == "next_actions" else "goal-propensity-change"
+        body = {"data": data, "meta": meta, "timestamp": _epoch(now), "object": what}
+        self.webhooks.tell(body, {"User-Agent": "traitly"})
+        return body
 
     def remove(self, key: str) -> None:
         if self._customers.pop(key, None) is None:
@@ -205,7 +224,7 @@ class Traitly(Vendor[TraitlyOptions]):
             raise RefusedError(400, "customer_id is required")
         if customer_id not in self._customers:
             raise RefusedError(404, "Customer not found")
-        goal = call.query.get("goal_name", "30-day Conversion")
+        goal = call.query.get("goal_name", _GOAL)
         body = {
             "data": self.options.next_actions.get(customer_id, [_SAMPLE_ACTION]),
             "likelihood": hashlib.blake2b(f"{customer_id}:{goal}".encode(), digest_size=1).digest()[0] / 255,

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, ClassVar, Generic
 
 from provisioner.sandbox.options import OptionsT
+from provisioner.sandbox.webhooks import Sender
 from provisioner.sandbox.wire import Answer, Call, RefusedError, Route
 
 
@@ -24,6 +25,7 @@ class Vendor(ABC, Generic[OptionsT]):
     def __init__(self, name: str, options: OptionsT) -> None:
         self.name = name
         self.options = options
+        self.webhooks = Sender()
 
     @classmethod
     @abstractmethod
@@ -57,6 +59,13 @@ class Vendor(ABC, Generic[OptionsT]):
         `now` is the time of the change. Nothing is checked but the key. Answers how many; raises `RefusedError`
         400 if a key is missing.
         """
+
+    def act(self, action: str, _given: Mapping[str, Any], _now: datetime) -> Any:
+        """Does what a person would do in the product's own pages, and answers what became of it.
+
+        Raises `RefusedError` 400 for an unknown action or what it lacks, 404 for an unknown account.
+        """
+        raise RefusedError(400, f"unknown action {action!r}")
 
     @abstractmethod
     def remove(self, key: str) -> None:

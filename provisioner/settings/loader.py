@@ -19,7 +19,8 @@ from provisioner.settings.root import Settings
 
 DEFAULT_CONFIG = Path("config/provisioner.yaml")
 _PREFIX = "PROVISIONER_"
-_CONTROL = {"CONFIG", "SECRETS_DIR"}
+#: Variables of ours that are no settings: where those are, and how the commands speak.
+_CONTROL = {"CONFIG", "SECRETS_DIR", "DEBUG", "LOG_FORMAT"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,6 +98,9 @@ class EventRoute(Section):
     when: Sql = Field("TRUE", description="SQL predicate over the event's fields and the person's row.")
     to: str = Field(description="target.event, target.tag, target.enrolment, or a URL.")
     name: Sql | None = Field(None, description="SQL expression of the event's name, the tag or the code.")
+    secret: SecretStr | None = Field(
+        None, description="Signs what goes to a URL; none: the webhook_secret of the target that the event is from."
+    )
 
 
 class NotifySettings(Section):
@@ -162,6 +165,12 @@ class Settings(BaseSettings):
     notify: NotifySettings = Field(default_factory=NotifySettings, description="Who is told.")
     retention: RetentionSettings = Field(default_factory=RetentionSettings, description="How long history is kept.")
     web: WebSettings = Field(default_factory=WebSettings, description="The control page and the HTTP API.")
+
+    @field_validator("redis_url", mode="before")
+    @classmethod
+    def _empty_is_absent(cls, value: Any) -> Any:
+        """Compose files set variables that nobody filled in."""
+        return None if isinstance(value, str) and not value.strip() else value
 
     @field_validator("timezone")
     @classmethod

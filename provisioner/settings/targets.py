@@ -7,7 +7,16 @@ from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    IPvAnyNetwork,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 
 from provisioner.settings.values import Duration, Percent, Rate, Rates
 
@@ -102,6 +111,9 @@ class TargetSettings(Section):
         "correct", description="What to do about an attribute changed behind our back."
     )
     webhook_secret: SecretStr | None = Field(None, description="Last part of this target's webhook address.")
+    webhook_sources: tuple[IPvAnyNetwork, ...] = Field(
+        (), description="Addresses or networks from which its webhooks are taken; none: from everywhere."
+    )
     scope: Sql = Field("TRUE", description="SQL predicate: who should have an account here.")
     match: tuple[str, ...] = Field((), description="Attributes by which an existing account is recognised, in order.")
     protect: Sql = Field("FALSE", description="SQL predicate over observed accounts: never deactivated or demoted.")

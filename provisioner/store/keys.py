@@ -11,6 +11,7 @@
     provisioner:run:<run>:ops:<target>        ZSET  operation ids in the order of the plan
     provisioner:run:<run>:op:<target>:<id>    HASH  one operation: doc, status, attempts, error …
     provisioner:run:<run>:stage:<target>      LIST  what is being installed (short-lived)
+    provisioner:run:<run>:by:<target>:<status> ZSET its operations that are held, failed, waiting or rejected
     provisioner:run:<run>:rejects             STRING rejected rows, compressed
     provisioner:runs                          ZSET  runs by time of creation
     provisioner:q:<target>                    ZSET  operations ready to go, by urgency
@@ -33,6 +34,30 @@
     provisioner:doing:<work>                  STRING who does what only one may do (short-lived)
     provisioner:nudged:<work>                 STRING when the nudge that is under way is due (short-lived)
     provisioner:history:<person>              LIST  the newest operations of a person
+    provisioner:inbound                       STREAM events from outside that are not handled yet
+    provisioner:inbound:seen                  ZSET  digests of events that came, by time
+    provisioner:inbound:counts                HASH  target and event → how many came
+    provisioner:inbound:errors                HASH  stream id → why it could not be handled so far
+    provisioner:inbound:dead                  HASH  stream id → an event that could not be handled
+    provisioner:inbound:unknown               LIST  events that the vendors' pages do not name, newest first
+    provisioner:facts:<person>                HASH  target and fact → what is known of a person beside their accounts
+    provisioner:added:<target>                ZSET  what was added to the queue once and for ever, by time
+    provisioner:readback                      HASH  target → where the last reading back ended
+    provisioner:tagging:<target>:<person>     STRING their tags are being sent (short-lived)
+    provisioner:outbox                        ZSET  outgoing webhooks by due time
+    provisioner:outbox:items                  HASH  id → an outgoing webhook
+    provisioner:outbox:seen                   ZSET  ids of outgoing webhooks that were ever put there, by time
+    provisioner:outbox:dead                   HASH  id → an outgoing webhook that nobody took
+    provisioner:writeback:due                 STRING the run after which the table is to be written
+    provisioner:leavers:<target>              ZSET  persons whose leave is not finished, by when it was first planned
+    provisioner:totals                        HASH  how many operations ever ended: <target>|<kind>|<status>
+    provisioner:tally:<day since 1970>        HASH  the same by the hour, UTC: <hour>|<kind>|<status>
+    provisioner:ended                         HASH  when runs last ended, and how long they took
+    provisioner:notified                      HASH  states of which somebody was told
+    provisioner:outbox                        LIST  notices that wait to be sent
+    provisioner:audit                         STREAM what people did
+    provisioner:web:key                       STRING by which sessions are signed
+    provisioner:web:…                         sessions that ended, wrong tokens, idempotency keys (short-lived)
     provisioner:pace:…                        the limiter's own
 """
 
@@ -46,7 +71,28 @@ PUSHED = f"{PREFIX}roster:pushed"
 SCHEMA = f"{PREFIX}schema"
 MARK = f"{PREFIX}mark"
 SWEPT = f"{PREFIX}swept"
+INBOUND = f"{PREFIX}inbound"
+INBOUND_SEEN = f"{PREFIX}inbound:seen"
+INBOUND_COUNTS = f"{PREFIX}inbound:counts"
+INBOUND_ERRORS = f"{PREFIX}inbound:errors"
+INBOUND_DEAD = f"{PREFIX}inbound:dead"
+INBOUND_UNKNOWN = f"{PREFIX}inbound:unknown"
+READBACK = f"{PREFIX}readback"
+OUTBOX = f"{PREFIX}outbox"
+OUTBOX_ITEMS = f"{PREFIX}outbox:items"
+OUTBOX_SEEN = f"{PREFIX}outbox:seen"
+OUTBOX_DEAD = f"{PREFIX}outbox:dead"
+WRITEBACK_DUE = f"{PREFIX}writeback:due"
 TRIMMED = f"{PREFIX}trimmed"
+
+
+TOTALS = f"{PREFIX}totals"
+ENDED = f"{PREFIX}ended"
+BEAT = f"{PREFIX}beat:tick"
+NOTIFIED = f"{PREFIX}notified"
+OUTBOX = f"{PREFIX}outbox"
+AUDIT = f"{PREFIX}audit"
+WEB = f"{PREFIX}web:"
 
 
 def run(run_id: str) -> str:
@@ -67,6 +113,21 @@ def run_operations(run_id: str, target: str) -> str:
 def operation(run_id: str, target: str, operation_id: str) -> str:
     """One operation of a run."""
     return f"{PREFIX}run:{run_id}:op:{target}:{operation_id}"
+
+
+def run_by_status(run_id: str, target: str, status: str) -> str:
+    """Those of a run's operations that are held, failed, waiting or rejected, in order."""
+    return f"{PREFIX}run:{run_id}:by:{target}:{status}"
+
+
+def leavers(target: str) -> str:
+    """Persons whose leave is not finished."""
+    return f"{PREFIX}leavers:{target}"
+
+
+def tally(day: int) -> str:
+    """What ended on a day (since 1970, UTC), by the hour."""
+    return f"{PREFIX}tally:{day}"
 
 
 def stage(run_id: str, target: str) -> str:
@@ -162,3 +223,18 @@ def waiting(target: str) -> str:
 def history(person: str) -> str:
     """The newest operations of a person."""
     return f"{PREFIX}history:{person}"
+
+
+def facts(person: str) -> str:
+    """What is known of a person beside their accounts."""
+    return f"{PREFIX}facts:{person}"
+
+
+def added(target: str) -> str:
+    """What was added to the queue once and for ever."""
+    return f"{PREFIX}added:{target}"
+
+
+def tagging(target: str, person: str) -> str:
+    """A person's tags are being sent."""
+    return f"{PREFIX}tagging:{target}:{person}"

@@ -17,6 +17,9 @@ from typing import Final, Literal
 
 from redis.asyncio import Redis
 
+from provisioner.store.client import Redis as Client
+from provisioner.store.connection import redis_errors
+from provisioner.store.keys import TOTALS
 from provisioner.store.scripts import Argument, Scripts
 
 Lane = Literal["bulk", "urgent"]
@@ -74,6 +77,7 @@ class PaceStore:
     """The limiter. Every method raises StoreError when Redis does not answer."""
 
     def __init__(self, redis: Redis, scripts: Scripts | None = None) -> None:
+        self._redis: Client = redis
         scripts = scripts or Scripts(redis)
         self._acquire = scripts.load("pace_acquire")
         self._answered = scripts.load("pace_answered")
@@ -122,6 +126,11 @@ class PaceStore:
         granted, slot = token.split("-")
         arguments = (slot, granted, _micros(block), int(adaptive), *_pairs(windows))
         await self._answered(_keys(resource, windows), arguments)
+
+    async def count_limited(self, target: str) -> None:
+        """Count an answer of 429 from a target."""
+        with redis_errors():
+            await self._redis.hincrby(TOTALS, f"{target}|limited", 1)
 
     async def unused(self, resource: str, token: str, windows: Sequence[Window]) -> None:
         """Give back a slot for which no request was sent; it is free at once."""

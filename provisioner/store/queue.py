@@ -113,6 +113,35 @@ class QueueStore:
         scope = "*" if people is None else json.dumps(list(people))
         return int(await self._call("install", target, run, began, scope, json.dumps(list(links))))
 
+    async def add(self, run: str, target: str, entries: Mapping[str, Entry]) -> int:
+        """Put operations beside what stands, which no plan asked for and none replaces.
+
+        Args:
+            run: one that is about these operations only.
+            entries: by a token each; a token that was ever used before adds nothing.
+
+        Returns:
+            How many were new.
+        """
+        tokens = {entry.operation.id: token for token, entry in entries.items()}
+        with redis_errors():
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for place, entry in enumerate(entries.values()):
+                    operation = entry.operation
+                    kept = "tag" if operation.slot.startswith("tag:") else "1"
+                    fields = {**_fields(entry, place, (), urgent=False), "kept": kept}
+                    pipe.hset(keys.operation(run, target, operation.id), mapping=fields)
+                    pipe.rpush(keys.stage(run, target), operation.id)
+                    pipe.zadd(keys.run_operations(run, target), {operation.id: place})
+                await pipe.execute()
+        return int(await self._call("add", target, run, json.dumps(tokens)))
+
+    async def never_added(self, target: str, tokens: Sequence[str]) -> list[str]:
+        """Those of the tokens that `add` has not used yet."""
+        with redis_errors():
+            moments = await self._redis.zmscore(keys.added(target), list(tokens)) if tokens else []
+        return [token for token, moment in zip(tokens, moments, strict=True) if moment is None]
+
     async def _forget_attempt(self, run: str, target: str) -> None:
         """Take away what a worker that was killed on the way had put there of this plan."""
         left = await self._redis.lrange(keys.stage(run, target), 0, -1)
@@ -168,11 +197,17 @@ class QueueStore:
             )
         )
 
-    async def fail(self, claim: Claim, error: Mapping[str, str]) -> bool:
-        """Record a failure that another try would not mend."""
+    async def fail(self, claim: Claim, error: Mapping[str, str], patch: Mapping[str, Any] | None = None) -> bool:
+        """Record a failure that another try would not mend; `patch` is what the ledger learns by it all the same."""
         return bool(
             await self._call(
-                "fail", claim.operation.target, claim.run, claim.operation.id, claim.token, json.dumps(dict(error))
+                "fail",
+                claim.operation.target,
+                claim.run,
+                claim.operation.id,
+                claim.token,
+                json.dumps(dict(error)),
+                json.dumps(dict(patch or {})),
             )
         )
 

@@ -63,8 +63,12 @@ class RunStore:
             seconds, micros = await self._redis.time()
         return int(seconds) + int(micros) / 1e6
 
-    async def create(self, request: Request, *, content: bytes | None = None) -> str:
-        """Record a new run, queued; `content` is a roster of its own, handed over with the request."""
+    async def create(self, request: Request, *, content: bytes | None = None, stage: str = "queued") -> str:
+        """Record a new run, queued; `content` is a roster of its own, handed over with the request.
+
+        Args:
+            stage: ``begun`` for a run that reads no roster.
+        """
         now = await self.now()
         # Ids sort by time, to the millisecond
         stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%d-%H%M%S-%f")[:-3]
@@ -73,7 +77,7 @@ class RunStore:
             "request": json.dumps(request.to_json()),
             "trigger": request.trigger,
             "status": "running",
-            "stage": "queued",
+            "stage": stage,
             "created": str(now),
             "started": str(now),
         }
@@ -124,6 +128,7 @@ class RunStore:
         if count:
             with redis_errors():
                 await self._redis.hincrby(keys.run_target(run, target), "requests", count)
+                await self._redis.hincrby(keys.TOTALS, f"{target}|requests", count)
 
     async def target(self, run: str, target: str) -> dict[str, str]:
         """The raw fields of a run's part for one target; a part that joined another run's shows that one's."""
@@ -290,8 +295,8 @@ def target_document(fields: Mapping[str, str]) -> dict[str, Any]:
 
 
 def operation_document(row: Mapping[str, str]) -> dict[str, Any] | None:
-    """An operation as its JSON, from its fields in Redis; None if it is no longer kept."""
-    if "doc" not in row:
+    """An operation as its JSON, from its fields in Redis; None if it is no longer kept, or was never installed."""
+    if "doc" not in row or "status" not in row:
         return None
     doc = json.loads(row["doc"])
     doc |= json.loads(row.get("shown") or "{}")
@@ -307,8 +312,9 @@ def operation_document(row: Mapping[str, str]) -> dict[str, Any] | None:
         "before": doc["before"],
         "after": doc["after"],
         "drift": bool(doc.get("drift")),
-        "status": row.get("status", "pending"),
+        "status": row["status"],
         "attempts": int(row.get("attempts") or 0),
+        "tries": [{**one, "at": moment(one["at"])} for one in json.loads(row.get("tries") or "[]")],
         "error": error,
         "reason": doc.get("reason", ""),
         "changed_at": moment(float(row["changed"])) if row.get("changed") else None,

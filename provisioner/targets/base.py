@@ -9,11 +9,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from provisioner.errors import ConfigurationError
 from provisioner.model.account import Account
 from provisioner.model.attributes import Attribute
+from provisioner.model.inbound import Fact, InboundEvent, any_event
 from provisioner.model.operation import Kind, Operation
 from provisioner.model.outcome import Outcome
 from provisioner.settings import TargetSettings

@@ -15,10 +15,11 @@ from typing import Any, ClassVar
 from provisioner.errors import ConfigurationError, ListingError, MalformedAnswerError, TargetError
 from provisioner.model.account import Account
 from provisioner.model.attributes import Attribute, InvalidValueError, Type, canonical, members
+from provisioner.model.inbound import Fact
 from provisioner.model.operation import Kind, Operation
 from provisioner.model.outcome import Done, Outcome, Permanent
 from provisioner.settings.targets import MtribesPaths, MtribesSettings
-from provisioner.targets.base import Ask, Listing, Target
+from provisioner.targets.base import Ask, Listing, Target, Told
 from provisioner.targets.http import Answer, Failure, Http, at, sentence
 
 #: "at most three levels separated by `/`"
@@ -48,6 +49,8 @@ class Mtribes(Target[MtribesSettings]):
         )
     }
     carried = ("tags",)
+    routed = "tag"
+    tagged = "tags"
 
     def attribute(self, name: str) -> Attribute:
         """As every target's; besides, any other name is a field of the user, since their list is not known.
@@ -105,7 +108,9 @@ class Mtribes(Target[MtribesSettings]):
         return None
 
     def group(self, operation: Operation) -> str:
-        """Leavers apart, everyone else together."""
+        """Leavers apart, tags that events bring apart, everyone else together."""
+        if operation.kind is Kind.EVENT:
+            return "event"
         return "leave" if operation.kind is Kind.LEAVE else "save"
 
     def batch_size(self, group: str) -> int:  # noqa: ARG002
@@ -118,6 +123,9 @@ class Mtribes(Target[MtribesSettings]):
         rows: dict[int, dict[str, Any]] = {}
         for index, operation in enumerate(operations):
             identifier = operation.account or operation.wanted.get("id")
+            if operation.kind is Kind.EVENT and not operation.wanted.get("tags"):
+                outcomes[index] = Permanent("unsupported", "mtribes takes no events but tags")
+                continue
             try:
                 if identifier:
                     rows[index] = {"id": identifier, **_fields(operation)}
@@ -177,6 +185,15 @@ class Mtribes(Target[MtribesSettings]):
             for user in await self._pages(http, self._path("tribe_users", tribe_id=tribe)):
                 found.setdefault(user, set()).add(_name(about))
         return {user: tuple(sorted(names)) for user, names in found.items()}
+
+    async def read_back(self, http: Http, accounts: Sequence[str], mark: str | None, moment: float) -> Told | None:  # noqa: ARG002
+        """Read which Tribes everyone belongs to; whoever belongs to none is known to.
+
+        Raises:
+            TargetError: the Tribes or their users cannot be read.
+        """
+        tribes = await self.memberships(http)
+        return Told({account: [_tribes(tribes.get(account, ()), moment)] for account in accounts})
 
     def _bodies(self, rows: Mapping[int, dict[str, Any]]) -> list[tuple[Any, tuple[int, ...]]]:
         """The bodies to send, each with the operations that it carries."""
@@ -273,6 +290,10 @@ class Mtribes(Target[MtribesSettings]):
             else:
                 values[name] = canonical(value, Type.TEXT)
         return Account(row["id"], values, untouchable)
+
+
+def _tribes(names: Sequence[str], moment: float) -> Fact:
+    return Fact("tribes", moment, {"tribes": canonical(names, Type.SET)})
 
 
 def _fields(operation: Operation) -> dict[str, Any]:

@@ -17,10 +17,12 @@ from urllib.parse import parse_qsl, urljoin, urlsplit
 from provisioner.errors import ConfigurationError, ListingError, MalformedAnswerError
 from provisioner.model.account import Account
 from provisioner.model.attributes import Attribute, InvalidValueError, Type, canonical, fold, natural
+from provisioner.model.inbound import Fact, InboundEvent
 from provisioner.model.operation import Kind, Operation
 from provisioner.model.outcome import Done, Outcome, Permanent, Unclear
 from provisioner.settings.targets import TraitlySettings
-from provisioner.targets.base import Ask, Listing, Target
+from provisioner.targets import traitly_events
+from provisioner.targets.base import Ask, Listing, Target, Told
 from provisioner.targets.http import Answer, Http, sentence
 
 CUSTOMERS = "/api/v1/customer"
@@ -35,6 +37,8 @@ _OPTIONAL = ("created_at", "monthly_payment_amount", "location", "phone_number",
 _NOBODY = "provisioner-probe-no-such-customer"
 _MAX_PAGES = 10_000
 _NAMED = 3
+#: Customers whose next actions one reading asks for; the next goes on where it ended.
+_ASKED_AT_ONCE = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,7 @@ class Traitly(Target[TraitlySettings]):
     carried = (*_REQUIRED, *_OPTIONAL, _CUSTOM)
     hurts_twice = frozenset({Kind.EVENT})
     finds_by = frozenset({"customer_id"})
+    routed = "event"
 
     def attribute(self, name: str) -> Attribute:
         """As every target's; besides, any `custom_attributes.<name>` is one."""
@@ -201,6 +206,27 @@ class Traitly(Target[TraitlySettings]):
             if answer.status != 404:
                 return _next_actions(answer, self._data(answer, path))
         return None
+
+    def event(self, body: Mapping[str, Any]) -> InboundEvent:
+        """A webhook: recommended next actions, or a changed propensity."""
+        return traitly_events.event(self.name, body)
+
+    async def read_back(self, http: Http, accounts: Sequence[str], mark: str | None, moment: float) -> Told | None:
+        """Ask for the next actions of some customers, each time of others: one request is needed for each.
+
+        Raises:
+            TargetError: it cannot be read.
+        """
+        later = [account for account in accounts if mark is None or account > mark][:_ASKED_AT_ONCE]
+        found: dict[str, list[Fact]] = {}
+        for account in later:
+            known = await self.next_actions(http, account)
+            if known is not None:
+                found[account] = [traitly_events.actions_fact(known.names, known.goal, moment)]
+                if known.likelihood is not None:
+                    text = canonical(known.likelihood, Type.NUMBER)
+                    found[account].append(traitly_events.likelihood_fact(text, known.goal, moment))
+        return Told(found, later[-1] if later and later[-1] != accounts[-1] else None)
 
     async def _save(self, http: Http, operation: Operation) -> Outcome:
         body = _customer(operation)

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from pathlib import Path
+from types import FrameType
+from typing import Final
 
 import uvicorn
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
-from starlette.exceptions import HTTPException
+from fastapi import FastAPI
+from starlette.staticfiles import StaticFiles
 
-from provisioner.errors import StoreError
-from provisioner.logs import get_logger
 from provisioner.settings import Settings
-from provisioner.store.address import RedisAddress
-from provisioner.store.connection import connect, ping
+from provisioner.web import acting, api, health, live, lists, pages, signing
+from provisioner.web.guard import SecureHeaders
+from provisioner.web.problems import add_handlers
+from provisioner.web.site import Site
+from provisioner.web.webhooks import webhooks
 
-log = get_logger(__name__)
-
-#: Seconds within which Redis has to answer; who asks for readiness asks again soon.
-_READY_WITHIN: Final = 2.0
+_STATIC: Final = Path(__file__).parent / "static"
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -30,52 +28,49 @@ def create_app(settings: Settings) -> FastAPI:
     Raises:
         ConfigurationError: `redis_url` is wrong.
     """
-    address = RedisAddress.of(settings)
+    site = Site(settings)
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.redis = connect(address)
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        site.open()
         try:
             yield
         finally:
-            await app.state.redis.aclose()
+            await site.close()
 
-    app = FastAPI(title="provisioner", lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None)
-    app.add_exception_handler(HTTPException, _http_problem)
-
-    @app.get("/healthz")
-    async def healthz() -> dict[str, str]:
-        """This process is up."""
-        return {"status": "up"}
-
-    @app.get("/readyz")
-    async def readyz() -> JSONResponse:
-        """Redis answers, so that requests can be served."""
-        try:
-            async with asyncio.timeout(_READY_WITHIN):
-                await ping(app.state.redis, address)
-        except (StoreError, TimeoutError) as exc:
-            log.warning("not_ready", error=str(exc) or "Redis does not answer in time.")
-            return problem(503, "Not ready", "Redis does not answer; the log of this process says why.")
-        return JSONResponse({"status": "ready"})
-
+    app = FastAPI(
+        title="provisioner",
+        lifespan=lifespan,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.site = site
+    served = settings.web.token is not None
+    add_handlers(app, pages=served)
+    app.add_middleware(SecureHeaders)
+    app.include_router(health.router)
+    app.include_router(webhooks(settings, lambda: site.redis))
+    if served:
+        app.include_router(health.metrics_router)
+        app.include_router(api.router)
+        for part in (signing, pages, lists, acting, live):
+            app.include_router(part.router, include_in_schema=False)
+        app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     return app
 
 
-def problem(status: int, title: str, detail: str) -> JSONResponse:
-    """An error as RFC 9457 writes it."""
-    body: dict[str, Any] = {"type": "about:blank", "title": title, "status": status, "detail": detail}
-    return JSONResponse(body, status, media_type="application/problem+json")
+class _Server(uvicorn.Server):
+    """Tells the site that it ends, so that pages which are followed live let go."""
 
+    def __init__(self, config: uvicorn.Config, site: Site) -> None:
+        super().__init__(config)
+        self._site = site
 
-async def _http_problem(request: Request, exc: Exception) -> JSONResponse:
-    if not isinstance(exc, HTTPException):
-        raise exc
-    if exc.status_code == 404:
-        return problem(404, "Not found", "There is nothing at this path. There are /healthz and /readyz.")
-    answer = problem(exc.status_code, str(exc.detail), f"{request.method} is not possible here.")
-    answer.headers.update(exc.headers or {})
-    return answer
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._site.stopping = True
+        super().handle_exit(sig, frame)
 
 
 def run_web(settings: Settings) -> int:
@@ -84,8 +79,9 @@ def run_web(settings: Settings) -> int:
     Raises:
         ConfigurationError: `redis_url` is wrong.
     """
+    app = create_app(settings)
     config = uvicorn.Config(
-        create_app(settings),
+        app,
         host=settings.web.host,
         port=settings.web.port,
         # Its lines hold whole paths, and so the secrets of webhooks
@@ -94,7 +90,7 @@ def run_web(settings: Settings) -> int:
         server_header=False,
         timeout_graceful_shutdown=10,
     )
-    server = uvicorn.Server(config)
+    server = _Server(config, app.state.site)
     try:
         server.run()
     except KeyboardInterrupt:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import cache
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ WORK: Final = "provisioner.work"
 #: Seconds; a nudge for later than this is left to the tick.
 LONGEST_COUNTDOWN: Final = 60.0
 
-app = Celery("provisioner", include=["provisioner.worker.tasks"])
+app = Celery("provisioner", include=["provisioner.worker.tasks", "provisioner.worker.inbound"])
 
 
 @cache
@@ -51,7 +52,7 @@ def configured(own: Settings) -> dict[str, Any]:
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "enable_utc": True,
         "timezone": own.timezone,
-        "beat_scheduler": "redbeat.RedBeatScheduler",
+        "beat_scheduler": "provisioner.worker.schedule:BoundedScheduler",
         "beat_max_loop_interval": 2,
         "redbeat_lock_timeout": 20,
         "redbeat_key_prefix": "provisioner:beat:",
@@ -65,6 +66,9 @@ def configure() -> Celery:
         ConfigurationError: the settings are wrong.
     """
     app.conf.update(configured(settings()))
+    # They tell of every nudge
+    for name in ("celery", "kombu"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     return app
 
 

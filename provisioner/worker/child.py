@@ -3,58 +3,74 @@
 from __future__ import annotations
 
 import asyncio
+import mmap
 import signal
-import threading
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from typing import Any, TypeVar
+from typing import Any, Final
 
 from provisioner.delivery.deployment import Deployment
 from provisioner.worker.app import settings
 
-T = TypeVar("T")
+#: Seconds between looks whether the process is to end.
+_LOOK: Final = 0.2
+
+
+class StoppedError(Exception):
+    """Work was broken off because the process is to end; whoever looks next takes it up again."""
 
 
 class Child:
-    """What a child process keeps between nudges."""
+    """What a child process keeps between nudges. The word to stop is shared with all that are forked from here."""
 
     def __init__(self) -> None:
         self._runner: asyncio.Runner | None = None
         self._stack: AsyncExitStack | None = None
         self._dep: Deployment | None = None
-        self._stopping = threading.Event()
+        # Anonymous shared memory: one byte that the parent may write from a signal handler
+        self._word = mmap.mmap(-1, 1)
+
+    def stop(self) -> None:
+        """Let the children end: nothing new is begun, and what takes long is broken off where that harms nothing."""
+        self._word[0] = 1
 
     def stopped(self) -> bool:
-        """Whether this process was asked to end: nothing new is begun then."""
-        return self._stopping.is_set()
+        """Whether this process was asked to end."""
+        return self._word[0] == 1
 
     def watch_signals(self) -> None:
-        """Let SIGTERM finish what is in hand; Celery's own handler follows."""
-        previous = signal.getsignal(signal.SIGTERM)
+        """Finish what is in hand at a SIGTERM that reaches this process itself; a second one ends it at once."""
 
-        def handler(number: int, frame: Any) -> None:
-            self._stopping.set()
-            if callable(previous):
-                previous(number, frame)
+        def handler(number: int, frame: Any) -> None:  # noqa: ARG001
+            self.stop()
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
         signal.signal(signal.SIGTERM, handler)
 
-    def run(self, work: Callable[[Deployment], Awaitable[T]]) -> T:
+    def run(self, work: Callable[[Deployment], Awaitable[None]]) -> None:
         """Run one nudge's work on this process's loop.
 
         Raises:
+            StoppedError: it was cancelled, because the process is to end.
             StoreError: Redis does not answer; the connection is made anew for the next nudge.
         """
         if self._runner is None:
             self._runner = asyncio.Runner()
-        return self._runner.run(self._with(work))
+        self._runner.run(self._with(work))
 
-    async def _with(self, work: Callable[[Deployment], Awaitable[T]]) -> T:
+    async def _with(self, work: Callable[[Deployment], Awaitable[None]]) -> None:
         if self._dep is None:
             stack = AsyncExitStack()
             self._dep = await stack.enter_async_context(Deployment.open(settings()))
             self._stack = stack
-        return await work(self._dep)
+        task = asyncio.ensure_future(work(self._dep))
+        while not (await asyncio.wait({task}, timeout=_LOOK))[0]:
+            if self.stopped():
+                task.cancel()
+                await asyncio.wait({task})
+        if task.cancelled():
+            raise StoppedError
+        task.result()
 
     def close(self) -> None:
         """Close what is open; the process ends."""

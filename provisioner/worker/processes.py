@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from typing import Any, Final
 
+import structlog
+from celery.apps import worker as celery_worker
+from celery.exceptions import CPendingDeprecationWarning
 from celery.schedules import crontab, schedule
-from celery.signals import worker_process_init, worker_process_shutdown
+from celery.signals import worker_process_init, worker_process_shutdown, worker_shutting_down
+from kombu.transport.redis import QoS
 
 from provisioner.settings import Settings
 from provisioner.worker.app import URGENT, WORK, configure
 from provisioner.worker.child import child
+
+log = structlog.get_logger(__name__)
 
 #: Seconds between ticks.
 TICK: Final = 2.0
@@ -25,6 +33,7 @@ def run_worker(settings: Settings, *, concurrency: int | None = None) -> int:
     """
     enabled = sum(target.enabled for target in settings.targets.values())
     app = configure()
+    _tame_celery()
     worker = app.Worker(
         concurrency=concurrency or enabled + _SPARE,
         queues=[URGENT, WORK],
@@ -32,9 +41,26 @@ def run_worker(settings: Settings, *, concurrency: int | None = None) -> int:
         without_gossip=True,
         without_mingle=True,
         optimization="fair",
+        quiet=True,
     )
     worker.start()
+    log.info("worker_ended")
     return int(worker.exitcode or 0)
+
+
+def _tame_celery() -> None:
+    """Take away what would end this process when Redis goes, and what would stand where only our own output belongs.
+
+    When its connection breaks, kombu tries to put back the nudges that it has not handed on, over that connection, and
+    the error ends the worker. They need not be put back: the tick finds what they were for.
+    """
+    QoS.restore_at_shutdown = False
+    warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
+
+    def say(text: str, *_: Any) -> None:
+        os.write(2, f"{text.strip()}\n".encode())
+
+    celery_worker.safe_say = say
 
 
 def run_beat(settings: Settings) -> int:
@@ -50,10 +76,12 @@ def entries(settings: Settings) -> dict[str, Any]:
     """The schedule, as Celery writes it."""
     times = settings.schedule
     found: dict[str, Any] = {"tick": _entry("tick", schedule(TICK), expires=TICK * 5)}
+    found["inbound"] = _entry("inbound", schedule(TICK), expires=TICK * 5)
     if times.sync:
         found["sync"] = _entry("scheduled", _cron(times.sync), "schedule")
     if times.full:
         found["full"] = _entry("scheduled", _cron(times.full), "full")
+        found["readback"] = _entry("readback", _cron(times.full))
     if times.watch_roster:
         seconds = times.watch_roster.total_seconds()
         found["watch"] = _entry("watch", schedule(seconds), expires=max(5.0, seconds))
@@ -77,6 +105,11 @@ def _cron(text: str) -> crontab:
 @worker_process_init.connect
 def _begin(**_: Any) -> None:
     child.watch_signals()
+
+
+@worker_shutting_down.connect
+def _stopping(**_: Any) -> None:
+    child.stop()
 
 
 @worker_process_shutdown.connect

@@ -11,6 +11,7 @@ from provisioner.delivery import requests
 from provisioner.delivery.deployment import Deployment
 from provisioner.delivery.finishing import abandon_unplannable, refresh
 from provisioner.delivery.memory import remembers
+from provisioner.delivery.notifying import send_waiting
 from provisioner.delivery.retention import sweep
 from provisioner.delivery.sending import deliver
 from provisioner.delivery.spool import Spool
@@ -94,15 +95,17 @@ def deliver_to(target: str, urgent: bool = False) -> None:
             return
         lane = _lane(urgent=urgent)
         # A second one would only keep a process from other targets: the pace is the same for both
+        await _arrived(dep, f"deliver:{target}:{lane}")
         async with once(dep, f"deliver:{target}:{lane}") as free:
-            if not free:
-                return
-            await _arrived(dep, f"deliver:{target}:{lane}")
-            again = await deliver(dep, target, urgent=urgent, stopped=child.stopped)
-        if again.seconds is not None:
-            await _promise_delivery(dep, target, again.seconds)
+            if free:
+                again = (await deliver(dep, target, urgent=urgent, stopped=child.stopped)).seconds
+            else:
+                # What this nudge was sent for may be too late for the one at work
+                again = _BUSY
+        if again is not None:
+            await _promise_delivery(dep, target, again, urgent=urgent and not free)
 
-    _safely(work, whole=True, target=target)
+    _safely(work, target=target)
 
 
 @app.task(name="provisioner.tick")
@@ -120,6 +123,7 @@ def tick() -> None:
         for run in await dep.runs.unfinished(_ALL if all_of_them else _NEWEST):
             await _go_on(dep, run, now)
         await sweep(dep)
+        await send_waiting(dep)
 
     _safely(work)
 
@@ -238,15 +242,11 @@ async def _promise(
     send(app, task, *args, queue=queue, countdown=seconds or None)
 
 
-def _safely(work: Work, *, whole: bool = False, **context: str) -> None:
-    """Run a nudge's work; what goes wrong is told, and the tick comes back to what is left.
-
-    Args:
-        whole: the work asks by itself whether it should end; any other is broken off when the process is to end.
-    """
+def _safely(work: Work, **context: str) -> None:
+    """Run a nudge's work; what goes wrong is told, and the tick comes back to what is left."""
     with structlog.contextvars.bound_contextvars(**context):
         try:
-            child.run(work, whole=whole)
+            child.run(work)
         except StoppedError:
             log.info("nudge_left_to_others")
         except ProvisionerError as exc:

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from provisioner.sandbox import SandboxServer
+from provisioner.settings import Settings, load
+from provisioner.worker import workers
 from tests.cli.calling import HEADER, Answer, call, command, environment, traitly, write_roster, write_settings
 from tests.support.redis_server import RedisServer
 
@@ -27,6 +29,11 @@ class Site:
     folder: Path
     config: Path
     sandbox: SandboxServer
+
+    @property
+    def settings(self) -> Settings:
+        """Its settings as a value."""
+        return load(self.config, environ={}).settings
 
     def call(self, *words: str) -> Answer:
         """Run a command against it."""
@@ -81,10 +88,9 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         site = Site(folder, config, sandbox)
         try:
             deadline = time.monotonic() + START_SECONDS
-            while b"ready" not in log.read_bytes():
+            while not workers(site.settings, timeout=0.5):
                 assert worker.poll() is None, log.read_text(errors="replace")
                 assert time.monotonic() < deadline, log.read_text(errors="replace")
-                time.sleep(0.1)
             yield site
         finally:
             worker.terminate()

@@ -7,14 +7,14 @@ import os
 import signal
 import socket
 import subprocess
-import time
-from collections.abc import Callable
 from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
 
 from provisioner.sandbox import SandboxServer
+from provisioner.settings import load
+from provisioner.worker import workers
 from tests.cli.calling import call, command, environment, traitly, write_settings
 from tests.cli.test_processes import eventually, gone
 
@@ -83,7 +83,8 @@ def _use(running: subprocess.Popen[str], config: Path, port: int, log: Path) -> 
     assert len(token) > 30
     assert f":{port}/" in running.stdout.readline()
     eventually(lambda: _status(port, "/readyz") == 200)
-    eventually(_started(running, log))
+    settings = load(config, environ={}).settings
+    eventually(lambda: bool(workers(settings, timeout=0.5)))
     synced = call("sync", "--wait", "--json", PROVISIONER_CONFIG=str(config))
     assert synced.code == 0, synced.err
     assert synced.document["targets"]["traitly"]["succeeded"] == {"create": 2}
@@ -95,12 +96,3 @@ def _use(running: subprocess.Popen[str], config: Path, port: int, log: Path) -> 
     eventually(lambda: _status(port, "/healthz") == 0)
     eventually(lambda: _status(port, "/healthz") == 200)
     assert token not in log.read_text(errors="replace")
-
-
-def _started(running: subprocess.Popen[str], log: Path) -> Callable[[], bool]:
-    def ready() -> bool:
-        assert running.poll() is None, log.read_text(errors="replace")
-        time.sleep(0.1)
-        return "ready." in log.read_text(errors="replace")
-
-    return ready

@@ -128,7 +128,7 @@ def attributes_of(kind: str) -> dict[str, Any]:
     return dict(_KINDS[kind]["attributes"])
 
 
-def person(key: str, verdict: str = "employed", **cells: Any) -> dict[str, Any]:
+def person(key: str, verdict: str = "employed", /, **cells: Any) -> dict[str, Any]:
     """A person of the roster; the email follows from the key unless `work_email` says otherwise.
 
     `cells` are texts of the roster's columns; besides, `ends` is the last day.

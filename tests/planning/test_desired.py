@@ -108,7 +108,7 @@ def test_null_keeps_and_clear_empties() -> None:
     assert operation.after == {"groups": None}
 
 
-def ending(ends: date | None, held: str | None, acknowledged: str | None, **changes: str | None) -> World:
+def ending(ends: date | None, held: str | None, acknowledged: str | None, **changes: Any) -> World:
     values = {} if acknowledged is None else {DATE: acknowledged}
     return World(
         spec_of(),

@@ -40,7 +40,7 @@ def worlds(draw: st.DrawFn) -> World:
     accounts = [
         Account(
             account.id,
-            account.values
+            dict(account.values)
             | {
                 "first_name": draw(NAMES),
                 "email": draw(EMAILS),
@@ -142,13 +142,14 @@ def test_exactly_the_exceeding_kinds_are_held(world: World) -> None:
 
 def _unordered(plan: TargetPlan) -> TargetPlan:
     lists = ("links", "conflicts", "todos", "faults", "drift", "orphans", "missing")
-    return replace(plan, **{name: tuple(sorted(getattr(plan, name), key=repr)) for name in lists})
+    ordered: dict[str, Any] = {name: tuple(sorted(getattr(plan, name), key=repr)) for name in lists}
+    return replace(plan, **ordered)
 
 
 @given(worlds(), st.randoms(use_true_random=False))
 def test_the_order_of_rows_and_accounts_changes_nothing(world: World, shuffling: random.Random) -> None:
     first = world.plan()
-    for rows in (world.people, world.accounts, world.ledger):
+    for rows in (world.people, world.accounts):
         shuffling.shuffle(rows)
     second = world.plan()
     assert second.operations == first.operations

@@ -14,6 +14,7 @@ from provisioner.delivery.deployment import Deployment
 from provisioner.delivery.preview import preview
 from provisioner.delivery.sending import deliver
 from provisioner.settings import Settings, load
+from provisioner.store import keys
 from provisioner.store.runs import Request
 
 EXAMPLE = Path(__file__).parents[2] / "config" / "provisioner.yaml"
@@ -80,6 +81,12 @@ async def drain(dep: Deployment, rounds: int = 200) -> None:
         if not waits:
             return
         await asyncio.sleep(min(waits))
+
+
+async def due_now(dep: Deployment, target: str) -> None:
+    """Let the time of whatever is parked have come."""
+    for member in await dep.redis.zrange(keys.parked(target), 0, -1):
+        await dep.redis.zadd(keys.parked(target), {member: 0})
 
 
 async def plan_once(dep: Deployment, **request: Any) -> dict[str, Any]:

@@ -45,6 +45,7 @@ BOARDS = {1: "General", 2: "Sales", 3: "Engineering", 4: "People", 5: "Finance",
 """Board ids and names; the first is public, the others private."""
 _PUBLIC_BOARD = 1
 _BOT_ID = 1
+_ACTIVE, _WAITLIST = 10, 4
 _STATUS_WORDS = {
     400: "BAD_REQUEST", 403: "FORBIDDEN", 404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 409: "CONFLICT",
     429: "TOO_MANY_REQUESTS",
@@ -64,6 +65,7 @@ class Habitate(Vendor[HabitateOptions]):
         self._boards: dict[int, set[str]] = {number: set() for number in BOARDS if number != _PUBLIC_BOARD}
         self._errors = 0
         self._bot_made = False
+        self._jobs = 0
 
     @classmethod
     def defaults(cls) -> HabitateOptions:
@@ -144,6 +146,42 @@ class Habitate(Vendor[HabitateOptions]):
         for msids in self._boards.values():
             msids.discard(member.msid)
 
+    def act(self, action: str, given: Mapping[str, Any], now: datetime) -> Any:
+        """`join`: somebody joins by themselves, in read form, onto the waitlist with `waitlist`; see `Vendor.act`."""
+        if action != "join":
+            return super().act(action, given, now)
+        email = given.get("email")
+        if not isinstance(email, str) or self._members.email_taken(email):
+            raise RefusedError(400, "email is required, and nobody else's")
+        self._make_bot(now)
+        waits = given.get("waitlist") is True
+        member = self._members.add(
+            email,
+            str(given.get("first_name", "")),
+            now,
+            role_id=self.options.created_role,
+            status=_WAITLIST if waits else _ACTIVE,
+        )
+        for name in ("middle_name", "last_name"):
+            member.texts[name] = given.get(name)
+        self._members.rename(member, given.get("username") or f"member{member.user_id}")
+        self._tell_joined(member)
+        return state_form(member)
+
+    def _tell_joined(self, member: Member) -> None:
+        events = {_ACTIVE: "member.joined", _WAITLIST: "member.joined_waitlist"}
+        event = events.get(member.status)
+        if event is None:
+            return
+        self._jobs += 1
+        form = self_form(member, status_names=False) | {"user_status": member.status}
+        names = (
+            *("sid", "msid", "email", "role_id", "user_id", "username", "last_name", "created_at", "first_name"),
+            *("user_avatar", "user_status"),
+        )
+        user = {name: form[name] for name in names if form.get(name) is not None}
+        self.webhooks.tell({"event": event, "job_id": self._jobs, "entities": {"user": [user]}})
+
     def list_members(self, call: Call) -> Answer:
         if not self.options.can_list:
             raise RefusedError(403, "The LIST permission is missing")
@@ -209,6 +247,7 @@ class Habitate(Vendor[HabitateOptions]):
         self._members.rename(member, username or made_up)
         member.lang = values.get("lang") or "en"
         member.timezone = values.get("timezone") or "UTC"
+        self._tell_joined(member)
         return Answer(201, self_form(member, status_names=self.options.status_names))
 
     def update(self, call: Call, msid: str) -> Answer:

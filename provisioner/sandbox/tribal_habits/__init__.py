@@ -47,6 +47,7 @@ class TribalHabits(Vendor[TribalHabitsOptions]):
         super().__init__(name, options)
         self._people = People()
         self._learning = Learning(self._people)
+        self._learning.tell = self.webhooks.tell
         self._knowledge = ExternalKnowledge(self._people)
         self._invitations: list[dict[str, str]] = []
 
@@ -98,6 +99,12 @@ class TribalHabits(Vendor[TribalHabitsOptions]):
                 raise RefusedError(400, "every seeded account needs a user_name")
             self._people.put(account, self.options, now)
         return len(accounts)
+
+    def act(self, action: str, given: Mapping[str, Any], now: datetime) -> Any:
+        """`complete`: a person completes the item `code`; see `Vendor.act`."""
+        if action != "complete":
+            return super().act(action, given, now)
+        return self._learning.complete(str(given.get("user_name", "")), str(given.get("code", "")), now)
 
     def remove(self, key: str) -> None:
         self._people.remove(key)

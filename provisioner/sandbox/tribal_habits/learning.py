@@ -1,6 +1,6 @@
 """The catalogue of one portal (topics, pathways) and who is enrolled in what."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from itertools import count
@@ -12,6 +12,7 @@ from provisioner.sandbox.wire import Answer, Call, RefusedError, Route, allow_qu
 
 _MADE = "2019-07-01T15:22:05.752+10:00"
 _TOUCHED = "2020-01-22T14:38:39.099+11:00"
+_ORG = 4
 
 
 def _topic(number: int, code: str, title: str, external_id: str | None) -> dict[str, Any]:
@@ -54,6 +55,7 @@ class Assignment:
     due: date | None = None
     conquered: date | None = None
     certified: date | None = None
+    enrolled_by: str = "PAPI"
 
     def form(self) -> dict[str, Any]:
         """The enrolment as the enrolments page prints it."""
@@ -71,7 +73,7 @@ class Assignment:
             "conquered_at" if self.is_pathway else "completed_topic_at": _at_end(self.conquered),
             "status": "Conquered" if self.conquered else "Unexplored",
             "due_date": _at_end(self.due),
-            "enrolled_by": "PAPI",
+            "enrolled_by": self.enrolled_by,
             "certified_date": _at_end(self.certified),
             "recertification_allowed": True,
             "skills_attained": [],
@@ -86,6 +88,53 @@ class Assignment:
         if not self.is_pathway:
             form |= {"relationship": "reader", "conquered_minutes": 0, "version": None, "categories": []}
         return form
+
+
+def _nobody(_body: dict[str, Any]) -> None:
+    """Where nobody listens."""
+
+
+def enrolment_webhook(assignment: Assignment, event: str) -> dict[str, Any]:
+    """The body of a webhook, as "Webhook Enrolments" prints it: custom fields without their `X-`."""
+    person, item, pathway = assignment.person, assignment.item, assignment.is_pathway
+    values = person.values
+    custom = {name.removeprefix("X-"): value for name, value in values.items() if name.startswith("X-")}
+    done = stamp(assignment.updated_at) if assignment.conquered else None
+    data: dict[str, Any] = {
+        "account_id": person.id,
+        "user_name": person.user_name,
+        "email": values["email"],
+        "first_name": values["first_name"],
+        "last_name": values["last_name"],
+        "enrolled_date": stamp(assignment.created_at),
+        "due_date": _at_end(assignment.due),
+        "updated_date": stamp(assignment.updated_at),
+        "completed_date": done,
+        "certified_date": _at_end(assignment.certified),
+        "enrolled_by": assignment.enrolled_by,
+        "progress": "completed" if done else "exploring",
+        "status": "current",
+        "recertification_allowed": True,
+        **custom,
+        "skills_attained": [],
+        "knowledge_type": "pathway" if pathway else "topic",
+        "knowledge_id": item["id"],
+        "knowledge_external_id": item["external_id"],
+        "knowledge_title": item["title"],
+        "length_minutes": 19 if pathway else 12,
+        "version": None if pathway else "1.0",
+        "certificate_id": f"{_ORG}-{person.id}-{assignment.id}{'P' if pathway else ''}",
+        "categories_all": "",
+    }
+    if not pathway:
+        data |= {"enrolment_relationship": "Explorer", "categories_continuing_education": []}
+    return {
+        "enrolment_id": assignment.id,
+        "org_id": _ORG,
+        "org_domain": "my_org",
+        "event": event,
+        "enrolment_data": data,
+    }
 
 
 def _at_end(day: date | None) -> str | None:
@@ -104,6 +153,7 @@ class Learning:
         self._by_user: dict[str, list[Assignment]] = {}
         self._numbers = count(1)
         self.page_cap = 100
+        self.tell: Callable[[dict[str, Any]], None] = _nobody
         self.asked: list[dict[str, Any]] = []
         """Every enrolment that was asked for and carried out, in order, repeated ones too."""
 
@@ -133,6 +183,7 @@ class Learning:
         item = self._item(wanted)
         key = (person.user_name, wanted.item)
         found = self._assignments.get(key)
+        created = found is None
         if found is None:
             found = Assignment(next(self._numbers), person, item, wanted.item.startswith("THP-"), now, now)
             self._assignments[key] = found
@@ -141,9 +192,28 @@ class Learning:
         found.due = wanted.due or found.due
         found.conquered = wanted.conquered or found.conquered
         found.certified = wanted.certified or found.certified
+        if created:
+            self.tell(enrolment_webhook(found, "enrolment_created"))
+        if wanted.conquered:
+            self.tell(enrolment_webhook(found, "enrolment_completed"))
         due = wanted.due.isoformat() if wanted.due else None
         self.asked.append({"user_name": person.user_name, "code": wanted.code, "due_date": due})
         return found
+
+    def complete(self, user_name: str, code: str, now: datetime) -> dict[str, Any]:
+        """Has a person complete an item by its own code, enrolling themselves where nobody did; raises `RefusedError`."""
+        person, item = self._people.need(user_name), self._items.get(code)
+        if item is None:
+            raise RefusedError(404, "Item not found")
+        found = self._assignments.get((person.user_name, code))
+        if found is None:
+            found = Assignment(next(self._numbers), person, item, code.startswith("THP-"), now, now, enrolled_by="Self")
+            self._assignments[(person.user_name, code)] = found
+            self._by_user.setdefault(person.user_name, []).append(found)
+            self.tell(enrolment_webhook(found, "enrolment_created"))
+        found.updated_at, found.conquered = now, now.astimezone(SYDNEY).date()
+        self.tell(enrolment_webhook(found, "enrolment_completed"))
+        return found.form()
 
     def forget(self, user_name: str) -> None:
         """Drops the enrolments of a person who was taken away."""

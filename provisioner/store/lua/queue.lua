@@ -2,12 +2,14 @@
 --
 -- Keys: none are passed; all are made from the target's and the run's name as store/keys.py lists them (one server,
 --   no cluster): run:<run>:t:<target>, run:<run>:ops:<target>, run:<run>:op:<target>:<id>, run:<run>:stage:<target>,
---   q:, parked:, leases:, slots:, ledger:, sent:, decisions:, target: each followed by <target>, and history:<person>.
+--   run:<run>:by:<target>:<status>, q:, parked:, leases:, slots:, ledger:, leavers:, sent:, added:, decisions:, target: each
+--   followed by <target>, history:<person>, totals and tally:<day>.
 -- ARGV[1] the command, ARGV[2] the target, then:
 --   install  run, began (epoch seconds), scope (JSON list of persons, or "*"), links (JSON list)  -> dropped count
+--   add      run, tokens (JSON id -> token)  staged operations beside what stands, once for ever per token -> added count
 --   claim    lease seconds, token, limits (JSON group -> size, "*" the default), only urgent (1/0) -> list of rows
 --   done     run, id, token, patch (JSON), account, person, claimed (epoch seconds) -> 1 if taken, 2 if only remembered
---   fail     run, id, token, error (JSON)                                                         -> 1 if taken
+--   fail     run, id, token, error (JSON), patch (JSON) of what must not be asked for again        -> 1 if taken
 --   park     run, id, token, seconds, error (JSON), unclear (1/0), spend a try (1/0)              -> 1 if taken
 --   give     run, id, token, group (or empty)       back to the queue, unsent -> 1 if taken
 --   drop     run, id, token, reason (JSON)                              superseded                -> 1 if taken
@@ -26,6 +28,7 @@ local P = 'provisioner:'
 local command, target = ARGV[1], ARGV[2]
 local Q, PARKED, LEASES = P .. 'q:' .. target, P .. 'parked:' .. target, P .. 'leases:' .. target
 local SLOTS, LEDGER = P .. 'slots:' .. target, P .. 'ledger:' .. target
+local LEAVERS = P .. 'leavers:' .. target
 local HISTORY_LENGTH = 200
 -- Failed tries that are kept of one operation, the newest.
 local TRIES_KEPT = 20
@@ -45,6 +48,39 @@ local function split(member)
 end
 
 local OPEN = { pending = true, sending = true, waiting = true }
+-- A run's operations of these few statuses are listed apart, so that nobody has to look through all for them.
+local LISTED = { held = true, failed = true, waiting = true, rejected = true }
+local OVER = { succeeded = true, failed = true, rejected = true, superseded = true }
+-- Days for which changes are counted by the hour.
+local TALLY_DAYS = 40
+
+-- What ended is counted for good, and by the hour; and since when a leaver is unfinished is remembered across runs.
+local function tally(run, id, kind, status)
+  if OVER[status] then
+    redis.call('HINCRBY', P .. 'totals', target .. '|' .. kind .. '|' .. status, 1)
+    local hours = math.floor(now() / 3600)
+    local day = P .. 'tally:' .. math.floor(hours / 24)
+    redis.call('HINCRBY', day, hours % 24 .. '|' .. kind .. '|' .. status, 1)
+    redis.call('EXPIRE', day, TALLY_DAYS * 86400)
+  end
+  if kind == 'leave' then
+    local person = redis.call('HGET', op_key(run, id), 'person')
+    if status == 'succeeded' or status == 'rejected' then
+      redis.call('ZREM', LEAVERS, person)
+    elseif status ~= 'superseded' then
+      redis.call('ZADD', LEAVERS, 'NX', now(), person)
+    end
+  end
+end
+
+local function list_by_status(run, id, was, status)
+  local key = P .. 'run:' .. run .. ':by:' .. target .. ':'
+  if was and LISTED[was] then redis.call('ZREM', key .. was, id) end
+  if LISTED[status] then
+    local place = redis.call('ZSCORE', P .. 'run:' .. run .. ':ops:' .. target, id)
+    redis.call('ZADD', key .. status, place or 0, id)
+  end
+end
 
 -- Change an operation's status and everything that counts it.
 local function become(run, id, status, extra)
@@ -55,6 +91,8 @@ local function become(run, id, status, extra)
   if was ~= status then
     if was then redis.call('HINCRBY', run_key(run), 'n:' .. was .. ':' .. kind, -1) end
     redis.call('HINCRBY', run_key(run), 'n:' .. status .. ':' .. kind, 1)
+    list_by_status(run, id, was, status)
+    tally(run, id, kind, status)
   end
 end
 
@@ -160,6 +198,42 @@ local function told_since(person, began)
   return text and (tonumber(cjson.decode(text).told) or 0) > began
 end
 
+-- What an event's slot is about: a fact that is owed has its moment in the slot, the same fact anew has not.
+local function fact_of(slot) return string.match(slot, '^(.*\31event:[^:]+)') or slot end
+
+-- A create or a leave whose fate was unclear has come about if the plan found its account, or found it in leaver
+-- state: it ends as done, or the fact that it brought about would never be told. Returns what ended, and what goes on.
+local function settle_by_links(standing, links, persons, scope)
+  local ended, goes_on, linked = {}, {}, {}
+  for _, link in ipairs(links) do linked[link.person] = link end
+  for i = 1, #standing, 2 do
+    local slot, member = standing[i], standing[i + 1]
+    local person = string.sub(slot, 1, string.find(slot, '\31', 1, true) - 1)
+    local link = slot == person .. '\31account' and (scope == '*' or persons[person]) and linked[person]
+    if link then
+      local run, id = split(member)
+      local status, unclear, kind, doc = unpack(
+        redis.call('HMGET', op_key(run, id), 'status', 'unclear', 'kind', 'doc'))
+      local came_about = kind == 'create' or (kind == 'leave' and link.state == 'left')
+      if unclear == '1' and (status == 'pending' or status == 'waiting') and came_about then
+        local patch = { account = link.account, state = link.state, owe = cjson.decode(doc).owes }
+        if kind == 'create' then patch.matched, patch.created = 'created', true end
+        record(person, patch)
+        finish(run, id, 'succeeded', { 'token', '', 'unclear', '0', 'error', '' })
+        ended[member] = true
+        for _, other in ipairs(followers(run, id)) do
+          if redis.call('HGET', op_key(run, other), 'status') == 'pending' then
+            redis.call('HSET', op_key(run, other), 'account', link.account)
+            enqueue(run, other)
+            goes_on[run .. '|' .. other] = true
+          end
+        end
+      end
+    end
+  end
+  return ended, goes_on
+end
+
 local commands = {}
 
 function commands.install()
@@ -170,25 +244,32 @@ function commands.install()
     redis.call('DEL', stage)
     return tonumber(before_this)
   end
-  local inherited, busy = {}, {}
+  local inherited, busy, doubtful = {}, {}, {}
   local persons = {}
   if scope ~= '*' then for _, person in ipairs(cjson.decode(scope)) do persons[person] = true end end
   local standing = redis.call('HGETALL', SLOTS)
+  local ended, goes_on = settle_by_links(standing, links, persons, scope)
   for i = 1, #standing, 2 do
     local slot, member = standing[i], standing[i + 1]
     local person = string.sub(slot, 1, string.find(slot, '\31', 1, true) - 1)
-    if scope == '*' or persons[person] then
+    if (scope == '*' or persons[person]) and not ended[member] then
       local other, id = split(member)
       local key = op_key(other, id)
-      local status, attempts, since, unclear, due, error, follows, tries = unpack(
-        redis.call('HMGET', key, 'status', 'attempts', 'since', 'unclear', 'due', 'error', 'follows', 'tries'))
+      local status, attempts, since, unclear, due, error, follows, tries, kept = unpack(
+        redis.call('HMGET', key, 'status', 'attempts', 'since', 'unclear', 'due', 'error', 'follows', 'tries', 'kept'))
       local leader = follows and follows ~= '' and redis.call('HGET', op_key(other, follows), 'status')
       -- What follows an operation in flight belongs to it: the plan cannot have seen what it will have done
-      if status == 'sending' or (status == 'pending' and leader == 'sending') then
+      if status == 'sending' or (status == 'pending' and leader == 'sending') or goes_on[member] then
+        busy[slot], busy[fact_of(slot)] = true, true
+        -- Tags on their way are part of the account: a plan that has not seen them would take them away
+        if kept == 'tag' then busy[person .. '\31account'] = true end
+      elseif status and kept then
+        -- It came from outside, so no plan can ask for it again
         busy[slot] = true
       elseif status then
         inherited[slot] = { id = id, status = status, attempts = attempts, since = since, unclear = unclear,
           due = due, error = error, tries = tries }
+        if unclear == '1' then doubtful[fact_of(slot)] = true end
         supersede(member)
       else
         redis.call('HDEL', SLOTS, slot)
@@ -211,7 +292,8 @@ function commands.install()
       redis.call('HMGET', key, 'slot', 'person', 'wanted_status', 'follows', 'kind'))
     redis.call('HDEL', key, 'wanted_status')
     local leaderless = follows ~= '' and not fresh[follows]
-    local overtaken = leaderless or busy[slot] or busy[person .. '\31account'] or recorded_since(person, began)
+    local overtaken = leaderless or busy[slot] or busy[fact_of(slot)] or busy[person .. '\31account']
+      or recorded_since(person, began)
       or (slot ~= person .. '\31account' and told_since(person, began))
     if overtaken then
       dropped = dropped + 1
@@ -221,8 +303,8 @@ function commands.install()
       local before = inherited[slot]
       become(run, id, wanted)
       redis.call('HSET', SLOTS, slot, run .. '|' .. id)
+      if doubtful[fact_of(slot)] then redis.call('HSET', key, 'unclear', '1') end
       if before then
-        if before.unclear == '1' then redis.call('HSET', key, 'unclear', '1') end
         if before.id == id and before.attempts then
           redis.call('HSET', key, 'attempts', before.attempts, 'since', before.since or '', 'error', before.error or '')
           if before.tries then redis.call('HSET', key, 'tries', before.tries) end
@@ -242,14 +324,50 @@ function commands.install()
       fresh[id] = true
     end
   end
+  if scope == '*' then
+    local leaving = {}
+    for _, id in ipairs(ids) do
+      local person, kind = unpack(redis.call('HMGET', op_key(run, id), 'person', 'kind'))
+      if kind == 'leave' then leaving[person] = true end
+    end
+    for _, person in ipairs(redis.call('ZRANGE', LEAVERS, 0, -1)) do
+      if not (leaving[person] or busy[person .. '\31account']) then redis.call('ZREM', LEAVERS, person) end
+    end
+  end
   redis.call('DEL', stage)
   redis.call('HSET', run_key(run), 'installed', dropped)
   for _, link in ipairs(links) do
-    if not recorded_since(link.person, began) then
+    if link.enrolled then
+      record(link.person, { enrolled = link.enrolled })
+    elseif not recorded_since(link.person, began) then
       record(link.person, { account = link.account, state = link.state, matched = link.matched })
     end
   end
   return dropped
+end
+
+function commands.add()
+  local run, tokens = ARGV[3], cjson.decode(ARGV[4])
+  local stage = P .. 'run:' .. run .. ':stage:' .. target
+  local added = 0
+  for _, id in ipairs(redis.call('LRANGE', stage, 0, -1)) do
+    local key = op_key(run, id)
+    local slot, kind, status = unpack(redis.call('HMGET', key, 'slot', 'kind', 'status'))
+    local fresh = not status and redis.call('ZADD', P .. 'added:' .. target, 'NX', now(), tokens[id]) == 1
+    if fresh and not redis.call('HGET', SLOTS, slot) then
+      redis.call('HDEL', key, 'wanted_status')
+      become(run, id, 'pending')
+      redis.call('HSET', SLOTS, slot, run .. '|' .. id)
+      redis.call('HINCRBY', run_key(run), 'planned:' .. kind, 1)
+      enqueue(run, id)
+      added = added + 1
+    elseif not status then
+      redis.call('DEL', key)
+      redis.call('ZREM', P .. 'run:' .. run .. ':ops:' .. target, id)
+    end
+  end
+  redis.call('DEL', stage)
+  return added
 end
 
 -- The codes of those enrolments that still are to travel with an operation.
@@ -364,6 +482,8 @@ function commands.fail()
   local run, id, token, error = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
   if not mine(run, id, token) then return 0 end
   failed_try(run, id, error)
+  local patch = cjson.decode(ARGV[7])
+  if patch.enrolled then record(redis.call('HGET', op_key(run, id), 'person'), patch) end
   finish(run, id, 'failed', { 'token', '', 'error', error })
   finish_followers(run, id, 'failed', cjson.encode({ code = 'leader_failed',
     message = 'the operation that this one follows failed' }))
@@ -438,9 +558,11 @@ function commands.release()
   local member = run .. '|' .. id
   local standing = redis.call('HGET', SLOTS, slot)
   if standing and standing ~= member then return 0 end
+  local leader = follows ~= '' and redis.call('HGET', op_key(run, follows), 'status') or nil
+  -- It would wait for ever for what is held, or over without success
+  if leader and leader ~= 'succeeded' and not OPEN[leader] then return 0 end
   redis.call('HSET', SLOTS, slot, member)
   become(run, id, 'pending', { 'by', by, 'guard', '', 'error', '', 'since', '', 'attempts', '0' })
-  local leader = follows ~= '' and redis.call('HGET', op_key(run, follows), 'status') or nil
   if not leader or leader == 'succeeded' then enqueue(run, id) end
   -- What failed only because this one did goes again with it
   for _, other in ipairs(followers(run, id)) do

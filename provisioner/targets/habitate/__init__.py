@@ -10,18 +10,19 @@ import base64
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from provisioner.errors import ConfigurationError, TargetError
 from provisioner.model.account import Account
 from provisioner.model.attributes import Attribute, Type, canonical, fold
 from provisioner.model.attributes import members as names_in
+from provisioner.model.inbound import InboundEvent
 from provisioner.model.operation import Kind, Operation
 from provisioner.model.outcome import Done, Outcome, Permanent, Temporary, Unauthorised
 from provisioner.settings import HabitateSettings, TargetSettings
 from provisioner.targets.base import Ask, Listing, Target
 from provisioner.targets.concurrently import each
-from provisioner.targets.habitate import boards, listing, members
+from provisioner.targets.habitate import boards, events, listing, members
 from provisioner.targets.habitate.attributes import CATALOGUE, UPDATE_FIELDS
 from provisioner.targets.habitate.directory import Directory, UnknownNameError, read
 from provisioner.targets.http import Failure, Http, as_outcome
@@ -57,6 +58,10 @@ class Habitate(Target[HabitateSettings]):
         key = self.settings.api_key
         pair = f"{self.settings.username}:{key.get_secret_value() if key else ''}"
         return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
+
+    def event(self, body: Mapping[str, Any]) -> InboundEvent:
+        """A webhook of the community: members who joined."""
+        return events.event(self.name, body)
 
     def check(self) -> None:
         """Check the settings against what the vendor offers.

@@ -1,28 +1,35 @@
 """Tribal Habits, learning platform, Public API V1 (kind ``tribal_habits``).
 
-`attributes` says what a user consists of, `pages` reads lists, `batch` spells `batch_save`, `enrolments` the rest.
+`attributes` says what a user consists of, `pages` reads lists, `batch` spells `batch_save` and `saving` sends it;
+`catalogue`, `enrolments` and `knowledge` are about what people learn, `events` about what comes back of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
-from provisioner.errors import ConfigurationError, MalformedAnswerError, TargetError
+from provisioner.errors import ConfigurationError, MalformedAnswerError
 from provisioner.model.account import Account
 from provisioner.model.attributes import Attribute, InvalidValueError, fold
+from provisioner.model.inbound import Fact, InboundEvent
 from provisioner.model.operation import Kind, Operation
-from provisioner.model.outcome import Done, Outcome, Permanent, Temporary
+from provisioner.model.outcome import Done, Outcome, Permanent
 from provisioner.settings import TargetSettings, TribalHabitsSettings
-from provisioner.targets.base import Ask, Listing, Recent, Target
+from provisioner.settings.nearest import nearest
+from provisioner.targets.base import Ask, Listing, Recent, Target, Told
 from provisioner.targets.concurrently import each
-from provisioner.targets.http import Answer, Http, as_outcome, at
-from provisioner.targets.tribal_habits import batch, enrolments, pages
+from provisioner.targets.http import Http, at
+from provisioner.targets.tribal_habits import batch, enrolments, events, knowledge, pages, saving
 from provisioner.targets.tribal_habits.attributes import CATALOGUE, NEVER_EMPTY, is_custom, read
+from provisioner.targets.tribal_habits.catalogue import Catalogue
 
 _USERS = "/papi/users"
 _LEAVE = "leave"
 _SAVE = "save"
+#: Seconds by which two readings of enrolments overlap, since a change may be shown late.
+_OVERLAP = 300.0
 
 
 class TribalHabits(Target[TribalHabitsSettings]):
@@ -36,9 +43,16 @@ class TribalHabits(Target[TribalHabitsSettings]):
     hurts_twice: ClassVar[frozenset[Kind]] = frozenset({Kind.CREATE, Kind.UPDATE, Kind.ROLE, Kind.REJOIN, Kind.ENROL})
     finds_by: ClassVar[frozenset[str]] = frozenset({"user_name"})
     deltas: ClassVar[bool] = True
+    rides: ClassVar[int] = enrolments.AT_ONCE
+    knowledge: ClassVar[Mapping[str, Attribute]] = knowledge.FIELDS
     shared_by_address: ClassVar[bool] = True
     published_rate: ClassVar[bool] = True
     ends_attribute: ClassVar[str | None] = "deactivate_scheduled_date"
+    routed: ClassVar[str | None] = "enrolment"
+
+    def __init__(self, name: str, settings: TribalHabitsSettings) -> None:
+        super().__init__(name, settings)
+        self._catalogue = Catalogue()
 
     def attribute(self, name: str) -> Attribute:
         """The attribute of that name; ``X-…`` are the organisation's own fields, compared as text.
@@ -73,6 +87,18 @@ class TribalHabits(Target[TribalHabitsSettings]):
                 raise ConfigurationError(
                     f"targets.{self.name}.leaver.{name}: no update takes this attribute.", remedy="Remove it."
                 )
+        for index, entry in enumerate(self.settings.external_knowledge):
+            self._check_knowledge(f"targets.{self.name}.external_knowledge[{index}]", entry)
+
+    def _check_knowledge(self, where: str, entry: Mapping[str, str]) -> None:
+        for name in entry:
+            if name not in self.knowledge and name != "when":
+                raise ConfigurationError(
+                    f"{where}.{name}: Tribal Habits takes no such field{nearest(name, self.knowledge)}."
+                )
+        for name, field in self.knowledge.items():
+            if field.required and name not in entry:
+                raise ConfigurationError(f"{where}: {name} is missing; Tribal Habits takes no record without it.")
 
     async def observe(self, http: Http, known: Mapping[str, Account]) -> Listing:  # noqa: ARG002 (a page shows all)
         """List every user, deactivated ones included.
@@ -94,6 +120,30 @@ class TribalHabits(Target[TribalHabitsSettings]):
         # After the changes, so that whoever is made between the two readings is missed by the sum and not for good
         first = pages.page(self.name, await http.read(_USERS, {"max_per_page": 1}))
         return Recent([self._account(record) for record in whole.records], first.total_records, whole.as_of)
+
+    def event(self, body: Mapping[str, Any]) -> InboundEvent:
+        """A webhook of the portal: enrolments."""
+        return events.event(self.name, body)
+
+    async def read_back(self, http: Http, accounts: Sequence[str], mark: str | None, moment: float) -> Told | None:
+        """Read the enrolments that changed since the last reading, of topics and of pathways.
+
+        Raises:
+            ListingError, TargetError: see `Target.read_back`.
+        """
+        by_folded = {account.lower(): account for account in accounts}
+        filters = {"updated_at": mark} if mark else None
+        found: dict[str, list[Fact]] = {}
+        began = moment
+        for what in ("topic", "pathway"):
+            path = f"/papi/{what}_assignments"
+            whole = await pages.read_whole(http, path, filters, size=self.settings.page_size, key="id")
+            began = min(began, whole.as_of or moment)
+            for record in whole.records:
+                told = events.assignment(record, what)
+                if told and told[0].lower() in by_folded:
+                    found.setdefault(by_folded[told[0].lower()], []).append(told[1].fact())
+        return Told(found, pages.moment(began - _OVERLAP))
 
     def _account(self, record: object) -> Account:
         if not isinstance(record, Mapping):
@@ -144,83 +194,48 @@ class TribalHabits(Target[TribalHabitsSettings]):
         return account
 
     def group(self, operation: Operation) -> str:
-        """Leavers, one person's enrolments, and all the rest."""
+        """Leavers, one person's enrolments, each record of external knowledge, and all the rest."""
         if operation.kind is Kind.LEAVE:
             return _LEAVE
-        return f"enrol:{operation.person}" if operation.kind is Kind.ENROL else _SAVE
+        if operation.kind is not Kind.ENROL:
+            return _SAVE
+        return f"{operation.slot if knowledge.is_knowledge(operation) else 'enrol'}:{operation.person}"
 
     def batch_size(self, group: str) -> int:
         """As configured; five codes at once for enrolments."""
         return self.settings.batch_size if group in (_LEAVE, _SAVE) else enrolments.AT_ONCE
 
     async def apply(self, http: Http, operations: Sequence[Operation]) -> Sequence[Outcome]:
-        """Send one `batch_save`, or one person's enrolments."""
-        group = self.group(operations[0])
+        """Send one `batch_save`, one person's enrolments, or one record of external knowledge."""
+
+        async def exists(user_name: str) -> bool:
+            return await self._read(http, user_name) is not None
+
         if operations[0].kind is Kind.EVENT:
             return [Permanent("unsupported", "Tribal Habits takes no events")] * len(operations)
+        if knowledge.is_knowledge(operations[0]):
+            return [await knowledge.apply(http, operation) for operation in operations]
         if operations[0].kind is Kind.ENROL:
             return await enrolments.apply(http, operations)
-        outcomes: dict[int, Outcome] = {}
-        rows: dict[int, dict[str, Any]] = {}
-        for place, operation in enumerate(operations):
-            row = batch.row(operation)
-            if isinstance(row, Permanent):
-                outcomes[place] = row
-            else:
-                rows[place] = row
-        if rows:
-            sent = await self._save(http, [operations[place] for place in rows], list(rows.values()), group)
-            if outcomes and all(isinstance(outcome, Permanent) and outcome == sent[0] for outcome in sent):
-                # Refused as a whole, perhaps for one bad row: without those refused here it can be halved
-                sent = [Temporary(outcome.code, outcome.message) for outcome in sent if isinstance(outcome, Permanent)]
-            outcomes |= zip(rows, sent, strict=True)
-        return [outcomes[place] for place in range(len(operations))]
-
-    async def _save(
-        self, http: Http, operations: Sequence[Operation], rows: Sequence[Mapping[str, Any]], group: str
-    ) -> Sequence[Outcome]:
-        body: dict[str, Any] = {"people": rows}
-        if group != _LEAVE and self.settings.invitations != "none":
-            body["send_invitations"] = self.settings.invitations
-        result = await http.send("POST", f"{_USERS}/batch_save", body)
-        if isinstance(result, Answer):
-            outcomes = batch.outcomes(operations, rows, result)
-            return await self._without_the_gone(http, operations, outcomes) if group == _LEAVE else outcomes
-        return [result] * len(rows)
-
-    async def _without_the_gone(
-        self, http: Http, operations: Sequence[Operation], outcomes: Sequence[Outcome]
-    ) -> Sequence[Outcome]:
-        """Count a refused leaver whose account no longer exists as done.
-
-        To `batch_save` an unknown `user_name` is a new user without a name, so its refusal does not say "not found".
-        """
-
-        async def look(pair: tuple[Operation, Outcome]) -> Outcome:
-            operation, outcome = pair
-            if not isinstance(outcome, Permanent) or not operation.account:
-                return outcome
-            try:
-                gone = await self._read(http, operation.account) is None
-            except TargetError as exc:
-                return as_outcome(exc)
-            return Done(account=operation.account, note="the account no longer existed") if gone else outcome
-
-        return await each(list(zip(operations, outcomes, strict=True)), look, limit=pages.AT_ONCE)
+        return await saving.save(http, operations, invitations=self.settings.invitations, exists=exists)
 
     async def settle(self, http: Http, operation: Operation) -> Outcome | None:
         """Look whether an unclear operation took effect.
 
-        Only an enrolment, and a row that mails an invitation each time (``invitations: all``), hurts twice; of any
-        other None is answered without asking, since `batch_save` may be sent again.
+        Only an enrolment, one that travels in a row, external knowledge, and a row that mails an invitation each time
+        (``invitations: all``) hurt twice; of any other None is answered without asking, since `batch_save` may be
+        sent again.
 
         Raises:
             TargetError: the look-up failed.
         """
+        if knowledge.is_knowledge(operation):
+            return await knowledge.settle(http, operation)
         if operation.kind is Kind.ENROL:
-            return await enrolments.settle(http, operation)
-        row = batch.row(operation)
-        if self.settings.invitations != "all" or operation.kind is Kind.LEAVE or isinstance(row, Permanent):
+            return await enrolments.settle(http, self._catalogue, operation)
+        row = batch.row(replace(operation, carries=()))
+        harmless = self.settings.invitations != "all" and not operation.carries
+        if harmless or operation.kind is Kind.LEAVE or isinstance(row, Permanent):
             return None
         account = await self._read(http, str(row["user_name"]))
         if account is None:
@@ -230,10 +245,13 @@ class TribalHabits(Target[TribalHabitsSettings]):
             type_ = self.attribute(name).type
             if name != "user_name" and fold(account.values.get(name), type_) != fold(wanted.get(name), type_):
                 return None
+        for enrolment in operation.carries:
+            if await enrolments.enrolment(http, self._catalogue, account.id, enrolment["enrolment_code"] or "") is None:
+                return None
         return Done(account=account.id, learnt=batch.not_sent(operation), note="found done after an unclear answer")
 
     async def probe(self, http: Http) -> tuple[str, ...]:
-        """Read one user.
+        """Read one user, and the catalogue if people are to be enrolled by it.
 
         Raises:
             TargetError: what is wrong.
@@ -247,4 +265,13 @@ class TribalHabits(Target[TribalHabitsSettings]):
                 for name in sorted(mapped)
                 if is_custom(name) and name not in first.records[0]
             ]
-        return tuple(found)
+        codes = [rule.code for rule in self.settings.enrolments]
+        return (*found, *await self._catalogue.unknown(http, codes))
+
+    async def already(self, http: Http, operations: Sequence[Operation]) -> frozenset[str]:
+        """The enrolments that the portal shows already.
+
+        Raises:
+            TargetError: they could not be read.
+        """
+        return await enrolments.already(http, self._catalogue, operations)

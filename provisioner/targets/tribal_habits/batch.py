@@ -11,8 +11,11 @@ from typing import Any
 from provisioner.model.operation import Kind, Operation
 from provisioner.model.outcome import Done, Outcome, Permanent, Unclear
 from provisioner.targets.http import Answer, sentence
+from provisioner.targets.tribal_habits import enrolments
 from provisioner.targets.tribal_habits.attributes import CATALOGUE, NEVER_EMPTY, spell
 
+#: The code of a row in `error_list`.
+REFUSED = "row_refused"
 _COUNTS = ("created", "updated", "unchanged")
 
 
@@ -22,7 +25,8 @@ def row(operation: Operation) -> dict[str, Any] | Permanent:
     An unmatched `user_name` would be created by the vendor, so a create without its required fields is refused here.
     """
     if operation.kind is Kind.CREATE:
-        return _new_row(operation.wanted)
+        new = _new_row(operation.wanted)
+        return new if isinstance(new, Permanent) else {**new, **enrolments.fields(operation.carries)}
     if not operation.account:
         return Permanent("no_account", "the operation names no account")
     changes: dict[str, Any] = {"user_name": operation.account}
@@ -33,7 +37,7 @@ def row(operation: Operation) -> dict[str, Any] | Permanent:
         if value is None and name in NEVER_EMPTY:
             return Permanent("cannot_be_empty", f"Tribal Habits offers no way to empty {name}; map a value to it")
         changes[name] = spell(name, value)
-    return changes
+    return {**changes, **enrolments.fields(operation.carries)}
 
 
 def _new_row(wanted: Mapping[str, str | None]) -> dict[str, Any] | Permanent:
@@ -64,6 +68,7 @@ def outcomes(operations: Sequence[Operation], rows: Sequence[Mapping[str, Any]],
     errors = _errors(answer.json, len(rows))
     if isinstance(errors, Unclear):
         return [errors] * len(rows)
+    enrolled = _enrolled(operations, answer.json)
     names = [str(sent["user_name"]) for sent in rows]
     refused: dict[int, str] = {}
     for user_name, reason in errors:
@@ -74,11 +79,22 @@ def outcomes(operations: Sequence[Operation], rows: Sequence[Mapping[str, Any]],
             return [Unclear("unknown_row", "the answer refuses a row that was not sent")] * len(rows)
         refused |= dict.fromkeys(places, reason)
     return [
-        Permanent("row_refused", f"Tribal Habits refused the row: {refused[place]}")
+        Permanent(REFUSED, f"Tribal Habits refused the row: {refused[place]}")
         if place in refused
-        else Done(account=names[place], learnt=not_sent(operation))
+        else Done(account=names[place], learnt=not_sent(operation), carried=enrolled)
         for place, operation in enumerate(operations)
     ]
+
+
+def _enrolled(operations: Sequence[Operation], body: Mapping[str, Any]) -> bool:
+    """Whether the enrolments that travelled in the rows were made, by the answer's count of them.
+
+    The pages do not say whether it counts people or enrolments, nor what it counts of those that were there before. So
+    only a count of none is taken to mean that rows carry no enrolments on this portal.
+    """
+    count = body.get("enrolled")
+    travelled = any(operation.carries for operation in operations)
+    return not travelled or (isinstance(count, int) and not isinstance(count, bool) and count > 0)
 
 
 def _errors(body: Any, rows: int) -> list[tuple[str, str]] | Unclear:

@@ -81,10 +81,10 @@ class Whole:
 
 
 async def read_all(
-    http: Http, path: str, *, size: int = 100, key: str | None = None, accept: Collection[int] = ()
+    http: Http, path: str, params: Mapping[str, str] | None = None, *, accept: Collection[int] = ()
 ) -> Sequence[Mapping[str, Any]]:
     """The records of `read_whole`."""
-    return (await read_whole(http, path, size=size, key=key, accept=accept)).records
+    return (await read_whole(http, path, params, accept=accept)).records
 
 
 async def read_whole(

@@ -1,0 +1,241 @@
+"""How many requests a vendor gets, beside the fewest that its API allows.
+
+Everything is real but the vendors: a Redis server, the stand-ins in a process of their own over HTTP, and the delivery
+as workers run it. Only the rate limits are raised, since it is the number of requests that is measured, not the time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import logging
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from math import ceil
+from pathlib import Path
+
+import structlog
+
+from provisioner.delivery import requests
+from provisioner.delivery.deployment import Deployment
+from provisioner.delivery.sending import deliver
+from provisioner.sandbox.client import Switchboard
+from provisioner.store.runs import Request
+from tests.support.harness import load_settings, raise_limits, settings_document
+from tests.support.redis_server import RedisServer
+
+TARGETS = ("tribal_habits", "habitate", "traitly", "mtribes")
+BOARDS = ("Sales", "Engineering", "People", "Finance", "Support")
+COLUMNS = (
+    "employee_id", "first_name", "last_name", "work_email", "job_title", "department", "location", "country",
+    "language", "manager_email", "employment_status", "start_date", "end_date",
+)  # fmt: skip
+BATCH, PAGE, HABITATE_PAGE, STATUSES = 100, 100, 50, 6
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Requests that read, and requests that write."""
+
+    reads: int
+    writes: int
+
+    def __str__(self) -> str:
+        return f"{self.reads:>7,} {self.writes:>7,}"
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One run: what it is about, and by target the fewest requests that its work allows."""
+
+    name: str
+    least: Mapping[str, Count]
+
+
+@dataclass(slots=True)
+class Roster:
+    """Made-up people: departments in turn, every twentieth a manager, who is a moderator in habitate."""
+
+    size: int
+    renamed: int = 0
+    #: By board how many enter it.
+    boards: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def managers(self) -> int:
+        """How many need a role that a new member does not have."""
+        return ceil(self.size / 20)
+
+    def content(self) -> bytes:
+        """The file; the first `renamed` people have another name than before."""
+        text = io.StringIO()
+        out = csv.writer(text)
+        out.writerow(COLUMNS)
+        self.boards.clear()
+        for number in range(self.size):
+            board = BOARDS[number % len(BOARDS)]
+            self.boards[board] += 1
+            name = f"p{number:06}"
+            title = "Team Manager" if number % 20 == 0 else "Officer"
+            last = "Married" if number < self.renamed else "Single"
+            out.writerow(
+                [
+                    name,
+                    "Ann",
+                    last,
+                    f"{name}@example.com",
+                    title,
+                    board,
+                    "Perth",
+                    "Australia",
+                    "en",
+                    "",
+                    "active",
+                    "",
+                    "",
+                ]
+            )
+        return text.getvalue().encode()
+
+
+def pages(count: int, size: int) -> int:
+    """Pages of a listing; an empty one takes a page too."""
+    return max(1, ceil(count / size))
+
+
+def scenes(size: int, changed: int, boards: Mapping[str, int], managers: int) -> tuple[Scene, ...]:
+    """The fewest requests, by what the vendors' pages offer.
+
+    Tribal Habits: a page of changes and one record that tells the total. habitate: who we are and which roles there
+    are, one listing for each of six statuses, and once per account its details, the bot's among them; the private boards
+    are listed once before the first change; an update clears what it leaves out, so the details are read before it. Traitly: one listing, and a request for each customer and each event. mtribes: pages
+    up to the first that is not full.
+    """
+    boards_once = 1
+    listing = 2 + pages(size + 1, HABITATE_PAGE) + STATUSES - 1
+    batches, all_batches = ceil(changed / BATCH), ceil(size / BATCH)
+    entering = sum(ceil(count / HABITATE_PAGE) for count in boards.values())
+    quiet = {
+        "tribal_habits": Count(2, 0),
+        "habitate": Count(listing, 0),
+        "traitly": Count(1, 0),
+        "mtribes": Count(size // PAGE + 1, 0),
+    }
+    return (
+        Scene(
+            "first load",
+            {
+                "tribal_habits": Count(1, all_batches),
+                "habitate": Count(2 + STATUSES + 1 + boards_once, size + managers + entering),
+                "traitly": Count(1, 2 * size),
+                "mtribes": Count(1, all_batches),
+            },
+        ),
+        Scene(
+            "the run after it",
+            # What was written is read back once
+            {**quiet, "tribal_habits": Count(pages(size, PAGE), 0), "habitate": Count(listing + size, 0)},
+        ),
+        Scene("nothing changed", quiet),
+        Scene(
+            f"{changed:,} changed",
+            {
+                "tribal_habits": Count(2, batches),
+                "habitate": Count(listing + changed, changed),
+                "traitly": Count(1, changed),
+                "mtribes": Count(size // PAGE + 1, batches),
+            },
+        ),
+    )
+
+
+@contextmanager
+def sandbox() -> Iterator[Switchboard]:
+    """The stand-ins in a process of their own."""
+    command = [sys.executable, "-m", "provisioner.sandbox", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield Switchboard(process.stdout.readline().strip())
+        finally:
+            process.terminate()
+
+
+async def _drain(dep: Deployment, target: str) -> None:
+    while True:
+        again = await deliver(dep, target)
+        if again.seconds is None:
+            return
+        await asyncio.sleep(min(again.seconds, 1.0))
+
+
+async def sync(dep: Deployment) -> str:
+    """One run from its request to its end; its status."""
+    run = await requests.request_run(dep, Request(trigger="manual"))
+    for target in await requests.begin(dep, run):
+        await requests.plan(dep, run, target)
+    await asyncio.gather(*(_drain(dep, target) for target in dep.targets))
+    document = await dep.runs.document(run)
+    return str(document and document["status"])
+
+
+def measure(people: int) -> bool:
+    """Print the table; whether no target got more requests than the fewest."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    changed = max(1, people // 100)
+    roster = Roster(people)
+    print(f"Requests for {people:,} people, as reads and writes, beside the fewest that the vendor's API allows.\n")
+    print(f"{'':18}{'target':16}{'reads':>7} {'writes':>7}   {'least':>7} {'':>7}   {'':8}")
+    good = True
+    with tempfile.TemporaryDirectory() as name, RedisServer() as redis, sandbox() as board:
+        folder = Path(name)
+        file = folder / "roster.csv"
+        file.write_bytes(roster.content())
+        document = settings_document(board.url, redis.url, file, folder)
+        document["guards"] = {"updates": {"percent": 100}}
+        document["targets"]["tribal_habits"]["enrolments"] = []
+        settings = load_settings(folder, document)
+        raise_limits(board)
+        # As if the first load had been an hour ago: what is younger than ten minutes is read again
+        board.options("tribal_habits", clock_offset_seconds=-3600)
+
+        async def run() -> str:
+            async with Deployment.open(settings) as dep:
+                return await sync(dep)
+
+        for scene in scenes(people, changed, dict(roster.boards), roster.managers):
+            if scene.name.endswith("changed") and scene.name != "nothing changed":
+                roster.renamed = changed
+                file.write_bytes(roster.content())
+            for target in TARGETS:
+                board.clear_log(target)
+            began = time.monotonic()
+            status = asyncio.run(run())
+            good = _print(scene, {target: board.counts(target) for target in TARGETS}, status, began) and good
+            board.options("tribal_habits", clock_offset_seconds=0)
+    return good
+
+
+def _print(scene: Scene, counts: Mapping[str, Mapping[str, int]], status: str, began: float) -> bool:
+    good = status == "succeeded"
+    print(f"{scene.name} ({status}, {time.monotonic() - began:.0f} s)")
+    for target, least in scene.least.items():
+        got = Count(counts[target]["reads"], counts[target]["writes"])
+        over = Count(got.reads - least.reads, got.writes - least.writes)
+        good = good and over.reads <= 0 and over.writes <= 0
+        print(f"{'':18}{target:16}{got}   {least}   {_remark(over)}".rstrip())
+    return good
+
+
+def _remark(over: Count) -> str:
+    parts: Sequence[str] = [
+        f"{count:+,} {what}" for count, what in ((over.reads, "reads"), (over.writes, "writes")) if count
+    ]
+    return ", ".join(parts)

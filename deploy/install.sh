@@ -1,0 +1,88 @@
+#!/bin/sh
+# Installs provisioner on a machine without containers: packages in /opt/provisioner, a user, folders, systemd units.
+# Run it from the folder of the sources, as root. Running it again installs what has changed, and touches neither
+# settings nor secrets nor data; stop the services before, as a program must not change beneath those who run it.
+#   deploy/install.sh [--root DIR] [--without-packages]
+# --root DIR           install into a folder, for a package or an image: no user is made, no systemd is told
+# --without-packages   folders and units only
+set -eu
+
+root=
+packages=yes
+while [ $# -gt 0 ]; do
+    case $1 in
+        --root)
+            [ $# -gt 1 ] || { echo "--root wants a folder" >&2; exit 2; }
+            root=$2
+            shift
+            ;;
+        --without-packages) packages=no ;;
+        *)
+            sed -n '2,8s/^# \{0,1\}//p' "$0" >&2
+            exit 2
+            ;;
+    esac
+    shift
+done
+
+cd "$(dirname "$0")/.."
+units=$(cd deploy/systemd && ls)
+
+if [ -z "$root" ]; then
+    [ "$(id -u)" -eq 0 ] || { echo "Run it as root, or with --root DIR." >&2; exit 1; }
+    if command -v systemctl >/dev/null; then
+        for unit in $units; do
+            if systemctl --quiet is-active "$unit"; then
+                echo "$unit runs. Stop it first: systemctl stop $unit" >&2
+                exit 1
+            fi
+        done
+    fi
+    if ! getent passwd provisioner >/dev/null; then
+        useradd --system --user-group --home-dir /var/lib/provisioner --shell /usr/sbin/nologin provisioner
+    fi
+    own() { chown "$1" "$2"; }
+else
+    mkdir -p "$root"
+    root=$(cd "$root" && pwd)
+    own() { :; }
+fi
+
+folder() { # path, mode, owner
+    mkdir -p "$root$1"
+    chmod "$2" "$root$1"
+    own "$3" "$root$1"
+}
+
+folder /opt 0755 root:root
+folder /etc/provisioner 0750 root:provisioner
+folder /etc/provisioner/secrets 0750 root:provisioner
+folder /var/lib/provisioner 0700 provisioner:provisioner
+folder /etc/systemd/system 0755 root:root
+
+if [ "$packages" = yes ]; then
+    home=$root/opt/provisioner
+    [ -x "$home/bin/python" ] || "$(scripts/find-python)" -m venv "$home"
+    pip="$home/bin/python -m pip --disable-pip-version-check --quiet --no-input"
+    $pip install --require-hashes --requirement requirements-remote.txt
+    $pip install --no-deps --no-build-isolation --force-reinstall .
+fi
+
+settings=$root/etc/provisioner/provisioner.yaml
+if [ ! -e "$settings" ]; then
+    install -m 0640 config/provisioner.example.yaml "$settings"
+    own root:provisioner "$settings"
+    fresh=yes
+fi
+for unit in $units; do
+    install -m 0644 "deploy/systemd/$unit" "$root/etc/systemd/system/$unit"
+done
+
+if [ -z "$root" ]; then
+    if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
+    echo "Installed."
+    [ "${fresh:-no}" = no ] || echo "Write your settings: $settings, and secrets: /etc/provisioner/secrets (0640, root:provisioner)."
+    echo "Then: systemctl enable --now provisioner"
+else
+    echo "Installed into $root."
+fi

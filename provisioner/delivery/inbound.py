@@ -1,0 +1,228 @@
+"""Events from outside, from the stream to what they bring about. Every step may be repeated and harms nothing.
+
+An event was accepted once (`provisioner.store.inbound`). Here its person is found, what it tells is kept, its meaning is
+acted on (a new member of the roster is linked at once), and its routes are followed. Only then does it leave the stream.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import polars as pl
+import structlog
+
+from provisioner.delivery import requests
+from provisioner.delivery.deployment import Deployment
+from provisioner.delivery.routing import Effects, WaitingError, bring_about, consider, routes_from
+from provisioner.errors import ProvisionerError, StoreError
+from provisioner.model.attributes import fold
+from provisioner.model.inbound import InboundEvent, InvalidEventError
+from provisioner.planning.desired import compile_target
+from provisioner.planning.events import Misrouted, route, row_of
+from provisioner.sql import evaluate_text
+from provisioner.store.inbound import Received
+from provisioner.store.runs import Request
+
+log = structlog.get_logger(__name__)
+
+#: Seconds of work per nudge.
+BUDGET: Final = 10.0
+#: Seconds after which an event that someone took counts as left behind.
+IDLE: Final = 30.0
+#: How often an event is taken before it counts as one that cannot be handled.
+MAX_TRIES: Final = 8
+#: Events taken at once. One that was taken before is taken alone, so that it cannot drag others along.
+BATCH: Final = 50
+#: Events waiting that mean that something is wrong with the workers.
+ALARM: Final = 10_000
+#: All processes read as one: which of them took an event does not matter, only when.
+_CONSUMER: Final = "worker"
+
+
+@dataclass(frozen=True, slots=True)
+class Worked:
+    """What was done: `handled` events; `targets` have work now, `runs` want to begin; `more` is left."""
+
+    handled: int = 0
+    targets: tuple[str, ...] = ()
+    runs: tuple[str, ...] = ()
+    more: bool = False
+
+
+async def work(
+    dep: Deployment, *, stopped: Callable[[], bool] = lambda: False, idle: float = IDLE, budget: float = BUDGET
+) -> Worked:
+    """Handle what is in the stream, for at most `budget` seconds.
+
+    Args:
+        idle: seconds after which an event that someone took is taken over.
+
+    Raises:
+        StoreError: Redis does not answer; what was in hand is taken over later.
+    """
+    await dep.inbound.begin()
+    until = time.monotonic() + budget
+    handled, targets, runs = 0, dict[str, None](), list[str]()
+    while not stopped() and time.monotonic() < until:
+        left = await dep.inbound.take_over(_CONSUMER, idle)
+        batch = [left] if left else await dep.inbound.take(_CONSUMER, BATCH)
+        if not batch:
+            break
+        done = await _handle(dep, batch)
+        handled += done.handled
+        targets |= dict.fromkeys(done.targets)
+        runs += done.runs
+    else:
+        return Worked(handled, tuple(targets), tuple(runs), more=True)
+    return Worked(handled, tuple(targets), tuple(runs))
+
+
+async def _handle(dep: Deployment, batch: list[Received]) -> Worked:
+    wave = _Wave(dep)
+    finished: list[Received] = []
+    for received in batch:
+        if received.tries > MAX_TRIES:
+            await _bury(dep, received, None)
+            continue
+        try:
+            await wave.consider(received)
+        except WaitingError as exc:
+            await dep.inbound.note_error(received, str(exc))
+        except InvalidEventError as exc:
+            await _bury(dep, received, f"it is no event of {received.target}: {exc}")
+        except StoreError:
+            raise
+        except ProvisionerError as exc:
+            await dep.inbound.note_error(received, str(exc))
+            log.warning("event_not_handled", target=received.target, event_name=received.event, code=exc.code)
+        else:
+            finished.append(received)
+    targets = await bring_about(dep, wave.effects)
+    runs = []
+    for target, people in wave.to_sync.items():
+        request = Request(trigger="webhook", targets=(target,), people=tuple(people))
+        runs.append(await requests.request_run(dep, request))
+    await dep.inbound.finish([one for one in finished if one.id not in wave.misrouted])
+    for received in finished:
+        if received.id in wave.misrouted:
+            await _bury(dep, received, wave.misrouted[received.id])
+    return Worked(len(finished), targets, tuple(runs))
+
+
+async def _bury(dep: Deployment, received: Received, error: str | None) -> None:
+    if await dep.inbound.bury(received, error, await dep.runs.now()):
+        log.error("event_is_dead_letter", target=received.target, event_name=received.event, id=received.id)
+
+
+@dataclass(slots=True)
+class _Wave:
+    """Some events handled together: who is who is read once for all of them."""
+
+    dep: Deployment
+    effects: Effects = field(default_factory=Effects)
+    to_sync: dict[str, dict[str, None]] = field(default_factory=dict)
+    misrouted: dict[str, str] = field(default_factory=dict)
+    _rows: pl.DataFrame | None = None
+    _links: dict[str, dict[str, str]] = field(default_factory=dict)
+    _wanted: dict[str, dict[str, dict[str, set[str]]]] = field(default_factory=dict)
+
+    async def consider(self, received: Received) -> None:
+        """Find out what one event means, and keep what it tells.
+
+        Raises:
+            InvalidEventError: it is none; it was accepted under other settings.
+            WaitingError: it has to come again.
+            StoreError: Redis does not answer.
+        """
+        dep, target = self.dep, received.target
+        made = dep.targets.get(target)
+        if made is None:
+            raise InvalidEventError("the target is not enabled")
+        event = made.event(json.loads(received.body))
+        person, linked = await self._person(target, event)
+        if not event.known:
+            await dep.inbound.keep_unknown(received)
+        if person is None:
+            await self._nobody(received, event)
+        else:
+            await dep.inbound.keep_facts(target, person, event.facts, received.at)
+            if event.joined and not linked:
+                await self._joined(target, person)
+        if routes_from(dep.routes, target, event.name):
+            await self._route(received, event, person)
+
+    async def _nobody(self, received: Received, event: InboundEvent) -> None:
+        await self.dep.inbound.count(received.target, "nobody")
+        if event.joined and event.account and await self.dep.inbound.orphan(received.target, event.account):
+            log.warning("orphan_joined", target=received.target, account=event.account)
+
+    async def _joined(self, target: str, person: str) -> None:
+        """A new member of the roster: the run of this person links, corrects, or takes away."""
+        standing = await self.dep.runs.standing(target, person, ["account"])
+        if not any(document["status"] == "sending" for document in standing):
+            self.to_sync.setdefault(target, {})[person] = None
+
+    async def _route(self, received: Received, event: InboundEvent, person: str | None) -> None:
+        row = row_of(event, received.target, person, await self._row(person))
+        for found in route(self.dep.routes, row):
+            if isinstance(found, Misrouted):
+                self.misrouted[received.id] = found.reason
+                log.warning("event_misrouted", route=found.route.where, event_name=received.event, person=person)
+            else:
+                await consider(self.dep, found, received, event, person, self.effects)
+
+    async def _people(self) -> pl.DataFrame:
+        if self._rows is None:
+            known = await self.dep.frames.known()
+            self._rows = pl.DataFrame({"_key": []}, schema={"_key": pl.String}) if known is None else known
+        return self._rows
+
+    async def _row(self, person: str | None) -> Mapping[str, str | None]:
+        people = await self._people()
+        found = people.filter(pl.col("_key") == person) if person is not None else people.clear()
+        if not found.height:
+            return {}
+        return {name: value for name, value in found.row(0, named=True).items() if not name.startswith("_")}
+
+    async def _person(self, target: str, event: InboundEvent) -> tuple[str | None, bool]:
+        """Whose account an event is about, and whether it is linked: by the link, else as `match` would find it."""
+        if event.account:
+            if target not in self._links:
+                frame = await self.dep.ledger.frame(target, ())
+                pairs = frame.select("_account", "_person").iter_rows()
+                self._links[target] = {account.lower(): person for account, person in pairs if account}
+            person = self._links[target].get(event.account.lower())
+            if person is not None:
+                return person, True
+        wanted = await self._by_match(target)
+        for name in self.dep.specs[target].settings.match:
+            value = fold(event.match.get(name), self.dep.specs[target].attributes[name].type)
+            people = wanted.get(name, {}).get(value, set()) if value else set()
+            if len(people) == 1:
+                return next(iter(people)), False
+            if people:
+                # Two people for one account: a run tells of the conflict, nothing is guessed here
+                return None, False
+        return None, False
+
+    async def _by_match(self, target: str) -> dict[str, dict[str, set[str]]]:
+        if target in self._wanted:
+            return self._wanted[target]
+        spec, people = self.dep.specs[target], await self._people()
+        found: dict[str, dict[str, set[str]]] = {}
+        columns = [name for name in people.columns if not name.startswith("_")]
+        if columns:
+            compiled = compile_target(spec, columns)
+            for name in spec.settings.match:
+                values = evaluate_text(compiled.attributes[name], people).values
+                type_ = spec.attributes[name].type
+                for person, value in zip(people["_key"].to_list(), values.to_list(), strict=True):
+                    folded = fold(value, type_)
+                    if folded:
+                        found.setdefault(name, {}).setdefault(folded, set()).add(person)
+        self._wanted[target] = found
+        return found

@@ -1,0 +1,64 @@
+"""Enrolments that travel in the request of their person's own account operation, and those that exist already."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+
+from provisioner.model.operation import Kind, Operation
+from provisioner.planning.spec import TargetSpec
+
+_LEADING = frozenset({Kind.CREATE, Kind.UPDATE, Kind.ROLE, Kind.REJOIN})
+
+
+def riding(spec: TargetSpec, operations: Sequence[Operation]) -> list[Operation]:
+    """Let enrolments travel with their person's account operation, as many as the vendor takes there.
+
+    What rides waits, fails and is done with its leader. The others are sent by themselves, and so are those of a person
+    whose account operation was refused.
+    """
+    leaders = {one.person: one for one in operations if one.kind in _LEADING and not one.refused} if spec.rides else {}
+    aboard: dict[str, list[Operation]] = {}
+    seated: list[Operation] = []
+    for operation in operations:
+        leader = leaders.get(operation.person)
+        if leader is not None and _can_ride(operation):
+            others = aboard.setdefault(leader.id, [])
+            if len(others) < spec.rides:
+                operation = replace(operation, follows=leader.id, rides=True, hold=leader.hold)
+                others.append(operation)
+        seated.append(operation)
+    return [
+        replace(one, carries=tuple(rider.after for rider in aboard[one.id])) if aboard.get(one.id) else one
+        for one in seated
+    ]
+
+
+def _can_ride(operation: Operation) -> bool:
+    return operation.kind is Kind.ENROL and "enrolment_code" in operation.after and not operation.refused
+
+
+def unsure(operations: Sequence[Operation]) -> list[Operation]:
+    """The enrolments of people whose account was there before: they may exist already, made by someone else."""
+    return [one for one in operations if one.kind is Kind.ENROL and one.account and _can_ride(one) and one.hold is None]
+
+
+def without(operations: Sequence[Operation], gone: Collection[str]) -> list[Operation]:
+    """The operations without those of these ids, also where they would have travelled with another."""
+    codes = {(one.person, one.after.get("enrolment_code")) for one in operations if one.id in gone}
+    kept: list[Operation] = []
+    for one in operations:
+        if one.id in gone:
+            continue
+        carries = tuple(other for other in one.carries if (one.person, other["enrolment_code"]) not in codes)
+        kept.append(one if len(carries) == len(one.carries) else replace(one, carries=carries))
+    return kept
+
+
+def tokens(operations: Sequence[Operation], ids: Collection[str]) -> Mapping[str, tuple[str, ...]]:
+    """By person, what the ledger remembers the operations of these ids by."""
+    found: dict[str, list[str]] = {}
+    for one in operations:
+        if one.id in ids:
+            found.setdefault(one.person, []).append(one.token)
+    return {person: tuple(codes) for person, codes in found.items()}

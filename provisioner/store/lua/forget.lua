@@ -1,0 +1,43 @@
+-- Everything that stands for one person in one target, taken away in one step.
+--
+-- Keys: none are passed; all are made from the names as store/keys.py lists them (one server, no cluster): slots:, q:,
+--   parked:, leases:, ledger:, leavers: each followed by <target>, and run:<run>:t:<target>, run:<run>:ops:<target>,
+--   run:<run>:by:<target>:<status>, run:<run>:op:<target>:<id>.
+-- ARGV: target, person
+-- Returns how many operations stood and are dropped, or -1 and changes nothing: one of them is being sent right now, and
+--   its answer would be recorded.
+
+local P = 'provisioner:'
+local target, person = ARGV[1], ARGV[2]
+local SLOTS = P .. 'slots:' .. target
+local prefix = person .. '\31'
+
+local standing = {}
+local slots = redis.call('HGETALL', SLOTS)
+for i = 1, #slots, 2 do
+  if string.sub(slots[i], 1, #prefix) == prefix then
+    local at = string.find(slots[i + 1], '|', 1, true)
+    local run, id = string.sub(slots[i + 1], 1, at - 1), string.sub(slots[i + 1], at + 1)
+    local key = P .. 'run:' .. run .. ':op:' .. target .. ':' .. id
+    local status, kind = unpack(redis.call('HMGET', key, 'status', 'kind'))
+    if status == 'sending' then return -1 end
+    table.insert(standing, { slot = slots[i], member = slots[i + 1], run = run, id = id, key = key, status = status,
+      kind = kind })
+  end
+end
+for _, one in ipairs(standing) do
+  for _, queue in ipairs({ 'q:', 'parked:', 'leases:' }) do redis.call('ZREM', P .. queue .. target, one.member) end
+  if one.status then
+    -- The run's figures go on adding up
+    local run = P .. 'run:' .. one.run
+    redis.call('HINCRBY', run .. ':t:' .. target, 'n:' .. one.status .. ':' .. one.kind, -1)
+    redis.call('HINCRBY', run .. ':t:' .. target, 'n:superseded:' .. one.kind, 1)
+    redis.call('ZREM', run .. ':by:' .. target .. ':' .. one.status, one.id)
+    redis.call('ZREM', run .. ':ops:' .. target, one.id)
+    redis.call('DEL', one.key)
+  end
+  redis.call('HDEL', SLOTS, one.slot)
+end
+redis.call('HDEL', P .. 'ledger:' .. target, person)
+redis.call('ZREM', P .. 'leavers:' .. target, person)
+return #standing

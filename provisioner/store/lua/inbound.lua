@@ -1,0 +1,84 @@
+-- Events from outside: accepted once each, facts kept by their time, dead letters replayed.
+--
+-- Keys: none are passed; all are made as store/keys.py lists them (one server, no cluster).
+-- ARGV[1] the command, then:
+--   accept   target, digest, event, counted name, body                       -> 1 if new, 0 if it came before
+--   facts    person, now, then per fact: field, at (epoch seconds), JSON     -> how many were newer than what was known
+--   orphan   target, account                                                 -> 1 if it was not listed yet
+--   bury     id, JSON of the dead letter, group                              -> 1 if this call did it
+--   replay   ids…                                                            -> how many went back into the stream
+--   settle   key, value                          delete the key if it still holds the value -> 1 if it did
+
+local P = 'provisioner:'
+local STREAM, DEAD, COUNTS = P .. 'inbound', P .. 'inbound:dead', P .. 'inbound:counts'
+local commands = {}
+
+function commands.accept()
+  local target, digest, event, counted, body = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+  local time = redis.call('TIME')
+  local now = time[1] .. '.' .. string.format('%06d', tonumber(time[2]))
+  if redis.call('ZADD', P .. 'inbound:seen', 'NX', now, digest) == 0 then
+    redis.call('HINCRBY', COUNTS, target .. '|duplicate', 1)
+    return 0
+  end
+  redis.call('XADD', STREAM, '*', 'target', target, 'event', event, 'digest', digest, 'body', body, 'at', now)
+  redis.call('HINCRBY', COUNTS, target .. '|' .. counted, 1)
+  return 1
+end
+
+function commands.facts()
+  local key, newer = P .. 'facts:' .. ARGV[2], 0
+  for i = 4, #ARGV, 3 do
+    local field, at, text = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2]
+    local known = redis.call('HGET', key, field)
+    if not known or (tonumber(cjson.decode(known).at) or 0) < at then
+      redis.call('HSET', key, field, text)
+      newer = newer + 1
+    end
+  end
+  return newer
+end
+
+function commands.orphan()
+  local key, account = P .. 'lists:' .. ARGV[2], ARGV[3]
+  local text = redis.call('HGET', key, 'orphans')
+  local listed = text and cjson.decode(text) or {}
+  for _, other in ipairs(listed) do
+    if other == account then return 0 end
+  end
+  table.insert(listed, account)
+  redis.call('HSET', key, 'orphans', cjson.encode(listed))
+  return 1
+end
+
+function commands.bury()
+  local id, letter, group = ARGV[2], ARGV[3], ARGV[4]
+  if redis.call('XDEL', STREAM, id) == 0 then return 0 end
+  redis.call('XACK', STREAM, group, id)
+  redis.call('HSET', DEAD, id, letter)
+  redis.call('HDEL', P .. 'inbound:errors', id)
+  return 1
+end
+
+function commands.replay()
+  local count = 0
+  for i = 2, #ARGV do
+    local text = redis.call('HGET', DEAD, ARGV[i])
+    if text then
+      local letter = cjson.decode(text)
+      redis.call('XADD', STREAM, '*', 'target', letter.target, 'event', letter.event, 'digest', letter.digest,
+        'body', letter.body, 'at', letter.at)
+      redis.call('HDEL', DEAD, ARGV[i])
+      count = count + 1
+    end
+  end
+  return count
+end
+
+function commands.settle()
+  if redis.call('GET', ARGV[2]) ~= ARGV[3] then return 0 end
+  redis.call('DEL', ARGV[2])
+  return 1
+end
+
+return commands[ARGV[1]]()

@@ -1,0 +1,35 @@
+-- Outgoing webhooks: each put there once, and taken by one sender at a time.
+--
+-- Keys: none are passed; all are made as store/keys.py lists them (one server, no cluster).
+-- ARGV[1] the command, then:
+--   add    id, JSON, now (epoch seconds)                        -> 1 if it was never there before
+--   take   now, lease (seconds), limit                          -> list of JSON
+
+local P = 'provisioner:'
+local OUTBOX, ITEMS, SEEN = P .. 'outbox', P .. 'outbox:items', P .. 'outbox:seen'
+local commands = {}
+
+function commands.add()
+  local id, text, now = ARGV[2], ARGV[3], ARGV[4]
+  if redis.call('ZADD', SEEN, 'NX', now, id) == 0 then return 0 end
+  redis.call('HSET', ITEMS, id, text)
+  redis.call('ZADD', OUTBOX, now, id)
+  return 1
+end
+
+function commands.take()
+  local now, lease, limit = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+  local rows = {}
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', OUTBOX, '-inf', now, 'LIMIT', 0, limit)) do
+    local text = redis.call('HGET', ITEMS, id)
+    if text then
+      redis.call('ZADD', OUTBOX, now + lease, id)
+      table.insert(rows, text)
+    else
+      redis.call('ZREM', OUTBOX, id)
+    end
+  end
+  return rows
+end
+
+return commands[ARGV[1]]()

@@ -1,0 +1,100 @@
+"""Sending one `batch_save`: enrolments travel in their person's row, and never cost the person their account."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from provisioner.errors import TargetError
+from provisioner.model.operation import Kind, Operation
+from provisioner.model.outcome import Done, Outcome, Permanent, Temporary
+from provisioner.targets.concurrently import each
+from provisioner.targets.http import Answer, Http, as_outcome
+from provisioner.targets.tribal_habits import batch, pages
+
+PATH = "/papi/users/batch_save"
+#: Whether an account of that user name exists.
+Exists = Callable[[str], Awaitable[bool]]
+
+
+async def save(http: Http, operations: Sequence[Operation], *, invitations: str, exists: Exists) -> Sequence[Outcome]:
+    """Send the rows of operations of one group, all of them leavers or none.
+
+    A row that was refused with enrolments in it is sent once more without them, since the refusal does not say which
+    of its fields it means; the enrolments are then sent by themselves (see `Done.carried`).
+
+    Args:
+        invitations: ``new``, ``all``, or ``none``.
+        exists: tells a leaver who is gone from one who was refused.
+    """
+    leaving = operations[0].kind is Kind.LEAVE
+    mails = "none" if leaving else invitations
+    outcomes: dict[int, Outcome] = {}
+    rows: dict[int, dict[str, Any]] = {}
+    for place, operation in enumerate(operations):
+        row = batch.row(operation)
+        if isinstance(row, Permanent):
+            outcomes[place] = row
+        else:
+            rows[place] = row
+    if rows:
+        sent = await _send(http, [operations[place] for place in rows], list(rows.values()), mails)
+        if outcomes and all(isinstance(outcome, Permanent) and outcome == sent[0] for outcome in sent):
+            # Refused as a whole, perhaps for one bad row: without those refused here it can be halved
+            sent = [Temporary(outcome.code, outcome.message) for outcome in sent if isinstance(outcome, Permanent)]
+        outcomes |= zip(rows, sent, strict=True)
+    result = [outcomes[place] for place in range(len(operations))]
+    if leaving:
+        return await _without_the_gone(operations, result, exists)
+    return await _without_enrolments(http, operations, result, mails)
+
+
+async def _send(
+    http: Http, operations: Sequence[Operation], rows: Sequence[Mapping[str, Any]], invitations: str
+) -> Sequence[Outcome]:
+    body: dict[str, Any] = {"people": rows}
+    if invitations != "none":
+        body["send_invitations"] = invitations
+    result = await http.send("POST", PATH, body)
+    return batch.outcomes(operations, rows, result) if isinstance(result, Answer) else [result] * len(rows)
+
+
+async def _without_enrolments(
+    http: Http, operations: Sequence[Operation], outcomes: Sequence[Outcome], invitations: str
+) -> Sequence[Outcome]:
+    def is_one_row(outcome: Outcome) -> bool:
+        alone = len(operations) == 1 and isinstance(outcome, Permanent) and outcome.code in ("bad_request", "invalid")
+        return alone or (isinstance(outcome, Permanent) and outcome.code == batch.REFUSED)
+
+    again = [place for place, one in enumerate(operations) if one.carries and is_one_row(outcomes[place])]
+    if not again:
+        return outcomes
+    bare = [replace(operations[place], carries=()) for place in again]
+    rows = [row for row in map(batch.row, bare) if not isinstance(row, Permanent)]
+    sent = await _send(http, bare, rows, invitations)
+    result = list(outcomes)
+    for place, outcome in zip(again, sent, strict=True):
+        result[place] = replace(outcome, carried=False) if isinstance(outcome, Done) else outcome
+    return result
+
+
+async def _without_the_gone(
+    operations: Sequence[Operation], outcomes: Sequence[Outcome], exists: Exists
+) -> Sequence[Outcome]:
+    """Count a refused leaver whose account no longer exists as done.
+
+    To `batch_save` an unknown `user_name` is a new user without a name, so its refusal does not say "not found".
+    """
+
+    async def look(pair: tuple[Operation, Outcome]) -> Outcome:
+        operation, outcome = pair
+        if not isinstance(outcome, Permanent) or not operation.account:
+            return outcome
+        try:
+            there = await exists(operation.account)
+        except TargetError as exc:
+            return as_outcome(exc)
+        return outcome if there else Done(account=operation.account, note="the account no longer existed")
+
+    return await each(list(zip(operations, outcomes, strict=True)), look, limit=pages.AT_ONCE)

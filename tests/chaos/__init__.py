@@ -1,0 +1,1 @@
+"""Deployments of real processes, whose parts are killed while runs are under way."""

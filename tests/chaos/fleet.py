@@ -1,0 +1,135 @@
+"""Workers, beats and Redis as processes that may be killed at any moment, and are started again."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.support.redis_server import RedisServer
+
+
+class Member:
+    """One process of ours with its children, in a process group of its own."""
+
+    def __init__(self, command: tuple[str, ...], environment: dict[str, str], log: Path) -> None:
+        self._command, self._environment, self._log = command, environment, log
+        self.process: subprocess.Popen[bytes] | None = None
+        self.deaths = 0
+
+    def start(self) -> None:
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "provisioner", *self._command],
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def mend(self) -> None:
+        """Start it if it does not run."""
+        if self.process is None or self.process.poll() is not None:
+            self.sweep()
+            self.start()
+
+    def sweep(self) -> None:
+        """Kill it with all its children."""
+        if self.process is None:
+            return
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        self.process = None
+
+    def children(self) -> list[int]:
+        """The processes that it forked."""
+        if self.process is None:
+            return []
+        path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        try:
+            return [int(pid) for pid in path.read_text().split()]
+        except FileNotFoundError:
+            return []
+
+
+class Fleet:
+    """A deployment on several machines, as far as one machine can show it."""
+
+    def __init__(
+        self,
+        redis: RedisServer,
+        settings: Path,
+        folder: Path,
+        *,
+        workers: int = 2,
+        beats: int = 2,
+        concurrency: int = 6,
+    ) -> None:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PROVISIONER_")}
+        environment |= {"PROVISIONER_CONFIG": str(settings), "PYTHONWARNINGS": "ignore"}
+        self.redis = redis
+        self.logs = [folder / f"worker-{number}.log" for number in range(workers)]
+        self.logs += [folder / f"beat-{number}.log" for number in range(beats)]
+        self.workers = [
+            Member(("worker", "--concurrency", str(concurrency)), environment, log) for log in self.logs[:workers]
+        ]
+        self.beats = [Member(("beat",), environment, log) for log in self.logs[workers:]]
+        self._redis_down_until: float | None = None
+        self.kills: list[str] = []
+
+    def start(self) -> None:
+        for member in (*self.workers, *self.beats):
+            member.start()
+
+    def kill_something(self, dice: random.Random) -> str:
+        """SIGKILL one thing, chosen at random: a whole worker, one of its processes, a beat, or Redis."""
+        what = dice.choices(("worker", "child", "beat", "redis"), (4, 4, 2, 3))[0]
+        if what == "redis" and self._redis_down_until is None:
+            self.redis.kill()
+            self._redis_down_until = time.monotonic() + dice.uniform(0.1, 2.0)
+        elif what == "beat":
+            dice.choice(self.beats).sweep()
+        else:
+            worker = dice.choice(self.workers)
+            children = worker.children()
+            if what == "child" and children:
+                with suppress(ProcessLookupError):
+                    os.kill(dice.choice(children), signal.SIGKILL)
+            else:
+                what = "worker"
+                worker.sweep()
+        self.kills.append(what)
+        return what
+
+    def mend(self) -> None:
+        """Start again whatever does not run."""
+        if self._redis_down_until is not None and time.monotonic() >= self._redis_down_until:
+            self.redis.start()
+            self._redis_down_until = None
+        for member in (*self.workers, *self.beats):
+            member.mend()
+
+    def tell(self) -> str:
+        """The ends of all logs."""
+        return "\n".join(
+            f"== {log.name}\n{log.read_text(errors='replace')[-6000:]}" for log in self.logs if log.exists()
+        )
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for member in (*self.beats, *self.workers):
+            member.sweep()

@@ -1,0 +1,198 @@
+"""Kill anything at any moment: at the end each vendor holds exactly what the roster says, once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from provisioner.delivery import requests
+from provisioner.delivery.deployment import Deployment
+from provisioner.errors import ProvisionerError
+from provisioner.example import existing_accounts
+from provisioner.example.verify import faults
+from provisioner.sandbox import SandboxServer, Switchboard
+from provisioner.settings import Settings
+from provisioner.store.runs import Request
+from provisioner.worker import nudge
+from tests.chaos.fleet import Fleet
+from tests.chaos.people import as_csv, made_up, moved_on
+from tests.support.harness import FAST, load_settings, settings_document, write_settings
+from tests.support.redis_server import RedisServer
+
+PEOPLE: Final = int(os.environ.get("PROVISIONER_TEST_CHAOS_PEOPLE", "2000"))
+SEEDS: Final = [int(seed) for seed in os.environ.get("PROVISIONER_TEST_CHAOS_SEEDS", "1,2,3,4,5,6,7,8,9,10").split(",")]
+KILLS: Final = 30
+#: Seconds: the first kill at the latest, between two kills on average, one vendor's absence, and all of it at most.
+_FIRST_KILL, _BETWEEN, _AWAY, _AT_MOST = 3.0, 2.6, 60.0, 420.0
+RATE: Final = 100
+
+
+def everyday_faults(board: Switchboard, instance: str, seed: int) -> None:
+    """3 % of the answers are 500, half of them after the work was done; 1 % are lost after it."""
+    board.fault(instance, status=500, body={"error": "oops"}, share=0.015, times=None, seed=seed)
+    board.fault(instance, status=500, body={"error": "oops"}, share=0.015, times=None, seed=seed + 1, after=True)
+    board.fault(instance, drop="after", share=0.01, times=None, seed=seed + 2)
+
+
+def away(board: Switchboard, instance: str, seed: int, how: str) -> None:
+    """A vendor that does nothing for now."""
+    board.clear_faults(instance)
+    if how == "dropped":
+        board.fault(instance, drop="before", times=None)
+    else:
+        board.fault(instance, status=503, body={"error": "maintenance"}, times=None)
+    everyday_faults(board, instance, seed)
+
+
+async def ask(settings: Settings, request: Request) -> str:
+    """Ask for a run."""
+    async with Deployment.open(settings) as dep:
+        run = await requests.request_run(dep, request)
+    await asyncio.to_thread(nudge, settings, run)
+    return run
+
+
+async def left(settings: Settings, run: str) -> tuple[dict[str, Any] | None, int]:
+    """A run's JSON, and how many operations are ready, in hand or parked anywhere."""
+    async with Deployment.open(settings) as dep:
+        document = await dep.runs.document(run)
+        count = 0
+        for target in dep.targets:
+            backlog = await dep.queue.backlog(target)
+            count += backlog.ready + backlog.leased + (backlog.next_due is not None)
+        return document, count
+
+
+async def unexplained(settings: Settings) -> list[str]:
+    """What is wrong with the story that the runs tell: counts that do not add up, no end, or no explanation."""
+    wrong: list[str] = []
+    async with Deployment.open(settings) as dep:
+        for run in await dep.runs.recent(1000):
+            document = await dep.runs.document(run)
+            assert document is not None
+            rows = await dep.runs.operations(run, await dep.runs.targets(run))
+            ends = Counter(row["status"] for row in rows)
+            open_ = {status: ends[status] for status in ("pending", "sending", "waiting") if ends[status]}
+            if open_:
+                wrong.append(f"{run} left {open_}")
+            for name, target in document["targets"].items():
+                ended = sum(
+                    sum(target[status].values()) for status in ("succeeded", "failed", "held", "superseded", "rejected")
+                )
+                if ended != sum(target["planned"].values()):
+                    wrong.append(f"{run} {name}: planned {target['planned']}, but {ended} ended")
+            for row in rows:
+                if row["status"] == "failed" and not row["error"]:
+                    wrong.append(f"{run}: {row['id']} failed and nobody knows why")
+                explained = len(row["tries"])
+                if row["attempts"] - 1 > explained and explained < 20:
+                    wrong.append(f"{run}: {row['id']} was sent {row['attempts']} times, {explained} are explained")
+    return wrong
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_whatever_is_killed_nothing_is_lost_or_done_twice(seed: int, tmp_path: Path) -> None:
+    dice = random.Random(seed)
+    people = made_up(PEOPLE, dice)
+    later = moved_on(people, dice, leavers=PEOPLE // 50, movers=PEOPLE // 20)
+    roster = tmp_path / "roster.csv"
+    roster.write_bytes(as_csv(people))
+    absent, how = dice.choice(sorted(FAST)), dice.choice(("dropped", "503"))
+    print(f"seed {seed}, {PEOPLE} people, {absent} away for a minute ({how})")  # noqa: T201
+    with RedisServer(append_only=True) as redis, SandboxServer() as sandbox:
+        board = sandbox.switchboard
+        room = [account for account in existing_accounts()["tribal_habits"] if account["user_name"] == "trainingroom3"]
+        board.seed("tribal_habits", room)
+        document = settings_document(
+            sandbox.url,
+            redis.url,
+            roster,
+            tmp_path / "data",
+            schedule={"sync": None, "full": None, "watch_roster": "2s"},
+            guards={"leavers": {"percent": 100, "absolute": None}, "updates": {"percent": 100}},
+        )
+        for instance in FAST:
+            board.options(instance, rate_limit=RATE, rate_window=1)
+            everyday_faults(board, instance, seed)
+            document["targets"][instance]["rate_limit"] = f"{RATE}/second"
+        settings_file = write_settings(tmp_path, document)
+        settings = load_settings(tmp_path, document)
+        began = time.monotonic()
+        with Fleet(redis, settings_file, tmp_path) as fleet:
+            try:
+                finished = _storm(fleet, board, settings, dice, roster, later, absent, how, seed)
+            except BaseException:
+                print(fleet.tell())  # noqa: T201
+                raise
+            took = time.monotonic() - began
+            told = asyncio.run(unexplained(settings))
+        states = {kind: board.state(kind) for kind in FAST}
+        refused = {kind: board.counts(kind)["answers_429"] for kind in FAST}
+    print(f"seed {seed}: {took:.0f} s, killed {dict(Counter(fleet.kills))}, answers of 429 {refused}, {finished}")  # noqa: T201
+    assert faults(later, states)[:20] == []
+    assert told[:20] == []
+
+
+def _storm(
+    fleet: Fleet,
+    board: Switchboard,
+    settings: Settings,
+    dice: random.Random,
+    roster: Path,
+    later: list[dict[str, str]],
+    absent: str,
+    how: str,
+    seed: int,
+) -> dict[str, Any]:
+    """Kill, change the roster, take one vendor away, and wait until all is well; the figures of the last run."""
+    began = time.monotonic()
+    next_kill = began + dice.uniform(1.0, _FIRST_KILL)
+    leaves_at = began + dice.uniform(5.0, 20.0)
+    returns_at = leaves_at + _AWAY
+    changes_at = began + dice.uniform(20.0, 40.0)
+    gone = back = changed = False
+    run: str | None = None
+    while True:
+        now = time.monotonic()
+        assert now - began < _AT_MOST, f"not done after {_AT_MOST} s"
+        fleet.mend()
+        if not gone and now >= leaves_at:
+            gone = True
+            away(board, absent, seed, how)
+        if gone and not back and now >= returns_at:
+            back = True
+            board.clear_faults(absent)
+            everyday_faults(board, absent, seed + 7)
+        if not changed and now >= changes_at:
+            changed = True
+            fresh = roster.with_suffix(".new")
+            fresh.write_bytes(as_csv(later))
+            fresh.replace(roster)
+        if len(fleet.kills) < KILLS:
+            if now >= next_kill:
+                fleet.kill_something(dice)
+                next_kill = now + dice.uniform(0.2, 2 * _BETWEEN)
+        elif back and changed:
+            try:
+                if run is None:
+                    run = asyncio.run(ask(settings, Request(trigger="manual")))
+                document, count = asyncio.run(left(settings, run))
+            except ProvisionerError:
+                document, count = None, 1
+            if document is not None and document["status"] == "succeeded" and not count:
+                return {"operations": {name: one["succeeded"] for name, one in document["targets"].items()}}
+            if document is not None and document["status"] not in ("running", "succeeded"):
+                # A vendor that was written off for the moment is looked at again later
+                run = None
+                time.sleep(5.0)
+            time.sleep(1.0)
+        time.sleep(0.1)

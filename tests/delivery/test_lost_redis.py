@@ -1,0 +1,125 @@
+"""Redis goes away, comes back, or comes back empty: nothing acknowledged is forgotten, nobody is made twice."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from provisioner.delivery import requests
+from provisioner.delivery.memory import QUIET, remembers
+from provisioner.delivery.sending import deliver
+from provisioner.delivery.spool import Spool, Spooled
+from provisioner.errors import StoreError
+from provisioner.sandbox import Switchboard
+from provisioner.store.queue import QueueStore
+from provisioner.store.runs import Request
+from tests.decisions.conftest import Opened, company
+from tests.support.harness import drain, sync_once
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_an_acknowledged_outcome_outlives_a_redis_that_does_not_answer(
+    opened: Opened, roster: Path, switchboard: Switchboard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    roster.write_text(company(3))
+    async with opened(only=("traitly",)) as dep:
+        run = await requests.request_run(dep, Request(trigger="manual"))
+        for target in await requests.begin(dep, run):
+            await requests.plan(dep, run, target)
+
+        async def gone(*_: object) -> bool:
+            raise StoreError("Redis does not answer.")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(QueueStore, "done", gone)
+            with pytest.raises(StoreError):
+                await deliver(dep, "traitly")
+        spool = Spool(dep.settings.data_dir)
+        (file,) = tmp_path.glob("outcomes.jsonl*")
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        kept = len(file.read_bytes().splitlines())
+        assert kept == len(switchboard.accounts("traitly")) > 0
+        writes = switchboard.counts("traitly")["writes"]
+        assert await spool.replay(dep) == kept
+        assert await spool.replay(dep) == 0
+        assert list(tmp_path.glob("outcomes.jsonl*")) == []
+        assert switchboard.counts("traitly")["writes"] == writes
+        await drain(dep)
+        document = await dep.runs.document(run)
+        assert document is not None
+        assert document["targets"]["traitly"]["succeeded"] == {"create": 3, "event": 3}
+        assert switchboard.counts("traitly")["by_endpoint"]["POST /api/v1/customer"] == 3
+
+
+async def test_a_line_that_was_torn_by_a_crash_spoils_no_other(opened: Opened, roster: Path, tmp_path: Path) -> None:
+    roster.write_text(company(2))
+    async with opened(only=("traitly",)) as dep:
+        run = await requests.request_run(dep, Request(trigger="manual"))
+        for target in await requests.begin(dep, run):
+            await requests.plan(dep, run, target)
+        first, second = await dep.queue.claim("traitly", lease=60, token="t", limits={"*": 2})
+        spool = Spool(dep.settings.data_dir)
+        spool.add(Spooled(first, {"account": "W0000"}, "W0000"))
+        path = tmp_path / "outcomes.jsonl"
+        with path.open("ab") as file:
+            file.write(b'{"run": "torn')
+        spool.add(Spooled(second, {}, None, {"code": "no", "message": "because"}))
+        assert await spool.replay(dep) == 2
+        rows = await dep.runs.operations(run, ["traitly"], limit=2)
+        assert sorted(row["status"] for row in rows) == ["failed", "succeeded"]
+
+
+async def test_a_redis_that_lost_everything_is_noticed_and_its_people_are_adopted(
+    opened: Opened, roster: Path, switchboard: Switchboard
+) -> None:
+    sales = {1: {"department": "Sales"}, 2: {"department": "Sales"}}
+    roster.write_text(company(6, changes=sales))
+    async with opened() as dep:
+        before = await sync_once(dep)
+        assert before["status"] == "succeeded"
+        assert before["targets"]["tribal_habits"]["succeeded"]["enrol"] == 2
+        memory = await remembers(dep)
+        assert (memory.lost, memory.quiet) == (False, 0.0)
+        held = {kind: switchboard.state(kind) for kind in dep.targets}
+        await dep.redis.flushall()
+        memory = await remembers(dep)
+        assert memory.lost
+        assert QUIET - 5 < memory.quiet <= QUIET
+        after = await sync_once(dep)
+        assert after["status"] == "succeeded"
+        for target, figures in after["targets"].items():
+            assert figures["adopted"] == 6, target
+            # What no listing shows, such as habitate's boards, is written once more
+            assert set(figures["succeeded"]) <= {"enrol", "update"}, target
+        now = {kind: switchboard.state(kind) for kind in dep.targets}
+        for kind, state in now.items():
+            assert len(state["accounts"]) == len(held[kind]["accounts"]), kind
+        assert now["tribal_habits"]["enrolments"] == held["tribal_habits"]["enrolments"]
+        assert now["traitly"]["events"] == held["traitly"]["events"]
+        assert (await remembers(dep)).lost
+
+
+async def test_what_was_in_flight_when_redis_lost_everything_is_still_recorded(opened: Opened, roster: Path) -> None:
+    roster.write_text(company(1))
+    async with opened(only=("traitly",)) as dep:
+        run = await requests.request_run(dep, Request(trigger="manual"))
+        for target in await requests.begin(dep, run):
+            await requests.plan(dep, run, target)
+        (claim,) = await dep.queue.claim("traitly", lease=60, token="t", limits={"*": 1})
+        await dep.redis.flushall()
+        assert await dep.queue.done(claim, {"account": "W0000", "values": {"plan": "Employee"}}, "W0000")
+        entry = await dep.ledger.entry("traitly", "W0000")
+        assert entry is not None
+        assert (entry.account, entry.version) == ("W0000", 1)
+        assert not await dep.queue.done(claim, {"account": "W0000"}, "W0000")
+        assert await dep.runs.operations(run, ["traitly"]) == []
+
+
+async def test_a_fresh_redis_beside_a_fresh_folder_has_lost_nothing(opened: Opened) -> None:
+    async with opened(only=("traitly",)) as dep:
+        first = await remembers(dep)
+        assert (first.lost, first.quiet) == (False, 0.0)
+        assert await remembers(dep) == first

@@ -1,0 +1,196 @@
+"""Nudges that are lost, doubled or late, and workers that are told to stop: the work is done all the same, once."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from provisioner.delivery import requests
+from provisioner.delivery.deployment import Deployment
+from provisioner.delivery.sending import deliver
+from provisioner.example.verify import faults
+from provisioner.sandbox import SandboxServer, Switchboard
+from provisioner.settings import Settings
+from provisioner.store import keys
+from provisioner.store.runs import Request
+from provisioner.worker import child as child_module
+from provisioner.worker import once as once_module
+from provisioner.worker import tasks
+from provisioner.worker.child import Child, StoppedError
+from tests.chaos.people import as_csv, made_up
+from tests.support.harness import FAST, load_settings, settings_document
+
+Nudge = tuple[str, tuple[Any, ...]]
+
+
+class Post:
+    """Celery's place: what is sent is handed on, or lost, or twice, or late, as the dice fall."""
+
+    def __init__(self, dice: random.Random) -> None:
+        self.dice = dice
+        self.waiting: list[Nudge] = []
+        self.longest = 0
+
+    def send(self, _app: object, name: str, *args: Any, queue: str, countdown: float | None = None) -> None:
+        assert queue.startswith("provisioner.")
+        assert countdown is None or countdown <= 60
+        times = self.dice.choices((0, 1, 2), (3, 5, 2))[0]
+        self.waiting += [(name, args)] * times
+        self.longest = max(self.longest, len(self.waiting))
+
+    def take(self) -> Nudge | None:
+        """Any of them: late is as good as early."""
+        return self.waiting.pop(self.dice.randrange(len(self.waiting))) if self.waiting else None
+
+
+@pytest.fixture
+def settings(
+    sandbox: SandboxServer, switchboard: Switchboard, redis_url: str, roster: Path, tmp_path: Path
+) -> Settings:
+    del switchboard
+    return load_settings(tmp_path, settings_document(sandbox.url, redis_url, roster, tmp_path))
+
+
+@pytest.fixture
+def child(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Child]:
+    """A worker's child process, as far as one process can be another."""
+    one = Child()
+    monkeypatch.setattr(child_module, "settings", lambda: settings)
+    monkeypatch.setattr(tasks, "child", one)
+    yield one
+    one.close()
+
+
+@pytest.mark.usefixtures("child")
+@pytest.mark.parametrize("seed", range(3))
+def test_nudges_may_be_lost_doubled_or_late(
+    seed: int, settings: Settings, roster: Path, switchboard: Switchboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dice = random.Random(seed)
+    post = Post(dice)
+    monkeypatch.setattr(tasks, "send", post.send)
+    monkeypatch.setattr(tasks, "_PATIENCE", 0.0)
+    people = made_up(12, dice)
+    roster.write_bytes(as_csv(people))
+    tasks_by_name = {"begin": tasks.begin, "plan": tasks.plan, "deliver": tasks.deliver_to}
+
+    async def ask() -> str:
+        async with Deployment.open(settings) as dep:
+            return await requests.request_run(dep, Request(trigger="manual"))
+
+    async def over(run: str) -> bool:
+        async with Deployment.open(settings) as dep:
+            # The time in which a nudge may still arrive, gone by in a moment
+            async for key in dep.redis.scan_iter(keys.nudged("*")):
+                await dep.redis.delete(key)
+            return await dep.runs.get(run, "status") != "running"
+
+    run = asyncio.run(ask())
+    for _ in range(60):
+        tasks.tick()
+        for _ in range(dice.randrange(6)):
+            nudge = post.take()
+            if nudge is not None:
+                tasks_by_name[nudge[0]](*nudge[1])
+        if asyncio.run(over(run)):
+            break
+
+    async def outcome() -> dict[str, Any]:
+        async with Deployment.open(settings) as dep:
+            return await dep.runs.document(run) or {}
+
+    document = asyncio.run(outcome())
+    assert document["status"] == "succeeded"
+    for name, target in document["targets"].items():
+        assert {kind: count for kind, count in target["planned"].items() if count} == target["succeeded"], name
+    states = {kind: switchboard.state(kind) for kind in FAST}
+    assert [fault for fault in faults(people, states) if "trainingroom3" not in fault] == []
+    assert post.longest < 60
+
+
+@pytest.mark.usefixtures("child")
+def test_a_nudge_that_is_under_way_serves_for_all_who_ask(
+    settings: Settings, roster: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[str] = []
+    monkeypatch.setattr(tasks, "send", lambda _app, name, *_args, **_more: sent.append(name))
+    roster.write_bytes(as_csv(made_up(2, random.Random(0))))
+
+    async def ask() -> None:
+        async with Deployment.open(settings) as dep:
+            await requests.request_run(dep, Request(trigger="manual"))
+
+    monkeypatch.setattr(tasks, "_PATIENCE", 0.0)
+    asyncio.run(ask())
+    for _ in range(5):
+        tasks.tick()
+    assert sent == ["begin"]
+
+
+def test_only_one_does_what_only_one_may_do(child: Child, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(once_module, "HOLD", 1)
+
+    async def work(dep: Deployment) -> None:
+        async with once_module.once(dep, "it") as first, once_module.once(dep, "it") as second:
+            assert (first, second) == (True, False)
+            await asyncio.sleep(1.5)
+            assert await dep.redis.exists(keys.doing("it")), "it is renewed while it lasts"
+        assert not await dep.redis.exists(keys.doing("it"))
+
+    child.run(work)
+
+
+def test_what_takes_long_is_broken_off_when_the_process_is_to_end(child: Child) -> None:
+    ended: list[str] = []
+
+    async def work(dep: Deployment) -> None:
+        del dep
+        child.stop()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.append("tidied")
+
+    with pytest.raises(StoppedError):
+        child.run(work)
+    assert ended == ["tidied"]
+
+
+def test_work_in_hand_is_finished_when_the_process_is_to_end(
+    child: Child, settings: Settings, roster: Path, switchboard: Switchboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "send", lambda *_args, **_more: None)
+    roster.write_bytes(as_csv(made_up(40, random.Random(0))))
+
+    async def plan() -> str:
+        async with Deployment.open(settings) as dep:
+            run = await requests.request_run(dep, Request(trigger="manual", targets=("traitly",)))
+            await requests.begin(dep, run)
+            await requests.plan(dep, run, "traitly")
+            return run
+
+    async def left(run: str) -> tuple[int, int, int]:
+        async with Deployment.open(settings) as dep:
+            backlog = await dep.queue.backlog("traitly")
+            document = await dep.runs.document(run) or {}
+            return backlog.ready, backlog.leased, document["targets"]["traitly"]["succeeded"].get("create", 0)
+
+    run = asyncio.run(plan())
+    switchboard.options("traitly", latency_ms=400)
+
+    async def stop_soon(dep: Deployment) -> None:
+        asyncio.get_running_loop().call_later(0.2, child.stop)
+        await deliver(dep, "traitly")
+
+    with pytest.raises(StoppedError):
+        child.run(stop_soon)
+    ready, leased, done = asyncio.run(left(run))
+    assert leased == 0, "nothing is left in hand"
+    assert 0 < done < 40
+    assert done == len(switchboard.accounts("traitly"))
+    assert ready >= 40 - done

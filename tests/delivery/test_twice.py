@@ -1,0 +1,185 @@
+"""A client that had no answer sends its command again: twice must come to the same as once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from provisioner.delivery import requests
+from provisioner.delivery.deployment import Deployment
+from provisioner.delivery.sending import ledger_patch
+from provisioner.model.outcome import Done
+from provisioner.sandbox import Switchboard
+from provisioner.store import keys
+from provisioner.store.queue import Entry
+from provisioner.store.runs import Request, counts
+from tests.decisions.conftest import Opened, company
+from tests.support.harness import drain
+
+pytestmark = pytest.mark.anyio
+LIMITS = {"*": 1}
+
+
+async def planned(dep: Deployment) -> str:
+    run = await requests.request_run(dep, Request(trigger="manual"))
+    for target in await requests.begin(dep, run):
+        await requests.plan(dep, run, target)
+    return run
+
+
+async def state(dep: Deployment, run: str) -> dict[str, dict[str, int]]:
+    fields = await dep.runs.target(run, "traitly")
+    statuses = ("pending", "sending", "waiting", "succeeded", "failed", "superseded")
+    return {status: found for status in statuses if (found := counts(fields, status))}
+
+
+async def test_a_claim_is_answered_again_with_the_same(opened: Opened, roster: Path) -> None:
+    roster.write_text(company(4))
+    async with opened(only=("traitly",)) as dep:
+        run = await planned(dep)
+        first = await dep.queue.claim("traitly", lease=60, token="t", limits={"*": 2})
+        assert await dep.queue.claim("traitly", lease=60, token="t", limits={"*": 2}) == first
+        assert len(first) == 2
+        assert (await state(dep, run))["sending"] == {"create": 2}
+        await dep.queue.done(first[0], {"account": "W0000"}, "W0000")
+        assert await dep.queue.claim("traitly", lease=60, token="t", limits={"*": 2}) == first[1:]
+
+
+async def test_the_end_of_an_operation_is_counted_once(opened: Opened, roster: Path) -> None:
+    roster.write_text(company(4))
+    async with opened(only=("traitly",)) as dep:
+        run = await planned(dep)
+        claims = await dep.queue.claim("traitly", lease=60, token="t", limits={"*": 4})
+        why = {"code": "no", "message": "because"}
+        for _ in range(2):
+            await dep.queue.done(claims[0], {"account": "W0000", "values": {}}, "W0000")
+            await dep.queue.fail(claims[1], why)
+            await dep.queue.park(claims[2], 600, why, unclear=False, spend=False)
+            await dep.queue.give_back(claims[3])
+        assert (
+            await state(dep, run)
+            == {
+                "pending": {"create": 1, "event": 3},
+                "waiting": {"create": 1},
+                "succeeded": {"create": 1},
+                "failed": {"create": 1, "event": 1},
+            }
+            or (await state(dep, run))["pending"]["event"] == 3
+        )
+        attempts = {one["person"]: one["attempts"] for one in await dep.runs.operations(run, ["traitly"], limit=4)}
+        assert sorted(attempts.values())[:2] == [0, 0]
+        assert (await dep.ledger.entry("traitly", claims[0].operation.person)).version == 1  # type: ignore[union-attr]
+
+
+async def test_a_plan_is_installed_once(opened: Opened, roster: Path) -> None:
+    roster.write_text(company(3))
+    async with opened(only=("traitly",)) as dep:
+        run = await planned(dep)
+        before = await state(dep, run)
+        for _ in range(2):
+            assert await dep.queue.install(run, "traitly", [], [], began=0, people=None, urgent=False) == 0
+        assert await state(dep, run) == before
+        assert (await dep.queue.backlog("traitly")).ready == 3
+
+
+async def test_a_plan_that_was_broken_off_leaves_nothing_behind(opened: Opened, roster: Path) -> None:
+    roster.write_text(company(3))
+    async with opened(only=("traitly",)) as dep:
+        run = await requests.request_run(dep, Request(trigger="manual"))
+        await requests.begin(dep, run)
+        await dep.redis.rpush(keys.stage(run, "traitly"), "stale")
+        await dep.redis.hset(keys.operation(run, "traitly", "stale"), mapping={"doc": "{}", "wanted_status": "pending"})
+        await dep.redis.zadd(keys.run_operations(run, "traitly"), {"stale": 0})
+        await requests.plan(dep, run, "traitly")
+        rows = await dep.runs.operations(run, ["traitly"])
+        assert len(rows) == 6
+        assert not await dep.redis.exists(keys.operation(run, "traitly", "stale"))
+
+
+async def test_what_follows_an_operation_in_flight_survives_a_newer_plan(opened: Opened, roster: Path) -> None:
+    roster.write_text(company(1))
+    async with opened(only=("traitly",)) as dep:
+        older = await planned(dep)
+        (claim,) = await dep.queue.claim("traitly", lease=60, token="t", limits=LIMITS)
+        newer = await planned(dep)
+        assert await state(dep, newer) == {"superseded": {"create": 1, "event": 1}}
+        assert await state(dep, older) == {"sending": {"create": 1}, "pending": {"event": 1}}
+        await dep.queue.done(claim, {"account": "W0000"}, "W0000")
+        (event,) = await dep.queue.claim("traitly", lease=60, token="u", limits=LIMITS)
+        assert event.operation.kind == "event"
+
+
+async def test_an_event_that_was_told_since_is_not_told_again(opened: Opened, roster: Path) -> None:
+    roster.write_text(company(1))
+    async with opened(only=("traitly",)) as dep:
+        run = await planned(dep)
+        rows = await dep.runs.operations(run, ["traitly"])
+        (create,) = await dep.queue.claim("traitly", lease=60, token="a", limits=LIMITS)
+        await dep.queue.done(create, ledger_patch(create.operation, Done(account="W0000")), "W0000")
+        (event,) = await dep.queue.claim("traitly", lease=60, token="b", limits=LIMITS)
+        began = await dep.runs.now()
+        await dep.queue.done(event, ledger_patch(event.operation, Done()), "W0000")
+        assert len(rows) == 2
+        # A plan whose observation began before the event went out would ask for it once more
+        again = await requests.request_run(dep, Request(trigger="manual"))
+        dropped = await dep.queue.install(
+            again, "traitly", [Entry(event.operation, "event")], [], began=began, people=None, urgent=False
+        )
+        assert dropped == 1
+
+
+async def test_a_create_that_came_about_unseen_is_still_ours_and_is_told(
+    opened: Opened, roster: Path, switchboard: Switchboard
+) -> None:
+    roster.write_text(company(1))
+    async with opened(only=("traitly",)) as dep:
+        older = await planned(dep)
+        (claim,) = await dep.queue.claim("traitly", lease=60, token="dead", limits=LIMITS)
+        http = dep.http("traitly", dep.pace_of("traitly"))
+        await dep.targets["traitly"].apply(http, [claim.operation])
+        await dep.redis.zadd(keys.leases("traitly"), {claim.member: 1})
+        await dep.queue.reap("traitly")
+        newer = await planned(dep)
+        assert await state(dep, newer) == {}, "the account is there, so nothing is planned"
+        assert (await state(dep, older))["succeeded"] == {"create": 1}
+        entry = await dep.ledger.entry("traitly", "W0000")
+        assert entry is not None
+        assert entry.created
+        await drain(dep)
+        assert [one["name"] for one in switchboard.state("traitly")["events"]] == ["Onboarded"]
+        assert (await state(dep, older)) == {"succeeded": {"create": 1, "event": 1}}
+
+
+async def test_an_unclear_event_stays_unclear_when_it_is_planned_as_owed(
+    opened: Opened, roster: Path, switchboard: Switchboard
+) -> None:
+    roster.write_text(company(1))
+    async with opened(only=("traitly",)) as dep:
+        await planned(dep)
+        (create,) = await dep.queue.claim("traitly", lease=60, token="a", limits=LIMITS)
+        http = dep.http("traitly", dep.pace_of("traitly"))
+        await dep.targets["traitly"].apply(http, [create.operation])
+        await dep.queue.done(create, ledger_patch(create.operation, Done(account="W0000")), "W0000")
+        (event,) = await dep.queue.claim("traitly", lease=60, token="b", limits=LIMITS)
+        await dep.targets["traitly"].apply(http, [event.operation])
+        await planned(dep)
+        assert (await dep.queue.backlog("traitly")).ready == 0, "the same fact is on its way"
+        await dep.redis.zadd(keys.leases("traitly"), {event.member: 1})
+        await dep.queue.reap("traitly")
+        await planned(dep)
+        await drain(dep)
+        assert [one["name"] for one in switchboard.state("traitly")["events"]] == ["Onboarded"]
+
+
+async def test_a_failed_leader_takes_its_followers_along_when_it_goes_again(opened: Opened, roster: Path) -> None:
+    roster.write_text(company(1))
+    async with opened(only=("traitly",)) as dep:
+        run = await planned(dep)
+        (claim,) = await dep.queue.claim("traitly", lease=60, token="t", limits=LIMITS)
+        await dep.queue.fail(claim, {"code": "no", "message": "because"})
+        assert await state(dep, run) == {"failed": {"create": 1, "event": 1}}
+        assert await dep.queue.release(run, "traitly", claim.operation.id, {"who": "test"})
+        assert not await dep.queue.release(run, "traitly", claim.operation.id, {"who": "test"})
+        assert await state(dep, run) == {"pending": {"create": 1, "event": 1}}
+        assert (await dep.queue.backlog("traitly")).ready == 1

@@ -1,0 +1,1 @@
+"""What a deployment is made of: units, containers, manifests, alerts, the dashboard."""

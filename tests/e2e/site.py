@@ -1,0 +1,214 @@
+"""A deployment of real processes: worker, beat, sandbox and Redis, each in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, Final, TypeVar
+
+import redis
+
+from provisioner.example import content, existing_accounts
+from provisioner.example.verify import believed, faults
+from provisioner.sandbox import Switchboard
+from provisioner.settings import Settings, load
+from provisioner.store.client import Redis
+from provisioner.worker import workers
+from tests.support.harness import raise_limits, settings_document, write_settings
+from tests.support.redis_server import RedisServer
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+KINDS: Final = ("tribal_habits", "habitate", "traitly", "mtribes")
+#: Longest that a process may take to start or to end on a busy machine.
+PATIENCE: Final = 60.0
+_POLL: Final = 0.1
+
+T = TypeVar("T")
+
+
+def eventually(look: Callable[[], T], *, within: float = PATIENCE, why: Callable[[], str] = lambda: "") -> T:
+    """What `look` finds, as soon as it finds something that counts as true."""
+    deadline = time.monotonic() + within
+    while True:
+        found = look()
+        if found:
+            return found
+        assert time.monotonic() < deadline, f"nothing within {within:.0f} s {why()}"
+        time.sleep(_POLL)
+
+
+class Process:
+    """A command of ours as a process group of its own; what it says goes to a file."""
+
+    def __init__(self, folder: Path, environment: dict[str, str], *words: str) -> None:
+        self.log = folder / f"{words[0]}-{time.monotonic_ns()}.log"
+        self._output: IO[bytes] = self.log.open("wb")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "provisioner", *words],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def said(self) -> str:
+        """Everything that it said until now."""
+        return self.log.read_text(errors="replace")
+
+    def kill(self) -> None:
+        """End it and its children at once, as a power cut would."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        self._output.close()
+
+    def stop(self) -> None:
+        """End it as an operator would, and its children with it."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                self.kill()
+        self._output.close()
+
+
+class Site:
+    """One deployment: the example's settings, aimed at a sandbox and a Redis of its own."""
+
+    def __init__(self, folder: Path, server: RedisServer, sandbox: str, **changes: Any) -> None:
+        self.folder, self.switchboard = folder, Switchboard(sandbox)
+        self.roster = folder / "roster.csv"
+        self.redis: Redis = redis.Redis.from_url(server.url)
+        document = settings_document(sandbox, server.url, self.roster, folder, **changes)
+        self.config = write_settings(folder, document)
+        self.environment = {**os.environ, "PROVISIONER_CONFIG": str(self.config), "PYTHONPATH": str(ROOT)}
+
+    @property
+    def settings(self) -> Settings:
+        """The settings as a value."""
+        return load(self.config, environ={}).settings
+
+    def empty(self) -> None:
+        """Back to accounts as an organisation finds them before its first sync, and to a ledger that knows nothing."""
+        self.switchboard.reset()
+        raise_limits(self.switchboard)
+        for kind, accounts in existing_accounts().items():
+            self.switchboard.seed(kind, accounts)
+        for key in self.redis.scan_iter("provisioner:*", count=1000):
+            self.redis.delete(key)
+        self.write("roster.csv")
+
+    def write(self, name: str) -> None:
+        """Put one of the example's rosters in place, whole, as an export does."""
+        fresh = self.folder / "roster.new"
+        fresh.write_bytes(content(name))
+        shutil.move(fresh, self.roster)
+
+    def call(self, *words: str, code: int = 0) -> dict[str, Any]:
+        """Run a command with `--json` to its end; its document."""
+        done = subprocess.run(
+            [sys.executable, "-m", "provisioner", *words, "--json"],
+            cwd=ROOT,
+            env=self.environment,
+            capture_output=True,
+            timeout=PATIENCE,
+        )
+        assert done.returncode == code, done.stderr.decode(errors="replace") + done.stdout.decode(errors="replace")
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    def wrong(self, name: str, *kinds: str) -> list[str]:
+        """What the stand-ins hold otherwise than that roster asks for; all of them, or those named."""
+        states = {kind: self.switchboard.state(kind) for kind in KINDS}
+        return [
+            fault
+            for fault in faults(believed(name), states)
+            if not kinds or fault.startswith(tuple(f"{k}:" for k in kinds))
+        ]
+
+    def writes(self) -> dict[str, int]:
+        """Requests that may change something, by kind."""
+        return {kind: int(self.switchboard.counts(kind)["writes"]) for kind in KINDS}
+
+    def forget_requests(self) -> None:
+        """Count requests from here on."""
+        for kind in KINDS:
+            self.switchboard.clear_log(kind)
+
+    def runs(self, trigger: str | None = None) -> list[dict[str, Any]]:
+        """All runs, the oldest first, with the fields that the store keeps: `run`, `trigger`, `status`, `created`."""
+        found = []
+        for name in self.redis.zrange("provisioner:runs", 0, -1):
+            fields = self.redis.hgetall(b"provisioner:run:" + name)
+            run = {key.decode(): value.decode() for key, value in fields.items()} | {"run": name.decode()}
+            if trigger in (None, run["trigger"]):
+                found.append(run)
+        return found
+
+    def start(self, *words: str) -> Process:
+        """Start one of our processes."""
+        return Process(self.folder, self.environment, *words)
+
+    @contextmanager
+    def running(self, *words: str) -> Iterator[Process]:
+        """One of our processes, for as long as the context lasts."""
+        process = self.start(*words)
+        try:
+            yield process
+        finally:
+            process.stop()
+
+    def start_worker(self) -> Process:
+        """Start a worker that answers."""
+        worker = self.start("worker", "--concurrency", "4")
+        settings = self.settings
+        try:
+            eventually(lambda: workers(settings, timeout=0.5), why=worker.said)
+        except BaseException:
+            worker.stop()
+            raise
+        return worker
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.redis.close()
+
+
+@contextmanager
+def sandbox() -> Iterator[str]:
+    """A sandbox in a process of its own: its address."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "provisioner", "sandbox", "--port", "0"],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            yield process.stdout.readline().strip()
+        finally:
+            process.terminate()
+            process.wait(PATIENCE)
+
+
+@contextmanager
+def deployment(folder: Path, **changes: Any) -> Iterator[Site]:
+    """A deployment without worker and beat; `changes` replace sections of the settings."""
+    with RedisServer() as server, sandbox() as url:
+        site = Site(folder, server, url, **changes)
+        try:
+            site.empty()
+            yield site
+        finally:
+            site.close()

@@ -1,0 +1,47 @@
+"""A worker that is killed in the middle of a sync."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.site import KINDS, deployment, eventually
+
+SLOW_MS = 150
+
+
+@pytest.mark.timeout(240)
+def test_a_killed_worker_leaves_nothing_undone_and_nothing_doubled(tmp_path: Path) -> None:
+    schedule = {"sync": None, "full": None, "watch_roster": None}
+    with deployment(tmp_path, schedule=schedule) as site, site.running("beat"):
+        for kind in KINDS:
+            site.switchboard.options(kind, latency_ms=SLOW_MS)
+        worker = site.start_worker()
+        try:
+            run = site.call("sync")["run"]
+            eventually(lambda: site.writes()["habitate"] >= 6, why=worker.said)
+        finally:
+            worker.kill()
+        assert site.runs()[-1]["status"] == "running"
+        assert site.wrong("roster.csv", "habitate")
+        in_hand = {kind: site.redis.zrange(f"provisioner:leases:{kind}", 0, -1) for kind in KINDS}
+        assert in_hand["habitate"]
+        for kind, members in in_hand.items():
+            # The lease's time passes
+            for member in members:
+                site.redis.zadd(f"provisioner:leases:{kind}", {member: 0})
+        worker = site.start_worker()
+        try:
+            eventually(lambda: site.call("show", run)["status"] != "running", why=worker.said)
+            document = site.call("show", run)
+            assert document["status"] == "succeeded", document
+            assert site.wrong("roster.csv") == []
+            accounts = site.switchboard.accounts("habitate")
+            assert max(Counter(account["email"].lower() for account in accounts).values()) == 1
+            site.forget_requests()
+            assert site.call("sync", "--wait")["status"] == "succeeded"
+            assert set(site.writes().values()) == {0}
+        finally:
+            worker.stop()

@@ -1,0 +1,1 @@
+"""Events from outside: taken, kept, acted on, routed."""

@@ -1,0 +1,1 @@
+"""What is kept: layouts, backups, and people who are to be forgotten."""

@@ -1,0 +1,201 @@
+"""A lost Redis, with a backup and without; and what a restore refuses."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from provisioner.delivery.deployment import Deployment
+from provisioner.delivery.memory import remembers
+from provisioner.delivery.saving import backup, restore
+from provisioner.errors import StoreError, UsageError
+from provisioner.sandbox import Switchboard
+from provisioner.store import keys
+from provisioner.store.schema import VERSION
+from tests.decisions.conftest import Opened, company
+from tests.keeping.conftest import TARGETS, writes
+from tests.support.harness import sync_once
+
+pytestmark = pytest.mark.anyio
+
+
+async def ledger(dep: Deployment) -> dict[str, dict[bytes, bytes]]:
+    return {target: await dep.redis.hgetall(keys.ledger(target)) for target in TARGETS}
+
+
+async def content(dep: Deployment) -> dict[bytes, Any]:
+    """What a restore has to bring back, as it lies in Redis."""
+    found: dict[bytes, Any] = {}
+    for key in await dep.redis.keys("provisioner:*"):
+        match await dep.redis.type(key):
+            case b"hash":
+                found[key] = await dep.redis.hgetall(key)
+            case b"string":
+                found[key] = await dep.redis.get(key)
+            case b"zset":
+                found[key] = await dep.redis.zrange(key, 0, -1, withscores=True)
+    return found
+
+
+async def settled(dep: Deployment, roster: Path) -> None:
+    """A company with someone who left, after which nothing is to be done."""
+    roster.write_text(company(12))
+    await sync_once(dep)
+    roster.write_text(company(12, gone=(3,)))
+    run = await sync_once(dep)
+    assert run["status"] == "succeeded", run
+
+
+async def test_with_a_backup_a_lost_redis_costs_no_write(
+    opened: Opened, roster: Path, switchboard: Switchboard, tmp_path: Path
+) -> None:
+    async with opened() as dep:
+        await settled(dep, roster)
+        saved = await backup(dep, tmp_path / "saved.gz")
+        before = await ledger(dep)
+        assert saved.entries["ledger"] == sum(len(links) for links in before.values())
+        await dep.redis.flushall()
+        restored = await restore(dep, tmp_path / "saved.gz")
+        assert restored.entries == saved.entries
+        assert await ledger(dep) == before
+        for target in TARGETS:
+            switchboard.clear_log(target)
+        run = await sync_once(dep)
+        assert run["status"] == "succeeded"
+        assert writes(switchboard) == dict.fromkeys(TARGETS, 0)
+        assert all(target["adopted"] == 0 for target in run["targets"].values())
+
+
+async def test_without_one_nobody_is_created_twice_and_nobody_is_removed(
+    opened: Opened, roster: Path, switchboard: Switchboard
+) -> None:
+    async with opened() as dep:
+        await settled(dep, roster)
+        there = {target: len(switchboard.accounts(target)) for target in TARGETS}
+        await dep.redis.flushall()
+        run = await sync_once(dep)
+        assert run["status"] == "succeeded"
+        assert {target: len(switchboard.accounts(target)) for target in TARGETS} == there
+        for target, part in run["targets"].items():
+            assert part["adopted"] >= 11, target
+            assert part["planned"]["create"] == 0, target
+            assert part["planned"]["leave"] == 0, target
+
+
+async def test_everything_that_a_backup_holds_comes_back_as_it_was(
+    opened: Opened, roster: Path, tmp_path: Path
+) -> None:
+    async with opened(only=("traitly",)) as dep:
+        await settled(dep, roster)
+        await dep.redis.zadd(keys.sent("traitly", "leavers"), {"an-operation": 1.5})
+        await dep.redis.hset(keys.decisions("traitly"), "an-operation", '{"verdict": "approved"}')
+        await dep.health.pause("traitly", paused=True)
+        before = await content(dep)
+        await backup(dep, tmp_path / "saved.gz")
+        await dep.redis.flushall()
+        await restore(dep, tmp_path / "saved.gz")
+        after = await content(dep)
+        mark = after.pop(keys.MARK.encode())
+        assert mark[b"lost"] == b"1"
+        assert after == {key: before[key] for key in after}
+        lasting = {b"ledger", b"decisions", b"lists", b"roster", b"sent", b"target"}
+        assert lasting <= {key.split(b":")[1] for key in after}
+
+
+async def test_what_was_done_since_the_backup_is_doubted(opened: Opened, roster: Path, tmp_path: Path) -> None:
+    async with opened(only=("traitly",)) as dep:
+        await settled(dep, roster)
+        await backup(dep, tmp_path / "saved.gz")
+        assert not (await remembers(dep)).lost
+        await restore(dep, tmp_path / "saved.gz", force=True)
+        memory = await remembers(dep)
+        assert memory.lost
+        assert memory.quiet > 0
+
+
+async def test_a_backup_is_whole_or_not_there_and_nobody_else_may_read_it(
+    opened: Opened, roster: Path, tmp_path: Path
+) -> None:
+    async with opened(only=("traitly",)) as dep:
+        await settled(dep, roster)
+        path = tmp_path / "saved.gz"
+        path.write_text("an older one")
+        path.chmod(0o644)
+        await backup(dep, path)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        lines = [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
+        assert (lines[0]["format"], lines[0]["schema"]) == ("provisioner-backup", VERSION)
+        assert lines[-1]["end"]["ledger"] == 12
+        assert sorted(other.name for other in tmp_path.iterdir() if other.name.startswith(".")) == []
+        with pytest.raises(UsageError, match="cannot be written"):
+            await backup(dep, tmp_path / "no folder" / "saved.gz")
+
+
+async def test_a_restore_replaces_links_only_when_told_to(opened: Opened, roster: Path, tmp_path: Path) -> None:
+    async with opened(only=("traitly",)) as dep:
+        await settled(dep, roster)
+        path = tmp_path / "saved.gz"
+        await backup(dep, path)
+        await dep.redis.hset(keys.ledger("traitly"), "W9999", '{"account": "W9999"}')
+        with pytest.raises(UsageError, match="not empty: it has 13 links"):
+            await restore(dep, path)
+        assert await dep.ledger.entry("traitly", "W9999") is not None
+        await restore(dep, path, force=True)
+        assert await dep.ledger.entry("traitly", "W9999") is None
+        assert await dep.ledger.size("traitly") == 12
+
+
+async def test_a_restore_waits_for_no_work_under_way(opened: Opened, roster: Path, tmp_path: Path) -> None:
+    async with opened(only=("traitly",)) as dep:
+        await settled(dep, roster)
+        path = tmp_path / "saved.gz"
+        await backup(dep, path)
+        await dep.redis.flushall()
+        await dep.redis.set(keys.busy("traitly"), "a-run")
+        with pytest.raises(StoreError, match="a run is planning traitly"):
+            await restore(dep, path)
+        await dep.redis.delete(keys.busy("traitly"))
+        await dep.redis.zadd(keys.leases("traitly"), {"run|op": 1})
+        with pytest.raises(StoreError, match="traitly is being sent something"):
+            await restore(dep, path)
+        assert await dep.ledger.size("traitly") == 0
+
+
+async def test_other_layouts_and_damaged_files_are_refused_and_change_nothing(
+    opened: Opened, roster: Path, tmp_path: Path
+) -> None:
+    async with opened(only=("traitly",)) as dep:
+        await settled(dep, roster)
+        path = tmp_path / "saved.gz"
+        await backup(dep, path)
+        await dep.redis.flushall()
+        packed = path.read_bytes()
+        lines = gzip.decompress(packed).splitlines(keepends=True)
+        for schema, remedy in ((VERSION - 1, "then upgrade"), (VERSION + 1, "or a newer one")):
+            head = json.dumps({**json.loads(lines[0]), "schema": schema}).encode() + b"\n"
+            path.write_bytes(gzip.compress(b"".join([head, *lines[1:]])))
+            with pytest.raises(UsageError, match=f"has layout {schema}") as refused:
+                await restore(dep, path)
+            assert remedy in str(refused.value)
+        damaged = {
+            "cut off": packed[: len(packed) // 2],
+            "without an end": gzip.compress(b"".join(lines[:-1])),
+            "with a line less": gzip.compress(b"".join([lines[0], *lines[2:]])),
+        }
+        for what, data in damaged.items():
+            path.write_bytes(data)
+            with pytest.raises(UsageError, match="damaged or not whole"):
+                await restore(dep, path)
+            assert await dep.ledger.size("traitly") == 0, what
+        for data in (b"employee_id\nW1\n", gzip.compress(b"{}\n"), b""):
+            path.write_bytes(data)
+            with pytest.raises(UsageError, match="no backup of provisioner"):
+                await restore(dep, path)
+        with pytest.raises(UsageError, match="cannot be read"):
+            await restore(dep, tmp_path / "nowhere")
+        assert [key async for key in dep.redis.scan_iter(match="provisioner:ledger*")] == []

@@ -1,0 +1,183 @@
+"""The stores on a real server, driven from ordinary functions."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from collections import Counter
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+from provisioner.model.account import LedgerEntry
+from provisioner.model.operation import Kind, Operation, operation_id
+from provisioner.store import keys
+from provisioner.store.address import RedisAddress
+from provisioner.store.client import Redis
+from provisioner.store.connection import connect
+from provisioner.store.frames import FrameStore
+from provisioner.store.health import HealthStore
+from provisioner.store.ledger import LedgerStore
+from provisioner.store.queue import Claim, Entry, QueueStore
+from provisioner.store.runs import RunStore, counts
+from provisioner.store.scripts import Scripts
+
+T = TypeVar("T")
+
+TARGET: Final = "target"
+LEASE: Final = 600.0
+#: Far enough ahead that it never comes while a test runs.
+LATER: Final = 3600.0
+
+
+def operation(
+    person: str,
+    kind: Kind = Kind.UPDATE,
+    value: str = "1",
+    *,
+    follows: Operation | None = None,
+    hold: str | None = None,
+    refused: bool = False,
+    slot: str | None = None,
+) -> Operation:
+    """An operation that sets one attribute; an event or enrolment has a slot of its own."""
+    after: dict[str, str | None] = {"n": value}
+    aside = {Kind.EVENT: "event:created", Kind.ENROL: "enrol:TH-1"}.get(kind, "account")
+    return Operation(
+        id=operation_id(TARGET, person, kind, {}, after),
+        target=TARGET,
+        person=person,
+        kind=kind,
+        account=None if kind is Kind.CREATE else f"account-{person}",
+        before={},
+        after=after,
+        slot=slot or aside,
+        follows=follows.id if follows else None,
+        hold=hold,
+        refused=refused,
+        row=f"row-{person}",
+    )
+
+
+def patch(claim: Claim, **more: Any) -> dict[str, Any]:
+    """What the ledger learns by the success of an operation of `operation`."""
+    if claim.operation.kind is Kind.EVENT:
+        return {"paid": ["created"]}
+    account = claim.operation.account or f"account-{claim.operation.person}"
+    return {"account": account, "values": dict(claim.operation.after), "state": "active", **more}
+
+
+class Bench:
+    """All stores of one server. `bench(awaitable)` waits for it."""
+
+    def __init__(self, url: str) -> None:
+        self._runner = asyncio.Runner()
+        self.redis: Redis = connect(RedisAddress.parse(url))
+        scripts = Scripts(self.redis)
+        self.queue = QueueStore(self.redis, scripts)
+        self.ledger = LedgerStore(self.redis)
+        self.runs = RunStore(self.redis)
+        self.health = HealthStore(self.redis)
+        self.frames = FrameStore(self.redis)
+        self._numbers = itertools.count(1)
+
+    def __call__(self, work: Awaitable[T]) -> T:
+        async def main() -> T:
+            return await work
+
+        return self._runner.run(main())
+
+    def close(self) -> None:
+        """Close the connections."""
+        self(self.redis.aclose())
+        self._runner.close()
+
+    def now(self) -> float:
+        """The server's clock."""
+        return self(self.runs.now())
+
+    def install(
+        self,
+        operations: Iterable[Operation],
+        *,
+        run: str | None = None,
+        began: float | None = None,
+        people: Sequence[str] | None = None,
+        links: Iterable[Mapping[str, Any]] = (),
+        urgent: bool = False,
+        guard: str = "",
+        group: str | None = None,
+    ) -> tuple[str, int]:
+        """Install a plan that was observed at `began` (just now); (its run, how many were dropped)."""
+        run = run or f"run-{next(self._numbers):03}"
+        entries = [Entry(one, group or ("event" if one.kind is Kind.EVENT else "save"), guard) for one in operations]
+        since = self.now() if began is None else began
+        dropped = self(self.queue.install(run, TARGET, entries, links, began=since, people=people, urgent=urgent))
+        return run, dropped
+
+    def claim(
+        self, limit: int = 100, *, lease: float = LEASE, token: str | None = None, urgent: bool = False
+    ) -> list[Claim]:
+        """Claim up to `limit` operations of one group."""
+        name = token or f"token-{next(self._numbers):03}"
+        return self(self.queue.claim(TARGET, lease=lease, token=name, limits={"*": limit}, urgent=urgent))
+
+    def take(self, *, lease: float = LEASE) -> Claim:
+        """Claim the one operation that is ready first."""
+        (claim,) = self.claim(1, lease=lease)
+        return claim
+
+    def expire(self, *claims: Claim) -> int:
+        """Let leases run out, and have that noticed."""
+        for claim in claims:
+            self(self.redis.zadd(keys.leases(TARGET), {claim.member: 0}, xx=True))
+        return self(self.queue.reap(TARGET))
+
+    def ripen(self) -> None:
+        """Let the time of everything that is parked come."""
+        for member in self(self.redis.zrange(keys.parked(TARGET), 0, -1)):
+            self(self.redis.zadd(keys.parked(TARGET), {member: 0}))
+
+    def status(self, run: str, one: Operation | str) -> str:
+        """The status of an operation of a run."""
+        return self.fields(run, one)["status"]
+
+    def fields(self, run: str, one: Operation | str) -> dict[str, str]:
+        """Everything about an operation of a run."""
+        row = self(self.runs.operation(run, TARGET, one if isinstance(one, str) else one.id))
+        assert row is not None
+        return row
+
+    def error(self, run: str, one: Operation) -> str:
+        """The code of an operation's error."""
+        return str(json.loads(self.fields(run, one)["error"])["code"])
+
+    def entry(self, person: str) -> LedgerEntry | None:
+        """A person's entry in the ledger."""
+        return self(self.ledger.entry(TARGET, person))
+
+    def ready(self) -> list[str]:
+        """What can be claimed now, in order: the members of the queue."""
+        return [member.decode() for member in self(self.redis.zrange(keys.queued(TARGET), 0, -1))]
+
+    def parked(self) -> list[str]:
+        """What waits for its time."""
+        return [member.decode() for member in self(self.redis.zrange(keys.parked(TARGET), 0, -1))]
+
+    def leased(self) -> list[str]:
+        """What is in somebody's hand."""
+        return [member.decode() for member in self(self.redis.zrange(keys.leases(TARGET), 0, -1))]
+
+    def counters_are_right(self, run: str) -> bool:
+        """Whether the counters of a run are those of its operations' statuses."""
+        rows = self(self.runs.operations(run, [TARGET]))
+        real = Counter((row["status"], row["kind"]) for row in rows)
+        fields = self(self.runs.target(run, TARGET))
+        told = Counter(
+            {
+                (status, kind): count
+                for status in {name.split(":")[1] for name in fields if name.startswith("n:")}
+                for kind, count in counts(fields, status).items()
+            }
+        )
+        return real == told

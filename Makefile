@@ -8,17 +8,19 @@ SHELL := /bin/sh
 PYTHON ?= $(shell scripts/find-python)
 UV ?= uv
 WORKERS ?= 2
+SEEDS ?= 1,2,3,4,5,6,7,8,9,10
 ARGS ?=
+CHROMIUM := /usr/bin/chromium
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --no-input
 RUNTIME := .venv/.installed-runtime
 DEV := .venv/.installed-dev
 # Suites that are not in this checkout have no target.
-ABSENT := $(if $(wildcard tests/chaos),,chaos) $(if $(wildcard tests/browser),,test-browser)
+ABSENT := $(if $(wildcard tests/chaos),,chaos) $(if $(wildcard tests/browser),,test-browser screenshots)
 SOURCES := $(wildcard provisioner tests benchmarks scripts/*.py)
 
-.PHONY: help demo test lint format bench pins clean
+.PHONY: help demo test lint format bench docs pins clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / && index(" $(ABSENT) ", " " $$1 " ") == 0 {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,15 +46,27 @@ bench: $(DEV) ## measure the figures (ARGS=--help)
 
 ifeq ($(filter chaos,$(ABSENT)),)
 .PHONY: chaos
-chaos: $(DEV) ## kill workers, Redis and vendors while runs are under way
-	@$(BIN)/python -m pytest --quiet -m chaos --timeout 600 $(ARGS)
+chaos: $(DEV) ## kill workers, Redis and vendors while runs are under way, ten seeds (SEEDS=3: that one); then a thousand runs
+	@PROVISIONER_TEST_CHAOS_SEEDS=$(SEEDS) $(BIN)/python -m pytest --quiet --capture=no -m chaos $(ARGS)
 endif
 
 ifeq ($(filter test-browser,$(ABSENT)),)
-.PHONY: test-browser
-test-browser: $(DEV) ## drive the control page with Debian's Chromium
+.PHONY: test-browser screenshots
+test-browser: $(DEV) $(CHROMIUM) ## drive the control page with Debian's Chromium
 	@$(BIN)/python -m pytest --quiet -m browser $(ARGS)
+
+screenshots: $(DEV) $(CHROMIUM) ## picture every page, phone and desktop, dark and light, in build/screenshots
+	@$(BIN)/python -m tests.browser.screenshots build/screenshots
+
+$(CHROMIUM):
+	@test "$$(id -u)" -eq 0 && command -v apt-get >/dev/null || { echo "Install Chromium as $@ first" >&2; exit 1; }
+	@echo "Installing Chromium" >&2
+	@apt-get update -qq
+	@DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium >/dev/null
 endif
+
+docs: $(DEV) ## build the documentation into build/docs, strictly
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 pins: ## resolve the dependencies anew and write requirements*.txt (needs uv)
 	@scripts/compile-pins $(UV)

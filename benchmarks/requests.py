@@ -16,10 +16,14 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from math import ceil
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -114,9 +118,10 @@ def scenes(size: int, changed: int, boards: Mapping[str, int], managers: int) ->
     """The fewest requests, by what the vendors' pages offer.
 
     Tribal Habits: a page of changes and one record that tells the total. habitate: who we are and which roles there
-    are, one listing for each of six statuses, and once per account its details, the bot's among them; the private boards
-    are listed once before the first change; an update clears what it leaves out, so the details are read before it. Traitly: one listing, and a request for each customer and each event. mtribes: pages
-    up to the first that is not full.
+    are, one listing for each of six statuses, and once per account its details, the bot's among them; the private
+    boards are listed once before the first change; an update clears what it leaves out, so the details are read before
+    it. Traitly: one listing, and a request for each customer and each event. mtribes: pages up to the first that is
+    not full.
     """
     boards_once = 1
     listing = 2 + pages(size + 1, HABITATE_PAGE) + STATUSES - 1
@@ -168,47 +173,49 @@ def sandbox() -> Iterator[Switchboard]:
             process.terminate()
 
 
-async def _drain(dep: Deployment, target: str) -> None:
-    while True:
+async def _sync(folder: Path, document: Mapping[str, Any], target: str) -> str:
+    async with Deployment.open(load_settings(folder, document)) as dep:
+        run = await requests.request_run(dep, Request(trigger="manual", targets=(target,)))
+        if await requests.begin(dep, run):
+            await requests.plan(dep, run, target)
         again = await deliver(dep, target)
-        if again.seconds is None:
-            return
-        await asyncio.sleep(min(again.seconds, 1.0))
+        while again.seconds is not None:
+            await asyncio.sleep(min(again.seconds, 1.0))
+            again = await deliver(dep, target)
+        done = await dep.runs.document(run)
+        return str(done and done["status"])
 
 
-async def sync(dep: Deployment) -> str:
-    """One run from its request to its end; its status."""
-    run = await requests.request_run(dep, Request(trigger="manual"))
-    for target in await requests.begin(dep, run):
-        await requests.plan(dep, run, target)
-    await asyncio.gather(*(_drain(dep, target) for target in dep.targets))
-    document = await dep.runs.document(run)
-    return str(document and document["status"])
+def sync(folder: Path, document: Mapping[str, Any], target: str) -> str:
+    """One run of one target from its request to its end, in a process of its own; its status."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    own = folder / target
+    own.mkdir(exist_ok=True)
+    return asyncio.run(_sync(own, document, target))
 
 
 def measure(people: int) -> bool:
     """Print the table; whether no target got more requests than the fewest."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     changed = max(1, people // 100)
     roster = Roster(people)
     print(f"Requests for {people:,} people, as reads and writes, beside the fewest that the vendor's API allows.\n")
     print(f"{'':18}{'target':16}{'reads':>7} {'writes':>7}   {'least':>7} {'':>7}   {'':8}")
     good = True
-    with tempfile.TemporaryDirectory() as name, RedisServer() as redis, sandbox() as board:
+    with (
+        tempfile.TemporaryDirectory() as name,
+        RedisServer() as redis,
+        sandbox() as board,
+        ProcessPoolExecutor(len(TARGETS), mp_context=get_context("spawn")) as pool,
+    ):
         folder = Path(name)
         file = folder / "roster.csv"
         file.write_bytes(roster.content())
         document = settings_document(board.url, redis.url, file, folder)
         document["guards"] = {"updates": {"percent": 100}}
         document["targets"]["tribal_habits"]["enrolments"] = []
-        settings = load_settings(folder, document)
         raise_limits(board)
         # As if the first load had been an hour ago: what is younger than ten minutes is read again
         board.options("tribal_habits", clock_offset_seconds=-3600)
-
-        async def run() -> str:
-            async with Deployment.open(settings) as dep:
-                return await sync(dep)
 
         for scene in scenes(people, changed, dict(roster.boards), roster.managers):
             if scene.name.endswith("changed") and scene.name != "nothing changed":
@@ -217,7 +224,8 @@ def measure(people: int) -> bool:
             for target in TARGETS:
                 board.clear_log(target)
             began = time.monotonic()
-            status = asyncio.run(run())
+            ended = pool.map(partial(sync, folder, document), TARGETS)
+            status = ", ".join(sorted(set(ended)))
             good = _print(scene, {target: board.counts(target) for target in TARGETS}, status, began) and good
             board.options("tribal_habits", clock_offset_seconds=0)
     return good

@@ -65,15 +65,14 @@ if [ "$packages" = yes ]; then
     [ -x "$home/bin/python" ] || "$(scripts/find-python)" -m venv "$home"
     pip="$home/bin/python -m pip --disable-pip-version-check --quiet --no-input"
     $pip install --require-hashes --requirement requirements-remote.txt
-    $pip install --no-deps --no-build-isolation --force-reinstall .
+    # Built beside the sources, so that nothing is left in them
+    copy=$(mktemp -d)
+    trap 'rm -rf "$copy"' EXIT
+    cp -R pyproject.toml README.md LICENSE provisioner "$copy"
+    $pip install --no-deps --no-build-isolation --force-reinstall "$copy"
 fi
 
-settings=$root/etc/provisioner/provisioner.yaml
-if [ ! -e "$settings" ]; then
-    install -m 0640 config/provisioner.example.yaml "$settings"
-    own root:provisioner "$settings"
-    fresh=yes
-fi
+install -m 0644 config/provisioner.example.yaml "$root/etc/provisioner/provisioner.example.yaml"
 for unit in $units; do
     install -m 0644 "deploy/systemd/$unit" "$root/etc/systemd/system/$unit"
 done
@@ -81,7 +80,10 @@ done
 if [ -z "$root" ]; then
     if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
     echo "Installed."
-    [ "${fresh:-no}" = no ] || echo "Write your settings: $settings, and secrets: /etc/provisioner/secrets (0640, root:provisioner)."
+    if [ ! -e /etc/provisioner/provisioner.yaml ]; then
+        echo "Write /etc/provisioner/provisioner.yaml; provisioner.example.yaml beside it explains every setting."
+        echo "Put each secret into a file of /etc/provisioner/secrets, readable for the group provisioner."
+    fi
     echo "Then: systemctl enable --now provisioner"
 else
     echo "Installed into $root."

@@ -107,8 +107,8 @@ async def decide_about(
     for changed in {run, *decided.runs}:
         await refresh(dep, changed)
     people = tuple(dict.fromkeys(document["person"] for document in done))
-    where = list(decided.targets)
-    await record(dep, by, verdict, people=people, reason=reason, run=run, targets=where, refused=len(refused))
+    facts = {"run": run, "targets": list(decided.targets), "refused": len(refused)}
+    await record(dep, by, verdict, people=people, reason=reason, facts=facts)
     log.info("decided", run=run, verdict=verdict, by=by, count=len(done), refused=len(refused))
     return decided
 
@@ -147,6 +147,9 @@ async def _one(
     if row is None:
         return no(f"the newest plan (run {newest}) no longer wants it")
     status = row.get("status")
+    if status == "pending" and json.loads(row["doc"]).get("follows") and verdict != "rejected":
+        # What it follows was let go a moment ago, and took it along
+        return {**document, "run": holder}
     if status != _ACTS_ON[verdict]:
         return no(f"it is {status} now (run {holder}), not {_ACTS_ON[verdict]}")
     now = await dep.runs.now()
@@ -169,7 +172,7 @@ async def pause(dep: Deployment, target: str, *, by: str) -> None:
     """
     dep.chosen([target])
     await dep.health.pause(target, paused=True)
-    await record(dep, by, "paused", target=target)
+    await record(dep, by, "paused", facts={"target": target})
     log.info("paused", target=target, by=by)
 
 
@@ -183,7 +186,7 @@ async def resume(dep: Deployment, target: str, *, by: str) -> None:
     await dep.health.pause(target, paused=False)
     if await dep.health.recovered(target):
         await quarantine_over(dep, target)
-    await record(dep, by, "resumed", target=target)
+    await record(dep, by, "resumed", facts={"target": target})
     for run in await dep.runs.recent(50):
         if target in await dep.runs.targets(run):
             await refresh(dep, run)

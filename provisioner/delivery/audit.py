@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from provisioner.delivery.deployment import Deployment
@@ -18,7 +19,7 @@ async def record(
     *,
     people: tuple[str, ...] | None = None,
     reason: str | None = None,
-    **facts: Any,
+    facts: Mapping[str, Any],
 ) -> None:
     """Write down what a person did.
 

@@ -66,7 +66,12 @@ def _mapping(settings: Settings) -> tuple[list[Line], bool]:
         return [_failure("mapping", exc)], False
     lines = [Line("settings", "ok", f"{len(settings.targets)} targets, {len(targets)} of them enabled.")]
     attributes = sum(len(spec.settings.attributes) for spec in specs.values())
-    return [*lines, Line("mapping", "ok", f"{attributes} expressions over {len(specs)} targets.")], True
+    lines.append(Line("mapping", "ok", f"{attributes} expressions over {len(specs)} targets."))
+    for name, spec in specs.items():
+        if spec.activity in spec.settings.leaver and spec.activity not in spec.settings.attributes:
+            message = f"targets.{name}.leaver.{spec.activity} deactivates leavers, but nothing reactivates who returns."
+            lines.append(Line("mapping", "warn", message, f'Add {spec.activity}: "TRUE" to its attributes.'))
+    return lines, True
 
 
 async def _redis(settings: Settings) -> tuple[Line, Baseline | None]:

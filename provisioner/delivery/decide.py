@@ -101,4 +101,4 @@ def is_poisoned(outcomes: list[Outcome], tries: int) -> bool:
     if isinstance(first, Permanent):
         return first.code in _POISON
     # A row may also make the vendor stumble: after two tries of the whole, look which one it is
-    return isinstance(first, Unclear) and first.code == "server_error" and tries >= 2
+    return isinstance(first, Unclear) and first.code in ("server_error", "unexpected") and tries >= 2

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 import structlog
 
 from provisioner.delivery.deployment import Deployment
-from provisioner.delivery.writeback import ask_for_table
 from provisioner.delivery.metrics import note_end
 from provisioner.delivery.notifying import roster_rejected, run_changed
+from provisioner.delivery.writeback import ask_for_table
 from provisioner.errors import ProvisionerError
 from provisioner.model.run import run_status
 from provisioner.store import keys
@@ -53,6 +53,9 @@ async def refresh(dep: Deployment, run: str) -> str:
     for target in await dep.runs.targets(run):
         fields = await dep.runs.target(run, target)
         status = target_status(fields, await dep.health.of(target))
+        if status == "running" and target not in dep.targets:
+            # Taken out of the settings, or switched off, since
+            status = "skipped"
         statuses[target] = status
         if fields.get("status") != status and "joined" not in fields:
             await dep.runs.set_target(run, target, {"status": status})
@@ -83,17 +86,20 @@ async def abandon_unplannable(dep: Deployment, run: str) -> bool:
     with redis_errors():
         if await dep.redis.exists(f"{keys.run(run)}:people"):
             return False
-    error = {"code": "people_gone", "message": "What this run planned from is no longer kept.", "exit": 1}
     found = False
     for target in await dep.runs.targets(run):
         fields = await dep.runs.target(run, target)
         if fields.get("stage") in ("queued", "planning"):
             found = True
-            await dep.runs.set_target(
-                run, target, {"stage": "refused", "outcome": "failed", "error": json.dumps(error)}
-            )
-            log.error("target_not_planned", run=run, target=target, code=error["code"])
+            await give_up_planning(dep, run, target, "people_gone", "What this run planned from is no longer kept.")
     return found
+
+
+async def give_up_planning(dep: Deployment, run: str, target: str, code: str, message: str) -> None:
+    """End a run's part for one target before it was planned, for a reason that another try would not mend."""
+    error = {"code": code, "message": message, "exit": 1}
+    await dep.runs.set_target(run, target, {"stage": "refused", "outcome": "failed", "error": json.dumps(error)})
+    log.error("target_not_planned", run=run, target=target, code=code)
 
 
 async def end_with_error(dep: Deployment, run: str, error: ProvisionerError, *, status: str = "failed") -> None:

@@ -119,7 +119,7 @@ async def forget(dep: Deployment, person: str, *, by: str, patience: float = PAT
 async def _mentions(dep: Deployment, eraser: Eraser, by: str) -> dict[str, int]:
     """Take the name out of what stays: requests for runs, and the trail of what people did."""
     erased = {"requests": await eraser.requests(), "audit": await eraser.audit()}
-    await record(dep, by, "forgotten", count=1)
+    await record(dep, by, "forgotten", facts={"count": 1})
     return erased
 
 

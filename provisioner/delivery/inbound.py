@@ -1,7 +1,8 @@
 """Events from outside, from the stream to what they bring about. Every step may be repeated and harms nothing.
 
-An event was accepted once (`provisioner.store.inbound`). Here its person is found, what it tells is kept, its meaning is
-acted on (a new member of the roster is linked at once), and its routes are followed. Only then does it leave the stream.
+An event was accepted once (`provisioner.store.inbound`). Here its person is found, what it tells is kept, its meaning
+is acted on (a new member of the roster is linked at once), and its routes are followed. Only then does it leave the
+stream.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from provisioner.delivery import requests
 from provisioner.delivery.deployment import Deployment
 from provisioner.delivery.routing import Effects, WaitingError, bring_about, consider, routes_from
 from provisioner.errors import ProvisionerError, StoreError
-from provisioner.model.attributes import fold
+from provisioner.model.attributes import InvalidValueError, fold
 from provisioner.model.inbound import InboundEvent, InvalidEventError
 from provisioner.planning.desired import compile_target
 from provisioner.planning.events import Misrouted, route, row_of
@@ -37,6 +38,8 @@ IDLE: Final = 30.0
 MAX_TRIES: Final = 8
 #: Events taken at once. One that was taken before is taken alone, so that it cannot drag others along.
 BATCH: Final = 50
+#: Seconds for which an event waits for what it needs, such as an account that a guard holds back.
+LONGEST_WAIT: Final = 7 * 86400.0
 #: Events waiting that mean that something is wrong with the workers.
 ALARM: Final = 10_000
 #: All processes read as one: which of them took an event does not matter, only when.
@@ -65,14 +68,16 @@ async def work(
         StoreError: Redis does not answer; what was in hand is taken over later.
     """
     await dep.inbound.begin()
+    await dep.inbound.bring_due(await dep.runs.now())
     until = time.monotonic() + budget
     handled, targets, runs = 0, dict[str, None](), list[str]()
+    who = _Who(dep)
     while not stopped() and time.monotonic() < until:
         left = await dep.inbound.take_over(_CONSUMER, idle)
         batch = [left] if left else await dep.inbound.take(_CONSUMER, BATCH)
         if not batch:
             break
-        done = await _handle(dep, batch)
+        done = await _handle(dep, batch, who)
         handled += done.handled
         targets |= dict.fromkeys(done.targets)
         runs += done.runs
@@ -81,9 +86,10 @@ async def work(
     return Worked(handled, tuple(targets), tuple(runs))
 
 
-async def _handle(dep: Deployment, batch: list[Received]) -> Worked:
-    wave = _Wave(dep)
+async def _handle(dep: Deployment, batch: list[Received], who: _Who) -> Worked:
+    wave = _Wave(dep, who)
     finished: list[Received] = []
+    waiting: dict[Received, str] = {}
     for received in batch:
         if received.tries > MAX_TRIES:
             await _bury(dep, received, None)
@@ -91,7 +97,7 @@ async def _handle(dep: Deployment, batch: list[Received]) -> Worked:
         try:
             await wave.consider(received)
         except WaitingError as exc:
-            await dep.inbound.note_error(received, str(exc))
+            waiting[received] = str(exc)
         except InvalidEventError as exc:
             await _bury(dep, received, f"it is no event of {received.target}: {exc}")
         except StoreError:
@@ -110,7 +116,19 @@ async def _handle(dep: Deployment, batch: list[Received]) -> Worked:
     for received in finished:
         if received.id in wave.misrouted:
             await _bury(dep, received, wave.misrouted[received.id])
+    for received, reason in waiting.items():
+        await _put_off(dep, received, reason)
     return Worked(len(finished), targets, tuple(runs))
+
+
+async def _put_off(dep: Deployment, received: Received, reason: str) -> None:
+    """Look again ever more slowly, until it is too late to be of use."""
+    now = await dep.runs.now()
+    age = now - received.at
+    if age > LONGEST_WAIT:
+        await _bury(dep, received, reason)
+    else:
+        await dep.inbound.put_off(received, now + min(max(age, 2.0), 600.0))
 
 
 async def _bury(dep: Deployment, received: Received, error: str | None) -> None:
@@ -120,15 +138,13 @@ async def _bury(dep: Deployment, received: Received, error: str | None) -> None:
 
 @dataclass(slots=True)
 class _Wave:
-    """Some events handled together: who is who is read once for all of them."""
+    """Some events handled together."""
 
     dep: Deployment
+    who: _Who
     effects: Effects = field(default_factory=Effects)
     to_sync: dict[str, dict[str, None]] = field(default_factory=dict)
     misrouted: dict[str, str] = field(default_factory=dict)
-    _rows: pl.DataFrame | None = None
-    _links: dict[str, dict[str, str]] = field(default_factory=dict)
-    _wanted: dict[str, dict[str, dict[str, set[str]]]] = field(default_factory=dict)
 
     async def consider(self, received: Received) -> None:
         """Find out what one event means, and keep what it tells.
@@ -143,7 +159,7 @@ class _Wave:
         if made is None:
             raise InvalidEventError("the target is not enabled")
         event = made.event(json.loads(received.body))
-        person, linked = await self._person(target, event)
+        person, linked = await self.who.person(target, event)
         if not event.known:
             await dep.inbound.keep_unknown(received)
         if person is None:
@@ -167,13 +183,33 @@ class _Wave:
             self.to_sync.setdefault(target, {})[person] = None
 
     async def _route(self, received: Received, event: InboundEvent, person: str | None) -> None:
-        row = row_of(event, received.target, person, await self._row(person))
+        waiting: WaitingError | None = None
+        row = row_of(event, received.target, person, await self.who.row(person))
         for found in route(self.dep.routes, row):
             if isinstance(found, Misrouted):
                 self.misrouted[received.id] = found.reason
                 log.warning("event_misrouted", route=found.route.where, event_name=received.event, person=person)
-            else:
+                continue
+            try:
                 await consider(self.dep, found, received, event, person, self.effects)
+            except WaitingError as exc:
+                # The other routes need not wait for it
+                waiting = exc
+            except InvalidValueError as exc:
+                self.misrouted[received.id] = f"{found.route.where}.name: {exc}"
+                log.warning("event_misrouted", route=found.route.where, event_name=received.event, person=person)
+        if waiting is not None:
+            raise waiting
+
+
+@dataclass(slots=True)
+class _Who:
+    """Who is who: read once per nudge, since the roster and the links of everybody are needed to find one person."""
+
+    dep: Deployment
+    _rows: pl.DataFrame | None = None
+    _links: dict[str, dict[str, str]] = field(default_factory=dict)
+    _wanted: dict[str, dict[str, dict[str, set[str]]]] = field(default_factory=dict)
 
     async def _people(self) -> pl.DataFrame:
         if self._rows is None:
@@ -181,14 +217,15 @@ class _Wave:
             self._rows = pl.DataFrame({"_key": []}, schema={"_key": pl.String}) if known is None else known
         return self._rows
 
-    async def _row(self, person: str | None) -> Mapping[str, str | None]:
+    async def row(self, person: str | None) -> Mapping[str, str | None]:
+        """The person's last clean row, without our own columns; empty for nobody."""
         people = await self._people()
         found = people.filter(pl.col("_key") == person) if person is not None else people.clear()
         if not found.height:
             return {}
         return {name: value for name, value in found.row(0, named=True).items() if not name.startswith("_")}
 
-    async def _person(self, target: str, event: InboundEvent) -> tuple[str | None, bool]:
+    async def person(self, target: str, event: InboundEvent) -> tuple[str | None, bool]:
         """Whose account an event is about, and whether it is linked: by the link, else as `match` would find it."""
         if event.account:
             if target not in self._links:

@@ -17,7 +17,7 @@ from provisioner.delivery.enrolling import without_existing
 from provisioner.delivery.moments import day_in
 from provisioner.delivery.observing import asks_of, held, lane_of, observe
 from provisioner.delivery.quarantine import quarantine, recover
-from provisioner.errors import ProvisionerError, TargetError, UnauthorisedError, UnreachableError
+from provisioner.errors import ProvisionerError, StoreError, TargetError, UnauthorisedError, UnreachableError
 from provisioner.model.attributes import natural_values
 from provisioner.model.operation import Kind, Operation
 from provisioner.planning.desired import compile_target, desired_accounts
@@ -128,6 +128,9 @@ async def _guarded_install(dep: Deployment, run: str, target: str, snapshot: Sna
         await install(dep, run, target, snapshot, planned)
     except TargetError as exc:
         await _refused(dep, run, target, exc)
+    except StoreError:
+        # Says nothing about the target: the tick takes this part up again when Redis is back
+        raise
     except ProvisionerError as exc:
         await _ended(dep, run, target, exc, "failed")
 

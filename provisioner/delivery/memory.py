@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -59,9 +60,17 @@ async def remembers(dep: Deployment) -> Memory:
                     "redis_lost_its_data", remedy="The next run reads every target whole and adopts what is there."
                 )
     if copy != mark.decode():
-        await asyncio.to_thread(_write, path, mark.decode())
+        try:
+            await asyncio.to_thread(_write, path, mark.decode())
+        except OSError as exc:
+            _warn_once(path, exc.strerror or type(exc).__name__)
     quiet = max(0.0, float(until or 0) - await dep.runs.now()) if until and until != b"0" else 0.0
     return Memory(lost == b"1", quiet)
+
+
+@cache
+def _warn_once(path: Path, reason: str) -> None:
+    log.warning("mark_not_kept", file=str(path), reason=reason, remedy="Make data_dir writable for this process.")
 
 
 def _read(path: Path) -> str:

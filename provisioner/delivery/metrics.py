@@ -45,7 +45,8 @@ class Snapshot:
 
     `ended` maps (target, kind, outcome) to how many operations ever ended so; `requests` counts those sent, and
     `limited` the answers of 429, by target; `runs` counts ended runs by status; times are epoch seconds, None: never.
-    `roster` is the newest roster's figures, with its verdict (clean, degraded or rejected).
+    `roster` is the newest roster's figures, with its verdict (clean, degraded or rejected); `roster_age` is since when
+    the last believed one was written, in seconds. `memory` is how much Redis uses, and may use, in bytes.
     """
 
     now: float
@@ -61,6 +62,8 @@ class Snapshot:
     roster: Mapping[str, int]
     leaver_promise: float
     targets: Mapping[str, TargetFigures] = field(default_factory=dict)
+    roster_age: float | None = None
+    memory: tuple[int, int] | None = None
 
 
 async def note_end(dep: Deployment, run: str, status: str, *, first: bool) -> None:
@@ -95,7 +98,9 @@ async def take(dep: Deployment) -> Snapshot:
             pipe.hgetall(keys.TOTALS)
             pipe.hgetall(keys.ENDED)
             pipe.hget(keys.BEAT, "meta")
-            totals, ended, beat = await pipe.execute()
+            pipe.hmget(keys.ROSTER, ["modified", "taken"])
+            pipe.info("memory")
+            totals, ended, beat, (modified, taken), memory = await pipe.execute()
     operations: dict[tuple[str, str, str], int] = {}
     plain: dict[str, dict[str, int]] = {"requests": {}, "limited": {}}
     for name, count in totals.items():
@@ -120,6 +125,8 @@ async def take(dep: Deployment) -> Snapshot:
         roster=roster,
         leaver_promise=dep.settings.slo.leaver.total_seconds(),
         targets={name: await _target(dep, name, now) for name in dep.targets},
+        roster_age=_age(now, modified, taken),
+        memory=(int(memory["used_memory"]), int(memory["maxmemory"] or memory["total_system_memory"])),
     )
 
 
@@ -174,13 +181,21 @@ def _number(text: str | None) -> float | None:
     return float(text) if text else None
 
 
+def _age(now: float, modified: bytes | None, taken: bytes | None) -> float | None:
+    """Since when the last believed roster was written, or if nobody says so, read; None if there is none."""
+    moment = float(modified or 0) or float(taken or 0)
+    return max(0.0, now - moment) if moment else None
+
+
 def _beat(meta: bytes | None) -> float | None:
     """When beat last sent its tick, as redbeat notes it: the parts of a moment in UTC."""
     last = json.loads(meta).get("last_run_at") if meta else None
     if not isinstance(last, dict):
         return None
-    parts = ("year", "month", "day", "hour", "minute", "second", "microsecond")
-    return datetime(*(int(last.get(part, 0)) for part in parts), tzinfo=UTC).timestamp()
+    year, month, day, hour, minute, second = (
+        int(last.get(part, 0)) for part in ("year", "month", "day", "hour", "minute", "second")
+    )
+    return datetime(year, month, day, hour, minute, second, tzinfo=UTC).timestamp()
 
 
 def registry(found: Snapshot) -> CollectorRegistry:
@@ -230,10 +245,15 @@ def _runs(found: Snapshot) -> Iterator[Metric]:
             None if found.beat is None else max(0.0, found.now - found.beat),
         ),
         "provisioner_leaver_promise_seconds": ("Within this time a leaver is to be finished.", found.leaver_promise),
+        "provisioner_roster_age_seconds": ("Since the last believed roster was written.", found.roster_age),
     }
     for name, (meaning, figure) in moments.items():
         if figure is not None:
             yield GaugeMetricFamily(name, meaning, value=figure)
+    if found.memory is not None:
+        used, limit = found.memory
+        yield GaugeMetricFamily("provisioner_redis_memory_bytes", "Memory that Redis has taken.", value=used)
+        yield GaugeMetricFamily("provisioner_redis_memory_limit_bytes", "How much it may take.", value=limit)
     verdicts = GaugeMetricFamily("provisioner_roster_verdict", "1 for the verdict on the newest.", labels=["verdict"])
     for verdict in ("clean", "accepted", "degraded", "rejected"):
         verdicts.add_metric([verdict], int(found.verdict == verdict))

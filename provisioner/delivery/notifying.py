@@ -26,7 +26,7 @@ State = Literal["held", "failed", "quarantined", "recovered", "rejected"]
 
 #: What a state is about when it is no target.
 ROSTER: Final = "roster"
-_SENDING: Final = f"{keys.OUTBOX}:sending"
+_SENDING: Final = f"{keys.NOTICES}:sending"
 #: Seconds for which one process sends, should it die meanwhile.
 _HOLD: Final = 120
 #: Notices that are sent at once, and tries of each.
@@ -112,7 +112,7 @@ async def _put(dep: Deployment, state: State, text: str) -> None:
     notify = dep.settings.notify
     if notify.urls and state in notify.on:
         with redis_errors():
-            await dep.redis.rpush(keys.OUTBOX, json.dumps({"state": state, "text": text, "tries": 0, "due": 0.0}))
+            await dep.redis.rpush(keys.NOTICES, json.dumps({"state": state, "text": text, "tries": 0, "due": 0.0}))
 
 
 async def send_waiting(dep: Deployment) -> int:
@@ -122,14 +122,14 @@ async def send_waiting(dep: Deployment) -> int:
         StoreError: Redis does not answer.
     """
     with redis_errors():
-        waiting = int(await dep.redis.llen(keys.OUTBOX))
+        waiting = int(await dep.redis.llen(keys.NOTICES))
         if not waiting or not await dep.redis.set(_SENDING, "1", nx=True, ex=_HOLD):
             return 0
     sent = 0
     try:
         for _ in range(min(waiting, _AT_ONCE)):
             with redis_errors():
-                text = await dep.redis.lpop(keys.OUTBOX)
+                text = await dep.redis.lpop(keys.NOTICES)
             if text is None:
                 break
             sent += await _send(dep, json.loads(text))
@@ -153,14 +153,15 @@ async def _send(dep: Deployment, notice: dict[str, str | float]) -> bool:
         log.warning("notice_not_sent", state=notice["state"], tries=tries)
         notice = {**notice, "tries": tries, "due": now + _PAUSE * 2.0 ** (tries - 1)}
     with redis_errors():
-        await dep.redis.rpush(keys.OUTBOX, json.dumps(notice))
+        await dep.redis.rpush(keys.NOTICES, json.dumps(notice))
     return False
 
 
 def _tell(urls: list[str], title: str, text: str) -> bool:
     """Whether everyone took it."""
     service = apprise.Apprise()
-    if not all([service.add(url) for url in urls]):
+    added = [service.add(url) for url in urls]
+    if not all(added):
         # Not named: it holds secrets
         log.error("notify_url_wrong", remedy="Compare notify.urls with the text of apprise.")
     return bool(service.notify(body=text, title=title))

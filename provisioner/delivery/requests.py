@@ -14,7 +14,7 @@ from provisioner.delivery.finishing import end_with_error, refresh
 from provisioner.delivery.installing import plan_and_install
 from provisioner.delivery.roster import RejectedRosterError, keep, rejects_json, take
 from provisioner.delivery.sending import deliver
-from provisioner.errors import ProvisionerError, RosterError
+from provisioner.errors import ProvisionerError, RosterError, StoreError
 from provisioner.store import keys
 from provisioner.store.frames import Snapshot
 from provisioner.store.runs import Request
@@ -79,6 +79,9 @@ async def begin(dep: Deployment, run: str) -> tuple[str, ...]:
     except RosterError as exc:
         await end_with_error(dep, run, exc, status="rejected")
         return ()
+    except StoreError:
+        # Says nothing about the roster: the tick takes this run up again when Redis is back
+        raise
     except ProvisionerError as exc:
         await end_with_error(dep, run, exc)
         return ()
@@ -136,6 +139,10 @@ async def _joins(dep: Deployment, run: str, target: str, snapshot: Snapshot) -> 
         return False
     waiting = await dep.redis.get(keys.waiting(target))
     if waiting is None or waiting == run.encode():
+        return False
+    if (await dep.runs.target(waiting.decode(), target)).get("stage") != "queued":
+        # It plans already, perhaps from an older roster, or was planned by a worker that died before it could say so
+        await dep.redis.set(keys.waiting(target), run, ex=3600)
         return False
     await dep.runs.set_target(run, target, {"joined": waiting.decode()})
     return True

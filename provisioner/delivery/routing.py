@@ -1,4 +1,4 @@
-"""What routes of inbound events bring about: operations beside the plans, and outgoing webhooks; each once per event."""
+"""What routes of inbound events bring about, once per event: operations beside the plans, and outgoing webhooks."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
+from urllib.parse import parse_qsl, urlsplit
 
 import structlog
 
@@ -53,6 +54,7 @@ async def consider(
 
     Raises:
         WaitingError: the person's account there is still being made.
+        InvalidValueError: it would be a tag that the target does not take.
     """
     route = routed.route
     if route.verb == "url":
@@ -69,6 +71,8 @@ async def consider(
         log.info("no_account_for_event", person=person, target=route.target, event_name=received.event)
         await dep.inbound.count(received.target, "no_account")
         return
+    if route.verb == "tag":
+        routed = Routed(route, dep.targets[route.target].tag(routed.name or ""))
     operation = _operation(routed, received, event, person, entry.account)
     if operation.kind is Kind.ENROL and operation.token in entry.enrolled:
         # Once ever per person and code; our own enrolment that comes back ends here
@@ -86,7 +90,7 @@ def _operation(routed: Routed, received: Received, event: InboundEvent, person: 
     if route.verb == "event":
         kind, slot, after = Kind.EVENT, "event", {"name": name, "created_at": str(moment_told)}
     elif route.verb == "tag":
-        kind, slot, after = Kind.EVENT, "tag", {"tag": name.lower()}
+        kind, slot, after = Kind.EVENT, "tag", {"tag": name}
     else:
         kind, slot, after = Kind.ENROL, f"enrol:{name}", {"enrolment_code": name, "due_date": None}
     if kind is Kind.EVENT:
@@ -155,7 +159,7 @@ def _outgoing(routed: Routed, received: Received, event: InboundEvent, person: s
 
 
 def signature(secret: str, identifier: str, timestamp: int, body: bytes) -> str:
-    """The signature of an outgoing webhook, as Standard Webhooks has it: HMAC-SHA256 of id, time and body, in Base64."""
+    """The signature of an outgoing webhook as Standard Webhooks has it: Base64 of HMAC-SHA256 of id, time and body."""
     signed = b".".join([identifier.encode(), str(timestamp).encode(), body])
     return "v1," + base64.b64encode(hmac.new(secret.encode(), signed, hashlib.sha256).digest()).decode()
 
@@ -203,8 +207,10 @@ async def _send_one(dep: Deployment, item: Outgoing, route: Route, secret: str) 
         "webhook-timestamp": str(int(now)),
         "webhook-signature": signature(secret, item.id, int(now), item.body.encode()),
     }
-    http = Http(route.where, dep.client, route.url, headers, _Unpaced())
-    answer = await http.send("POST", "", json.loads(item.body))
+    parts = urlsplit(route.url)
+    http = Http(route.where, dep.client, f"{parts.scheme}://{parts.netloc}{parts.path}", headers, _Unpaced())
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    answer = await http.send("POST", "", json.loads(item.body), params=query)
     if isinstance(answer, Answer):
         await dep.outbox.sent(item)
         return

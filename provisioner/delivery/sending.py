@@ -28,7 +28,7 @@ from provisioner.delivery.quarantine import judge, quarantine, recovers
 from provisioner.delivery.recheck import Recheck
 from provisioner.delivery.spool import Spool, Spooled
 from provisioner.delivery.tagging import Tagging, learnt_tags
-from provisioner.errors import StoreError, TargetError
+from provisioner.errors import ProvisionerError, StoreError, TargetError
 from provisioner.model.operation import Kind, Operation
 from provisioner.model.outcome import Done, Outcome, Permanent, Unclear
 from provisioner.store.queue import Claim
@@ -84,13 +84,16 @@ class _Wave:
         Raises:
             StoreError: Redis does not answer.
         """
-        senders = asyncio.gather(*(self.sender() for _ in range(SENDERS)))
+        senders = asyncio.gather(*(self.sender() for _ in range(SENDERS)), return_exceptions=True)
         try:
-            await asyncio.shield(senders)
+            ends = await asyncio.shield(senders)
         except asyncio.CancelledError:
             self.blocked = True
             await senders
             raise
+        for end in ends:
+            if isinstance(end, BaseException):
+                raise end
         if self.lost is not None:
             raise self.lost
 
@@ -111,6 +114,7 @@ class _Wave:
             self.wait = slot if self.wait is None else min(self.wait, slot)
             return False
         claims: list[Claim] = []
+        asked = time.monotonic()
         try:
             claims = await self.dep.queue.claim(
                 self.target, lease=LEASE, token=secrets.token_hex(8), limits=self._limits(), urgent=self.urgent
@@ -122,17 +126,21 @@ class _Wave:
             return False
         self.runs.update(claim.run for claim in claims)
         async with _renewed(self.dep, self.target, claims):
-            await self._work(claims, slot)
+            await self._work(claims, slot, until=asked + LEASE - DEADLINE)
         return True
 
     def _limits(self) -> Mapping[str, int]:
         return {group: self.made.batch_size(group) for group in ("leave", "save", "event", "*")}
 
-    async def _work(self, claims: list[Claim], slot: TargetSlot) -> None:
+    async def _work(self, claims: list[Claim], slot: TargetSlot, *, until: float) -> None:
         http = self.dep.http(self.target, self.pace.prepaid(slot))
         try:
             due = await self._tagging.ready(await self._still_due(claims))
-            if due:
+            if due and time.monotonic() > until:
+                # The process was held up, and its lease may have ended meanwhile
+                for claim in due:
+                    await self.dep.queue.give_back(claim)
+            elif due:
                 outcomes = await self._send(http, due)
                 await self._conclude(due, outcomes, sent=http.requests > 0)
                 await self._tagging.over(due)
@@ -163,6 +171,12 @@ class _Wave:
                 applied = await self.made.apply(http, [claims[place].operation for place in rest])
             except TargetError as exc:
                 applied = [Unclear(exc.code, exc.message)] * len(rest)
+            except ProvisionerError:
+                raise
+            except Exception as exc:
+                # An answer of a kind that nobody thought of must not stop the others, and is not known to be a refusal
+                log.exception("send_failed", target=self.target, rows=len(rest))
+                applied = [Unclear("unexpected", f"sending ended with {type(exc).__name__}")] * len(rest)
             outcomes |= zip(rest, applied, strict=True)
         return [outcomes[place] for place in range(len(claims))]
 
@@ -294,8 +308,10 @@ def ledger_patch(operation: Operation, done: Done) -> dict[str, Any]:
 
 @asynccontextmanager
 async def _renewed(dep: Deployment, target: str, claims: Sequence[Claim]) -> AsyncIterator[None]:
+    over = False
+
     async def renew() -> None:
-        while True:
+        while not over:
             await asyncio.sleep(LEASE / 6)
             try:
                 await dep.queue.renew(target, claims[0].token, LEASE, claims)
@@ -306,6 +322,8 @@ async def _renewed(dep: Deployment, target: str, claims: Sequence[Claim]) -> Asy
     try:
         yield
     finally:
+        # A client that is cancelled while its time runs out tells of the latter only, so the word is given twice
+        over = True
         renewal.cancel()
         await asyncio.gather(renewal, return_exceptions=True)
 

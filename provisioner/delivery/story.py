@@ -12,6 +12,7 @@ from provisioner.errors import UsageError
 from provisioner.model.account import LedgerEntry
 from provisioner.model.attributes import fold, natural
 from provisioner.planning.desired import REASON, STANDING, compile_target, desired_accounts
+from provisioner.planning.events import known_by
 from provisioner.planning.spec import ACCOUNT, UNTOUCHABLE
 from provisioner.store.runs import moment
 
@@ -23,7 +24,8 @@ async def story(dep: Deployment, key: str) -> dict[str, Any]:
 
     ``roster`` is the row with its line, verdict and absence; ``targets`` has per target the scope's verdict, the link
     and how it came about, and each attribute with its expression, what is desired, observed and acknowledged;
-    ``operations`` the standing and the finished ones, newest first.
+    ``facts`` what webhooks and reading back told, by target; ``operations`` the standing and the finished ones, newest
+    first.
 
     Raises:
         UsageError: nobody of that key is known.
@@ -39,10 +41,12 @@ async def story(dep: Deployment, key: str) -> dict[str, Any]:
             remedy=f"Use a value of the column {dep.settings.roster.key!r}; only a run brings the roster here.",
         )
     facts = await dep.frames.roster()
+    facts_told = (await dep.inbound.facts([key])).get(key, {})
     return {
         "person": key,
         "roster": _roster(row, facts) if row is not None and known else None,
         "targets": {name: await _target(dep, name, key, row if known else None, links[name]) for name in dep.targets},
+        "facts": {target: known_by(told) for target, told in facts_told.items()},
         "operations": operations,
     }
 

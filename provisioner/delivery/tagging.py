@@ -46,10 +46,14 @@ class Tagging:
             return list(claims)
         observed = _Observed(self._dep, self._target, name)
         due: list[Claim] = []
+        # Several tags of one person go together, each with those before it
+        ours: dict[str, Operation] = {}
         for claim in claims:
             operation = claim.operation
             if _is_tag(operation):
-                ready = await self._event(operation, name, observed)
+                ready = await self._event(operation, name, observed, ours.get(operation.person))
+                if ready is not None:
+                    ours[operation.person] = ready
             elif name in operation.after:
                 ready = await self._account(operation, name, observed)
             else:
@@ -61,7 +65,14 @@ class Tagging:
                 due.append(replace(claim, operation=ready))
         return due
 
-    async def _event(self, operation: Operation, name: str, observed: _Observed) -> Operation | None:
+    async def _event(
+        self, operation: Operation, name: str, observed: _Observed, before: Operation | None
+    ) -> Operation | None:
+        tag = operation.after["tag"]
+        if before is not None:
+            tags = {name: _joined(before.wanted[name], tag)}
+            told = {_TOLD.format(name): _joined(before.owned[_TOLD.format(name)], tag)}
+            return replace(operation, after=tags, wanted=tags, observed=before.observed, owned=told)
         if not await self._hold(operation.person):
             return None
         standing = await self._dep.runs.standing(self._target, operation.person, ["account"])
@@ -69,16 +80,11 @@ class Tagging:
             await self._let_go([operation.person])
             return None
         entry = await self._dep.ledger.entry(self._target, operation.person)
-        tag = operation.after["tag"]
         there = await observed.tags(operation.account, entry)
-        told = entry.values.get(_TOLD.format(name)) if entry else None
-        return replace(
-            operation,
-            after={name: _joined(there, tag)},
-            wanted={name: _joined(there, tag)},
-            observed={name: there},
-            owned={_TOLD.format(name): _joined(told, tag)},
-        )
+        earlier = entry.values.get(_TOLD.format(name)) if entry else None
+        tags = {name: _joined(there, tag)}
+        told = {_TOLD.format(name): _joined(earlier, tag)}
+        return replace(operation, after=tags, wanted=tags, observed={name: there}, owned=told)
 
     async def _account(self, operation: Operation, name: str, observed: _Observed) -> Operation | None:
         with redis_errors():

@@ -107,9 +107,7 @@ def _known(settings: Settings, target: str, where: str) -> None:
         raise ConfigurationError(f"{where}: there is no target {target!r}{nearest(target, settings.targets)}.")
 
 
-def _destination(
-    settings: Settings, verbs: Mapping[str, str | None], to: str, where: str
-) -> tuple[str, str, str]:
+def _destination(settings: Settings, verbs: Mapping[str, str | None], to: str, where: str) -> tuple[str, str, str]:
     if "://" in to:
         parts = urlsplit(to)
         if parts.scheme not in ("http", "https") or not parts.hostname:

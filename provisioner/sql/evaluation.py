@@ -50,7 +50,12 @@ def evaluate_text(expression: Expression, frame: pl.DataFrame) -> Evaluated:
     and the empty text is null.
     """
     result = evaluate(expression, frame)
-    values, failed = _as_text(result.values)
+    if expression.constant and frame.height > 1 and not result.reasons:
+        values, failed = _as_text(result.values.head(1))
+        values = values.new_from_index(0, frame.height)
+        failed = None if failed is None else failed.new_from_index(0, frame.height)
+    else:
+        values, failed = _as_text(result.values)
     if failed is None:
         return Evaluated(values, result.failed, result.reasons)
     rows = (failed & ~result.failed).arg_true().to_list()
@@ -151,8 +156,17 @@ def _as_text(values: pl.Series) -> tuple[pl.Series, pl.Series | None]:
         text, failed = _plain_numbers(values)
     else:
         text = values.cast(pl.String)
-    text = text.str.normalize("NFC").str.strip_chars()
+    text = composed(text).str.strip_chars()
     return text.set(text == "", None), failed
+
+
+def composed(text: pl.Series) -> pl.Series:
+    """Text in Unicode form NFC. Plain ASCII is so already, and looking is some twenty times cheaper than doing it."""
+    beyond = text.str.len_bytes() != text.str.len_chars()
+    if not beyond.any():
+        return text
+    rows = beyond.arg_true()
+    return text.scatter(rows, text.gather(rows).str.normalize("NFC"))
 
 
 def _plain_numbers(values: pl.Series) -> tuple[pl.Series, pl.Series]:

@@ -183,6 +183,9 @@ class Eraser:
                 if _mentions(text, wanted):
                     await self._redis.lrem(keys.INBOUND_UNKNOWN, 0, text)
                     count += 1
+            for text in await self._redis.zrange(keys.INBOUND_LATER, 0, -1):
+                if _mentions(text, wanted):
+                    count += int(await self._redis.zrem(keys.INBOUND_LATER, text))
             for entry, fields in await self._redis.xrange(keys.INBOUND):
                 if _mentions(fields.get(b"body", b"null"), wanted):
                     await self._redis.xdel(keys.INBOUND, entry)

@@ -42,10 +42,12 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class InboundBacklog:
-    """How much there is: `waiting` in the stream, handled or not, of which `taken` are in hand, and `dead` letters."""
+    """How much there is: `waiting` in the stream, of which `taken` are in hand; `put_off` until what they wait for is
+    there; and `dead` letters."""
 
     waiting: int
     taken: int
+    put_off: int
     dead: int
 
 
@@ -119,6 +121,14 @@ class InboundStore:
         reason = error or (noted.decode() if noted else "the workers that took it ended before they were done with it")
         return bool(await self._call("bury", received.id, json.dumps(received.letter(reason, now)), GROUP))
 
+    async def put_off(self, received: Received, due: float) -> None:
+        """Take an event out of the stream until a moment (epoch seconds): what it needs is not there yet."""
+        await self._call("later", received.id, json.dumps(asdict(received)), due, GROUP)
+
+    async def bring_due(self, now: float) -> int:
+        """Put events back into the stream whose time has come; how many."""
+        return await self._call("due", now)
+
     async def keep_unknown(self, received: Received) -> None:
         """Keep an event that the vendor's pages do not name, for a person to look at."""
         with redis_errors():
@@ -153,8 +163,9 @@ class InboundStore:
             if waiting:
                 groups = await self._redis.xinfo_groups(keys.INBOUND)
                 taken = sum(int(group["pending"]) for group in groups if group["name"] == GROUP.encode())
+            put_off = int(await self._redis.zcard(keys.INBOUND_LATER))
             dead = int(await self._redis.hlen(keys.INBOUND_DEAD))
-        return InboundBacklog(waiting, taken, dead)
+        return InboundBacklog(waiting, taken, put_off, dead)
 
     async def counts(self) -> dict[str, dict[str, int]]:
         """How many events were accepted by target and name; ``unknown``, ``duplicate``, ``orphan`` and the like too."""

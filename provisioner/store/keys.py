@@ -38,6 +38,7 @@
     provisioner:inbound:seen                  ZSET  digests of events that came, by time
     provisioner:inbound:counts                HASH  target and event → how many came
     provisioner:inbound:errors                HASH  stream id → why it could not be handled so far
+    provisioner:inbound:later                 ZSET  events that wait for something, by when to look again
     provisioner:inbound:dead                  HASH  stream id → an event that could not be handled
     provisioner:inbound:unknown               LIST  events that the vendors' pages do not name, newest first
     provisioner:facts:<person>                HASH  target and fact → what is known of a person beside their accounts
@@ -54,7 +55,7 @@
     provisioner:tally:<day since 1970>        HASH  the same by the hour, UTC: <hour>|<kind>|<status>
     provisioner:ended                         HASH  when runs last ended, and how long they took
     provisioner:notified                      HASH  states of which somebody was told
-    provisioner:outbox                        LIST  notices that wait to be sent
+    provisioner:notices                       LIST  notices that wait to be sent
     provisioner:audit                         STREAM what people did
     provisioner:web:key                       STRING by which sessions are signed
     provisioner:web:…                         sessions that ended, wrong tokens, idempotency keys (short-lived)
@@ -75,6 +76,7 @@ INBOUND = f"{PREFIX}inbound"
 INBOUND_SEEN = f"{PREFIX}inbound:seen"
 INBOUND_COUNTS = f"{PREFIX}inbound:counts"
 INBOUND_ERRORS = f"{PREFIX}inbound:errors"
+INBOUND_LATER = f"{PREFIX}inbound:later"
 INBOUND_DEAD = f"{PREFIX}inbound:dead"
 INBOUND_UNKNOWN = f"{PREFIX}inbound:unknown"
 READBACK = f"{PREFIX}readback"
@@ -90,7 +92,7 @@ TOTALS = f"{PREFIX}totals"
 ENDED = f"{PREFIX}ended"
 BEAT = f"{PREFIX}beat:tick"
 NOTIFIED = f"{PREFIX}notified"
-OUTBOX = f"{PREFIX}outbox"
+NOTICES = f"{PREFIX}notices"
 AUDIT = f"{PREFIX}audit"
 WEB = f"{PREFIX}web:"
 

@@ -62,9 +62,7 @@ async def operations_page(
     for number, target in enumerate(targets[start:], start):
         holder = await _holder(redis, run, target)
         single = wanted.statuses[0] if wanted.statuses and len(wanted.statuses) == 1 else None
-        index = (
-            keys.run_by_status(holder, target, single) if single in LISTED else keys.run_operations(holder, target)
-        )
+        index = keys.run_by_status(holder, target, single) if single in LISTED else keys.run_operations(holder, target)
         while True:
             with redis_errors():
                 if len(rows) >= limit or read >= READ_AT_MOST:

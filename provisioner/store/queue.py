@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -261,11 +262,11 @@ class QueueStore:
 
     async def release(self, run: str, target: str, operation_id: str, by: Mapping[str, Any]) -> bool:
         """Let a held operation go out, or a failed one go again."""
-        return bool(await self._call("release", target, run, operation_id, json.dumps(dict(by))))
+        return bool(await self._call("release", target, run, operation_id, json.dumps(dict(by)), secrets.token_hex(8)))
 
     async def refuse(self, run: str, target: str, operation_id: str, by: Mapping[str, Any]) -> bool:
         """Drop a held operation because someone said no."""
-        return bool(await self._call("refuse", target, run, operation_id, json.dumps(dict(by))))
+        return bool(await self._call("refuse", target, run, operation_id, json.dumps(dict(by)), secrets.token_hex(8)))
 
 
 def _fields(entry: Entry, place: int, followers: Sequence[str], *, urgent: bool) -> dict[str, str | float]:

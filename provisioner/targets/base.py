@@ -176,7 +176,10 @@ class Target(ABC, Generic[S]):
 
     @abstractmethod
     def group(self, operation: Operation) -> str:
-        """Operations of the same group may share a request; leavers always have one of their own."""
+        """Operations of the same group may share a request; leavers always have one of their own.
+
+        What follows a `#` keeps operations of one size apart; `batch_size` is asked for what stands before it.
+        """
 
     @abstractmethod
     def batch_size(self, group: str) -> int:
@@ -201,6 +204,14 @@ class Target(ABC, Generic[S]):
             InvalidEventError: it is none.
         """
         return any_event(self.name, body)
+
+    def tag(self, name: str) -> str:
+        """A tag that an event brings, as this vendor spells it.
+
+        Raises:
+            InvalidValueError: the vendor would not take it.
+        """
+        return name
 
     async def read_back(
         self,

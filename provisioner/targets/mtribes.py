@@ -186,6 +186,10 @@ class Mtribes(Target[MtribesSettings]):
                 found.setdefault(user, set()).add(_name(about))
         return {user: tuple(sorted(names)) for user, names in found.items()}
 
+    def tag(self, name: str) -> str:
+        """In lower case, with at most three levels."""
+        return _tag(name)
+
     async def read_back(self, http: Http, accounts: Sequence[str], mark: str | None, moment: float) -> Told | None:  # noqa: ARG002
         """Read which Tribes everyone belongs to; whoever belongs to none is known to.
 
@@ -196,10 +200,17 @@ class Mtribes(Target[MtribesSettings]):
         return Told({account: [_tribes(tribes.get(account, ()), moment)] for account in accounts})
 
     def _bodies(self, rows: Mapping[int, dict[str, Any]]) -> list[tuple[Any, tuple[int, ...]]]:
-        """The bodies to send, each with the operations that it carries."""
-        if self.settings.envelope is None:
-            return [(row, (index,)) for index, row in rows.items()]
-        return [({self.settings.envelope: list(rows.values())}, tuple(rows))] if rows else []
+        """The bodies to send, each with the operations that it carries.
+
+        Several tags for one user are one row: each holds the tags of those before it, so the last one holds all.
+        """
+        last = {row["id"]: row for row in rows.values()}
+        if self.settings.envelope is not None:
+            return [({self.settings.envelope: list(last.values())}, tuple(rows))] if rows else []
+        return [
+            (row, tuple(index for index, other in rows.items() if other["id"] == identifier))
+            for identifier, row in last.items()
+        ]
 
     def _path(self, name: str, **more: str) -> str:
         """One of the configured paths, filled in.

@@ -238,7 +238,13 @@ def check_form(request: Request, session: Session, given: str) -> None:
 def keep(request: Request, response: Response, cookie: str, seconds: int) -> None:
     """Hand a session's cookie out; no script reads it, and no other site sends it."""
     response.set_cookie(
-        COOKIE, cookie, max_age=seconds, path="/", httponly=True, samesite="strict", secure=request.url.scheme == "https"
+        COOKIE,
+        cookie,
+        max_age=seconds,
+        path="/",
+        httponly=True,
+        samesite="strict",
+        secure=request.url.scheme == "https",
     )
 
 

@@ -1,4 +1,4 @@
-"""What people do on the pages: start runs, decide, retry, pause and resume. Each needs an operator and a form of ours."""
+"""What people do on the pages: start runs, decide, retry, pause and resume; each by an operator, and a form of ours."""
 
 from __future__ import annotations
 
@@ -86,8 +86,9 @@ async def decide(request: Request, run: str, session: Acting, site: OnSite, dep:
         rows = [
             row
             for group in found
-            for row in group["rows"]
-            if group["target"] in choice and (choice[group["target"]] is None or row["person"] in _who(choice, group))
+            for person, of_person in group["people"].items()
+            if group["target"] in choice and (choice[group["target"]] is None or person in _who(choice, group))
+            for row in of_person
         ]
         return render(
             request,
@@ -130,7 +131,11 @@ def _count(choice: dict[str, tuple[str, ...] | None], found: list[dict[str, Any]
     for group in found:
         if group["target"] in choice:
             people = choice[group["target"]]
-            count += group["count"] if people is None else sum(row["person"] in people for row in group["rows"])
+            count += (
+                group["count"]
+                if people is None
+                else sum(len(rows) for person, rows in group["people"].items() if person in people)
+            )
     return count
 
 

@@ -93,8 +93,9 @@ async def ask_for_run(site: Site, dep: Deployment, asked: RunAsked, *, by: str) 
         UsageError: an asked target does not exist.
     """
     run = await request_run(dep, asked)
-    facts = {"run": run, "targets": asked.targets, "accept": asked.accept, "roster": "its own" if asked.roster else None}
-    await record(dep, by, "run requested", people=asked.people, **facts)
+    roster = "its own" if asked.roster else None
+    facts = {"run": run, "targets": asked.targets, "accept": asked.accept, "roster": roster}
+    await record(dep, by, "run requested", people=asked.people, facts=facts)
     await site.nudge(run, urgent=asked.people is not None)
     return run
 
@@ -293,7 +294,7 @@ async def get_person(key: str, dep: Deployed) -> JSONResponse:
     openapi_extra={
         "requestBody": {
             "required": True,
-            "content": dict.fromkeys(("text/csv", "application/octet-stream"), {"schema": _FILE}),
+            "content": {kind: {"schema": _FILE} for kind in ("text/csv", "application/octet-stream")},
         }
     },
     summary="Push a roster",
@@ -304,20 +305,20 @@ async def put_roster(request: Request, user: Actor, site: OnSite, dep: Deployed)
     pushed = Pushed(content, dep.settings.roster.url, await dep.runs.now())
     await dep.frames.keep_pushed(pushed)
     by = f"api:{user.name}"
-    await record(dep, by, "roster pushed", digest=digest, bytes=len(content))
+    await record(dep, by, "roster pushed", facts={"digest": digest, "bytes": len(content)})
     run = await ask_for_run(site, dep, RunAsked("push"), by=by)
     return JSONResponse({"run": run, "digest": digest}, 202)
 
 
 @router.get("/openapi.json", include_in_schema=False)
-async def get_openapi_document(request: Request, user: Reader) -> JSONResponse:
+async def get_openapi_document(user: Reader) -> JSONResponse:
     """This API's description."""
     del user
     document = get_openapi(
         title="provisioner",
         version="1",
         description="Runs, operations and people. Every path under /api needs `Authorization: Bearer <token>`.",
-        routes=[route for route in request.app.routes if getattr(route, "include_in_schema", False)],
+        routes=router.routes,
     )
     parts = document.setdefault("components", {})
     parts.setdefault("schemas", {})["Problem"] = Problem.model_json_schema()

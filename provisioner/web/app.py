@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from starlette.staticfiles import StaticFiles
 
 from provisioner.settings import Settings
-from provisioner.web import acting, api, health, live, lists, pages, signing
+from provisioner.web import acting, api, health, lists, live, pages, signing
 from provisioner.web.guard import SecureHeaders
 from provisioner.web.problems import add_handlers
 from provisioner.web.site import Site

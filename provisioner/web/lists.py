@@ -89,7 +89,7 @@ async def todos(request: Request, session: SignedIn, dep: Deployed) -> Response:
         "list.html",
         ("conflicts", "todos"),
         title="To-dos",
-        lead="What only a person can settle: conflicts between people and accounts, and differences that we may not mend.",
+        lead="What only a person can settle: conflicts between people and accounts, and what we may not mend.",
         nothing="Nothing waits for a person.",
     )
 
@@ -179,7 +179,5 @@ async def trail(request: Request, session: SignedIn, dep: Deployed) -> Response:
     del session
     before = request.query_params.get("before", "")
     known = before.replace("-", "", 1)
-    rows = await audit(
-        dep, _PAGE + 1, before if known.isascii() and known.isdecimal() and len(known) < 30 else None
-    )
+    rows = await audit(dep, _PAGE + 1, before if known.isascii() and known.isdecimal() and len(known) < 30 else None)
     return render(request, "audit.html", rows=rows[:_PAGE], older=rows[_PAGE - 1]["id"] if len(rows) > _PAGE else None)

@@ -64,9 +64,7 @@ async def run_events(request: Request, run: str, session: SignedIn, site: OnSite
         html = fragment(request, "_run.html", run=document, parts=parts(document), outcomes=OUTCOMES, kinds=KINDS)
         return html, document["status"] != "running"
 
-    return StreamingResponse(
-        _events(request, site, once, _RUN_EVERY), media_type="text/event-stream", headers=_HEADERS
-    )
+    return StreamingResponse(_events(request, site, once, _RUN_EVERY), media_type="text/event-stream", headers=_HEADERS)
 
 
 @router.get("/events")

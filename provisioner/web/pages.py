@@ -108,14 +108,17 @@ async def approval(request: Request, run: str, session: SignedIn, dep: Deployed)
 
 
 async def held(dep: Deployment, run: str, document: dict[str, Any]) -> list[dict[str, Any]]:
-    """Per target what is held: how many, why, and the first of them."""
+    """Per target what is held: how many, why, and the first of them by person, since a decision is about a person."""
     found = []
     for name, part in document["targets"].items():
         count = sum((part.get("held") or {}).values())
         if count:
             page = await operations_page(dep.redis, run, [name], Filter((Status.HELD.value,)), limit=HELD_SHOWN)
             why = part.get("guards") or sorted({row["error"]["message"] for row in page.rows if row["error"]})
-            found.append({"target": name, "count": count, "why": why, "rows": page.rows})
+            people: dict[str, list[dict[str, Any]]] = {}
+            for row in page.rows:
+                people.setdefault(row["person"], []).append(row)
+            found.append({"target": name, "count": count, "why": why, "people": people, "listed": len(page.rows)})
     return found
 
 

@@ -85,14 +85,14 @@ def add_handlers(app: FastAPI, *, pages: bool) -> None:
 
     def answer(request: Request, found: ProblemError) -> Response:
         title = HTTPStatus(found.status).phrase
+        if found.status == HTTPStatus.SEE_OTHER:
+            return Response(status_code=found.status, headers=found.headers)
         if pages and not request.url.path.startswith(_PROGRAMS):
             response: Response = render(
                 request, "error.html", found.status, title=title, detail=found.detail, remedy=found.remedy
             )
         else:
-            response = problem(
-                found.status, title, found.detail, code=found.code, remedy=found.remedy, **found.more
-            )
+            response = problem(found.status, title, found.detail, code=found.code, remedy=found.remedy, **found.more)
         response.headers.update(found.headers)
         return response
 
@@ -110,8 +110,8 @@ def add_handlers(app: FastAPI, *, pages: bool) -> None:
     async def http(request: Request, exc: Exception) -> Response:
         assert isinstance(exc, HTTPException)  # noqa: S101 - registered for this class only
         if exc.status_code == 404:
-            there = "There are /healthz and /readyz." if not pages else "Begin at /, or read /api/openapi.json."
-            return answer(request, not_there("There is nothing at this path.", there))
+            there = "Begin at /, or read /api/openapi.json." if pages else "There are /healthz and /readyz."
+            return answer(request, not_there(f"There is nothing at this path. {there}"))
         detail = str(exc.detail)
         if exc.status_code == 405:
             detail = f"{request.method} is not possible here."

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, SecretStr
 
 from provisioner.logs import clean
-from provisioner.settings import Settings
+from provisioner.settings import AttributeRule, GuardLimit, Settings
 from provisioner.settings.values import format_duration
 from provisioner.store.address import RedisAddress
 
@@ -31,7 +31,9 @@ def shown(settings: Settings) -> list[tuple[str, list[tuple[str, str, str]]]]:
             groups[_GENERAL].append((name, RedisAddress.of(settings).redacted, meaning))
         elif name == "targets":
             for target, own in value.items():
-                groups[f"targets.{target}"] = list(_lines("", own, ""))
+                # Guards that a target shares with all are told once
+                plain = own if own.guards != settings.guards else own.model_copy(update={"guards": None})
+                groups[f"targets.{target}"] = [line for line in _lines("", plain, "") if line[:2] != ("guards", _UNSET)]
         elif isinstance(value, BaseModel):
             groups[name] = list(_lines("", value, meaning))
         else:
@@ -40,7 +42,12 @@ def shown(settings: Settings) -> list[tuple[str, list[tuple[str, str, str]]]]:
 
 
 def _lines(name: str, value: Any, meaning: str) -> Iterator[tuple[str, str, str]]:
-    if isinstance(value, BaseModel):
+    if isinstance(value, AttributeRule):
+        yield name, _rule(value), meaning
+    elif isinstance(value, GuardLimit):
+        cap = "" if value.absolute is None else f", at most {value.absolute}"
+        yield name, f"{value.percent:g}%{cap}", meaning
+    elif isinstance(value, BaseModel):
         for inner, field in type(value).model_fields.items():
             yield from _lines(f"{name}.{inner}" if name else inner, getattr(value, inner), field.description or "")
     elif isinstance(value, Mapping):
@@ -53,6 +60,13 @@ def _lines(name: str, value: Any, meaning: str) -> Iterator[tuple[str, str, str]
             yield from _lines(f"{name}.{number}", one, meaning)
     else:
         yield name, _text(value), meaning
+
+
+def _rule(rule: AttributeRule) -> str:
+    """How an attribute comes about, on one line."""
+    besides = [] if rule.authority == "roster" else [rule.authority]
+    besides += [] if rule.empty == "keep" else ["cleared by NULL"]
+    return _plain(rule.from_) + (f"  ({', '.join(besides)})" if besides else "")
 
 
 def _text(value: Any) -> str:

@@ -62,7 +62,12 @@ async def causes(dep: Deployment, run: str, document: Mapping[str, Any]) -> tupl
     examples: dict[tuple[str, str, str, str], str] = {}
     partly = False
     for status in ("failed", "held", "waiting"):
-        targets = [name for name, part in document["targets"].items() if any((part.get(status) or {}).values())]
+        targets = [
+            name
+            for name, part in document["targets"].items()
+            # What a guard holds is told by the guard
+            if any((part.get(status) or {}).values()) and not (status == "held" and part.get("guards"))
+        ]
         if not targets:
             continue
         page = await operations_page(dep.redis, run, targets, Filter((status,)), limit=_SAMPLE)

@@ -1,8 +1,8 @@
 """Where vendors tell us of events: ``POST /webhooks/{target}/{webhook_secret}``.
 
-An event is judged, put into Redis once, and answered with 202; workers do the rest. The secret stands in the path, since
-none of the vendors signs; so the path is never logged. A wrong secret, an unknown target, one without a secret and an
-address that may not send all get the same 404, before anything of the body is read.
+An event is judged, put into Redis once, and answered with 202; workers do the rest. The secret stands in the path,
+since none of the vendors signs; so the path is never logged. A wrong secret, an unknown target, one without a secret
+and an address that may not send all get the same 404, before anything of the body is read.
 """
 
 from __future__ import annotations
@@ -83,9 +83,7 @@ def webhooks(settings: Settings, redis: Callable[[], Any]) -> APIRouter:
     return router
 
 
-async def _take(
-    made: Target[Any], content: bytes, store: InboundStore, nudged: Callable[[], Any]
-) -> Response:
+async def _take(made: Target[Any], content: bytes, store: InboundStore, nudged: Callable[[], Any]) -> Response:
     try:
         body = read_json(content)
         if not isinstance(body, dict):

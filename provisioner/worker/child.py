@@ -12,6 +12,8 @@ from typing import Any, Final
 from provisioner.delivery.deployment import Deployment
 from provisioner.worker.app import settings
 
+#: Seconds for what a nudge's work left running, such as giving back a slot.
+_TIDYING: Final = 2.0
 #: Seconds between looks whether the process is to end.
 _LOOK: Final = 0.2
 
@@ -68,6 +70,7 @@ class Child:
             if self.stopped():
                 task.cancel()
                 await asyncio.wait({task})
+        await _nothing_left()
         if task.cancelled():
             raise StoppedError
         task.result()
@@ -79,6 +82,18 @@ class Child:
         if self._runner is not None:
             self._runner.close()
         self._runner = self._stack = self._dep = None
+
+
+async def _nothing_left() -> None:
+    """End what the work left running. The loop stands still until the next nudge: whatever went on then, with a lease
+    that is long over, would do harm."""
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    if left:
+        _, late = await asyncio.wait(left, timeout=_TIDYING)
+        for task in late:
+            task.cancel()
+        if late:
+            await asyncio.wait(late)
 
 
 child = Child()

@@ -36,8 +36,10 @@ async def once(dep: Deployment, name: str) -> AsyncIterator[bool]:
         yield False
         return
 
+    over = False
+
     async def renew() -> None:
-        while True:
+        while not over:
             await asyncio.sleep(HOLD / 4)
             try:
                 with redis_errors():
@@ -49,6 +51,8 @@ async def once(dep: Deployment, name: str) -> AsyncIterator[bool]:
     try:
         yield True
     finally:
+        # A client that is cancelled while its time runs out tells of the latter only, so the word is given twice
+        over = True
         renewal.cancel()
         await asyncio.gather(renewal, return_exceptions=True)
         with redis_errors():

@@ -9,7 +9,7 @@ import structlog
 
 from provisioner.delivery import requests
 from provisioner.delivery.deployment import Deployment
-from provisioner.delivery.finishing import abandon_unplannable, refresh
+from provisioner.delivery.finishing import abandon_unplannable, end_with_error, give_up_planning, refresh
 from provisioner.delivery.memory import remembers
 from provisioner.delivery.notifying import send_waiting
 from provisioner.delivery.retention import sweep
@@ -33,6 +33,8 @@ _BUSY: Final = 1.0
 _LOST_AFTER: Final = 5
 #: Seconds after which a run that nobody goes on with is nudged again.
 _PATIENCE: Final = 5.0
+#: How often planning one target is begun before it counts as what kills its process.
+_MOST_PLANNINGS: Final = 20
 #: Runs that every tick looks at, and those that one tick in a minute does.
 _NEWEST: Final = 50
 _ALL: Final = 5000
@@ -62,7 +64,7 @@ def begin(run: str) -> None:
                 for target in await dep.runs.targets(run):
                     await _promise_delivery(dep, target, 0.0, urgent=True)
             else:
-                for target in await requests.begin(dep, run):
+                for target in await _begin(dep, run):
                     await _promise(dep, "plan", run, target, queue=WORK)
 
     _safely(work, run=run)
@@ -77,13 +79,53 @@ def plan(run: str, target: str) -> None:
             if not free:
                 return
             await _arrived(dep, f"plan:{run}:{target}")
-            planned = not (await remembers(dep)).quiet and await requests.plan(dep, run, target)
+            planned = not (await remembers(dep)).quiet and await _plan(dep, run, target)
         if planned:
             await _promise_delivery(dep, target, 0.0)
         else:
             await _promise(dep, "plan", run, target, queue=WORK, seconds=_BUSY)
 
     _safely(work, run=run, target=target)
+
+
+async def _plan(dep: Deployment, run: str, target: str) -> bool:
+    """Plan; what fails in a way that nobody thought of, or ends its process again and again, is given up."""
+    part = keys.run_target(run, target)
+    with redis_errors():
+        times = int(await dep.redis.hincrby(part, "plannings", 1))
+    if times > _MOST_PLANNINGS:
+        await give_up_planning(dep, run, target, "unexpected", f"Planning was begun {times - 1} times and never ended.")
+        await refresh(dep, run)
+        return True
+    try:
+        planned = await requests.plan(dep, run, target)
+    except ProvisionerError:
+        raise
+    except Exception as exc:
+        log.exception("planning_failed")
+        await give_up_planning(
+            dep, run, target, "unexpected", f"Planning ended with {type(exc).__name__}; see the log."
+        )
+        await refresh(dep, run)
+        return True
+    if not planned:
+        # It waits for another run, which is no try
+        with redis_errors():
+            await dep.redis.hincrby(part, "plannings", -1)
+    return planned
+
+
+async def _begin(dep: Deployment, run: str) -> tuple[str, ...]:
+    """Begin; what fails in a way that nobody thought of ends the run, for it would fail so again."""
+    try:
+        return await requests.begin(dep, run)
+    except ProvisionerError:
+        raise
+    except Exception as exc:
+        log.exception("beginning_failed")
+        error = ProvisionerError(f"Beginning the run ended with {type(exc).__name__}.", remedy="See the worker's log.")
+        await end_with_error(dep, run, error)
+        return ()
 
 
 @app.task(name="provisioner.deliver")
@@ -96,12 +138,11 @@ def deliver_to(target: str, urgent: bool = False) -> None:
         lane = _lane(urgent=urgent)
         # A second one would only keep a process from other targets: the pace is the same for both
         await _arrived(dep, f"deliver:{target}:{lane}")
+        # If another one is at work: what this nudge was sent for may be too late for that one
+        again: float | None = _BUSY
         async with once(dep, f"deliver:{target}:{lane}") as free:
             if free:
                 again = (await deliver(dep, target, urgent=urgent, stopped=child.stopped)).seconds
-            else:
-                # What this nudge was sent for may be too late for the one at work
-                again = _BUSY
         if again is not None:
             await _promise_delivery(dep, target, again, urgent=urgent and not free)
 
@@ -158,7 +199,7 @@ async def _go_on(dep: Deployment, run: str, now: float) -> None:
         if not patient and not await abandon_unplannable(dep, run):
             for target in await dep.runs.targets(run):
                 fields = await dep.runs.target(run, target)
-                waits = fields.get("stage") in ("queued", "planning") and dep.enabled(target)
+                waits = fields.get("stage") in ("queued", "planning") and target in dep.targets
                 if waits and not await _doing(dep, f"plan:{run}:{target}"):
                     await _promise(dep, "plan", run, target, queue=WORK)
         await refresh(dep, run)
@@ -246,7 +287,8 @@ def _safely(work: Work, **context: str) -> None:
     """Run a nudge's work; what goes wrong is told, and the tick comes back to what is left."""
     with structlog.contextvars.bound_contextvars(**context):
         try:
-            child.run(work)
+            with redis_errors():
+                child.run(work)
         except StoppedError:
             log.info("nudge_left_to_others")
         except ProvisionerError as exc:

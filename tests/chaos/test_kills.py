@@ -188,9 +188,12 @@ def _storm(
                 document, count = asyncio.run(left(settings, run))
             except ProvisionerError:
                 document, count = None, 1
-            if document is not None and document["status"] == "succeeded" and not count:
+            if document is not None and any(target["superseded"] for target in document["targets"].values()):
+                # Something newer was sent or recorded about these people while it was planned: the next run takes them
+                run = None if document["status"] != "running" else run
+            elif document is not None and document["status"] == "succeeded" and not count:
                 return {"operations": {name: one["succeeded"] for name, one in document["targets"].items()}}
-            if document is not None and document["status"] not in ("running", "succeeded"):
+            elif document is not None and document["status"] not in ("running", "succeeded"):
                 # A vendor that was written off for the moment is looked at again later
                 run = None
                 time.sleep(5.0)

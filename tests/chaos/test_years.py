@@ -72,7 +72,7 @@ def levels_off(values: Sequence[float], slack: float) -> bool:
 
 
 @pytest.mark.chaos
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3600)
 def test_a_thousand_runs_leave_no_more_than_a_hundred(tmp_path: Path) -> None:
     dice = random.Random(1)
     people = made_up(10, dice)
@@ -86,7 +86,7 @@ def test_a_thousand_runs_leave_no_more_than_a_hundred(tmp_path: Path) -> None:
             roster,
             tmp_path / "data",
             schedule={"sync": None, "full": None, "watch_roster": None},
-            guards={"leavers": {"percent": 100}, "updates": {"percent": 100}},
+            guards={"leavers": {"percent": 100}, "updates": {"percent": 100}, "window": "0s"},
             retention={"runs": "30s", "operations": "10s"},
         )
         document["targets"] = {name: document["targets"][name] for name in ("traitly", "mtribes")}
@@ -101,10 +101,9 @@ def test_a_thousand_runs_leave_no_more_than_a_hundred(tmp_path: Path) -> None:
                     pytest.fail(f"run {number}: {status}\n{fleet.tell()}")
                 if number % max(1, RUNS // _LOOKS) == 0 and number:
                     looks.append(look(fleet, settings))
+                    print(number, looks[-1], flush=True)  # noqa: T201
         took = time.monotonic() - began
     print(f"{RUNS} runs in {took:.0f} s")  # noqa: T201
-    for one in looks:
-        print(one)  # noqa: T201
     assert levels_off([one.worker for one in looks], 4.0)
     assert levels_off([one.beat for one in looks], 2.0)
     assert levels_off([one.files for one in looks], 4)

@@ -123,3 +123,26 @@ async def test_a_fresh_redis_beside_a_fresh_folder_has_lost_nothing(opened: Open
         first = await remembers(dep)
         assert (first.lost, first.quiet) == (False, 0.0)
         assert await remembers(dep) == first
+
+
+async def test_a_redis_that_goes_while_a_target_is_planned_fails_no_part_of_the_run(
+    opened: Opened, roster: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    roster.write_text(company(2))
+    async with opened(only=("mtribes",)) as dep:
+        run = await requests.request_run(dep, Request(trigger="manual"))
+        (target,) = await requests.begin(dep, run)
+
+        async def gone(*_: object, **__: object) -> int:
+            raise StoreError("Redis does not answer.")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(QueueStore, "install", gone)
+            with pytest.raises(StoreError):
+                await requests.plan(dep, run, target)
+        assert (await dep.runs.target(run, target))["stage"] == "planning"
+        assert await requests.plan(dep, run, target)
+        await drain(dep)
+        document = await dep.runs.document(run)
+        assert document is not None
+        assert document["targets"]["mtribes"]["succeeded"] == {"create": 2}

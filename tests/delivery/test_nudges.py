@@ -12,11 +12,13 @@ import pytest
 
 from provisioner.delivery import requests
 from provisioner.delivery.deployment import Deployment
+from provisioner.delivery.installing import plan_and_install
 from provisioner.delivery.sending import deliver
 from provisioner.example.verify import faults
 from provisioner.sandbox import SandboxServer, Switchboard
 from provisioner.settings import Settings
 from provisioner.store import keys
+from provisioner.store.frames import Snapshot
 from provisioner.store.runs import Request
 from provisioner.worker import child as child_module
 from provisioner.worker import once as once_module
@@ -133,13 +135,15 @@ def test_a_nudge_that_is_under_way_serves_for_all_who_ask(
 
 
 def test_only_one_does_what_only_one_may_do(child: Child, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(once_module, "HOLD", 1)
+    monkeypatch.setattr(once_module, "HOLD", 4)
 
     async def work(dep: Deployment) -> None:
         async with once_module.once(dep, "it") as first, once_module.once(dep, "it") as second:
             assert (first, second) == (True, False)
-            await asyncio.sleep(1.5)
-            assert await dep.redis.exists(keys.doing("it")), "it is renewed while it lasts"
+            # Renewed while it lasts, which shows by its being shorter again
+            await dep.redis.expire(keys.doing("it"), 1000)
+            while await dep.redis.ttl(keys.doing("it")) > 4:
+                await asyncio.sleep(0.05)
         assert not await dep.redis.exists(keys.doing("it"))
 
     child.run(work)
@@ -159,6 +163,28 @@ def test_what_takes_long_is_broken_off_when_the_process_is_to_end(child: Child) 
     with pytest.raises(StoppedError):
         child.run(work)
     assert ended == ["tidied"]
+
+
+def test_nothing_goes_on_behind_a_nudge_that_is_over(child: Child, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child_module, "_TIDYING", 0.05)
+    ended: list[str] = []
+
+    async def lingering() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.append("lingering")
+
+    async def work(dep: Deployment) -> None:
+        del dep
+        held.append(asyncio.ensure_future(lingering()))
+        await asyncio.sleep(0)
+        raise ZeroDivisionError
+
+    held: list[asyncio.Future[None]] = []
+    with pytest.raises(ZeroDivisionError):
+        child.run(work)
+    assert ended == ["lingering"]
 
 
 def test_work_in_hand_is_finished_when_the_process_is_to_end(
@@ -194,3 +220,85 @@ def test_work_in_hand_is_finished_when_the_process_is_to_end(
     assert 0 < done < 40
     assert done == len(switchboard.accounts("traitly"))
     assert ready >= 40 - done
+
+
+async def _ask(settings: Settings, **request: Any) -> str:
+    async with Deployment.open(settings) as dep:
+        return await requests.request_run(dep, Request(trigger="manual", **request))
+
+
+async def _document(settings: Settings, run: str) -> dict[str, Any]:
+    async with Deployment.open(settings) as dep:
+        return await dep.runs.document(run) or {}
+
+
+@pytest.mark.usefixtures("child")
+def test_planning_that_breaks_in_an_unforeseen_way_ends_that_part_only(
+    settings: Settings, roster: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "send", lambda *_args, **_more: None)
+    roster.write_bytes(as_csv(made_up(2, random.Random(0))))
+
+    async def broken(dep: Deployment, run: str, target: str, snapshot: Snapshot, **more: Any) -> bool:
+        if target == "traitly":
+            raise ZeroDivisionError
+        return await plan_and_install(dep, run, target, snapshot, **more)
+
+    monkeypatch.setattr("provisioner.delivery.requests.plan_and_install", broken)
+    run = asyncio.run(_ask(settings, targets=("mtribes", "traitly")))
+    tasks.begin(run)
+    for target in ("mtribes", "traitly"):
+        tasks.plan(run, target)
+        tasks.deliver_to(target)
+    tasks.tick()
+    document = asyncio.run(_document(settings, run))
+    assert {name: target["status"] for name, target in document["targets"].items()} == {
+        "mtribes": "succeeded",
+        "traitly": "failed",
+    }
+    assert document["targets"]["traitly"]["error"]["code"] == "unexpected"
+    assert document["finished_at"] is not None
+
+
+def test_a_target_that_was_taken_out_of_the_settings_holds_up_no_run(
+    child: Child, settings: Settings, roster: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "send", lambda *_args, **_more: None)
+    monkeypatch.setattr(tasks, "_PATIENCE", 0.0)
+    roster.write_bytes(as_csv(made_up(2, random.Random(0))))
+    run = asyncio.run(_ask(settings, targets=("mtribes", "traitly")))
+    tasks.begin(run)
+    tasks.plan(run, "mtribes")
+    tasks.deliver_to("mtribes")
+    fewer = {name: target for name, target in settings.targets.items() if name != "traitly"}
+    child.close()
+    monkeypatch.setattr(child_module, "settings", lambda: settings.model_copy(update={"targets": fewer}))
+    tasks.tick()
+    document = asyncio.run(_document(settings, run))
+    assert document["targets"]["traitly"]["status"] == "skipped"
+    assert document["status"] == "succeeded"
+
+
+@pytest.mark.usefixtures("child")
+def test_a_run_joins_only_one_that_is_still_to_be_planned(settings: Settings, roster: Path) -> None:
+    roster.write_bytes(as_csv(made_up(1, random.Random(0))))
+
+    async def body() -> None:
+        async with Deployment.open(settings) as dep:
+            runs = []
+            for trigger in ("one", "two", "three"):
+                run = await requests.request_run(dep, Request(trigger=trigger, targets=("mtribes",)))
+                await requests.begin(dep, run)
+                runs.append(run)
+            busy, waiting, last = runs
+            await dep.redis.set(keys.busy("mtribes"), busy)
+            assert not await requests.plan(dep, waiting, "mtribes"), "it waits"
+            # Planned by a worker that was killed before it could say so
+            await dep.runs.set_target(waiting, "mtribes", {"stage": "delivering"})
+            assert not await requests.plan(dep, last, "mtribes"), "it waits too"
+            assert await dep.redis.get(keys.waiting("mtribes")) == last.encode()
+            await dep.redis.delete(keys.busy("mtribes"))
+            assert await requests.plan(dep, last, "mtribes")
+            assert (await dep.runs.target(last, "mtribes"))["stage"] == "delivering"
+
+    asyncio.run(body())

@@ -106,6 +106,8 @@ class Site:
             self.switchboard.seed(kind, accounts)
         for key in self.redis.scan_iter("provisioner:*", count=1000):
             self.redis.delete(key)
+        # Else this would be taken for a server that lost its data, after which nothing is sent for a while
+        (self.folder / "redis-mark").unlink(missing_ok=True)
         self.write("roster.csv")
 
     def write(self, name: str) -> None:

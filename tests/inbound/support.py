@@ -82,9 +82,11 @@ def company(folder: Path, redis_url: str, **changes: Any) -> Iterator[Company]:
     with SandboxServer() as sandbox:
         raise_limits(sandbox.switchboard)
         document = settings_document(
-            sandbox.url, redis_url, folder / "roster.csv", folder / "data", events=list(ROUTES), **changes
+            sandbox.url, redis_url, folder / "roster.csv", folder / "data", **{"events": list(ROUTES), **changes}
         )
         document["roster"]["gate"] = {"max_age": "3650d"}
+        # So few people that a second change would be half of them
+        document["guards"] = {"updates": {"percent": 100}, "leavers": {"percent": 100}}
         for name in TARGETS:
             document["targets"][name] |= {"webhook_secret": SECRET, **changes.get(f"target_{name}", {})}
         for name in [name for name in document if name.startswith("target_")]:
@@ -111,7 +113,10 @@ def _app(settings: Settings) -> FastAPI:
 @contextmanager
 def web(settings: Settings) -> Iterator[str]:
     """The web server in a thread; its address."""
-    listening = socket.create_server(("127.0.0.1", 0))
+    # With the protocol named, so that asyncio does not let answers wait for the client's acknowledgement
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listening.bind(("127.0.0.1", 0))
+    listening.listen(200)
     config = uvicorn.Config(_app(settings), access_log=False, log_config=None, ws="none")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)

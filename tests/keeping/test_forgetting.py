@@ -159,8 +159,8 @@ async def test_the_trail_of_what_people_did_stays_without_the_name(opened: Opene
     async with opened(only=("traitly",)) as dep:
         roster.write_text(company(3))
         await sync_once(dep)
-        await record(dep, "cli:ann", "approved", people=("W0001", "W0002"), reason="known")
-        await record(dep, "cli:ann", "paused", target="traitly")
+        await record(dep, "cli:ann", "approved", people=("W0001", "W0002"), reason="known", facts={})
+        await record(dep, "cli:ann", "paused", facts={"target": "traitly"})
         before = await audit(dep, 10)
         await forget(dep, "W0001", by="cli:bob")
         newest, *rest = await audit(dep, 10)
@@ -227,10 +227,11 @@ async def test_events_and_webhooks_about_the_person_go_too(opened: Opened, roste
             await dep.redis.hset(keys.INBOUND_DEAD, name, json.dumps({"body": body}))
             await dep.redis.hset(keys.OUTBOX_DEAD, name, json.dumps({"body": body}))
             await dep.redis.lpush(keys.INBOUND_UNKNOWN, json.dumps({"body": body}))
+            await dep.redis.zadd(keys.INBOUND_LATER, {json.dumps({"body": body}): 1.0})
             await dep.redis.xadd(keys.INBOUND, {"body": body}, id=name)
         await dep.redis.hset(keys.facts("W0001"), "traitly|plan", "{}")
         forgotten = await forget(dep, "W0001", by="test")
-        assert (forgotten.erased["letters"], forgotten.erased["facts"]) == (4, 1)
+        assert (forgotten.erased["letters"], forgotten.erased["facts"]) == (5, 1)
         left = await everything(dep)
         assert traces(left, "w0001", "W0001") == []
         assert len(traces(left, "W0002")) >= 4

@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 
 from provisioner.delivery import decide
+from provisioner.delivery.approving import Choice, decide_about
+from provisioner.delivery.deployment import Deployment
 from provisioner.errors import ConfigurationError
 from provisioner.sandbox import SandboxServer
 from provisioner.targets.tribal_habits import enrolments
+from tests.support.harness import drain
 from tests.targets.portal import PORTAL, Portal, person
 
 TOPIC, SAFETY, PATHWAY, FIRST = "TH-4-77-NEW", "TH-4-78-NEW", "THP-4-22-NEW", "TH-4-16-NEW"
@@ -138,6 +141,16 @@ def test_what_rides_waits_for_the_same_approval(portal: Portal) -> None:
     part = portal.sync()
     assert part["held"] == {"create": 1, "enrol": 1}
     assert posts(portal) == []
+
+    async def approve(dep: Deployment) -> list[str]:
+        (run,) = await dep.runs.recent(1)
+        decided = await decide_about(dep, run, "approved", Choice(), by="test")
+        await drain(dep)
+        return [one["kind"] for one in decided.done]
+
+    assert sorted(portal.run(approve)) == ["create", "enrol"]
+    assert posts(portal) == [BATCH]
+    assert portal.enrolled() == [("E1", TOPIC)]
 
 
 def test_a_row_whose_answer_was_lost_is_looked_up(portal: Portal) -> None:

@@ -201,7 +201,7 @@ class Learning:
         return found
 
     def complete(self, user_name: str, code: str, now: datetime) -> dict[str, Any]:
-        """Has a person complete an item by its own code, enrolling themselves where nobody did; raises `RefusedError`."""
+        """Has a person complete an item by its own code, enrolled by themselves if by nobody; raises `RefusedError`."""
         person, item = self._people.need(user_name), self._items.get(code)
         if item is None:
             raise RefusedError(404, "Item not found")

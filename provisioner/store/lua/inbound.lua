@@ -6,11 +6,14 @@
 --   facts    person, now, then per fact: field, at (epoch seconds), JSON     -> how many were newer than what was known
 --   orphan   target, account                                                 -> 1 if it was not listed yet
 --   bury     id, JSON of the dead letter, group                              -> 1 if this call did it
+--   later    id, JSON of the event, due (epoch seconds), group              -> 1 if this call did it
+--   due      now (epoch seconds)                 -> how many that were put off went back into the stream
 --   replay   ids…                                                            -> how many went back into the stream
 --   settle   key, value                          delete the key if it still holds the value -> 1 if it did
 
 local P = 'provisioner:'
 local STREAM, DEAD, COUNTS = P .. 'inbound', P .. 'inbound:dead', P .. 'inbound:counts'
+local LATER = P .. 'inbound:later'
 local commands = {}
 
 function commands.accept()
@@ -60,14 +63,35 @@ function commands.bury()
   return 1
 end
 
+local function back_into_stream(text)
+  local letter = cjson.decode(text)
+  redis.call('XADD', STREAM, '*', 'target', letter.target, 'event', letter.event, 'digest', letter.digest,
+    'body', letter.body, 'at', string.format('%.6f', letter.at))
+end
+
+function commands.later()
+  local id, text, due, group = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+  if redis.call('XDEL', STREAM, id) == 0 then return 0 end
+  redis.call('XACK', STREAM, group, id)
+  redis.call('ZADD', LATER, due, text)
+  return 1
+end
+
+function commands.due()
+  local found = redis.call('ZRANGEBYSCORE', LATER, '-inf', ARGV[2], 'LIMIT', 0, 1000)
+  for _, text in ipairs(found) do
+    back_into_stream(text)
+    redis.call('ZREM', LATER, text)
+  end
+  return #found
+end
+
 function commands.replay()
   local count = 0
   for i = 2, #ARGV do
     local text = redis.call('HGET', DEAD, ARGV[i])
     if text then
-      local letter = cjson.decode(text)
-      redis.call('XADD', STREAM, '*', 'target', letter.target, 'event', letter.event, 'digest', letter.digest,
-        'body', letter.body, 'at', letter.at)
+      back_into_stream(text)
       redis.call('HDEL', DEAD, ARGV[i])
       count = count + 1
     end

@@ -15,8 +15,8 @@
 --   drop     run, id, token, reason (JSON)                              superseded                -> 1 if taken
 --   renew    token, lease seconds, members…                                                       -> renewed count
 --   reap                                                                expired leases            -> count
---   release  run, id, by (JSON)                                         held or failed to pending -> 1 if released
---   refuse   run, id, by (JSON)                                         held to rejected          -> 1 if refused
+--   release  run, id, by (JSON), token                                  held or failed to pending -> 1 if released
+--   refuse   run, id, by (JSON), token                                  held to rejected          -> 1 if refused
 --   next                                                                -> {ready, leased, seconds to next due or -1}
 --   bands                                           what is ready or parked -> counts by urgency, one for each of its six
 --
@@ -396,7 +396,10 @@ function commands.claim()
   if held then
     for _, member in ipairs(cjson.decode(held)) do
       local run, id = split(member)
-      if mine(run, id, token) then table.insert(rows, row_of(run, id)) end
+      if mine(run, id, token) then
+        redis.call('ZADD', LEASES, at + lease, member)
+        table.insert(rows, row_of(run, id))
+      end
     end
     return rows
   end
@@ -551,9 +554,10 @@ function commands.reap()
 end
 
 function commands.release()
-  local run, id, by = ARGV[3], ARGV[4], ARGV[5]
+  local run, id, by, said = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
   local key = op_key(run, id)
-  local status, slot, follows = unpack(redis.call('HMGET', key, 'status', 'slot', 'follows'))
+  local status, slot, follows, last = unpack(redis.call('HMGET', key, 'status', 'slot', 'follows', 'said'))
+  if last == said then return 1 end
   if status ~= 'held' and status ~= 'failed' then return 0 end
   local member = run .. '|' .. id
   local standing = redis.call('HGET', SLOTS, slot)
@@ -562,7 +566,7 @@ function commands.release()
   -- It would wait for ever for what is held, or over without success
   if leader and leader ~= 'succeeded' and not OPEN[leader] then return 0 end
   redis.call('HSET', SLOTS, slot, member)
-  become(run, id, 'pending', { 'by', by, 'guard', '', 'error', '', 'since', '', 'attempts', '0' })
+  become(run, id, 'pending', { 'by', by, 'said', said, 'guard', '', 'error', '', 'since', '', 'attempts', '0' })
   if not leader or leader == 'succeeded' then enqueue(run, id) end
   -- What failed only because this one did goes again with it
   for _, other in ipairs(followers(run, id)) do
@@ -577,9 +581,11 @@ function commands.release()
 end
 
 function commands.refuse()
-  local run, id, by = ARGV[3], ARGV[4], ARGV[5]
-  if redis.call('HGET', op_key(run, id), 'status') ~= 'held' then return 0 end
-  finish(run, id, 'rejected', { 'by', by })
+  local run, id, by, said = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+  local status, last = unpack(redis.call('HMGET', op_key(run, id), 'status', 'said'))
+  if last == said then return 1 end
+  if status ~= 'held' then return 0 end
+  finish(run, id, 'rejected', { 'by', by, 'said', said })
   return 1
 end
 

@@ -117,8 +117,13 @@ class Habitate(Target[HabitateSettings]):
         return False
 
     def group(self, operation: Operation) -> str:
-        """Leavers, all the rest, and of both those who change nothing but boards, which go many at once."""
-        only_boards = operation.kind is not Kind.CREATE and set(operation.after) == {"boards"}
+        """Leavers, all the rest, and of both those who change nothing but boards, which go many at once.
+
+        New members of the same boards keep together, so that one call lets all of them in.
+        """
+        if operation.kind is Kind.CREATE:
+            return f"{_SAVE}#{(operation.after.get('boards') or '').lower()}"
+        only_boards = set(operation.after) == {"boards"}
         if operation.kind is Kind.LEAVE:
             return _LEAVE_BOARDS if only_boards else _LEAVE
         return _BOARDS if only_boards else _SAVE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -127,6 +128,8 @@ class Directory:
         self._roles: tuple[float, Mapping[str, str]] | None = None
         self._boards: tuple[float, Sequence[Board]] | None = None
         self._me: str | None = None
+        # Many senders ask at once; one reads, the others find what it read
+        self._reading = asyncio.Lock()
 
     async def me(self, http: Http) -> str:
         """Our own msid."""
@@ -137,26 +140,30 @@ class Directory:
 
     async def roles(self, http: Http, *, age: float = LASTING) -> Mapping[str, str]:
         """Role names by id, read at most `age` seconds ago."""
-        if self._roles is None or time.monotonic() - self._roles[0] > age:
-            records = await read_pages(http, "/api/v1/roles", {"page_size": PAGE_SIZE}, key="role_id", strict=False)
-            roles = {str(record["role_id"]): str(record.get("role_name") or "").strip() for record in records}
-            self._roles = time.monotonic(), roles
-        return self._roles[1]
+        async with self._reading:
+            if self._roles is None or time.monotonic() - self._roles[0] > age:
+                records = await read_pages(http, "/api/v1/roles", {"page_size": PAGE_SIZE}, key="role_id", strict=False)
+                roles = {str(record["role_id"]): str(record.get("role_name") or "").strip() for record in records}
+                self._roles = time.monotonic(), roles
+            return self._roles[1]
 
     async def boards(self, http: Http, *, age: float = LASTING) -> Sequence[Board]:
         """All boards, read at most `age` seconds ago."""
-        if self._boards is None or time.monotonic() - self._boards[0] > age:
-            records = await read_pages(http, "/api/v1/boards", {"page_size": PAGE_SIZE}, key="board_id", strict=False)
-            boards = [
-                Board(
-                    str(record["board_id"]),
-                    str(record.get("board_name") or "").strip(),
-                    private=record.get("is_private") is True,
+        async with self._reading:
+            if self._boards is None or time.monotonic() - self._boards[0] > age:
+                records = await read_pages(
+                    http, "/api/v1/boards", {"page_size": PAGE_SIZE}, key="board_id", strict=False
                 )
-                for record in records
-            ]
-            self._boards = time.monotonic(), boards
-        return self._boards[1]
+                boards = [
+                    Board(
+                        str(record["board_id"]),
+                        str(record.get("board_name") or "").strip(),
+                        private=record.get("is_private") is True,
+                    )
+                    for record in records
+                ]
+                self._boards = time.monotonic(), boards
+            return self._boards[1]
 
     async def role_id(self, http: Http, name: str) -> int:
         """The id of the role of that name, whose case does not matter.

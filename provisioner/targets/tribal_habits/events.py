@@ -78,7 +78,7 @@ def event(target: str, body: Mapping[str, Any]) -> InboundEvent:
     completed = optional_text(data, "completed_date")
     if completed is None and name == f"{_ENROLMENT}completed":
         completed = updated
-    facts = ()
+    facts: tuple[Fact, ...] = ()
     if at is not None:
         told = Enrolment(
             number,

@@ -1,0 +1,1 @@
+"""The control page and the HTTP API."""

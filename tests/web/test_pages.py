@@ -1,0 +1,256 @@
+"""The control page without a browser: access, forms, and what stands on each page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+
+import pytest
+
+from provisioner.delivery.audit import audit
+from provisioner.web.access import COOKIE, safe_place
+from tests.decisions.conftest import company
+from tests.web.conftest import VIEWER, Site, bearer, csrf_in
+
+PAGES = (
+    *("/", "/runs", "/people", "/people?key=W0001", "/people?key=nobody", "/todos", "/drift", "/orphans", "/rejected"),
+    *("/roster", "/settings", "/audit"),
+)
+
+
+class _Strict(HTMLParser):
+    """Notes what our policy forbids: scripts, styles and handlers within the page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.faults: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        named = dict(attrs)
+        if tag == "style" or (tag == "script" and "src" not in named):
+            self.faults.append(tag)
+        self.faults += [name for name in named if name == "style" or name.startswith("on")]
+
+
+def test_who_has_not_signed_in_is_led_to_the_form(site: Site) -> None:
+    for path in PAGES:
+        answer = site.client.get(path, follow_redirects=False)
+        assert (answer.status_code, answer.headers["location"].partition("?")[0]) == (303, "/sign-in")
+    # A token opens the API, not the pages
+    assert site.client.get("/", headers=bearer(VIEWER), follow_redirects=False).status_code == 303
+
+
+def test_signing_in_and_out(site: Site) -> None:
+    form = site.client.get("/sign-in?next=/runs").text
+    assert 'value="/runs"' in form
+    wrong = site.client.post("/sign-in", data={"csrf": csrf_in(form), "token": "wrong"})
+    assert wrong.status_code == 401
+    assert "opens nothing" in wrong.text
+    answer = site.client.post(
+        "/sign-in", data={"csrf": csrf_in(wrong.text), "token": VIEWER, "next": "/runs"}, follow_redirects=False
+    )
+    assert (answer.status_code, answer.headers["location"]) == (303, "/runs")
+    cookie = answer.headers["set-cookie"].lower()
+    assert "httponly" in cookie
+    assert "samesite=strict" in cookie
+    assert "vera, viewer" in site.client.get("/").text
+    kept = site.client.cookies[COOKIE]
+    assert site.send("/", "/sign-out").url.path == "/sign-in"
+    # The cookie is worth nothing any more, whoever kept it
+    site.client.cookies.set(COOKIE, kept)
+    assert site.client.get("/", follow_redirects=False).status_code == 303
+
+
+@pytest.mark.parametrize(
+    "change", [lambda text: text[:-1] + ("0" if text[-1] != "0" else "1"), lambda _: "e30=.x", str]
+)
+def test_a_forged_session_opens_nothing(site: Site, change: Callable[[str], str]) -> None:
+    site.sign_in()
+    real = site.client.cookies[COOKIE]
+    forged = "x.y" if change is str else change(real)
+    site.client.cookies.clear()
+    site.client.cookies.set(COOKIE, forged)
+    assert site.client.get("/", follow_redirects=False).status_code == 303
+
+
+def test_a_session_ends_with_its_token(make_site: Callable[..., Site]) -> None:
+    site = make_site()
+    site.sign_in(VIEWER)
+    cookie = site.client.cookies[COOKIE]
+    other = make_site(web={"token": "another-operator", "users": []})
+    other.client.cookies.set(COOKIE, cookie)
+    assert other.client.get("/", follow_redirects=False).status_code == 303
+
+
+def test_forms_from_elsewhere_do_nothing(site: Site) -> None:
+    site.roster.write_text(company(1))
+    site.sign_in()
+    good = csrf_in(site.client.get("/").text)
+    for fields, headers in (
+        ({"csrf": ""}, {}),
+        ({"csrf": "0" * 64}, {}),
+        ({"csrf": good}, {"Sec-Fetch-Site": "cross-site"}),
+    ):
+        answer = site.client.post("/runs", data=fields, headers=headers)
+        assert answer.status_code == 403
+        assert "Nothing was done" in answer.text
+    assert site.client.post("/runs", json={"csrf": good}).status_code == 415
+    assert site.get("/api/runs").json()["runs"] == []
+    assert site.client.post("/runs", data={"csrf": good}, follow_redirects=False).status_code == 303
+    assert len(site.get("/api/runs").json()["runs"]) == 1
+
+
+def test_viewers_look_but_do_not_act(site: Site) -> None:
+    run = site.held()["run"]
+    site.sign_in(VIEWER)
+    for page in ("/", "/runs", f"/runs/{run}", f"/runs/{run}/approval", "/people?key=W0001"):
+        text = site.client.get(page).text
+        assert "Sync now" not in text
+        assert re.findall(r'<form[^>]*method="post"[^>]*action="([^"]*)"', text) == ["/sign-out"] or "approval" in page
+        assert "Approve…" not in text
+    for action in ("/runs", "/people/resync", f"/runs/{run}/approval", f"/runs/{run}/retry", "/targets/x/pause"):
+        assert site.send("/", action).status_code == 403
+
+
+def test_pages_hold_to_their_policy(site: Site) -> None:
+    run = site.held()["run"]
+    site.sign_in()
+    for path in (*PAGES, f"/runs/{run}", f"/runs/{run}/approval", "/nothing"):
+        answer = site.client.get(path)
+        assert answer.status_code == (404 if path in ("/nothing", "/people?key=nobody") else 200), answer.text
+        policy = answer.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        for header in ("x-content-type-options", "x-frame-options", "referrer-policy", "permissions-policy"):
+            assert header in answer.headers
+        assert answer.headers["cache-control"] == "no-store"
+        strict = _Strict()
+        strict.feed(answer.text)
+        assert strict.faults == []
+
+
+def test_what_rosters_hold_is_text_and_nothing_more(site: Site) -> None:
+    evil = "<img src=x onerror=alert(1)>"
+    site.roster.write_text(company(2, changes={0: {"first_name": evil}}))
+    run = site.sync()["run"]
+    site.sign_in()
+    for path in (f"/runs/{run}", "/people?key=W0000", f"/people?key={evil}", f"/runs/{run}?person={evil}"):
+        assert evil not in site.client.get(path).text
+    assert "&lt;img src=x" in site.client.get("/people?key=W0000").text
+
+
+def test_choosing_some_confirming_and_seeing_what_became_of_it(site: Site) -> None:
+    run = site.held()["run"]
+    site.sign_in()
+    page = f"/runs/{run}/approval"
+    text = site.client.get(page).text
+    assert text.count('name="who"') == 5
+    assert "5 leavers are more than the limit of 2" in text
+    chosen = {"who": [f"tribal_habits:W000{number}" for number in range(3)], "act": "approve", "reason": "known"}
+    assert site.send(page, page, {"act": "approve"}).status_code == 409
+    assert site.send(page, page, {"who": chosen["who"]}).status_code == 422
+    asked = site.send(page, page, chosen)
+    assert "Approve 3 operations?" in asked.text
+    assert site.get(f"/api/runs/{run}").json()["targets"]["tribal_habits"]["held"] == {"leave": 5}
+    done = site.send(page, page, {**chosen, "confirmed": "3"})
+    assert "Approved: 3 operations" in done.text
+    assert site.get(f"/api/runs/{run}").json()["targets"]["tribal_habits"]["held"] == {"leave": 2}
+    site.drain()
+    assert {one["user_name"] for one in site.switchboard.accounts("tribal_habits") if not one["active"]} == {
+        "W0000",
+        "W0001",
+        "W0002",
+    }
+    trail = site.work(lambda dep: audit(dep, 10))
+    assert (trail[0]["by"], trail[0]["action"], trail[0]["people"], trail[0]["reason"]) == (
+        "web:operator",
+        "approved",
+        ["W0000", "W0001", "W0002"],
+        "known",
+    )
+    assert "W0002" in site.client.get("/audit").text
+
+
+def test_what_was_confirmed_is_what_is_done(site: Site) -> None:
+    run = site.held()["run"]
+    site.sign_in()
+    page = f"/runs/{run}/approval"
+    everybody = {"all": "tribal_habits", "act": "approve", "confirmed": "5"}
+    site.post(f"/api/runs/{run}/reject", {"people": ["W0004"]})
+    again = site.send(page, page, everybody)
+    assert "What is held changed meanwhile" in again.text
+    assert "Approve 4 operations?" in again.text
+    assert site.get(f"/api/runs/{run}").json()["targets"]["tribal_habits"]["held"] == {"leave": 4}
+
+
+def test_one_person_is_synced_now(site: Site) -> None:
+    site.roster.write_text(company(3))
+    site.sync()
+    site.sign_in()
+    answer = site.client.post(
+        "/people/resync",
+        data={"csrf": csrf_in(site.client.get("/people?key=W0001").text), "key": "W0001"},
+        follow_redirects=False,
+    )
+    run = answer.headers["location"].rpartition("/")[2]
+    assert "About" in site.client.get(f"/runs/{run}").text
+    assert site.send("/", "/people/resync", {"key": "nobody"}).status_code == 404
+    assert [one["action"] for one in site.work(lambda dep: audit(dep, 1))] == ["run requested"]
+
+
+def test_pausing_and_resuming(site: Site) -> None:
+    site.sign_in()
+    assert "paused it" in site.send("/", "/targets/tribal_habits/pause").text
+    assert site.work(lambda dep: dep.health.of("tribal_habits")).paused
+    assert "paused it" not in site.send("/", "/targets/tribal_habits/resume").text
+    assert site.send("/", "/targets/nowhere/pause").status_code == 404
+
+
+def test_operations_are_filtered_and_searched(site: Site) -> None:
+    run = site.held()["run"]
+    site.sign_in()
+    held = site.client.get(f"/runs/{run}?status=held").text
+    assert "W0003" in held
+    assert "No operation of that choice" in site.client.get(f"/runs/{run}?status=failed").text
+    one = site.client.get(f"/runs/{run}?person=W0003").text.partition('id="operations"')[2]
+    assert "W0003" in one
+    assert "W0001" not in one
+
+
+def test_rejected_rows_are_shown_and_handed_out(site: Site) -> None:
+    site.roster.write_text(company(60, changes={4: {"work_email": "=cmd|x"}}))
+    site.sync()
+    site.sign_in()
+    assert "W0004" in site.client.get("/rejected").text
+    table = site.client.get("/rejected?form=csv")
+    assert table.headers["content-type"].startswith("text/csv")
+    assert table.text.splitlines()[0] == "line,key,column,value,reason"
+    assert not re.search(r"(^|,)=", table.text, re.MULTILINE)
+
+
+def test_a_run_is_followed(site: Site) -> None:
+    site.roster.write_text(company(2))
+    run = site.sync()["run"]
+    site.sign_in()
+    with site.client.stream("GET", f"/runs/{run}/events") as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        text = "".join(answer.iter_text())
+    assert "event: part" in text
+    assert text.rstrip().endswith("event: over\ndata:")
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("/runs?x=1", "/runs?x=1"),
+        ("//evil.example", "/"),
+        ("https://evil.example", "/"),
+        ("/\\evil.example", "/"),
+        ("/sign-out", "/"),
+        ("/a\r\nb", "/"),
+        ("", "/"),
+    ],
+)
+def test_nobody_is_led_elsewhere(text: str, place: str) -> None:
+    assert safe_place(text) == place

@@ -12,7 +12,6 @@ import json
 from collections.abc import Mapping
 from typing import Final, Literal
 
-import apprise
 import structlog
 
 from provisioner.delivery.deployment import Deployment
@@ -159,6 +158,9 @@ async def _send(dep: Deployment, notice: dict[str, str | float]) -> bool:
 
 def _tell(urls: list[str], title: str, text: str) -> bool:
     """Whether everyone took it."""
+    # It takes a while to import, for which no command has to wait
+    import apprise
+
     service = apprise.Apprise()
     added = [service.add(url) for url in urls]
     if not all(added):

@@ -38,6 +38,7 @@ class Changes:
         names = [column[2:] for column in rows.columns if column.startswith("w:")]
         creatable = [name for name in names if spec.attributes[name].on_create]
         operations = []
+        moment = circumstances.now.timestamp()
         for row in rows.iter_rows(named=True):
             after = {name: row[f"w:{name}"] for name in creatable if row[f"w:{name}"]}
             person = row[PERSON]
@@ -56,6 +57,7 @@ class Changes:
                     owned={name: after.get(name) for name in creatable if spec.attributes[name].merge},
                     reason="its account is gone" if lost else "joiner",
                     snapshot=circumstances.snapshot,
+                    planned=moment,
                     row=row_digest(row, names),
                 )
             )
@@ -110,6 +112,7 @@ class _Work:
         circumstances: Planning,
     ) -> None:
         self._spec, self._names, self._circumstances = spec, names, circumstances
+        self._moment = circumstances.now.timestamp()
         self._members, self._leavers, self._fixed = members, leavers, fixed
         # What stands in an attribute that only we ourselves map must not pass for something that we set
         self._mapped = {*spec.settings.attributes, *spec.settings.leaver}
@@ -255,6 +258,7 @@ class _Work:
                 counted=any(row[f"k:{name}"] for name in changed),
                 hold=hold,
                 snapshot=self._circumstances.snapshot,
+                planned=self._moment,
                 row=row_digest(row, names),
             )
         )

@@ -118,15 +118,13 @@ def desired_accounts(
     wanted: dict[str, pl.Series] = {}
     broken = scope.failed & ~leaving
     for name in dict.fromkeys([*compiled.attributes, *compiled.leaver]):
-        column, failed, found = _attribute(spec, compiled, name, people, leaving)
+        column, plain, failed, found = _attribute(spec, compiled, name, people, leaving)
         wanted[f"w:{name}"] = column
+        if name in spec.settings.match and plain is not None:
+            # A leaver is recognised by what they would hold as a member, of which nothing is enforced
+            wanted[f"m:{name}"] = plain
         faults += found
         broken = broken | (failed & ~leaving)
-    for name in spec.settings.match:
-        # A leaver is recognised by what they would hold as a member, of which nothing is enforced
-        wanted[f"m:{name}"], _ = _canonical(
-            evaluate_text(compiled.attributes[name], people).values, spec.attributes[name].type
-        )
     if ends and spec.ends_attribute and spec.ends_attribute not in compiled.attributes:
         wanted[f"w:{spec.ends_attribute}"] = _day_after(base, today, today_utc)
     faults += _unknown(people, scope, base["_verdict"] == "employed", f"targets.{spec.name}.scope")
@@ -174,10 +172,14 @@ def _reason() -> pl.Expr:
 
 def _attribute(
     spec: TargetSpec, compiled: CompiledTarget, name: str, people: pl.DataFrame, leaving: pl.Series
-) -> tuple[pl.Series, pl.Series, list[Fault]]:
-    """One attribute for everybody: members by `attributes`, leavers by `leaver` and nothing else."""
+) -> tuple[pl.Series, pl.Series | None, pl.Series, list[Fault]]:
+    """One attribute for everybody: members by `attributes`, leavers by `leaver` and nothing else.
+
+    Beside it what `attributes` alone says of everybody, who failed, and the faults.
+    """
     type_ = spec.attributes[name].type
     faults: list[Fault] = []
+    plain: pl.Series | None = None
     empty = pl.Series(name, [None] * people.height, dtype=pl.String)
     column, broken = empty, pl.Series([False] * people.height, dtype=pl.Boolean)
     for expression, rule, applies, where in (
@@ -191,6 +193,7 @@ def _attribute(
         failed = result.failed & applies
         faults += _faults(people, failed, result.reasons, expression, path)
         values, invalid = _canonical(result.values, type_)
+        plain = values if where == "attributes" else plain
         unfit = pl.Series([False] * people.height, dtype=pl.Boolean)
         if invalid:
             unfit = result.values.is_in(list(invalid)).fill_null(value=False) & applies
@@ -203,7 +206,7 @@ def _attribute(
         values = values.to_frame("v").select(pl.when(failed | unfit).then(None).otherwise(pl.col("v"))).to_series()
         column = column.to_frame("c").select(pl.when(applies).then(values).otherwise(pl.col("c"))).to_series()
         broken = broken | failed
-    return column.alias(name), broken, faults
+    return column.alias(name), plain, broken, faults
 
 
 def _canonical(values: pl.Series, type_: Type) -> tuple[pl.Series, dict[str, str]]:

@@ -188,7 +188,9 @@ def _assemble(
     entries = ledger.select(PERSON, ACCOUNT, "_owed", "_enrolled")
     told = events(spec, operations, entries, circumstances)
     due = {event.follows: {event.reason: int(event.after["created_at"] or 0)} for event in told if event.follows}
-    operations = [replace(operation, owes=due.get(operation.id, {})) for operation in operations]
+    operations = [
+        replace(operation, owes=due[operation.id]) if operation.id in due else operation for operation in operations
+    ]
     if not unbelieved:
         operations += told
         operations += enrolments(spec, desired.frame, frame, operations, entries, circumstances)
@@ -263,7 +265,6 @@ def _guarded(
     held: dict[str, str] = {}
     no: set[str] = set()
     result: list[Operation] = []
-    planned = circumstances.now.timestamp()
     for operation in operations:
         reason = operation.hold
         if operation.id not in approved:
@@ -282,7 +283,9 @@ def _guarded(
             held[operation.id] = reason
         # What somebody approved counts for no guard, now or later
         counts = operation.counted and operation.id not in approved
-        result.append(replace(operation, hold=reason, refused=refused, planned=planned, counted=counts))
+        if (reason, refused, counts) != (operation.hold, operation.refused, operation.counted):
+            operation = replace(operation, hold=reason, refused=refused, counted=counts)
+        result.append(operation)
     return result, tuple(dict.fromkeys(trips.values()))
 
 

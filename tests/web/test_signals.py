@@ -14,8 +14,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from provisioner.delivery.audit import audit
 from provisioner.delivery.notifying import send_waiting
 from provisioner.delivery.quarantine import quarantine, recover
+from provisioner.store import keys
 from tests.decisions.conftest import company
 from tests.web.conftest import Site
+
+#: Of apprise's own making.
+pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated")
 
 Notices = list[dict[str, Any]]
 
@@ -43,7 +47,7 @@ def listener() -> Iterator[tuple[str, Notices]]:
 
 
 def figures(site: Site) -> dict[tuple[str, ...], float]:
-    """Samples by name and labels."""
+    """Samples by name and by the values of their labels, in the order of these."""
     text = site.get("/metrics").text
     return {
         (sample.name, *sample.labels.values()): sample.value
@@ -55,8 +59,8 @@ def figures(site: Site) -> dict[tuple[str, ...], float]:
 def test_figures_are_those_of_the_deployment(site: Site) -> None:
     run = site.held()["run"]
     found = figures(site)
-    assert found["provisioner_operations_total", "tribal_habits", "create", "succeeded"] == 20
-    assert found["provisioner_held", "tribal_habits", "leave"] == 5
+    assert found["provisioner_operations_total", "create", "succeeded", "tribal_habits"] == 20
+    assert found["provisioner_held", "leave", "tribal_habits"] == 5
     assert found["provisioner_leavers_unfinished", "tribal_habits"] == 5
     assert found["provisioner_leaver_age_seconds", "tribal_habits"] > 0
     assert found["provisioner_links", "tribal_habits"] == 20
@@ -65,10 +69,10 @@ def test_figures_are_those_of_the_deployment(site: Site) -> None:
     assert (found["provisioner_runs_total", "succeeded"], found["provisioner_runs_total", "held"]) == (1, 1)
     first = found["provisioner_last_success_timestamp_seconds",]
     site.post(f"/api/runs/{run}/approve", {"all": True})
-    assert figures(site)["provisioner_backlog", "tribal_habits", "ready"] == 5
+    assert figures(site)["provisioner_backlog", "ready", "tribal_habits"] == 5
     site.drain()
     after = figures(site)
-    assert after["provisioner_operations_total", "tribal_habits", "leave", "succeeded"] == 5
+    assert after["provisioner_operations_total", "leave", "succeeded", "tribal_habits"] == 5
     assert after["provisioner_leavers_unfinished", "tribal_habits"] == 0
     assert after["provisioner_last_success_timestamp_seconds",] > first
     assert after["provisioner_requests_total", "tribal_habits"] == sum(
@@ -167,7 +171,7 @@ def test_a_notice_that_cannot_be_sent_fails_no_work(make_site: Callable[..., Sit
     assert site.work(send_waiting) == 0
 
     async def waiting(dep: Any) -> int:
-        return int(await dep.redis.llen("provisioner:outbox"))
+        return int(await dep.redis.llen(keys.NOTICES))
 
     assert site.work(waiting) == 1
 

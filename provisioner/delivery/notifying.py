@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Mapping
 from typing import Final, Literal
 
@@ -161,6 +162,8 @@ def _tell(urls: list[str], title: str, text: str) -> bool:
     # It takes a while to import, for which no command has to wait
     import apprise
 
+    # Its lines hold the addresses, and so their secrets
+    logging.getLogger("apprise").setLevel(logging.CRITICAL)
     service = apprise.Apprise()
     added = [service.add(url) for url in urls]
     if not all(added):

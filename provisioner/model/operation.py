@@ -95,11 +95,15 @@ class Operation:
         return self.slot.removeprefix("enrol:")
 
 
+#: One spelling for one value, everywhere and always.
+_spell = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode
+
+
 def operation_id(
     target: str, person: str, kind: Kind, before: Mapping[str, str | None], after: Mapping[str, str | None]
 ) -> str:
     """The digest that names a change wherever and whenever it is planned (24 hexadecimal digits)."""
-    text = json.dumps([target, person, kind, before, after], sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    text = _spell([target, person, kind, before, after])
     return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
 

@@ -64,9 +64,12 @@ class Changes:
         return operations
 
 
+_spell = json.JSONEncoder(ensure_ascii=False).encode
+
+
 def row_digest(row: Row, names: Sequence[str]) -> str:
     """A digest of what the roster says of a person here; a rejection holds good as long as it is the same."""
-    text = json.dumps([row[STANDING], [row[f"w:{name}"] for name in sorted(names)]], ensure_ascii=False)
+    text = _spell([row[STANDING], [row[f"w:{name}"] for name in sorted(names)]])
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 

@@ -180,8 +180,8 @@ def _attribute(
     type_ = spec.attributes[name].type
     faults: list[Fault] = []
     plain: pl.Series | None = None
-    empty = pl.Series(name, [None] * people.height, dtype=pl.String)
-    column, broken = empty, pl.Series([False] * people.height, dtype=pl.Boolean)
+    empty = pl.Series(name, [None], dtype=pl.String).new_from_index(0, people.height)
+    column, broken = empty, pl.repeat(False, people.height, dtype=pl.Boolean, eager=True)
     for expression, rule, applies, where in (
         (compiled.attributes.get(name), spec.settings.attributes.get(name), ~leaving, "attributes"),
         (compiled.leaver.get(name), spec.settings.leaver.get(name), leaving, "leaver"),
@@ -194,7 +194,7 @@ def _attribute(
         faults += _faults(people, failed, result.reasons, expression, path)
         values, invalid = _canonical(result.values, type_)
         plain = values if where == "attributes" else plain
-        unfit = pl.Series([False] * people.height, dtype=pl.Boolean)
+        unfit = pl.repeat(False, people.height, dtype=pl.Boolean, eager=True)
         if invalid:
             unfit = result.values.is_in(list(invalid)).fill_null(value=False) & applies
             faults += [

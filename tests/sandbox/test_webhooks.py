@@ -15,7 +15,6 @@ from provisioner.sandbox.client import Switchboard, SwitchboardError
 from provisioner.sandbox.server import SandboxServer
 from tests.inbound.support import enrolment, joined, next_actions, propensity
 
-
 #: The stand-in's custom fields, without their `X-`.
 CUSTOM = {"Country", "State", "Nickname", "Birthdate", "Age", "Cars"}
 

@@ -224,6 +224,9 @@ local function settle_by_links(standing, links, persons, scope)
         for _, other in ipairs(followers(run, id)) do
           if redis.call('HGET', op_key(run, other), 'status') == 'pending' then
             redis.call('HSET', op_key(run, other), 'account', link.account)
+            -- What travelled in the same request may have come about with it
+            local rides = redis.call('HGET', op_key(run, other), 'rides')
+            if rides and rides ~= '' then redis.call('HSET', op_key(run, other), 'unclear', '1') end
             enqueue(run, other)
             goes_on[run .. '|' .. other] = true
           end
@@ -269,7 +272,9 @@ function commands.install()
       elseif status then
         inherited[slot] = { id = id, status = status, attempts = attempts, since = since, unclear = unclear,
           due = due, error = error, tries = tries }
-        if unclear == '1' then doubtful[fact_of(slot)] = true end
+        local rides = follows and follows ~= '' and redis.call('HGET', key, 'rides')
+        local carried = rides and rides ~= '' and redis.call('HGET', op_key(other, follows), 'unclear') == '1'
+        if unclear == '1' or carried then doubtful[fact_of(slot)] = true end
         supersede(member)
       else
         redis.call('HDEL', SLOTS, slot)

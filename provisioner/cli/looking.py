@@ -1,4 +1,4 @@
-"""`why`, `todos`, `drift` and `orphans`: what a person looks at. Reads only."""
+"""`why`, `todos`, `drift`, `orphans`, `audit` and `export`: what a person looks at, and what HR gets back."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from provisioner.cli.runs import Json, Targets
 from provisioner.cli.session import settings_and_logs
 from provisioner.settings import Settings
 
+_AUDIT_COLUMNS = frozenset({"id", "at", "by", "action"})
 Key = Annotated[str, typer.Argument(metavar="KEY", help="The person's key in the roster.")]
 
 
@@ -66,6 +67,60 @@ def orphans(target: Targets = None, as_json: Json = False) -> int:
         return 0
     _list(found["orphans"], ("target", "account"), "No orphans: every account has a person.")
     return 0
+
+
+def audit(
+    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 50,
+    as_json: Json = False,
+) -> int:
+    """List what people did here, the newest first."""
+    settings = settings_and_logs()
+    entries = asyncio.run(_audit(settings, limit))
+    if as_json:
+        print_json({"audit": entries})
+        return 0
+    rows = [
+        {
+            "when": local(one["at"], settings.zone),
+            "who": one["by"],
+            "what": one["action"],
+            "about": ", ".join(f"{name} {_shown(value)}" for name, value in one.items() if name not in _AUDIT_COLUMNS),
+        }
+        for one in entries
+    ]
+    _list(rows, ("when", "who", "what", "about"), "Nobody has done anything by hand yet.")
+    return 0
+
+
+def export(
+    file: Annotated[str | None, typer.Argument(metavar="FILE", help="Where to; else writeback.url.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Write the table that HR gets back: accounts, statuses and outcomes per person."""
+    settings = settings_and_logs()
+    written = asyncio.run(_export(settings, file))
+    if as_json:
+        print_json(written)
+    else:
+        done = "written" if written["written"] else "not written, for it holds the same already"
+        console().print(f"{written['place']}: {written['rows']} people, {done}.")
+    return 0
+
+
+async def _audit(settings: Settings, limit: int) -> list[dict[str, Any]]:
+    from provisioner.delivery.audit import audit as entries_of
+    from provisioner.delivery.deployment import Deployment
+
+    async with Deployment.open(settings) as dep:
+        return await entries_of(dep, limit)
+
+
+async def _export(settings: Settings, file: str | None) -> dict[str, Any]:
+    from provisioner.delivery.deployment import Deployment
+    from provisioner.delivery.writeback import export as write
+
+    async with Deployment.open(settings) as dep:
+        return (await write(dep, file)).to_json()
 
 
 async def _story(settings: Settings, key: str) -> dict[str, Any]:

@@ -121,12 +121,15 @@ async def _decided(
 ) -> Decided:
     # Celery, polars and the targets take a second to import, which --help and --version need not wait for
     from provisioner.delivery.approving import Choice, decide_about
+    from provisioner.delivery.audit import record
     from provisioner.delivery.deployment import Deployment
     from provisioner.worker import nudge_target
 
     choice = Choice(target, tuple(dict.fromkeys(people)) if people else None)
     async with Deployment.open(settings) as dep:
         decided = await decide_about(dep, run, verdict, choice, by=who(), reason=reason)
+        facts = {"run": run, "target": target, "done": len(decided.done), "refused": len(decided.refused)}
+        await record(dep, who(), verdict, people=choice.people, reason=reason, facts=facts)
     if verdict != "rejected":
         for name in decided.targets:
             await asyncio.to_thread(nudge_target, settings, name)
@@ -167,12 +170,15 @@ def _switch(target: str, *, paused: bool, as_json: bool) -> int:
 
 async def _switched(settings: Settings, target: str, *, paused: bool) -> None:
     from provisioner.delivery import approving
+    from provisioner.delivery.audit import record
     from provisioner.delivery.deployment import Deployment
     from provisioner.worker import nudge_target
 
     async with Deployment.open(settings) as dep:
         if paused:
             await approving.pause(dep, target, by=who())
-            return
-        await approving.resume(dep, target, by=who())
-    await asyncio.to_thread(nudge_target, settings, target)
+        else:
+            await approving.resume(dep, target, by=who())
+        await record(dep, who(), "paused" if paused else "resumed", facts={"target": target})
+    if not paused:
+        await asyncio.to_thread(nudge_target, settings, target)

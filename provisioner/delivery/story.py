@@ -149,17 +149,10 @@ def _attributes(
     return rows
 
 
-def slots_of(dep: Deployment, target: str) -> list[str]:
-    """Under which names operations of one person can stand beside each other in a target."""
-    spec = dep.specs[target]
-    codes = [f"enrol:{rule.code}" for rule in getattr(spec.settings, "enrolments", ())]
-    return ["account", *(f"event:{fact}" for fact in spec.facts), *codes]
-
-
 async def _operations(dep: Deployment, key: str) -> list[dict[str, Any]]:
     found: dict[tuple[str, str, str], dict[str, Any]] = {}
     for name in dep.specs:
-        for document in await dep.runs.standing(name, key, slots_of(dep, name)):
+        for document in await dep.runs.standing(name, key):
             found[(document["run"], name, document["id"])] = document
     for document in await dep.runs.history(key):
         found.setdefault((document["run"], document["target"], document["id"]), document)

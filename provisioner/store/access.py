@@ -14,7 +14,7 @@ from provisioner.store.connection import redis_errors
 
 _KEY: Final = f"{keys.WEB}key"
 #: Wrong tokens that cost nothing; from then on each doubles the wait.
-FREE_TRIES: Final = 3
+FREE_TRIES: Final = 5
 LONGEST_WAIT: Final = 300
 #: Seconds after the last wrong token until an address starts anew.
 _FORGOTTEN: Final = 3600
@@ -73,7 +73,7 @@ class AccessStore:
                 pipe.incr(place)
                 pipe.expire(place, _FORGOTTEN)
                 count, _ = await pipe.execute()
-            seconds = min(LONGEST_WAIT, 2 ** min(16, int(count) - FREE_TRIES)) if count > FREE_TRIES else 0
+            seconds = min(LONGEST_WAIT, 2 ** min(16, int(count) - FREE_TRIES - 1)) if count > FREE_TRIES else 0
             if seconds:
                 await self._redis.set(f"{place}:wait", "1", ex=seconds)
         return seconds

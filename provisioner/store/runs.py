@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -42,6 +43,13 @@ class Request:
         }
         rest = {name: document[name] for name in ("trigger", "accept", "roster", "full") if name in document}
         return cls(**{**rest, **lists})
+
+
+_GLOB: Final = re.compile(r"[\\*?\[\]]")
+
+
+def _literally(sign: re.Match[str]) -> str:
+    return f"\\{sign[0]}"
 
 
 def moment(seconds: float | None) -> str | None:
@@ -226,12 +234,15 @@ class RunStore:
                 found.append({"run": run, **document})
         return found
 
-    async def standing(self, target: str, person: str, slots: Sequence[str]) -> list[dict[str, Any]]:
-        """The operations that stand for a person now: pending, being sent, waiting or held."""
-        if not slots:
-            return []
+    async def standing(self, target: str, person: str, slots: Sequence[str] | None = None) -> list[dict[str, Any]]:
+        """The operations that stand for a person now, in some slots or in all: pending, sent, waiting or held."""
         with redis_errors():
-            found = await self._redis.hmget(keys.slots(target), [f"{person}\x1f{slot}" for slot in slots])
+            if slots is None:
+                pattern = f"{_GLOB.sub(_literally, person)}\x1f*"
+                found = [one async for _, one in self._redis.hscan_iter(keys.slots(target), match=pattern, count=1000)]
+            else:
+                fields = [f"{person}\x1f{slot}" for slot in slots]
+                found = await self._redis.hmget(keys.slots(target), fields) if fields else []
         documents = []
         for member in found:
             if member is None:

@@ -64,7 +64,7 @@ def _lines(name: str, value: Any, meaning: str) -> Iterator[tuple[str, str, str]
 
 def _rule(rule: AttributeRule) -> str:
     """How an attribute comes about, on one line."""
-    besides = [] if rule.authority == "roster" else [rule.authority]
+    besides: list[str] = [] if rule.authority == "roster" else [rule.authority]
     besides += [] if rule.empty == "keep" else ["cleared by NULL"]
     return _plain(rule.from_) + (f"  ({', '.join(besides)})" if besides else "")
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from provisioner.delivery.deployment import Deployment
-from provisioner.delivery.story import slots_of
 from provisioner.model.operation import Kind
 from provisioner.store.paging import Filter, operations_page
 
@@ -107,7 +106,7 @@ async def in_run(dep: Deployment, run: str, person: str, targets: Sequence[str])
     for target in targets:
         if target not in dep.specs:
             continue
-        for one in await dep.runs.standing(target, person, slots_of(dep, target)):
+        for one in await dep.runs.standing(target, person):
             if one["run"] == run:
                 found[one["id"]] = one
     return [one for one in found.values() if one["target"] in targets]

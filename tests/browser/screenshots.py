@@ -74,7 +74,7 @@ def main(folder: Path) -> None:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
             for width, (x, y) in WIDTHS.items():
                 for scheme in ("light", "dark"):
-                    context = browser.new_context(viewport={"width": x, "height": y}, color_scheme=scheme)  # type: ignore[arg-type]
+                    context = browser.new_context(viewport={"width": x, "height": y}, color_scheme=scheme)
                     page = context.new_page()
                     page.goto(f"{site.url}/sign-in")
                     page.screenshot(path=folder / f"sign-in-{width}-{scheme}.png", full_page=True)

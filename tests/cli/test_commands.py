@@ -24,6 +24,8 @@ COMMANDS = {
     "drift": {"--json"},
     "todos": {"--json"},
     "orphans": {"--json"},
+    "audit": {"--limit", "--json"},
+    "export": {"--json"},
     "pause": set(),
     "resume": set(),
     "forget": {"--json"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import shutil
@@ -12,8 +13,13 @@ from typing import Any
 
 import pytest
 import yaml
+from prometheus_client import generate_latest
 
 from provisioner.cli.app import app
+from provisioner.delivery.deployment import Deployment
+from provisioner.delivery.metrics import registry, take
+from provisioner.settings import load
+from tests.cli.calling import write_settings
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -85,6 +91,20 @@ def test_every_panel_shows_figures_that_there_are() -> None:
         for line in panel["targets"]:
             assert used(line["expr"])
             assert used(line["expr"]) <= exported(), panel["title"]
+
+
+def test_figures_that_nobody_else_asks_for_are_told(redis_url: str, tmp_path: Path) -> None:
+    settings = load(write_settings(tmp_path, redis_url=redis_url), environ={}).settings
+
+    async def told() -> str:
+        async with Deployment.open(settings) as dep:
+            await dep.frames.note_roster({"modified": await dep.runs.now() - 5000})
+            return generate_latest(registry(await take(dep))).decode()
+
+    figures = dict(line.rsplit(" ", 1) for line in asyncio.run(told()).splitlines() if not line.startswith("#"))
+    assert 5000 <= float(figures["provisioner_roster_age_seconds"]) < 6000
+    used_, limit = (float(figures[f"provisioner_redis_memory_{name}"]) for name in ("bytes", "limit_bytes"))
+    assert 0 < used_ < limit
 
 
 def test_panels_do_not_overlap() -> None:

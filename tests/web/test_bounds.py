@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 import redis
@@ -30,9 +31,9 @@ def fill(client: redis.Redis, count: int) -> str:
     """A run of so many operations, the newest of all; its id."""
     run, target = _RUN.format(count), "tribal_habits"
     client.eval(_FILL, 0, keys.run(run), target, count)
-    fields = {"stage": "delivering", "status": "failed", "planned:create": count, "n:failed:create": 60}
+    fields: dict[Any, Any] = {"stage": "delivering", "status": "failed", "planned:create": count, "n:failed:create": 60}
     client.hset(keys.run_target(run, target), mapping={**fields, "n:succeeded:create": count - 60})
-    facts = {"trigger": "manual", "status": "failed", "stage": "begun", "started": 1, "finished": 2}
+    facts: dict[Any, Any] = {"trigger": "manual", "status": "failed", "stage": "begun", "started": 1, "finished": 2}
     client.hset(keys.run(run), mapping={**facts, "targets": json.dumps([target])})
     client.zadd(keys.RUNS, {run: 4e9})
     client.hset(keys.lists(target), "plan", json.dumps([run]))

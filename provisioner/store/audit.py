@@ -1,4 +1,4 @@
-"""The audit trail: what people did, in the order in which they did it. Nothing of it is ever changed."""
+"""The audit trail: what people did, in the order in which they did it. Only forgotten people's keys leave it."""
 
 from __future__ import annotations
 

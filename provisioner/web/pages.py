@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
@@ -145,6 +146,4 @@ def _offset(request: Request) -> int:
 async def person_by_path(key: str, session: SignedIn) -> Response:
     """The same by a shorter address."""
     del session
-    from urllib.parse import urlencode
-
     return RedirectResponse(f"/people?{urlencode({'key': key})}", 303)

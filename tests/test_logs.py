@@ -195,6 +195,8 @@ def test_libraries_are_cleaned_too(capsys: pytest.CaptureFixture[str]) -> None:
     logs.hide(SECRET)
     uvicorn = logging.getLogger("uvicorn.access")
     uvicorn.propagate = False
+    # Whoever ran a server in this process before may have set it
+    uvicorn.setLevel(logging.NOTSET)
     uvicorn.addHandler(logging.StreamHandler())
     logs.configure("debug", json=True)
     uvicorn.info('%s - "%s %s"', "127.0.0.1", "GET", f"/people?email={MAIL}")

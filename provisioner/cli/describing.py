@@ -197,7 +197,7 @@ def _steps(document: Document, again: str) -> list[tuple[str, str]]:
 def history(out: Console, documents: Iterable[Document], zone: ZoneInfo) -> None:
     """Runs in the given order, one a line."""
     numbers = ("Planned", "Succeeded", "Failed", "Held")
-    made = table("Run", "Trigger", "Status", "Started", "Took", *numbers, numbers=numbers)
+    made = table("Run", "Trigger", "Status", "Started", "Took", *numbers, numbers=numbers, whole=("Run",))
     for document in documents:
         targets = (document.get("targets") or {}).values()
         sums = [sum(total(target, name.lower()) for target in targets) for name in numbers]

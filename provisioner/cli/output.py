@@ -40,12 +40,12 @@ def plain(text: object, *, keep: str = "") -> str:
     )
 
 
-def table(*headers: str, numbers: Iterable[str] = ()) -> Table:
-    """An empty table; the columns named in `numbers` stand right-aligned."""
+def table(*headers: str, numbers: Iterable[str] = (), whole: Iterable[str] = ()) -> Table:
+    """An empty table; the columns in `numbers` stand right-aligned, those in `whole` are never broken over lines."""
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    right = set(numbers)
+    right, unbroken = set(numbers), set(whole)
     for header in headers:
-        made.add_column(header, justify="right" if header in right else "left", overflow="fold")
+        made.add_column(header, justify="right" if header in right else "left", overflow="fold", no_wrap=header in unbroken)
     return made
 
 

@@ -7,7 +7,8 @@ SHELL := /bin/sh
 # Asked for only when .venv has to be made.
 PYTHON ?= $(shell scripts/find-python)
 UV ?= uv
-WORKERS ?= 2
+# More than cores, since most tests wait for servers and processes of their own.
+WORKERS ?= 4
 SEEDS ?= 1,2,3,4,5,6,7,8,9,10
 ARGS ?=
 CHROMIUM := /usr/bin/chromium

@@ -162,13 +162,13 @@ def test_what_waits_for_an_account_waits(firm: Company, site: str) -> None:
             assert (await work(dep)).handled == 0
             assert (await dep.inbound.backlog()).put_off == 1
             await dep.health.pause("traitly", paused=False)
-            await drain(dep)
+            await drain(dep, within=6)
             for _ in range(40):
                 if not (await dep.inbound.backlog()).put_off:
                     break
                 await work(dep)
                 await asyncio.sleep(0.1)
-            await drain(dep)
+            await drain(dep, within=6)
             assert firm.events() == [("W1", "Completed Countries")]
             assert await dep.inbound.dead() == {}
 

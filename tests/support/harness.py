@@ -72,13 +72,13 @@ async def sync_once(dep: Deployment, **request: Any) -> dict[str, Any]:
     return document
 
 
-async def drain(dep: Deployment, rounds: int = 200) -> None:
-    """Deliver until nothing is left that could go out within two seconds."""
+async def drain(dep: Deployment, rounds: int = 200, *, within: float = 2.0) -> None:
+    """Deliver until nothing is left that could go out within so many seconds."""
     for _ in range(rounds):
         waits = []
         for target in dep.targets:
             again = await deliver(dep, target)
-            if again.seconds is not None and again.seconds <= 2:
+            if again.seconds is not None and again.seconds <= within:
                 waits.append(again.seconds)
         if not waits:
             return

@@ -8,7 +8,7 @@ SHELL := /bin/sh
 PYTHON ?= $(shell scripts/find-python)
 UV ?= uv
 # More than cores, since most tests wait for servers and processes of their own.
-WORKERS ?= 4
+WORKERS ?= 3
 SEEDS ?= 1,2,3,4,5,6,7,8,9,10
 ARGS ?=
 CHROMIUM := /usr/bin/chromium
@@ -30,7 +30,7 @@ demo: $(RUNTIME) ## show everything on this machine: no Redis, no accounts neede
 	@$(BIN)/provisioner demo $(ARGS)
 
 test: $(DEV) ## run the tests with the coverage floor (ARGS="-k guard": some of them, without the floor)
-	@$(BIN)/python -m pytest --quiet --numprocesses $(WORKERS) --dist worksteal $(if $(strip $(ARGS)),$(ARGS),--cov)
+	@$(BIN)/python -m pytest --quiet --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(if $(strip $(ARGS)),$(ARGS),--cov)
 
 lint: $(DEV) ## check style, types and the direction of the imports
 	@$(BIN)/ruff check --quiet $(SOURCES)

@@ -34,8 +34,16 @@ def pytest_configure() -> None:
         del os.environ[name]
 
 
+#: Files that wait longest for real processes and clocks; begun first, so that nothing waits for them in the end.
+SLOWEST = (
+    "test_unattended.py", "test_demo.py", "test_killed.py", "test_convergence.py", "test_start.py", "test_processes.py",
+    "test_sync.py", "test_routing.py", "test_live.py",
+)  # fmt: skip
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks what talks to Redis, so that these tests can be run against a second version of the server."""
+    items.sort(key=lambda item: SLOWEST.index(item.path.name) if item.path.name in SLOWEST else len(SLOWEST))
     for item in items:
         if "redis_server" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.redis)

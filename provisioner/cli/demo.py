@@ -25,7 +25,7 @@ from rich.text import Text
 from provisioner import logs
 from provisioner.cli import describing
 from provisioner.cli.output import cells, console, table
-from provisioner.cli.processes import Children
+from provisioner.cli.processes import Children, tied_to_us
 from provisioner.errors import ProvisionerError
 from provisioner.example import DAY_TWO, ROSTER, SETTINGS, content, existing_accounts
 from provisioner.example.verify import active_accounts, believed, employed, faults, rows
@@ -243,8 +243,9 @@ class _Demo:
         sys.stdout.flush()
 
     def _run(self, arguments: Sequence[str], stdout: int | None = None) -> subprocess.CompletedProcess[bytes]:
+        # An interruption between its start and our knowing of it would leave it behind
         return subprocess.run(  # noqa: S603
-            [sys.executable, "-m", "provisioner", *arguments],
+            tied_to_us([sys.executable, "-m", "provisioner", *arguments]),
             env=self._environment,
             stdin=subprocess.DEVNULL,
             stdout=stdout,

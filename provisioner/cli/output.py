@@ -8,7 +8,7 @@ import sys
 import unicodedata
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo
 
 from rich.console import Console
@@ -45,7 +45,8 @@ def table(*headers: str, numbers: Iterable[str] = (), whole: Iterable[str] = ())
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     right, unbroken = set(numbers), set(whole)
     for header in headers:
-        made.add_column(header, justify="right" if header in right else "left", overflow="fold", no_wrap=header in unbroken)
+        side: Literal["left", "right"] = "right" if header in right else "left"
+        made.add_column(header, justify=side, overflow="fold", no_wrap=header in unbroken)
     return made
 
 

@@ -41,6 +41,13 @@ _TIED_TO_PARENT: Final = (
 )
 
 
+def tied_to_us(command: list[str]) -> list[str]:
+    """The command in a form that ends with this process, even if that dies without a word. Linux only."""
+    if sys.platform == "linux" and threading.current_thread() is threading.main_thread():
+        return [sys.executable, "-I", "-S", "-c", _TIED_TO_PARENT, str(os.getpid()), *command]
+    return command
+
+
 @dataclass(slots=True)
 class _Child:
     """One child: its command, its process if it runs, and when it may be started again."""
@@ -128,9 +135,7 @@ class Children:
             self._sweep(child, child.process)
 
     def _spawn(self, child: _Child) -> None:
-        command = [sys.executable, "-m", "provisioner", *child.arguments]
-        if sys.platform == "linux" and threading.current_thread() is threading.main_thread():
-            command = [sys.executable, "-I", "-S", "-c", _TIED_TO_PARENT, str(os.getpid()), *command]
+        command = tied_to_us([sys.executable, "-m", "provisioner", *child.arguments])
         piped = self._quiet or sys.stderr.isatty()
         child.process = subprocess.Popen(  # noqa: S603
             command,

@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
 from provisioner.delivery.deployment import Deployment, build_targets, routes_of
 from provisioner.delivery.moments import day_in
+from provisioner.delivery.pace import Unpaced
 from provisioner.delivery.roster import people_of
 from provisioner.delivery.writeback import check_columns
 from provisioner.errors import ConfigurationError, ProvisionerError, StoreError, TargetError
@@ -20,7 +21,8 @@ from provisioner.settings import Settings
 from provisioner.store.address import RedisAddress
 from provisioner.store.connection import connect, inspect_server
 from provisioner.store.frames import FrameStore
-from provisioner.targets.http import Http, Pace, Slot, new_client
+from provisioner.targets.base import Target
+from provisioner.targets.http import Http, Pace, new_client
 
 Verdict = Literal["ok", "warn", "fail"]
 
@@ -44,7 +46,8 @@ async def check(settings: Settings, *, connect: bool) -> list[Line]:
     lines += await _roster(settings, baseline) if mapped else []
     if connect and mapped:
         async with _paced(settings, available=redis.verdict != "fail") as reading:
-            lines += await asyncio.gather(*(_target(settings, name, reading) for name in reading))
+            targets, _ = build_targets(settings)
+            lines += await asyncio.gather(*(_target(targets[name], http) for name, http in reading.items()))
     return lines
 
 
@@ -113,18 +116,6 @@ async def _roster(settings: Settings, baseline: Baseline | None) -> list[Line]:
     return [*lines, Line("roster", "ok", facts)]
 
 
-class _Unpaced:
-    """For one read per target when there is no Redis to keep the pace by."""
-
-    async def slot(self, deadline: float) -> Slot:  # noqa: ARG002 - the protocol's name
-        return _Free()
-
-
-class _Free:
-    async def answered(self, *, limited: bool = False, retry_after: float | None = None) -> None:
-        """There is nobody to tell."""
-
-
 @asynccontextmanager
 async def _paced(settings: Settings, *, available: bool) -> AsyncIterator[dict[str, Http]]:
     """A reading transport per enabled target."""
@@ -133,7 +124,7 @@ async def _paced(settings: Settings, *, available: bool) -> AsyncIterator[dict[s
             yield {name: dep.reading(name, lane="urgent") for name in dep.targets}
         return
     targets, _ = build_targets(settings)
-    pace: Pace = _Unpaced()
+    pace: Pace = Unpaced()
     async with new_client() as client:
         yield {
             name: Http(name, client, target.origin, target.headers(), pace, read_only=True)
@@ -141,10 +132,9 @@ async def _paced(settings: Settings, *, available: bool) -> AsyncIterator[dict[s
         }
 
 
-async def _target(settings: Settings, name: str, reading: dict[str, Http]) -> Line:
-    targets, _ = build_targets(settings)
+async def _target(target: Target[Any], http: Http) -> Line:
     try:
-        said = await targets[name].probe(reading[name])
+        said = await target.probe(http)
     except TargetError as exc:
-        return _failure(name, exc)
-    return Line(name, "ok", " ".join(said) or "It answers, and the credentials are good.")
+        return _failure(target.name, exc)
+    return Line(target.name, "ok", " ".join(said) or "It answers, and the credentials are good.")

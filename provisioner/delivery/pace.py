@@ -180,3 +180,14 @@ async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
         await asyncio.shield(task)
     except StoreError as exc:
         log.warning("slot_not_given_back", reason=exc.message)
+
+
+class Unpaced:
+    """A pace that grants every slot at once: where nobody counts, or there is no Redis to keep a count in."""
+
+    async def slot(self, deadline: float) -> Slot:  # noqa: ARG002 - the protocol's name
+        """A permission, at once."""
+        return self
+
+    async def answered(self, *, limited: bool = False, retry_after: float | None = None) -> None:
+        """There is nobody to tell."""

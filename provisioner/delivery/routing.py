@@ -16,6 +16,7 @@ import structlog
 from provisioner.delivery.decide import backoff
 from provisioner.delivery.deployment import Deployment
 from provisioner.delivery.finishing import refresh
+from provisioner.delivery.pace import Unpaced
 from provisioner.model.inbound import InboundEvent
 from provisioner.model.operation import Kind, Operation, operation_id
 from provisioner.model.outcome import Permanent, Temporary, Unauthorised
@@ -24,7 +25,7 @@ from provisioner.store.inbound import Received
 from provisioner.store.outbox import Outgoing
 from provisioner.store.queue import Entry
 from provisioner.store.runs import Request, moment
-from provisioner.targets.http import Answer, Http, Slot
+from provisioner.targets.http import Answer, Http
 
 log = structlog.get_logger(__name__)
 
@@ -164,16 +165,6 @@ def signature(secret: str, identifier: str, timestamp: int, body: bytes) -> str:
     return "v1," + base64.b64encode(hmac.new(secret.encode(), signed, hashlib.sha256).digest()).decode()
 
 
-class _Unpaced:
-    """Receivers of our own webhooks state no limit; one at a time is sent."""
-
-    async def slot(self, deadline: float) -> Slot:  # noqa: ARG002 - the protocol's name
-        return self
-
-    async def answered(self, *, limited: bool = False, retry_after: float | None = None) -> None:
-        """There is nobody to tell."""
-
-
 async def send_out(dep: Deployment, *, limit: int = 50) -> float | None:
     """Send outgoing webhooks that are due; seconds until the next one is, None if there is none."""
     now = await dep.runs.now()
@@ -208,7 +199,8 @@ async def _send_one(dep: Deployment, item: Outgoing, route: Route, secret: str) 
         "webhook-signature": signature(secret, item.id, int(now), item.body.encode()),
     }
     parts = urlsplit(route.url)
-    http = Http(route.where, dep.client, f"{parts.scheme}://{parts.netloc}{parts.path}", headers, _Unpaced())
+    # Receivers of our own webhooks state no limit; one at a time is sent
+    http = Http(route.where, dep.client, f"{parts.scheme}://{parts.netloc}{parts.path}", headers, Unpaced())
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
     answer = await http.send("POST", "", json.loads(item.body), params=query)
     if isinstance(answer, Answer):

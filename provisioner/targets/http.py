@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -38,6 +38,7 @@ MAX_ANSWER = 64 * 1024 * 1024
 _EXCERPT = 300
 _TIMEOUTS = httpx.Timeout(connect=10.0, read=30.0, write=30.0, pool=30.0)
 
+T = TypeVar("T")
 Failure = Permanent | Temporary | Unauthorised | Unclear
 #: The HTTP client that `new_client` makes, for those who only hand it on.
 Client: TypeAlias = httpx.AsyncClient
@@ -145,6 +146,14 @@ class Http:
         self._headers = dict(headers)
         self._pace = pace
         self._read_only = read_only
+        self._kept: dict[type[Any], Any] = {}
+
+    def kept(self, kind: type[T], make: Callable[[], T]) -> T:
+        """What a target knows for as long as this transport is used: made when it is first asked for."""
+        if kind not in self._kept:
+            self._kept[kind] = make()
+        found: T = self._kept[kind]
+        return found
 
     async def read(
         self,

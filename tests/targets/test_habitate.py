@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,9 @@ from provisioner.sandbox import SandboxServer
 from provisioner.sandbox.habitate import HABITATE_KEY
 from provisioner.targets import http as transport
 from provisioner.targets.base import Ask
-from provisioner.targets.habitate import _role_literals, boards, listing
+from provisioner.targets.habitate import _role_literals, boards, listing, searching
 from provisioner.targets.habitate.attributes import CATALOGUE, read, update_body
+from provisioner.targets.http import Http
 from tests.targets.bench import Bench, change, target_of
 from tests.targets.documented import attributes_in
 
@@ -364,6 +367,46 @@ def test_a_create_whose_fate_is_unclear_is_looked_up(bench: Bench, drop: str) ->
         assert (outcome.learnt["role"], outcome.adopted) == ("Moderator", False)
         assert state(bench)["p1@example.com"]["role_id"] == MODERATOR
         assert on_board(bench, "Sales") == {"p1@example.com"}
+
+
+def test_unclear_creates_in_one_hand_share_one_reading_of_the_newest_members(bench: Bench) -> None:
+    bench.seed(*(member(number, created_at="2020-01-01T00:00:00Z") for number in range(100, 350)))
+    bench.fault(match={"method": "POST"}, drop="after", times=None)
+    operations = [replace(create(number), planned=time.time()) for number in range(1, 6)]
+    bench.apply(*operations)
+    bench.board.clear_faults(bench.name)
+    bench.board.clear_log(bench.name)
+
+    async def settle(http: Http) -> list[Outcome | None]:
+        return [await bench.target.settle(http, operation) for operation in operations]
+
+    assert all(isinstance(outcome, Done) for outcome in bench.run(settle))
+    # Five new ones stand on the first page, and with the old ones on it nobody has to look further
+    assert bench.sent("GET").count("GET /api/v1/users") == 1
+
+
+def test_a_search_that_could_not_see_every_new_member_proves_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.seed(*(member(number) for number in range(100, 350)))
+    operation = replace(create(1), planned=time.time())
+    assert bench.settle(operation) is None
+
+    monkeypatch.setattr(searching.Search.find, "__kwdefaults__", {"most": 2})
+    outcome = bench.settle(operation)
+    assert isinstance(outcome, Permanent)
+    assert "more members are new than a search goes through" in outcome.message
+
+
+def test_as_many_are_changed_together_as_are_over_soon() -> None:
+    def at_once(rate: str, **more: Any) -> int:
+        target = target_of("habitate", "http://127.0.0.1:1", **{**SETTINGS, "rate_limit": rate, **more})
+        return target.batch_size("save")
+
+    assert at_once("1/minute") == 10
+    assert at_once("120/minute") == 13
+    assert at_once("6000/minute") == 50
+    assert at_once("6000/minute", batch_size=20) == 20
 
 
 def test_a_hidden_email_leaves_an_unclear_create_to_a_person(bench: Bench) -> None:

@@ -10,7 +10,7 @@ import base64
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from provisioner.errors import ConfigurationError, TargetError
 from provisioner.model.account import Account
@@ -25,14 +25,18 @@ from provisioner.targets.concurrently import each
 from provisioner.targets.habitate import boards, events, listing, members
 from provisioner.targets.habitate.attributes import CATALOGUE, UPDATE_FIELDS
 from provisioner.targets.habitate.directory import Directory, UnknownNameError, read
+from provisioner.targets.habitate.searching import Search
 from provisioner.targets.http import Failure, Http, as_outcome
 
 _LEAVE = "leave"
 _SAVE = "save"
 _BOARDS = "boards"
 _LEAVE_BOARDS = "leave-boards"
-#: Members changed by one call of `apply`: enough to share a board's change, few enough to be over soon.
-_AT_ONCE = 10
+#: Members changed by one call of `apply`: enough to share the change of a board, few enough to be
+#: over in these seconds at the allowed rate, with so many requests each.
+_AT_ONCE: Final = (10, 50)
+_OVER_IN: Final = 8.0
+_REQUESTS_EACH: Final = 1.2
 UPDATABLE = frozenset(UPDATE_FIELDS)
 _REQUESTS_AT_ONCE = 4
 _ROLE_LITERALS = re.compile(
@@ -129,11 +133,14 @@ class Habitate(Target[HabitateSettings]):
         return _BOARDS if only_boards else _SAVE
 
     def batch_size(self, group: str) -> int:
-        """As configured where only boards change; else few, and more than one only where boards are managed."""
+        """As configured where only boards change; else as many as are over soon, and one where no board is managed."""
         if group not in (_LEAVE, _SAVE):
             return self.settings.batch_size
-        managed = "boards" in self.settings.attributes or "boards" in self.settings.leaver
-        return min(_AT_ONCE, self.settings.batch_size) if managed else 1
+        if "boards" not in self.settings.attributes and "boards" not in self.settings.leaver:
+            return 1
+        rate = min(one.limit / one.window for one in self.settings.rate_limit)
+        fewest, most = _AT_ONCE
+        return min(self.settings.batch_size, most, max(fewest, int(rate * _OVER_IN / _REQUESTS_EACH)))
 
     async def apply(self, http: Http, operations: Sequence[Operation]) -> Sequence[Outcome]:
         """Change each member for themselves, then the boards of all of them together."""
@@ -234,7 +241,9 @@ class Habitate(Target[HabitateSettings]):
         """
         if operation.kind is not Kind.CREATE:
             return None
-        outcome = await members.settle(http, self._directory, operation)
+        # This transport was made for what is in hand, after that was claimed: what it read is new enough for all of it
+        search = http.kept(Search, lambda: Search(http, self._directory))
+        outcome = await members.settle(http, self._directory, search, operation)
         return None if outcome is None else (await self._with_boards(http, [operation], [outcome]))[0]
 
     async def probe(self, http: Http) -> tuple[str, ...]:

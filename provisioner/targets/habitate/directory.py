@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,48 +77,61 @@ async def myself(http: Http) -> Mapping[str, Any]:
 
 
 async def read_pages(
-    http: Http, path: str, params: Mapping[str, str | int], *, key: str, strict: bool = True, pages: int | None = None
+    http: Http, path: str, params: Mapping[str, str | int], *, key: str, strict: bool = True
 ) -> list[Mapping[str, Any]]:
-    """All items of a paged list; a page may be short, only the header `has_more` says whether it was the last.
+    """All items of a paged list, see `each_page`; an item seen twice is kept once, as last seen.
+
+    Raises:
+        ListingError, MalformedAnswerError, TargetError: see `each_page`.
+    """
+    found: dict[str, Mapping[str, Any]] = {}
+    async for items in each_page(http, path, params, key=key, strict=strict):
+        found |= {str(item[key]): item for item in items}
+    return list(found.values())
+
+
+async def each_page(
+    http: Http, path: str, params: Mapping[str, str | int], *, key: str, strict: bool = True
+) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
+    """The pages of a list, one by one; a page may be short, only the header `has_more` says whether it was the last.
 
     Args:
         http: the transport.
         path: the list.
         params: the query but for the page.
-        key: the field that names an item; an item seen twice is kept once, as last seen.
+        key: the field that names an item.
         strict: whether every page must carry `has_more`; the pages on roles and boards do not print it.
-        pages: read no more than this many pages, None for all.
 
     Raises:
         ListingError: page after page brings nothing new, so the end would never come.
         MalformedAnswerError: it is no list of objects, or does not say whether there is more.
         TargetError: any other failure.
     """
-    found: dict[str, Mapping[str, Any]] = {}
+    seen: set[str] = set()
     page, idle = 0, 0
-    while pages is None or page < pages:
+    while True:
         page += 1
         answer = await read(http, path, {**params, "page": page})
         items = answer.json
         if not isinstance(items, list) or not all(isinstance(item, dict) and key in item for item in items):
             raise MalformedAnswerError(http.target, f"a list is no JSON array of objects with their {key}.")
-        before = len(found)
-        found |= {str(item[key]): item for item in items}
+        before = len(seen)
+        seen |= {str(item[key]) for item in items}
         more = answer.headers.get("has_more")
-        if more == "0" or (more is None and not strict):
-            break
-        if more != "1":
+        if more not in ("0", "1") and (more is not None or strict):
             raise MalformedAnswerError(
                 http.target, "a page does not say in its header has_more whether it is the last."
             )
-        idle = idle + 1 if len(found) == before else 0
+        yield items
+        if more != "1":
+            return
+        idle = idle + 1 if len(seen) == before else 0
         if idle == _IDLE_PAGES:
             raise ListingError(
                 http.target,
                 f"{idle} pages in a row brought nothing new, yet there should be more.",
                 remedy="The next run tries again.",
             )
-    return list(found.values())
 
 
 class Directory:

@@ -45,7 +45,7 @@ async def observe(http: Http, directory: Directory, page_size: int, known: Mappi
     items: dict[str, dict[str, str | None]] = {}
     for records in await each(STATUSES, listing, limit=LISTINGS_AT_ONCE):
         for record in records:
-            values = _values(http.target, record)
+            values = values_of(http.target, record)
             items[str(values["msid"])] = values
     reader = _Reader(http)
     missing = [msid for msid in known if msid not in items]
@@ -136,13 +136,18 @@ async def details_of(http: Http, msid: str) -> Mapping[str, str | None] | None:
 
 
 def _details(target: str, msid: str, record: Any) -> dict[str, str | None]:
-    values = _values(target, record)
+    values = values_of(target, record)
     if values["msid"] != msid:
         raise MalformedAnswerError(target, "another member was answered than the one asked for.")
     return {**values, DETAILS_READ_AT: str(int(time.time()))}
 
 
-def _values(target: str, record: Any) -> dict[str, str | None]:
+def values_of(target: str, record: Any) -> dict[str, str | None]:
+    """The values of a member's record, as a list or the details show it.
+
+    Raises:
+        MalformedAnswerError: it is none.
+    """
     if not isinstance(record, dict):
         raise MalformedAnswerError(target, "a member is no JSON object.")
     try:
@@ -162,39 +167,3 @@ def account(values: Mapping[str, str | None], roles: Mapping[str, str], me: str)
     elif values.get("user_status") == BANNED:
         untouchable = "banned"
     return Account(msid, {**values, "role": role_name(roles, values.get("role_id"))}, untouchable)
-
-
-async def search(
-    http: Http, directory: Directory, wanted: Mapping[str, str | None], *, pages: int
-) -> tuple[Account | None, bool]:
-    """Look among the newest members for the one with the wanted email.
-
-    The listing shows names only, so the details of those with the wanted username or first name are read.
-
-    Returns:
-        The account, or None; and whether somebody was seen who might be the one but whose email is hidden.
-
-    Raises:
-        TargetError: the search failed.
-    """
-    email, username, first_name = (_folded(wanted.get(name)) for name in ("email", "username", "first_name"))
-    hidden = False
-    seen: set[str] = set()
-    for status in STATUSES:
-        params: dict[str, str | int] = {"status": status, "sort_by": "user_id", "order": "desc", "page_size": 50}
-        for record in await read_pages(http, USERS, params, key="user_id", pages=pages):
-            values = _values(http.target, record)
-            msid = str(values["msid"])
-            same_username = username is not None and _folded(values.get("username")) == username
-            if msid in seen or not (same_username or _folded(values.get("first_name")) == first_name):
-                continue
-            seen.add(msid)
-            found = await find_one(http, directory, msid)
-            if found is not None and _folded(found.values.get("email")) == email:
-                return found, False
-            hidden = hidden or (found is not None and not found.values.get("email"))
-    return None, hidden
-
-
-def _folded(value: str | None) -> str | None:
-    return value.lower() if value else None

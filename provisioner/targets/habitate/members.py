@@ -23,11 +23,12 @@ from provisioner.targets.habitate.attributes import (
     username_fault,
 )
 from provisioner.targets.habitate.directory import NO_STATUS, Directory, UnknownNameError, myself, role_name
-from provisioner.targets.habitate.listing import USER, USERS, details_of, search
+from provisioner.targets.habitate.listing import USER, USERS, details_of
+from provisioner.targets.habitate.searching import Search
 from provisioner.targets.http import Answer, Failure, Http, as_outcome, at
 
-#: Pages of newest members that a search goes through, of each status.
-SEARCHED_PAGES = 4
+#: Pages of newest members that are looked through for the one whom a refused create ran into, of each status.
+_CONFLICT_PAGES = 4
 _UPDATE_ROLE = 101
 #: Refusals that speak of the one member who was sent, not of a whole batch that might be halved.
 _REFUSED = frozenset({"bad_request", "invalid", "too_large", "refused"})
@@ -118,7 +119,7 @@ def _not_sent(wanted: Mapping[str, str | None]) -> dict[str, str | None]:
 async def adopt(http: Http, directory: Directory, operation: Operation, conflict: Permanent) -> Outcome:
     """What a refused create means: an account with the wanted email is taken over, any other conflict is told."""
     try:
-        found, _ = await search(http, directory, operation.wanted, pages=SEARCHED_PAGES)
+        found = (await Search(http, directory).find(operation.wanted, since=0.0, most=_CONFLICT_PAGES)).account
     except TargetError as exc:
         return as_outcome(exc)
     if found is None:
@@ -137,24 +138,31 @@ async def adopt(http: Http, directory: Directory, operation: Operation, conflict
     )
 
 
-async def settle(http: Http, directory: Directory, operation: Operation) -> Outcome | None:
-    """Look among the newest members whether an unclear create took effect, and if so give the wanted role.
+async def settle(http: Http, directory: Directory, search: Search, operation: Operation) -> Outcome | None:
+    """Look among the members made since the plan whether an unclear create took effect; if so give the wanted role.
 
     Raises:
         TargetError: the look-up failed.
     """
     wanted = operation.wanted
-    found, hidden = await search(http, directory, wanted, pages=SEARCHED_PAGES)
+    search_ended = await search.find(wanted, since=operation.planned)
+    found = search_ended.account
     if found is not None and found.untouchable is None:
         shown = {name: None for name in wanted if name in CATALOGUE and CATALOGUE[name].observed}
         held = {**shown, **_not_sent(wanted), **_catalogued(found.values)}
         made = Done(account=found.id, learnt=held, note="found created after an unclear answer")
         return await _with_role(http, directory, wanted, made)
-    if hidden:
+    if search_ended.hidden:
         return Permanent(
             "create_unclear",
             "the answer to the create was lost, and a new member of that name hides the email; look in habitate "
             "whether it is this person, then retry",
+        )
+    if search_ended.cut:
+        return Permanent(
+            "create_unclear",
+            "the answer to the create was lost, and more members are new than a search goes through; the next full "
+            "run sees whether this person is among them",
         )
     return None
 

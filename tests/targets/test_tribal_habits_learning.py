@@ -110,9 +110,20 @@ def test_an_unclear_row_with_enrolments_is_looked_up(bench: Bench) -> None:
     bench.apply(create("E1"))
     assert bench.settle(operation) is None
     bench.apply(enrol("TH-4-77-NEW"))
-    assert bench.settle(operation) is None
-    bench.apply(enrol("THP-4-22-NEW"))
     assert isinstance(bench.settle(operation), Done)
+    assert codes(bench) == [("E1", "TH-4-77-NEW"), ("E1", "THP-4-22-NEW")]
+    assert isinstance(bench.settle(operation), Done)
+    assert bench.writes == 0
+
+
+def test_a_row_that_cannot_be_compared_is_sent_again_without_its_enrolments(bench: Bench) -> None:
+    operation = carrying(create("E1"), NEW)
+    bench.apply(operation)
+    # Somebody changed the name meanwhile, so nothing but the enrolment tells that the row was taken
+    bench.apply(change(Kind.UPDATE, "E1", {"last_name": "Ito"}))
+    assert isinstance(bench.settle(operation), Done)
+    assert held(bench, "E1")["last_name"] == "Lee"
+    assert codes(bench) == [("E1", "TH-4-77-NEW")]
 
 
 def test_what_the_portal_shows_is_there_already(bench: Bench) -> None:

@@ -220,7 +220,7 @@ class TribalHabits(Target[TribalHabitsSettings]):
         return await saving.save(http, operations, invitations=self.settings.invitations, exists=exists)
 
     async def settle(self, http: Http, operation: Operation) -> Outcome | None:
-        """Look whether an unclear operation took effect.
+        """Look whether an unclear operation took effect, and if in part, bring it to its end.
 
         Only an enrolment, one that travels in a row, external knowledge, and a row that mails an invitation each time
         (``invitations: all``) hurt twice; of any other None is answered without asking, since `batch_save` may be
@@ -240,14 +240,30 @@ class TribalHabits(Target[TribalHabitsSettings]):
         account = await self._read(http, str(row["user_name"]))
         if account is None:
             return None
+        same = self._holds(account, operation, row)
+        if not operation.carries:
+            return self._found_done(account, operation) if same else None
+        codes = [one["enrolment_code"] or "" for one in operation.carries]
+        records = [await enrolments.enrolment(http, self._catalogue, account.id, code) for code in codes]
+        missing = [one for one, record in zip(operation.carries, records, strict=True) if record is None]
+        if len(missing) == len(operation.carries):
+            return None
+        if same and not missing:
+            return self._found_done(account, operation)
+        # The row may be sent twice, an enrolment that is there may not
+        (outcome,) = await self.apply(http, [replace(operation, carries=tuple(missing))])
+        return outcome
+
+    def _holds(self, account: Account, operation: Operation, row: Mapping[str, Any]) -> bool:
+        """Whether the account shows all that a row brings; what is never shown is taken for missing."""
         wanted = operation.wanted if operation.kind is Kind.CREATE else operation.after
-        for name in row:
-            type_ = self.attribute(name).type
-            if name != "user_name" and fold(account.values.get(name), type_) != fold(wanted.get(name), type_):
-                return None
-        for enrolment in operation.carries:
-            if await enrolments.enrolment(http, self._catalogue, account.id, enrolment["enrolment_code"] or "") is None:
-                return None
+        return all(
+            fold(account.values.get(name), type_) == fold(wanted.get(name), type_)
+            for name, type_ in ((name, self.attribute(name).type) for name in row if name != "user_name")
+        )
+
+    @staticmethod
+    def _found_done(account: Account, operation: Operation) -> Done:
         return Done(account=account.id, learnt=batch.not_sent(operation), note="found done after an unclear answer")
 
     async def probe(self, http: Http) -> tuple[str, ...]:

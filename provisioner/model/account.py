@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -29,7 +29,8 @@ class LedgerEntry:
     `state` is what we last brought about: `active` or `left`. `values` is what the target last acknowledged.
     `created` tells accounts that we made from those that we adopted; `matched` how the link came about. `owed` are
     facts whose event has not been accepted yet (fact → epoch seconds of the fact), `enrolled` the enrolment codes
-    sent, `recorded` the epoch seconds of the last change, `version` grows by one with each.
+    sent, `recorded` the epoch seconds of the last change, `version` grows by one with each. `perhaps` are, by attribute
+    that is a set, the members (lower case) of which nobody can say whether they are in it (see `model.unsure`).
     """
 
     person: str
@@ -42,6 +43,7 @@ class LedgerEntry:
     enrolled: tuple[str, ...] = ()
     version: int = 0
     recorded: float = 0.0
+    perhaps: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The form in which it lies in Redis; the person is the key beside it."""
@@ -55,6 +57,7 @@ class LedgerEntry:
             "enrolled": list(self.enrolled),
             "version": self.version,
             "recorded": self.recorded,
+            **({"perhaps": {name: list(those) for name, those in self.perhaps.items()}} if self.perhaps else {}),
         }
 
     @classmethod
@@ -71,4 +74,5 @@ class LedgerEntry:
             enrolled=tuple(document.get("enrolled") or ()),
             version=int(document.get("version", 0)),
             recorded=float(document.get("recorded", 0.0)),
+            perhaps=document.get("perhaps") or {},
         )

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 import polars as pl
 
 from provisioner.model.account import LedgerEntry
+from provisioner.model.unsure import marked
 from provisioner.store import keys
 from provisioner.store.client import Redis
 from provisioner.store.connection import redis_errors
@@ -69,6 +70,10 @@ def _frame(persons: Sequence[str], texts: Sequence[str], names: Sequence[str]) -
         ]
     )
     raw = pl.DataFrame({"_person": persons, "_text": texts}, schema={"_person": pl.String, "_text": pl.String})
+    doubtful = [place for place, text in enumerate(texts) if '"perhaps":' in text]
+    if doubtful:
+        shown = {place: _marked(texts[place], names) for place in doubtful}
+        raw = raw.with_columns(pl.Series("_text", [shown.get(place, text) for place, text in enumerate(texts)]))
     # Lua writes an empty list as an empty object, so these two are read as text
     entries = raw.with_columns(
         pl.col("_text").str.json_decode(shape).alias("e"),
@@ -90,3 +95,13 @@ def _frame(persons: Sequence[str], texts: Sequence[str], names: Sequence[str]) -
         .alias("_enrolled"),
         *(pl.col("e").struct.field("values").struct.field(name).alias(f"l:{name}") for name in names),
     ).sort("_person")
+
+
+def _marked(text: str, names: Sequence[str]) -> str:
+    """An entry in which the members of a set that nobody can be sure of are marked as such."""
+    document = json.loads(text)
+    values = document.get("values") or {}
+    for name, unsure in (document.get("perhaps") or {}).items():
+        if name in names:
+            values[name] = marked(values.get(name), unsure) or ""
+    return json.dumps({**document, "values": values})

@@ -19,6 +19,7 @@ from provisioner.model.attributes import members as names_in
 from provisioner.model.inbound import InboundEvent
 from provisioner.model.operation import Kind, Operation
 from provisioner.model.outcome import Done, Outcome, Permanent, Temporary, Unauthorised
+from provisioner.model.unsure import marked
 from provisioner.settings import HabitateSettings, TargetSettings
 from provisioner.targets.base import Ask, Listing, Target
 from provisioner.targets.concurrently import each
@@ -228,8 +229,10 @@ class Habitate(Target[HabitateSettings]):
                     return as_outcome(exc)
             return failure
         # The member exists: what they hold is recorded, and the next plan brings the rest
-        entered = [name for name in names_in(operation.wanted.get("boards")) if name.lower() not in failed]
-        learnt = {**outcome.learnt, "boards": canonical(entered, Type.SET)}
+        wanted = operation.wanted.get("boards")
+        refused = {name for name, why in failed.items() if isinstance(why, Permanent)}
+        held = canonical([name for name in names_in(wanted) if name.lower() not in refused], Type.SET)
+        learnt = {**outcome.learnt, "boards": marked(held, failed.keys() - refused)}
         note = outcome.note or f"created, but boards are still to be entered: {failure.message}"
         return replace(outcome, learnt=learnt, note=note)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from provisioner.errors import TargetError
 from provisioner.model.attributes import members
 from provisioner.model.outcome import Permanent
+from provisioner.model.unsure import parted
 from provisioner.targets.habitate.directory import Directory, UnknownNameError
 from provisioner.targets.habitate.members import send
 from provisioner.targets.http import Answer, Failure, Http, as_outcome, at
@@ -26,13 +27,13 @@ class Change:
 
 
 def change(msid: str, before: str | None, after: str | None) -> Change:
-    """The difference of two canonical sets of board names."""
-    old = {name.lower(): name for name in members(before)}
+    """The difference of two canonical sets of board names; a member perhaps in a board enters or leaves it again."""
+    sure, unsure = parted(before)
     new = {name.lower(): name for name in members(after)}
     return Change(
         msid,
-        tuple(name for key, name in new.items() if key not in old),
-        tuple(name for key, name in old.items() if key not in new),
+        tuple(name for key, name in new.items() if key not in sure),
+        tuple(name for key, name in {**sure, **unsure}.items() if key not in new),
     )
 
 

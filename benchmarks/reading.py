@@ -11,10 +11,12 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from multiprocessing import get_context
 from pathlib import Path
 
+from benchmarks.report import Figures
 from provisioner.roster import fetch, gate, judge, read
 from provisioner.settings import RosterSettings
 
@@ -25,39 +27,76 @@ COLUMNS = (
 #: Rows per person asked for: the reader's figure is set for a hundred times the size of the others.
 ROWS_PER_PERSON = 100
 MOST_TIMES, MOST_MEMORY = 2.0, 2 * 1024**3
+#: The quickest of so many turns counts, on both sides, since whatever else the machine does can only add to it.
+TURNS = 3
 
 
-def measure(people: int) -> bool:
-    """Print both times, their ratio and the peak of memory; whether the figures were reached."""
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How a file is written; each row in `broken_every` (0: none) has a cell with a line break in it."""
+
+    name: str
+    quoting: int
+    broken_every: int = 0
+
+
+FORMS = (
+    Form("quotes where needed", csv.QUOTE_MINIMAL),
+    Form("all quoted", csv.QUOTE_ALL),
+    Form("a line break in 1 % of the rows", csv.QUOTE_MINIMAL, broken_every=100),
+)
+
+
+def measure(people: int) -> Figures:
+    """Both times, their ratio and the peak of memory, for a hundred rows a person."""
     rows = people * ROWS_PER_PERSON
-    print(f"\nreading: {rows:,} rows x {len(COLUMNS)} columns, against one pass of csv.reader over the same file")
-    print(f"{'file':<14}{'csv.reader':>12}{'read+gate':>12}{'ratio':>8}{'goal':>8}{'peak':>10}{'goal':>8}")
+    shown: list[tuple[str, ...]] = []
     reached = True
     with tempfile.TemporaryDirectory() as folder:
-        for name, quoting in (("plain", csv.QUOTE_MINIMAL), ("all quoted", csv.QUOTE_ALL)):
-            path = Path(folder) / "roster.csv"
-            _write(path, rows, quoting)
-            floor, _ = _alone(_floor, path)
-            ours, memory = _alone(_ours, path)
-            ratio = ours / floor
-            reached = reached and ratio <= MOST_TIMES and memory <= MOST_MEMORY
-            print(
-                f"{name:<14}{floor:>10.2f} s{ours:>10.2f} s{ratio:>7.2f}x{MOST_TIMES:>7.1f}x"
-                f"{memory / 1024**3:>6.2f} GiB{MOST_MEMORY / 1024**3:>4.0f} GiB"
+        path = Path(folder) / "roster.csv"
+        for form in FORMS:
+            _write(path, rows, form)
+            turns = [(*_alone(_floor, path), *_alone(_ours, path)) for _ in range(TURNS)]
+            floor, ours = min(turn[0] for turn in turns), min(turn[2] for turn in turns)
+            memory = max(turn[3] for turn in turns)
+            reached = reached and ours <= MOST_TIMES * floor and memory <= MOST_MEMORY
+            shown.append(
+                (
+                    form.name,
+                    f"{path.stat().st_size / 1024**2:.0f} MiB",
+                    f"{floor:.2f} s",
+                    f"{ours:.2f} s",
+                    f"{ours / floor:.2f}",
+                    f"{MOST_TIMES:g}",
+                    f"{memory / 1024**3:.2f} GiB",
+                    f"{MOST_MEMORY / 1024**3:g} GiB",
+                )
             )
-    return reached
+    return Figures(
+        title=f"Reading a roster: {rows:,} rows of {len(COLUMNS)} columns, fetched, read, judged and gated",
+        columns=("file", "size", "csv.reader", "ours", "ratio", "at most", "peak", "at most"),
+        rows=tuple(shown),
+        reached=reached,
+        notes=(
+            "`csv.reader` is one pass of Python's own reader over the same file, which keeps and checks nothing.",
+            f"Each side has a process of its own, they take turns, and the quickest of {TURNS} turns counts.",
+        ),
+    )
 
 
-def _write(path: Path, rows: int, quoting: int) -> None:
+def _write(path: Path, rows: int, form: Form) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, quoting=quoting)  # type: ignore[arg-type]  # the constants are plain numbers
+        writer = csv.writer(file, quoting=form.quoting)  # type: ignore[arg-type]  # the constants are plain numbers
         writer.writerow(COLUMNS)
         for number in range(rows):
+            place = f"Floor {number % 12}, Sydney"
+            if form.broken_every and number % form.broken_every == 0:
+                place = place.replace(", ", "\r\n")
             writer.writerow(
                 (
                     f"E{number:07}", f"First{number % 997}", f"Last{number % 4999}", f"p{number}@example.com",
                     "Sales Manager" if number % 9 == 0 else "Engineer", f"Department {number % 40}",
-                    f"Floor {number % 12}, Sydney", "Australia", "en", f"p{number // 10}@example.com", "active",
+                    place, "Australia", "en", f"p{number // 10}@example.com", "active",
                     "2024-02-29", "", f"C{number % 300}", f"+61 2 {number:08}",
                 )
             )  # fmt: skip

@@ -39,7 +39,7 @@ def advance_absence(
         return present
     gone = _aligned(previous, present).filter(
         ~pl.col("_key").is_in(pl.Series(list(people.renamed), dtype=pl.String).implode()),
-        ~folded(pl.col("_key")).is_in(present.select(folded(pl.col("_key"))).to_series().implode()),
+        ~folded(previous["_key"]).is_in(folded(present["_key"]).implode()),
     )
     back = pl.col("_key").is_in(pl.Series(list(people.present), dtype=pl.String).implode())
     kept = gone.filter(back).with_columns(

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import codecs
-from dataclasses import dataclass
 from typing import Final
 
 from provisioner.errors import ConfigurationError
 
 #: Stands where a byte could not be decoded; nobody writes this noncharacter into a roster.
 UNDECODABLE: Final = "\ufdd0"
+_MARK: Final = UNDECODABLE.encode()
 _ERRORS: Final = "provisioner.undecodable"
 # Python knows these as encodings, but they spell other things than text files
 _NO_ENCODINGS_OF_FILES: Final = frozenset({"unicode-escape", "raw-unicode-escape", "idna", "punycode", "undefined"})
 # These never make halves of characters
 _WHOLE: Final = frozenset({"utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp1252"})
 _SAMPLE: Final = 4096
+_PIECE: Final = 1024 * 1024
 _UTF_16_SHARE: Final = 0.3
 
 
@@ -28,29 +29,27 @@ def _mark(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error(_ERRORS, _mark)
 
 
-@dataclass(frozen=True, slots=True)
-class Decoded:
-    """`damaged`: some bytes could not be decoded and stand as `UNDECODABLE`."""
+def decode(content: bytes, encoding: str) -> bytes:
+    """The content as UTF-8 without byte-order mark, from the named encoding or, if that is ``auto``, the one found out.
 
-    text: str
-    encoding: str
-    damaged: bool
-
-
-def decode(content: bytes, encoding: str) -> Decoded:
-    """Decode with the named encoding, or find it out if that is ``auto``. Never fails because of the bytes.
-
-    A file that is UTF-8 but for a few bytes stays UTF-8, so that one broken row does not spoil everyone's name.
+    Never fails because of the bytes: what cannot be decoded stands as `UNDECODABLE`. A file that is UTF-8 but for a few
+    bytes stays UTF-8, so that one broken row does not spoil everyone's name. What is UTF-8 already is not copied.
 
     Raises:
         ConfigurationError: there is no such encoding.
     """
-    name = _detect(content) if encoding.strip().lower() == "auto" else _known(encoding)
+    name, valid = _detect(content) if encoding.strip().lower() == "auto" else (_known(encoding), False)
+    if name in ("utf-8", "utf-8-sig") and (valid or _is_utf_8(content)):
+        # Once for the file and once more for what was in it
+        return content.removeprefix(codecs.BOM_UTF8 if name == "utf-8-sig" else b"").removeprefix(codecs.BOM_UTF8)
+    # Some make halves of characters (UTF-7), which are no text
     text = content.decode(name, errors=_ERRORS)
-    if name not in _WHOLE:
-        # Others do (UTF-7), and half a character is no text
-        text = text.encode(errors="replace").decode()
-    return Decoded(text.removeprefix("\ufeff"), name, UNDECODABLE in text)
+    return text.removeprefix("\ufeff").encode(errors="strict" if name in _WHOLE else "replace")
+
+
+def is_marked(text: bytes) -> bool:
+    """Whether UTF-8 holds what nobody writes: NUL, or `UNDECODABLE`."""
+    return b"\0" in text or (not text.isascii() and _MARK in text)
 
 
 def _known(encoding: str) -> str:
@@ -68,25 +67,35 @@ def _known(encoding: str) -> str:
     return "utf-8-sig" if info.name == "utf-8" else info.name
 
 
-def _detect(content: bytes) -> str:
+def _detect(content: bytes) -> tuple[str, bool]:
+    """The encoding, and whether the content was looked through already and is valid in it."""
     if content.startswith(codecs.BOM_UTF8):
-        return "utf-8-sig"
+        return "utf-8-sig", False
     if content.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
-        return "utf-32"
+        return "utf-32", False
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return "utf-16"
+        return "utf-16", False
     sample = content[:_SAMPLE]
     half = max(1, len(sample) // 2)
     # Latin letters in UTF-16 have a NUL as every second byte
     if sample[1::2].count(0) / half > _UTF_16_SHARE and sample[0::2].count(0) / half < _UTF_16_SHARE / 3:
-        return "utf-16-le"
+        return "utf-16-le", False
     if sample[0::2].count(0) / half > _UTF_16_SHARE and sample[1::2].count(0) / half < _UTF_16_SHARE / 3:
-        return "utf-16-be"
+        return "utf-16-be", False
+    return ("utf-8", True) if _is_utf_8(content) else (_utf_8_or_western(content), False)
+
+
+def _is_utf_8(content: bytes) -> bool:
+    """Whether all of it is valid; piece by piece, since the text of a large file would take its room twice over."""
+    if content.isascii():
+        return True
+    decoder = codecs.getincrementaldecoder("utf-8")()
     try:
-        content.decode("utf-8")
+        for start in range(0, len(content), _PIECE):
+            decoder.decode(content[start : start + _PIECE], final=start + _PIECE >= len(content))
     except UnicodeDecodeError:
-        return _utf_8_or_western(content)
-    return "utf-8"
+        return False
+    return True
 
 
 def _utf_8_or_western(content: bytes) -> str:

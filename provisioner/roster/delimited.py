@@ -1,20 +1,22 @@
 """Delimited text: which line is a whole row, which belongs to the one before, and which is broken.
 
-Whole rows go through polars at once. Only lines whose quotation marks do not pair up within the line (a line break
-inside quotes, or a stray mark) are looked at one by one.
+polars tells which lines are regular, and reads all of those at once. Only the others (a line break inside quotes, a
+stray quotation mark, cells too many or too few) are looked at one by one.
 """
 
 from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final
 
 import polars as pl
 
 from provisioner.errors import RosterError
+from provisioner.roster.decoding import is_marked
 from provisioner.roster.table import MAX_ROW, BadRow, Table, header, without_blanks
 from provisioner.roster.values import clean_name
 
@@ -23,62 +25,111 @@ _MAX_LINES_PER_ROW: Final = 1_000
 _UNCLOSED: Final = "a quotation mark is never closed"
 _STRAY: Final = "text follows a closing quotation mark"
 _SEPARATOR_LINE: Final = re.compile(r'"?sep=([\t!-/:-@\[-`{-~])"?\s*', re.IGNORECASE)
+_FILLED: Final = re.compile(rb"[^ \t\r\n\v\f]")
 
 
 @dataclass(frozen=True, slots=True)
 class _Record:
-    """`cells` of the row that begins at a line, and the `next` line after it; `fault` says why there are none."""
+    """`cells` of one row and over how many `lines` it goes; `fault` says why there are no cells."""
 
     cells: list[str]
-    next: int
+    lines: int
     fault: str | None = None
 
 
-def read_delimited(text: str, name: str, key: str) -> Table:
-    """Rows of delimited text; `key` is the key column's name, by which the delimiter is recognised.
+@dataclass(slots=True)
+class _Odd:
+    """What became of irregular lines: `rows` and the `lines` they begin in, `bad` rows, and every line so `taken`."""
+
+    rows: list[list[str]] = field(default_factory=list)
+    lines: list[int] = field(default_factory=list)
+    bad: list[BadRow] = field(default_factory=list)
+    taken: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Top:
+    """What the header says; `lines` is how many lines of the file go before the first row."""
+
+    columns: tuple[str, ...]
+    delimiter: str
+    lines: int
+
+
+def read_delimited(text: bytes, name: str, key: str) -> Table:
+    """Rows of delimited UTF-8 text; `key` is the key column's name, by which the delimiter is recognised.
 
     Raises:
         RosterError: there is no header, or it is unusable.
     """
-    if "\r" in text:
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
-    lines = text.rstrip("\x1a").split("\n")
-    del text
-    first = next((index for index, line in enumerate(lines) if line.strip()), None)
-    if first is None:
-        raise RosterError(f"{name} is empty.", remedy="Export the roster again.")
-    told = _SEPARATOR_LINE.fullmatch(lines[first])
-    delimiter = told[1] if told and told[1] != '"' else None
-    start = first + 1 if told else first
+    text = text.rstrip(b"\x1a")
+    if b"\r" in text:
+        # Nearly always each stands before a newline, where nobody minds it, and making such a text anew takes long
+        head = _head(text, name)[1]
+        if b"\r" not in head.replace(b"\r\n", b"\n"):
+            rows = _Rows(text, _top(text, name, key), key)
+            if rows.readable:
+                return rows.table()
+        text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return _Rows(text, _top(text, name, key), key).table()
+
+
+def _head(text: bytes, name: str) -> tuple[int, bytes]:
+    """The number of blank lines at the beginning, and all lines to which the header may extend, with them."""
+    begin = 0
+    while (found := _FILLED.search(text, begin)) is not None:
+        begin = text.rfind(b"\n", 0, found.start()) + 1
+        end = _end(text, begin)
+        if text[begin:end].decode().strip():
+            return text.count(b"\n", 0, begin), text[: _end(text, end, _MAX_LINES_PER_ROW + 1)]
+        begin = end
+    raise RosterError(f"{name} is empty.", remedy="Export the roster again.")
+
+
+def _end(text: bytes, begin: int, lines: int = 1) -> int:
+    """Where so many lines from `begin` on end, the newline included."""
+    for _ in range(lines):
+        begin = text.find(b"\n", begin) + 1 or len(text)
+    return begin
+
+
+def _lines_from(text: bytes, begin: int) -> Iterator[str]:
+    while begin < len(text):
+        end = _end(text, begin)
+        yield text[begin:end].decode().removesuffix("\n").removesuffix("\r")
+        begin = end
+
+
+def _top(text: bytes, name: str, key: str) -> _Top:
+    blank, head = _head(text, name)
+    lines = head.replace(b"\r\n", b"\n").decode().split("\n")
+    told = _SEPARATOR_LINE.fullmatch(lines[blank])
+    start = blank + 1 if told else blank
     if start >= len(lines):
         raise RosterError(f"{name} has no header.", remedy="Export the roster again.")
-    delimiter, top = _top(lines, start, delimiter, key)
-    if top.fault:
-        raise RosterError(f"{name}, line {start + 1}: the header cannot be read: {top.fault}.")
-    columns = header(top.cells, name, start + 1)
-    return _Rows(lines, top.next, delimiter, columns, key).table()
-
-
-def _top(lines: list[str], start: int, told: str | None, key: str) -> tuple[str, _Record]:
-    """The delimiter and the header: the one that shows the key column, else the one that gives most columns."""
+    delimiters = (told[1],) if told and told[1] != '"' else _DELIMITERS
+    found = [(one, _record(lines[start:], one, None)) for one in delimiters]
 
     def rank(candidate: tuple[str, _Record]) -> tuple[bool, bool, int]:
         record = candidate[1]
         return record.fault is None, key in map(clean_name, record.cells), len(record.cells)
 
-    found = [(one, _record(lines, start, one, None)) for one in ([told] if told else _DELIMITERS)]
-    return max(found, key=rank)
+    # The one that shows the key column, else the one that gives most columns
+    delimiter, record = max(found, key=rank)
+    if record.fault:
+        raise RosterError(f"{name}, line {start + 1}: the header cannot be read: {record.fault}.")
+    return _Top(header(record.cells, name, start + 1), delimiter, start + record.lines)
 
 
-def _record(lines: list[str], index: int, delimiter: str, width: int | None) -> _Record:
-    """The row that begins at `index`, over as many lines as its quotation marks span.
+def _record(lines: Iterable[str], delimiter: str, width: int | None) -> _Record:
+    """The row that begins with the first of the lines, over as many of them as its quotation marks span.
 
     A row over several lines is believed only if it has `width` cells: else an open mark would swallow its neighbours.
     """
     taken: list[str] = []
     size = 0
     fault = _UNCLOSED
-    for line in _following(lines, index):
+    for line in islice(lines, _MAX_LINES_PER_ROW):
         taken.append(line)
         size += len(line) + 1
         if size > MAX_ROW:
@@ -98,87 +149,89 @@ def _record(lines: list[str], index: int, delimiter: str, width: int | None) -> 
         cells = rows[0] if rows else [""]
         if len(taken) > 1 and width is not None and len(cells) != width:
             break
-        return _Record(cells, index + len(taken))
-    return _Record([], index + 1, fault)
-
-
-def _following(lines: list[str], index: int) -> Iterator[str]:
-    for position in range(index, min(len(lines), index + _MAX_LINES_PER_ROW)):
-        yield lines[position]
+        return _Record(cells, len(taken))
+    return _Record([], 1, fault)
 
 
 class _Rows:
-    """The rows beneath the header."""
+    """The rows beneath the header.
 
-    def __init__(self, lines: list[str], start: int, delimiter: str, columns: tuple[str, ...], key: str) -> None:
-        self._lines = lines
-        self._start = start
-        self._delimiter = delimiter
-        self._columns = columns
-        self._width = len(columns)
-        self._key_first = columns[0] == key
-        self._bad: list[BadRow] = []
+    `readable`: no carriage return stands in the way. Regular lines may end with CRLF or LF as they like; irregular ones
+    can be found in the text only if all end alike.
+    """
+
+    def __init__(self, text: bytes, top: _Top, key: str) -> None:
+        self._text = text
+        self._top = top
+        self._width = len(top.columns)
+        self._key_first = top.columns[0] == key
+        self._newline = b"\r\n" if b"\r" in text else b"\n"
+        mark = r"\t" if top.delimiter == "\t" else re.escape(top.delimiter)
+        cell = rf'(?:"[^"\r]*(?:""[^"\r]*)*"|[^"\r{mark}]*)'
+        self._whole = re.compile(rf"{cell}(?:{mark}{cell})*")
+        # Spreadsheets export rows of nothing but delimiters beneath their table; space is what polars takes for it
+        self._blank = re.compile(rf'(?:[^\S\x1c-\x1f]|["{mark}])*')
+        line = pl.col("line")
+        # polars reads an empty line as a row without values
+        pattern = rf"^(?:{cell}(?:{mark}{cell}){{{self._width - 1}}})?$"
+        lines = (
+            pl.scan_lines(text, name="line")
+            .select(
+                (~line.str.contains(pattern) | (line.str.len_chars() > MAX_ROW)).alias("irregular"),
+                (line.str.len_bytes().cast(pl.Int64) + len(self._newline)).alias("size"),
+                line.str.contains("\r", literal=True).alias("return"),
+            )
+            .collect(engine="streaming")
+        )
+        self._irregular = lines["irregular"].slice(top.lines)
+        self._sizes = lines["size"].slice(top.lines)
+        self._regular = not self._irregular.any()
+        # The last line may have no end, but then it must not have half of one
+        missing = 0 if text.endswith(self._newline) else len(self._newline)
+        ends_alike = lines["size"].sum() == len(text) + missing and not (missing and text.endswith((b"\r", b"\n")))
+        self.readable = self._regular or (ends_alike and not lines["return"].any())
 
     def table(self) -> Table:
-        numbers = pl.int_range(self._start + 1, len(self._lines) + 1, eager=True, dtype=pl.Int64)
-        lines = pl.DataFrame({"_line": numbers, "text": pl.Series(self._lines[self._start :], dtype=pl.String)})
-        quoted = lines["text"].str.contains('"', literal=True)
-        odd_rows: list[tuple[int, list[str]]] = []
-        if quoted.any():
-            lines = lines.with_columns(self._evenly_quoted().alias("even"))
-            rest = quoted & ~lines["even"]
-            whole = self._whole(lines.filter(rest)["text"])
-            odd_rows, taken = self._odd(lines["_line"].filter(rest).filter(~whole).to_list())
-            if taken:
-                lines = lines.filter(~pl.col("_line").is_in(pl.Series(taken, dtype=pl.Int64).implode()))
+        """All rows, good and bad."""
+        columns, first = self._top.columns, self._top.lines + 1
+        lines = pl.int_range(first, first + self._irregular.len(), eager=True, dtype=pl.Int64).alias("_line")
+        odd = _Odd()
+        if self._regular:
+            frame = self._read(self._text, self._top.lines, lines)
         else:
-            lines = lines.with_columns(pl.lit(value=False).alias("even"))
-        self._lines = []
-        frames = [self._regular(self._without_bad(lines), quoted=bool(quoted.any()))]
-        if odd_rows:
-            frames.append(self._frame([cells for _, cells in odd_rows], [line for line, _ in odd_rows]))
-        frame = pl.concat(frames).sort("_line") if len(frames) > 1 else frames[0]
-        return Table(self._columns, without_blanks(frame, self._columns), sorted(self._bad, key=lambda one: one.line))
+            rest = self._sort_out(odd)
+            taken = pl.repeat(False, lines.len(), dtype=pl.Boolean, eager=True).scatter(odd.taken, True)
+            frame = self._read(rest, 0, lines.filter(~taken))
+        if odd.rows:
+            cells = pl.DataFrame(odd.rows, schema=dict.fromkeys(columns, pl.String), orient="row")
+            frame = pl.concat([frame, cells.with_columns(pl.Series("_line", odd.lines, dtype=pl.Int64))]).sort("_line")
+        return Table(columns, without_blanks(frame, columns), odd.bad, marked=is_marked(self._text))
 
-    def _evenly_quoted(self) -> pl.Expr:
-        """Lines in which every cell is quoted and holds no quotation mark: the cheap and frequent case.
-
-        The outer marks stand alone and every inner one belongs to a closing-delimiter-opening triple, so the line has
-        exactly as many cells as the header.
-        """
-        text, between = pl.col("text"), f'"{self._delimiter}"'
-        outer = text.str.starts_with('"') & text.str.ends_with('"')
-        outer &= ~text.str.starts_with(between) & ~text.str.ends_with(between)
-        marks = text.str.count_matches('"', literal=True) == 2 * self._width
-        return outer & marks & (text.str.count_matches(between, literal=True) == self._width - 1)
-
-    def _whole(self, text: pl.Series) -> pl.Series:
-        """Which lines are rows by themselves: every quotation mark opens and closes a cell."""
-        mark = re.escape(self._delimiter)
-        cell = rf'(?:"(?:[^"]|"")*"|[^"{mark}]*)'
-        return text.str.contains(rf"^{cell}(?:{mark}{cell})*$")
-
-    def _odd(self, odd: list[int]) -> tuple[list[tuple[int, list[str]]], list[int]]:
-        """The rows that begin at the given lines, and every line that is thereby spoken for."""
-        rows: list[tuple[int, list[str]]] = []
-        taken: list[int] = []
-        free = 0
-        for line in odd:
-            if line < free:
+    def _sort_out(self, odd: _Odd) -> bytes:
+        """Find out what the irregular lines are, and give the text of the others."""
+        text, free = memoryview(self._text), _end(self._text, 0, self._top.lines)
+        begins = (self._sizes.cum_sum() - self._sizes + free).filter(self._irregular)
+        regular: list[memoryview] = []
+        for index, begin in zip(self._irregular.arg_true(), begins, strict=True):
+            if begin < free:
                 continue
-            record = _record(self._lines, line - 1, self._delimiter, self._width)
-            free = record.next + 1
-            taken.extend(range(line, free))
-            if record.fault:
-                self._bad.append(BadRow(line, self._first_cell(self._lines[line - 1]), record.fault))
-            elif len(record.cells) != self._width:
-                self._bad.append(BadRow(line, self._trusted(record.cells[0]), self._miscounted(len(record.cells))))
-            else:
-                rows.append((line, record.cells))
-        return rows, taken
+            record = _record(_lines_from(self._text, begin), self._top.delimiter, self._width)
+            odd.taken.extend(range(index, index + record.lines))
+            regular.append(text[free:begin])
+            free = _end(self._text, begin, record.lines)
+            self._judge(record, next(_lines_from(self._text, begin)), index + self._top.lines + 1, odd)
+        regular.append(text[free:])
+        return b"".join(regular)
 
-    def _first_cell(self, line: str) -> str | None:
-        return self._trusted(line.split(self._delimiter, 1)[0])
+    def _judge(self, record: _Record, text: str, line: int, odd: _Odd) -> None:
+        if record.fault:
+            odd.bad.append(BadRow(line, self._trusted(text.split(self._top.delimiter, 1)[0]), record.fault))
+        elif len(record.cells) == self._width:
+            odd.rows.append(record.cells)
+            odd.lines.append(line)
+        elif not (self._blank.fullmatch(text) and self._whole.fullmatch(text)):
+            reason = f"has {len(record.cells)} cells, the header has {self._width}"
+            odd.bad.append(BadRow(line, self._trusted(record.cells[0]), reason))
 
     def _trusted(self, cell: str) -> str | None:
         """Where cells are too many or too few, only the first one surely stands in its own column.
@@ -187,50 +240,21 @@ class _Rows:
         """
         return cell if self._key_first and '"' not in cell else None
 
-    def _miscounted(self, count: int) -> str:
-        return f"has {count} cells, the header has {self._width}"
-
-    def _without_bad(self, lines: pl.DataFrame) -> pl.DataFrame:
-        text = pl.col("text")
-        bare = pl.when(text.str.contains('"', literal=True)).then(text.str.replace_all(r'"[^"]*"', "")).otherwise(text)
-        checked = lines.filter(~pl.col("even")) if lines["even"].any() else lines
-        checked = checked.with_columns((bare.str.count_matches(self._delimiter, literal=True) + 1).alias("cells"))
-        wrong = checked.filter((pl.col("cells") != self._width) | (text.str.len_bytes() > MAX_ROW) | (text == ""))
-        if wrong.is_empty():
-            return lines
-        # Spreadsheets export rows of nothing but delimiters beneath their table
-        blank = text.str.contains(rf'^[\s"{re.escape(self._delimiter)}]*$')
-        for line, row, cells in wrong.filter(~blank).select("_line", "text", "cells").iter_rows():
-            if len(row) > MAX_ROW:
-                self._bad.append(BadRow(line, None, f"the row is longer than {MAX_ROW} characters"))
-            else:
-                first = next(csv.reader([row], delimiter=self._delimiter))[0]
-                self._bad.append(BadRow(line, self._trusted(first), self._miscounted(cells)))
-        return lines.join(wrong.select("_line"), on="_line", how="anti", maintain_order="left")
-
-    def _regular(self, lines: pl.DataFrame, *, quoted: bool) -> pl.DataFrame:
+    def _read(self, text: bytes, skip: int, lines: pl.Series) -> pl.DataFrame:
+        """The cells of regular lines; `lines` are their numbers."""
+        schema = dict.fromkeys(self._top.columns, pl.String)
         if lines.is_empty():
-            return self._frame([], [])
-        content = "\n".join(lines["text"].to_list()).encode()
-        places = [f"{index}" for index in range(self._width)]
-        try:
-            frame = pl.read_csv(
-                content,
-                has_header=False,
-                schema=dict.fromkeys(places, pl.String),
-                separator=self._delimiter,
-                quote_char='"' if quoted else None,
-                infer_schema=False,
-            )
-        except pl.exceptions.PolarsError:
-            frame = pl.DataFrame()
-        if frame.height != lines.height or frame.width != self._width:
-            rows = list(csv.reader(lines["text"].to_list(), delimiter=self._delimiter))
-            return self._frame(rows, lines["_line"].to_list())
-        frame.columns = list(self._columns)
-        return frame.with_columns(lines["_line"])
-
-    def _frame(self, rows: list[list[str]], lines: list[int]) -> pl.DataFrame:
-        schema = dict.fromkeys(self._columns, pl.String)
-        frame = pl.DataFrame(rows, schema=schema, orient="row")
-        return frame.with_columns(pl.Series("_line", lines, dtype=pl.Int64))
+            return pl.DataFrame(schema=schema).with_columns(lines)
+        frame = pl.scan_csv(
+            text,
+            has_header=False,
+            schema=schema,
+            skip_lines=skip,
+            separator=self._top.delimiter,
+            quote_char='"' if b'"' in text else None,
+            infer_schema=False,
+            null_values=[""],
+            # Of no effect but on empty lines
+            missing_columns="insert",
+        ).collect(engine="streaming")
+        return frame.with_columns(lines)

@@ -18,6 +18,7 @@ from provisioner.settings import RosterSettings
 
 #: Largest roster, packed or unpacked, in bytes.
 MAX_SIZE: Final = 512 * 1024 * 1024
+_BEGINNING: Final = 200
 
 
 def parse(source: Source, settings: RosterSettings) -> Table:
@@ -43,10 +44,11 @@ def parse(source: Source, settings: RosterSettings) -> Table:
             f"{source.name} is an old or encrypted Excel file.",
             remedy="Save it as .xlsx without a password, or as CSV.",
         )
-    text = decode(content, settings.encoding).text
-    beginning = text[:200].lstrip()
+    text = decode(content, settings.encoding)
+    # A character takes four bytes at most, and the last of these may be cut
+    beginning = text[: 4 * _BEGINNING].decode(errors="ignore")[:_BEGINNING].lstrip()
     if beginning.startswith("{"):
-        return read_json_lines(text, source.name)
+        return read_json_lines(text.decode(), source.name)
     if beginning.startswith("<"):
         raise RosterError(
             f"{source.name} is a web page or XML, not a roster.",

@@ -57,8 +57,8 @@ def judge(read: Read, settings: RosterSettings, *, today: date) -> People:
     employed = _predicate(settings.employed, "roster.employed", read)
     exclude = _predicate(settings.exclude, "roster.exclude", read)
     judged = frame.with_columns(
-        _dates_of(settings.starts, settings).alias("_starts"),
-        _dates_of(settings.ends, settings).alias("_ends"),
+        _dates_of(frame, settings.starts, settings.dates).alias("_starts"),
+        _dates_of(frame, settings.ends, settings.dates).alias("_ends"),
         employed.values.alias("_employed"),
         exclude.values.alias("_exclude"),
         frame["_line"].is_in(read.doubts["_line"].implode()).alias("_doubtful"),
@@ -113,8 +113,13 @@ def _predicate(text: str, where: str, read: Read) -> Evaluated:
     return evaluate_predicate(compile_expression(text, read.columns, where=where, predicate=True), read.frame)
 
 
-def _dates_of(name: str | None, settings: RosterSettings) -> pl.Expr:
-    return parse_dates(pl.col(name), settings.dates) if name else pl.lit(None, dtype=pl.Date)
+def _dates_of(frame: pl.DataFrame, name: str | None, dates: str) -> pl.Series:
+    """The dates of a column; a roster has few different ones, so each spelling is read once."""
+    if name is None:
+        return pl.repeat(None, frame.height, dtype=pl.Date, eager=True)
+    spelt = frame[name].unique().drop_nulls()
+    parsed = spelt.to_frame().select(parse_dates(pl.first(), dates)).to_series()
+    return frame[name].replace_strict(spelt, parsed, default=None, return_dtype=pl.Date)
 
 
 def _without_verdict(judged: pl.DataFrame, employed: Evaluated) -> list[Reject]:
@@ -170,7 +175,7 @@ def _without_malformed_cells(frame: pl.DataFrame, doubts: pl.DataFrame, settings
 def _renamed(frame: pl.DataFrame, settings: RosterSettings) -> dict[str, str]:
     if settings.previous_key is None:
         return {}
-    pairs = frame.select(clean_names(pl.col(settings.previous_key)).alias("old"), pl.col("_key").alias("new"))
+    pairs = pl.DataFrame({"old": clean_names(frame[settings.previous_key]), "new": frame["_key"]})
     pairs = pairs.filter(pl.col("old").is_not_null() & (pl.col("old") != pl.col("new")))
     # An earlier key that two people claim, or that somebody still bears, names nobody
     pairs = pairs.filter(~pl.col("old").is_duplicated(), ~pl.col("old").is_in(frame["_key"].implode()))

@@ -110,12 +110,24 @@ def clean_name(text: str) -> str:
     return unicodedata.normalize("NFC", _INVISIBLE.sub("", text)).strip()
 
 
-def clean_names(column: pl.Expr) -> pl.Expr:
+def clean_names(column: pl.Series) -> pl.Series:
     """`clean_name` for a whole column; the empty text is null."""
-    cleaned = column.str.replace_all(f"[{INVISIBLE}]", "").str.normalize("NFC").str.strip_chars()
-    return pl.when(cleaned == "").then(None).otherwise(cleaned)
+    cleaned = column.str.strip_chars()
+    rows = _beyond_ascii(column)
+    if rows.len():
+        visible = column.gather(rows).str.replace_all(f"[{INVISIBLE}]", "")
+        cleaned = cleaned.scatter(rows, visible.str.normalize("NFC").str.strip_chars())
+    empty = cleaned == ""
+    return cleaned.set(empty, None) if empty.any() else cleaned
 
 
-def folded(column: pl.Expr) -> pl.Expr:
+def folded(column: pl.Series) -> pl.Series:
     """What two keys are compared by."""
-    return column.str.to_lowercase().str.normalize("NFC")
+    lower = column.str.to_lowercase()
+    rows = _beyond_ascii(lower)
+    return lower.scatter(rows, lower.gather(rows).str.normalize("NFC")) if rows.len() else lower
+
+
+def _beyond_ascii(column: pl.Series) -> pl.Series:
+    """The rows for which Unicode has to be asked, which takes some twenty times as long as looking who they are."""
+    return (column.str.len_bytes() != column.str.len_chars()).arg_true()

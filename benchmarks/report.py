@@ -1,0 +1,100 @@
+"""What a part of the benchmarks found, as a table on the terminal and as a section of `docs/benchmarks.md`."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+PAGE: Final = Path(__file__).parent.parent / "docs" / "benchmarks.md"
+_INTRODUCTION: Final = """\
+# Benchmarks
+
+`make bench` writes this page (`make bench ARGS=reading`: that part of it). Each figure is a ratio of two things that
+were measured in the same run on the same machine, since times alone say more about the machine than about the program.
+A part that misses a goal says so here and ends the command with 1.
+"""
+_SECTION: Final = re.compile(r"<!-- (?P<part>[a-z]+) -->\n(?P<text>.*?)<!-- end -->\n", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """A table: its `columns` and `rows` as they are shown, with the goals beside what was measured.
+
+    `reached` says whether every goal was met, None that the part has none. `notes` are sentences beneath it.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    reached: bool | None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """When, at which commit and on what machine a part was measured."""
+
+    date: str
+    commit: str
+    machine: str
+
+    def __str__(self) -> str:
+        return f"{self.date}, commit {self.commit}, {self.machine}"
+
+
+def circumstances() -> Circumstances:
+    """Of this machine and this checkout, now; a commit with a `+` had changes that were not committed."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1024**3
+    machine = f"{os.cpu_count()} cores, {memory:.0f} GiB, {platform.machine()}, Python {platform.python_version()}"
+    return Circumstances(datetime.now(UTC).date().isoformat(), _commit(), machine)
+
+
+def as_text(figures: Figures) -> str:
+    """The table for a terminal: the first column to the left, the others to the right."""
+    rows = [figures.columns, *figures.rows]
+    widths = [max(len(row[index]) for row in rows) for index in range(len(figures.columns))]
+    lines = [figures.title, ""]
+    for row in rows:
+        cells = [
+            cell.ljust(width) if index == 0 else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join([*lines, *("", *figures.notes) * bool(figures.notes), "", _verdict(figures)])
+
+
+def as_markdown(figures: Figures, where: Circumstances) -> str:
+    """The table as a section of the page."""
+    head = ["| " + " | ".join(figures.columns) + " |", "|---" + "|---:" * (len(figures.columns) - 1) + "|"]
+    body = ["| " + " | ".join(row) + " |" for row in figures.rows]
+    notes = [f"- {note}" for note in figures.notes]
+    parts = [f"## {figures.title}", "\n".join(head + body), "\n".join(notes), f"{_verdict(figures)} ({where})"]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def updated(page: str, sections: Mapping[str, str], order: Iterable[str]) -> str:
+    """The page with these sections in place of the former ones, all in the given `order`."""
+    known = {found["part"]: found["text"] for found in _SECTION.finditer(page)} | dict(sections)
+    shown = [f"<!-- {part} -->\n{known[part]}<!-- end -->\n" for part in order if part in known]
+    return "\n".join([_INTRODUCTION, *shown])
+
+
+def _verdict(figures: Figures) -> str:
+    return {None: "No goal is set.", True: "Every goal was met.", False: "A goal was missed."}[figures.reached]
+
+
+def _commit() -> str:
+    def git(*arguments: str) -> str:
+        told = subprocess.run(["git", *arguments], cwd=PAGE.parent, capture_output=True, text=True, check=False)
+        return told.stdout.strip()
+
+    # The page itself is rewritten by each part
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ":/", ":!/docs/benchmarks.md")
+    return (git("rev-parse", "--short", "HEAD") or "unknown") + ("+" if changed else "")

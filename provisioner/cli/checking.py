@@ -1,4 +1,4 @@
-"""`check`: whether settings, mapping and roster are right, before anything depends on them."""
+"""`check`: whether all that a sync depends on is right, before anything depends on it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def check(
     connect: Annotated[bool, typer.Option("--connect", help="Read once from every target, harmlessly.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> int:
-    """Check settings, mapping and roster."""
+    """Check settings, mapping, roster, Redis and disk."""
     # Celery, polars and the targets take a second to import, which --help and --version need not wait for
     from provisioner.delivery.checks import check as checked
 
@@ -40,9 +40,10 @@ def check(
     out.print(shown)
     failed = sum(line.verdict == "fail" for line in lines)
     warned = sum(line.verdict == "warn" for line in lines)
+    warnings = f"{warned} warning{'' if warned == 1 else 's'}"
     if failed:
-        out.print(Text(f"\n{failed} to mend before the next sync, {warned} warnings.", "bold red"))
+        out.print(Text(f"\n{failed} to mend before the next sync, {warnings}.", "bold red"))
     else:
         next_ = "provisioner plan" if connect else "provisioner check --connect"
-        out.print(Text(f"\nAll right, {warned} warnings. Next: {next_}", "green"))
+        out.print(Text(f"\nAll right, {warnings}. Next: {next_}", "green"))
     return code

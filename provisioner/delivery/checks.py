@@ -3,62 +3,48 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, Literal
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from typing import Final
 
-from provisioner.delivery.deployment import Deployment, build_targets, routes_of
+import polars as pl
+
+from provisioner.delivery.deployment import build_targets, routes_of
+from provisioner.delivery.findings import Line, failure
+from provisioner.delivery.machinery import disk, store
 from provisioner.delivery.moments import day_in
-from provisioner.delivery.pace import Unpaced
+from provisioner.delivery.reaching import reach
 from provisioner.delivery.roster import people_of
 from provisioner.delivery.writeback import check_columns
-from provisioner.errors import ConfigurationError, ProvisionerError, StoreError, TargetError
-from provisioner.planning.desired import compile_target
+from provisioner.errors import ConfigurationError, ProvisionerError
+from provisioner.planning.desired import MEMBER, STANDING, compile_target, desired_accounts
+from provisioner.planning.spec import TargetSpec
 from provisioner.roster import Baseline, Source, fetch, gate
 from provisioner.settings import Settings
-from provisioner.store.address import RedisAddress
-from provisioner.store.connection import connect, inspect_server
-from provisioner.store.frames import FrameStore
-from provisioner.targets.base import Target
-from provisioner.targets.http import Http, Pace, new_client
 
-Verdict = Literal["ok", "warn", "fail"]
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One finding. `exit_code` is that of the error behind it, 0 where all is well."""
-
-    subject: str
-    verdict: Verdict
-    message: str
-    remedy: str | None = None
-    exit_code: int = 0
+#: Rows that are mapped to show what the expressions make of them.
+_SAMPLED: Final = 10
+#: Findings of one sort that are told one by one.
+_TOLD: Final = 10
 
 
 async def check(settings: Settings, *, connect: bool) -> list[Line]:
-    """Look at settings, mapping, Redis and roster; with `connect` also at each target, by one harmless read."""
-    lines, mapped = _mapping(settings)
-    redis, baseline = await _redis(settings)
-    lines.append(redis)
-    lines += await _roster(settings, baseline) if mapped else []
-    if connect and mapped:
-        async with _paced(settings, available=redis.verdict != "fail") as reading:
-            targets, _ = build_targets(settings)
-            lines += await asyncio.gather(*(_target(targets[name], http) for name, http in reading.items()))
+    """Look at settings, mapping, Redis, disk and roster; with `connect` at each target too, by a few harmless reads."""
+    specs, lines = _mapping(settings)
+    redis = await store(settings, needed=connect)
+    lines += [*redis.lines, await disk(settings)]
+    if specs is not None:
+        lines += await _roster(settings, specs, redis.baseline)
+        if connect:
+            lines += await reach(settings, redis=redis.usable)
     return lines
 
 
-def _failure(subject: str, exc: ProvisionerError) -> Line:
-    return Line(subject, "fail", exc.message, exc.remedy, exc.exit_code)
-
-
-def _mapping(settings: Settings) -> tuple[list[Line], bool]:
+def _mapping(settings: Settings) -> tuple[Mapping[str, TargetSpec] | None, list[Line]]:
+    """What there is to map to, None if nothing can be mapped at all."""
     if not settings.targets:
         message = "No target is configured, so a sync would do nothing."
-        return [Line("settings", "fail", message, "Add one under `targets`.", ConfigurationError.exit_code)], False
+        return None, [Line("settings", "fail", message, "Add one under `targets`.", ConfigurationError.exit_code)]
     try:
         targets, specs = build_targets(settings)
         for spec in specs.values():
@@ -66,7 +52,7 @@ def _mapping(settings: Settings) -> tuple[list[Line], bool]:
         routes_of(settings, targets)
         check_columns(settings)
     except ConfigurationError as exc:
-        return [_failure("mapping", exc)], False
+        return None, [failure("mapping", exc, "Correct it in the settings.")]
     lines = [Line("settings", "ok", f"{len(settings.targets)} targets, {len(targets)} of them enabled.")]
     attributes = sum(len(spec.settings.attributes) for spec in specs.values())
     lines.append(Line("mapping", "ok", f"{attributes} expressions over {len(specs)} targets."))
@@ -74,67 +60,61 @@ def _mapping(settings: Settings) -> tuple[list[Line], bool]:
         if spec.activity in spec.settings.leaver and spec.activity not in spec.settings.attributes:
             message = f"targets.{name}.leaver.{spec.activity} deactivates leavers, but nothing reactivates who returns."
             lines.append(Line("mapping", "warn", message, f'Add {spec.activity}: "TRUE" to its attributes.'))
-    return lines, True
+    return specs, lines
 
 
-async def _redis(settings: Settings) -> tuple[Line, Baseline | None]:
-    """Redis is no condition for the rest of a check, but for every sync."""
-    address = RedisAddress.of(settings)
-    client = connect(address)
-    try:
-        warnings = await inspect_server(client, address)
-        facts = await FrameStore(client).roster()
-    except StoreError as exc:
-        return Line("redis", "warn", exc.message, exc.remedy), None
-    finally:
-        await client.aclose()
-    baseline = None
-    if "baseline" in facts:
-        baseline = Baseline.from_bytes(int(facts["baseline_people"]), facts["baseline"])
-    if warnings:
-        return Line("redis", "warn", " ".join(warnings)), baseline
-    return Line("redis", "ok", f"{address.redacted} answers."), baseline
-
-
-async def _roster(settings: Settings, baseline: Baseline | None) -> list[Line]:
+async def _roster(settings: Settings, specs: Mapping[str, TargetSpec], baseline: Baseline | None) -> list[Line]:
     now = datetime.now(UTC)
     today, today_utc = day_in(settings.zone, now.timestamp())
     try:
-        _, specs = build_targets(settings)
         source: Source = await asyncio.to_thread(fetch, settings.roster)
         people, mapped = await asyncio.to_thread(people_of, specs, source, settings.roster, today, today_utc)
     except ProvisionerError as exc:
-        return [_failure("roster", exc)]
+        return [failure("roster", exc, "Mend the export.")]
     verdict = gate(people, baseline, settings.roster, mapped=mapped, modified=source.modified, now=now)
     facts = f"{source.name}: {people.rows} rows, {people.frame.height} people, {len(people.rejects)} rejected."
-    lines = [Line("roster", "warn", f"rejected row: {reject}") for reject in people.rejects[:10]]
+    lines = [
+        Line("roster", "warn", f"rejected row: {reject}", "Mend the row in the export.")
+        for reject in people.rejects[:_TOLD]
+    ]
     if verdict.status == "rejected":
         return [*lines, Line("roster", "fail", f"{facts} {' '.join(verdict.reasons)}", "Mend the export.", 3)]
     if verdict.status == "degraded":
         remedy = f"Mend the export, or let it pass with `provisioner sync --accept {source.digest}`."
-        return [*lines, Line("roster", "warn", f"{facts} Degraded: {' '.join(verdict.reasons)}", remedy)]
-    return [*lines, Line("roster", "ok", facts)]
+        lines.append(Line("roster", "warn", f"{facts} Degraded: {' '.join(verdict.reasons)}", remedy))
+    else:
+        lines.append(Line("roster", "ok", facts))
+    some = people.frame.filter(pl.col("_verdict") == "employed").head(_SAMPLED)
+    ends = settings.roster.ends is not None
+    for spec in specs.values():
+        lines += _sampled(spec, some, today, today_utc, ends=ends)
+    return lines
 
 
-@asynccontextmanager
-async def _paced(settings: Settings, *, available: bool) -> AsyncIterator[dict[str, Http]]:
-    """A reading transport per enabled target."""
-    if available:
-        async with Deployment.open(settings, reading=True) as dep:
-            yield {name: dep.reading(name, lane="urgent") for name in dep.targets}
-        return
-    targets, _ = build_targets(settings)
-    pace: Pace = Unpaced()
-    async with new_client() as client:
-        yield {
-            name: Http(name, client, target.origin, target.headers(), pace, read_only=True)
-            for name, target in targets.items()
-        }
-
-
-async def _target(target: Target[Any], http: Http) -> Line:
-    try:
-        said = await target.probe(http)
-    except TargetError as exc:
-        return _failure(target.name, exc)
-    return Line(target.name, "ok", " ".join(said) or "It answers, and the credentials are good.")
+def _sampled(spec: TargetSpec, people: pl.DataFrame, today: date, today_utc: date, *, ends: bool) -> list[Line]:
+    """What a target's expressions make of some people; names of attributes and keys of people only, never a value."""
+    desired = desired_accounts(spec, compile_target(spec, None), people, today=today, today_utc=today_utc, ends=ends)
+    members = desired.frame.filter(pl.col(STANDING) == MEMBER)
+    lines = [
+        Line("mapping", "warn", f"{fault.person}: {fault.where}: {fault.reason}", "Mend the row or the expression.")
+        for fault in desired.faults[:_TOLD]
+    ]
+    rows = f"{spec.name}, tried on {people.height} rows"
+    if members.is_empty():
+        return [*lines, Line("mapping", "ok", f"{rows}: none of them should have an account there.")]
+    good: list[str] = []
+    empty: list[str] = []
+    missed: list[str] = []
+    for name, rule in spec.settings.attributes.items():
+        if rule.authority == "target":
+            continue
+        nulls = int((members[f"w:{name}"].fill_null("") == "").sum())
+        (empty if nulls else good).append(f"{name} in {nulls} of {members.height}" if nulls else name)
+        if nulls == members.height or (nulls and (spec.attributes[name].required or name in spec.settings.match)):
+            missed.append(name)
+    parts = ([f"ok: {', '.join(good)}"] if good else []) + ([f"NULL: {', '.join(empty)}"] if empty else [])
+    message = f"{rows}, {members.height} of them members: {'; '.join(parts)}."
+    if not missed:
+        return [*lines, Line("mapping", "ok", message)]
+    remedy = f"Look at the expressions of {', '.join(missed)}, and at the columns that they read."
+    return [*lines, Line("mapping", "warn", message, remedy)]

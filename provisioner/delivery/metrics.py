@@ -120,7 +120,7 @@ async def take(dep: Deployment) -> Snapshot:
         last_run=_number(facts.get("last")),
         last_length=_number(facts.get("length")),
         last_success=_number(facts.get("succeeded")),
-        beat=_beat(beat),
+        beat=beat_at(beat),
         verdict=verdict,
         roster=roster,
         leaver_promise=dep.settings.slo.leaver.total_seconds(),
@@ -187,7 +187,7 @@ def _age(now: float, modified: bytes | None, taken: bytes | None) -> float | Non
     return max(0.0, now - moment) if moment else None
 
 
-def _beat(meta: bytes | None) -> float | None:
+def beat_at(meta: bytes | None) -> float | None:
     """When beat last sent its tick, as redbeat notes it: the parts of a moment in UTC."""
     last = json.loads(meta).get("last_run_at") if meta else None
     if not isinstance(last, dict):

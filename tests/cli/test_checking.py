@@ -1,0 +1,271 @@
+"""What `check` finds, what it advises, and how it exits."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+import yaml
+
+from provisioner.delivery.deployment import Deployment
+from provisioner.delivery.machinery import clocks, last_run, memory, persistence, pulse
+from provisioner.sandbox import SandboxServer
+from tests.cli.calling import call, traitly, write_settings
+from tests.decisions.conftest import company
+from tests.support.harness import load_settings, raise_limits, settings_document, sync_once
+
+GIB = 1024**3
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[SandboxServer]:
+    with SandboxServer() as server:
+        yield server
+
+
+def found(config: Path, *words: str) -> tuple[int, dict[str, list[dict[str, Any]]]]:
+    """The exit code, and the findings by their subject."""
+    answer = call("check", "--json", *words, PROVISIONER_CONFIG=str(config))
+    document = answer.document
+    assert document["exit_code"] == answer.code
+    lines: dict[str, list[dict[str, Any]]] = {}
+    for line in document["checks"]:
+        assert line["verdict"] in ("ok", "warn", "fail")
+        assert line["remedy"] or line["verdict"] == "ok", line
+        lines.setdefault(line["subject"], []).append(line)
+    return answer.code, lines
+
+
+def verdicts(lines: dict[str, list[dict[str, Any]]], subject: str) -> list[str]:
+    return [line["verdict"] for line in lines[subject]]
+
+
+def test_each_thing_that_a_sync_stands_on_has_its_line(redis_url: str, tmp_path: Path, sandbox: SandboxServer) -> None:
+    config = write_settings(tmp_path, redis_url=redis_url, targets={"traitly": traitly(sandbox.url_of("traitly"))})
+    code, lines = found(config, "--connect")
+    assert code == 0
+    assert set(lines) == {
+        *("settings", "mapping", "redis", "redis persistence", "redis memory", "clock", "beat", "last run", "disk"),
+        *("roster", "traitly", "traitly rights"),
+    }
+    for subject in ("settings", "redis", "redis memory", "disk", "roster", "last run", "traitly", "traitly rights"):
+        assert verdicts(lines, subject) == ["ok"], subject
+    # The tests' server keeps nothing, and no beat runs here
+    assert verdicts(lines, "redis persistence") == ["warn"]
+    assert verdicts(lines, "beat") == ["warn"]
+    assert [line["message"].partition(" ")[0] for line in lines["clock"]] == ["Redis's", "traitly's"]
+    assert verdicts(lines, "clock") == ["ok", "ok"]
+
+
+def test_a_plain_check_changes_nothing(redis_url: str, tmp_path: Path) -> None:
+    config = write_settings(tmp_path, redis_url=redis_url)
+    assert found(config)[0] == 0
+    with redis.Redis.from_url(redis_url) as client:
+        assert client.keys() == []
+    assert not (tmp_path / "data").exists()
+
+
+def test_before_anything_was_started_redis_may_be_away(tmp_path: Path) -> None:
+    code, lines = found(write_settings(tmp_path))
+    assert code == 0
+    assert verdicts(lines, "redis") == ["warn"]
+    assert "provisioner up" in lines["redis"][0]["remedy"]
+    assert verdicts(lines, "roster") == ["ok"]
+
+
+def test_a_server_of_the_settings_that_does_not_answer_is_a_fault(tmp_path: Path) -> None:
+    code, lines = found(write_settings(tmp_path, redis_url=f"unix://{tmp_path}/none.sock?db=0"))
+    assert code == 1
+    assert verdicts(lines, "redis") == ["fail"]
+    assert verdicts(lines, "roster") == ["ok"]
+
+
+def test_without_redis_the_targets_are_looked_at_all_the_same(tmp_path: Path, sandbox: SandboxServer) -> None:
+    targets = {"traitly": traitly(sandbox.url_of("traitly"))}
+    code, lines = found(write_settings(tmp_path, targets=targets), "--connect")
+    assert code == 1
+    assert (verdicts(lines, "redis"), verdicts(lines, "traitly")) == (["fail"], ["ok"])
+    targets["traitly"]["token"] = "wrong"
+    code, lines = found(write_settings(tmp_path, targets=targets), "--connect")
+    # Of two faults, the first in the order of exit codes
+    assert code == 1
+    assert verdicts(lines, "traitly") == ["fail"]
+
+
+def test_refused_credentials_and_a_target_that_is_away(redis_url: str, tmp_path: Path, sandbox: SandboxServer) -> None:
+    wrong = {**traitly(sandbox.url_of("traitly")), "token": "wrong"}
+    away = {**traitly("http://127.0.0.1:9/traitly"), "kind": "traitly"}
+    config = write_settings(tmp_path, redis_url=redis_url, targets={"traitly": wrong, "other": away})
+    code, lines = found(config, "--connect")
+    assert code == 5
+    assert "credentials" in lines["traitly"][0]["message"]
+    assert "base_url" in lines["other"][0]["remedy"]
+
+
+def test_what_the_expressions_make_of_real_rows_is_told_without_a_value(redis_url: str, tmp_path: Path) -> None:
+    roster = tmp_path / "roster.csv"
+    document = settings_document("http://127.0.0.1:9", redis_url, roster, tmp_path)
+    habits = document["targets"]["tribal_habits"]
+    habits["attributes"] |= {"active": "language"}
+    document["targets"] = {"tribal_habits": habits}
+    (tmp_path / "provisioner.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
+    people = {2: {"first_name": ""}, 4: {"language": "true"}}
+    roster.write_text(company(30, changes=people), encoding="utf-8")
+    code, lines = found(tmp_path / "provisioner.yaml")
+    assert code == 0
+    summary = lines["mapping"][-1]
+    assert summary["verdict"] == "warn"
+    assert "tried on 10 rows, 10 of them members" in summary["message"]
+    assert "ok: X-Country, email, groups" in summary["message"]
+    for told in ("first_name in 1 of 10", "active in 9 of 10", "manager_email in 10 of 10"):
+        assert told in summary["message"]
+    assert "first_name" in summary["remedy"]
+    unfit = [line["message"] for line in lines["mapping"] if "is neither true nor false" in line["message"]]
+    assert unfit[0].startswith("W0000: targets.tribal_habits.attributes.active: ")
+    assert "example.com" not in str(lines)
+    assert "Last1" not in str(lines)
+
+
+def test_a_key_that_may_not_see_emails(redis_url: str, tmp_path: Path, sandbox: SandboxServer) -> None:
+    switchboard = sandbox.switchboard
+    switchboard.reset()
+    raise_limits(switchboard)
+    roster = tmp_path / "roster.csv"
+    roster.write_text(company(3), encoding="utf-8")
+    document = settings_document(sandbox.url, redis_url, roster, tmp_path)
+    document["targets"] = {"habitate": document["targets"]["habitate"] | {"match": ["email"]}}
+    settings = load_settings(tmp_path, document)
+
+    async def twice() -> None:
+        async with Deployment.open(settings) as dep:
+            # The second run sees whom the first one made
+            for _ in range(2):
+                await sync_once(dep)
+
+    asyncio.run(twice())
+    config = tmp_path / "provisioner.yaml"
+    assert verdicts(found(config, "--connect")[1], "habitate rights") == ["ok"]
+    switchboard.options("habitate", hide_email=True)
+    code, lines = found(config, "--connect")
+    assert code == 0
+    (line,) = lines["habitate rights"]
+    assert line["verdict"] == "warn"
+    assert "None of 3 accounts shows email" in line["message"]
+    assert "right to see it" in line["remedy"]
+
+
+def test_a_vendor_whose_clock_is_wrong(redis_url: str, tmp_path: Path) -> None:
+    class Early(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(401)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def date_time_string(self, timestamp: float | None = None) -> str:
+            del timestamp
+            return formatdate(1_000_000_000, usegmt=True)
+
+        def log_message(self, *_: Any) -> None:
+            """Nothing on standard error."""
+
+    with HTTPServer(("127.0.0.1", 0), Early) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        targets = {"traitly": traitly(f"http://127.0.0.1:{server.server_port}")}
+        code, lines = found(write_settings(tmp_path, redis_url=redis_url, targets=targets), "--connect")
+        server.shutdown()
+        thread.join()
+    assert code == 5
+    assert verdicts(lines, "clock") == ["ok", "warn"]
+    assert "behind this machine's" in lines["clock"][1]["message"]
+    assert "NTP" in lines["clock"][1]["remedy"]
+
+
+def test_a_data_dir_that_cannot_be_written_to(redis_url: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    code, lines = found(write_settings(tmp_path, redis_url=redis_url, data_dir=str(tmp_path / "file" / "data")))
+    assert code == 2
+    assert verdicts(lines, "disk") == ["fail"]
+    assert "name another data_dir" in lines["disk"][0]["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("info", "verdict", "word"),
+    [
+        ({"aof_enabled": 1}, "ok", "append-only"),
+        ({"aof_enabled": 0}, "warn", "appendonly"),
+        ({"aof_enabled": 1, "aof_last_write_status": "err"}, "fail", "write"),
+        ({"aof_enabled": 1, "aof_last_bgrewrite_status": "err"}, "fail", "rewrite"),
+        ({"loading": 1, "aof_enabled": 1}, "warn", "loading"),
+    ],
+)
+def test_persistence(info: dict[str, Any], verdict: str, word: str) -> None:
+    line = persistence(info)
+    assert line.verdict == verdict
+    assert word in line.message
+    assert bool(line.remedy) == (verdict != "ok")
+    assert bool(line.exit_code) == (verdict == "fail")
+
+
+@pytest.mark.parametrize(
+    ("info", "verdict", "word"),
+    [
+        ({"maxmemory_policy": "noeviction", "used_memory": GIB, "maxmemory": 4 * GIB}, "ok", "1024 MiB of 4096 MiB"),
+        ({"maxmemory_policy": "noeviction", "used_memory": GIB, "maxmemory": GIB}, "warn", "short"),
+        ({"maxmemory_policy": "noeviction", "used_memory": GIB, "total_system_memory": GIB}, "warn", "short"),
+        ({"maxmemory_policy": "allkeys-lru", "used_memory": 1}, "warn", "throw away the ledger"),
+        ({}, "ok", "noeviction"),
+    ],
+)
+def test_memory(info: dict[str, Any], verdict: str, word: str) -> None:
+    line = memory(info)
+    assert (line.verdict, line.exit_code) == (verdict, 0)
+    assert word in line.message
+
+
+@pytest.mark.parametrize(
+    ("ahead", "verdict", "word"),
+    [(0.0, "ok", "agree"), (-4.9, "ok", "agree"), (130.0, "warn", "130 s ahead of"), (-61.0, "warn", "61 s behind")],
+)
+def test_clocks(ahead: float, verdict: str, word: str) -> None:
+    line = clocks("Redis's clock", ahead, "Set it.")
+    assert (line.verdict, line.exit_code) == (verdict, 0)
+    assert word in line.message
+
+
+@pytest.mark.parametrize(
+    ("beat", "scheduled", "verdict", "word"),
+    [
+        (None, True, "warn", "never ticked, so no run begins by itself"),
+        (None, False, "warn", "put off"),
+        (1_000_000.0 - 3, True, "ok", "ticks"),
+        (1_000_000.0 - 7200, True, "warn", "2 h ago"),
+    ],
+)
+def test_beat(beat: float | None, scheduled: bool, verdict: str, word: str) -> None:
+    line = pulse(beat, 1_000_000.0, scheduled=scheduled)
+    assert (line.verdict, line.exit_code) == (verdict, 0)
+    assert word in line.message
+
+
+@pytest.mark.parametrize(
+    ("last", "good", "scheduled", "verdict", "word"),
+    [
+        (None, None, True, "ok", "none yet"),
+        (999_990.0, 999_990.0, True, "ok", "10 s ago"),
+        (999_990.0, None, True, "warn", "none succeeded"),
+        (999_990.0, 700_000.0, True, "warn", "3 d ago"),
+        (700_000.0, 700_000.0, False, "ok", "3 d ago"),
+    ],
+)
+def test_the_last_run(last: float | None, good: float | None, scheduled: bool, verdict: str, word: str) -> None:
+    line = last_run(last, good, 1_000_000.0, scheduled=scheduled)
+    assert (line.verdict, line.exit_code) == (verdict, 0)
+    assert word in line.message

@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from provisioner.cli import checking, keeping, looking, operating, runs, serving
+from provisioner.cli import checking, keeping, looking, operating, runs, serving, webhooks
 from provisioner.cli.errors import report
 from provisioner.cli.session import debug_wanted, use
 
@@ -99,6 +99,7 @@ app.command()(looking.todos)
 app.command()(looking.orphans)
 app.command()(looking.audit)
 app.command()(looking.export)
+app.command()(webhooks.webhooks)
 app.command()(operating.pause)
 app.command()(operating.resume)
 app.command()(keeping.forget)

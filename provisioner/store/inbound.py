@@ -143,17 +143,38 @@ class InboundStore:
             rows = await self._redis.lrange(keys.INBOUND_UNKNOWN, 0, limit - 1)
         return [json.loads(row) for row in rows]
 
-    async def dead(self) -> dict[str, dict[str, Any]]:
-        """The dead letters by id, oldest first: target, event, body, error and when it died."""
+    async def dead(self, limit: int | None = None) -> dict[str, dict[str, Any]]:
+        """The dead letters by id, oldest first: target, event, body, error and when it died.
+
+        Args:
+            limit: only so many, those that came last.
+        """
+        chosen = await self.dead_ids()
+        return await letters(self._redis, keys.INBOUND_DEAD, chosen[-limit:] if limit else chosen)
+
+    async def dead_ids(self) -> list[str]:
+        """The ids of all dead letters, in the order in which their events came."""
         with redis_errors():
-            raw = await self._redis.hgetall(keys.INBOUND_DEAD)
-        found = {key.decode(): json.loads(value) for key, value in raw.items()}
-        return dict(sorted(found.items(), key=lambda item: item[1]["died"]))
+            found = [key.decode() for key in await self._redis.hkeys(keys.INBOUND_DEAD)]
+        return sorted(found, key=lambda name: tuple(int(part) for part in name.split("-")))
+
+    async def dead_letter(self, name: str) -> dict[str, Any] | None:
+        """One of them."""
+        return (await letters(self._redis, keys.INBOUND_DEAD, [name])).get(name)
 
     async def replay(self, ids: Iterable[str] | None = None) -> int:
         """Put dead letters back into the stream, all or the named ones; how many there were."""
-        chosen = list(await self.dead()) if ids is None else list(ids)
-        return await self._call("replay", *chosen) if chosen else 0
+        chosen = await self.dead_ids() if ids is None else list(ids)
+        count = 0
+        for start in range(0, len(chosen), _CHUNK):
+            count += await self._call("replay", *chosen[start : start + _CHUNK])
+        return count
+
+    async def put_off_until(self, limit: int = 50) -> list[dict[str, Any]]:
+        """The events that wait for something, the next one first; `due` is when it is looked at again."""
+        with redis_errors():
+            rows = await self._redis.zrange(keys.INBOUND_LATER, 0, limit - 1, withscores=True)
+        return [{**json.loads(text), "due": float(due)} for text, due in rows]
 
     async def backlog(self) -> InboundBacklog:
         """How much there is to do."""
@@ -230,6 +251,17 @@ class InboundStore:
     async def settle(self, key: str, value: str) -> bool:
         """Delete a key if it still holds the value."""
         return bool(await self._call("settle", key, value))
+
+
+async def letters(redis: Redis, key: str, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Some of a hash of JSON documents, by id, in the order asked for; what is gone meanwhile is left out."""
+    found: dict[str, dict[str, Any]] = {}
+    with redis_errors():
+        for start in range(0, len(ids), _CHUNK):
+            some = ids[start : start + _CHUNK]
+            texts = await redis.hmget(key, list(some))
+            found |= {name: json.loads(text) for name, text in zip(some, texts, strict=True) if text is not None}
+    return found
 
 
 _MAKE_GROUP: Final = """

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from provisioner.store import keys
 from provisioner.store.client import Redis
 from provisioner.store.connection import redis_errors
+from provisioner.store.inbound import letters
 from provisioner.store.scripts import Scripts
+
+_CHUNK: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,24 +78,44 @@ class OutboxStore:
                 pipe.hset(keys.OUTBOX_DEAD, item.id, json.dumps(letter))
                 await pipe.execute()
 
-    async def dead(self) -> dict[str, dict[str, Any]]:
-        """What nobody took, by id."""
-        with redis_errors():
-            raw = await self._redis.hgetall(keys.OUTBOX_DEAD)
-        return {key.decode(): json.loads(value) for key, value in raw.items()}
+    async def dead(self, limit: int | None = None) -> dict[str, dict[str, Any]]:
+        """What nobody took, by id.
 
-    async def replay(self, now: float) -> int:
-        """Send everything again that nobody took; how many there are."""
-        letters = await self.dead()
-        for name, letter in letters.items():
-            item = Outgoing(**{key: letter[key] for key in Outgoing.__slots__ if key in letter})
-            with redis_errors():
-                async with self._redis.pipeline(transaction=True) as pipe:
-                    pipe.hset(keys.OUTBOX_ITEMS, name, json.dumps(asdict(replace(item, tries=0, since=now))))
-                    pipe.zadd(keys.OUTBOX, {name: now})
-                    pipe.hdel(keys.OUTBOX_DEAD, name)
-                    await pipe.execute()
-        return len(letters)
+        Args:
+            limit: only so many, in no order.
+        """
+        chosen = await self.dead_ids()
+        return await letters(self._redis, keys.OUTBOX_DEAD, chosen[:limit] if limit else chosen)
+
+    async def dead_ids(self) -> list[str]:
+        """The ids of all that nobody took."""
+        with redis_errors():
+            return sorted(key.decode() for key in await self._redis.hkeys(keys.OUTBOX_DEAD))
+
+    async def dead_letter(self, name: str) -> dict[str, Any] | None:
+        """One of them."""
+        return (await letters(self._redis, keys.OUTBOX_DEAD, [name])).get(name)
+
+    async def replay(self, now: float, ids: Iterable[str] | None = None) -> int:
+        """Send again what nobody took, all or the named ones; how many there were."""
+        chosen = await self.dead_ids() if ids is None else list(ids)
+        count = 0
+        for start in range(0, len(chosen), _CHUNK):
+            count += int(await self._script([], ["replay", now, *chosen[start : start + _CHUNK]]))
+        return count
+
+    async def waiting(self, limit: int = 50) -> list[dict[str, Any]]:
+        """What is to be sent, the next one first; `due` is when."""
+        with redis_errors():
+            rows = await self._redis.zrange(keys.OUTBOX, 0, limit - 1, withscores=True)
+        due = {name.decode(): float(moment) for name, moment in rows}
+        found = await letters(self._redis, keys.OUTBOX_ITEMS, list(due))
+        return [{**item, "due": due[name]} for name, item in found.items()]
+
+    async def counts(self) -> tuple[int, int]:
+        """How many are to be sent, and how many nobody took."""
+        with redis_errors():
+            return int(await self._redis.zcard(keys.OUTBOX)), int(await self._redis.hlen(keys.OUTBOX_DEAD))
 
     async def next_due(self) -> float | None:
         """When the next one is due (epoch seconds); None if there is none."""

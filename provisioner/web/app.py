@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from starlette.staticfiles import StaticFiles
 
 from provisioner.settings import Settings
-from provisioner.web import acting, api, health, lists, live, pages, signing
+from provisioner.web import acting, api, health, inbound, lists, live, pages, signing
 from provisioner.web.guard import SecureHeaders
 from provisioner.web.problems import add_handlers
 from provisioner.web.site import Site
@@ -55,7 +55,7 @@ def create_app(settings: Settings) -> FastAPI:
     if served:
         app.include_router(health.metrics_router)
         app.include_router(api.router)
-        for part in (signing, pages, lists, acting, live):
+        for part in (signing, pages, lists, inbound, acting, live):
             app.include_router(part.router, include_in_schema=False)
         app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     return app

@@ -4,9 +4,11 @@
 -- ARGV[1] the command, then:
 --   add    id, JSON, now (epoch seconds)                        -> 1 if it was never there before
 --   take   now, lease (seconds), limit                          -> list of JSON
+--   replay now, ids…   what nobody took is sent again           -> how many there were
 
 local P = 'provisioner:'
 local OUTBOX, ITEMS, SEEN = P .. 'outbox', P .. 'outbox:items', P .. 'outbox:seen'
+local DEAD = P .. 'outbox:dead'
 local commands = {}
 
 function commands.add()
@@ -30,6 +32,23 @@ function commands.take()
     end
   end
   return rows
+end
+
+function commands.replay()
+  local now, count = ARGV[2], 0
+  for i = 3, #ARGV do
+    local id = ARGV[i]
+    local text = redis.call('HGET', DEAD, id)
+    if text then
+      local item = cjson.decode(text)
+      item.tries, item.since, item.error, item.died = 0, tonumber(now), nil, nil
+      redis.call('HSET', ITEMS, id, cjson.encode(item))
+      redis.call('ZADD', OUTBOX, now, id)
+      redis.call('HDEL', DEAD, id)
+      count = count + 1
+    end
+  end
+  return count
 end
 
 return commands[ARGV[1]]()

@@ -1,0 +1,128 @@
+"""`webhooks`: events that came in and webhooks that go out, those that failed for good, and sending them again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Final
+
+import typer
+from rich.console import Console
+
+from provisioner.cli.operating import who
+from provisioner.cli.output import cells, console, local, plain, print_json, table
+from provisioner.cli.runs import Json
+from provisioner.cli.session import settings_and_logs
+from provisioner.errors import UsageError, WorkerError
+from provisioner.logs import get_logger
+from provisioner.settings import Settings
+
+log = get_logger(__name__)
+
+_ALL: Final = "all"
+_WORDS: Final = {
+    "waiting": "events wait",
+    "taken": "of them are in hand",
+    "put_off": "events wait for what they need",
+    "dead": "events are dead letters",
+    "outgoing": "webhooks are to be sent",
+    "undelivered": "webhooks were taken by nobody",
+}
+
+
+def webhooks(
+    dead: Annotated[bool, typer.Option("--dead", help="Only the dead letters.")] = False,
+    show: Annotated[str | None, typer.Option("--show", metavar="ID", help="One dead letter with its body.")] = None,
+    replay: Annotated[
+        list[str] | None, typer.Option("--replay", metavar="ID|all", help="Put this dead letter back to work, or all.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many rows of each list.")] = 100,
+    as_json: Json = False,
+) -> int:
+    """Show events that came and webhooks that go out: what waits, what died and why; and send it again."""
+    if show and replay:
+        raise UsageError("--show and --replay do not go together.", remedy="Use one after the other.")
+    settings = settings_and_logs()
+    if replay:
+        done = asyncio.run(_replayed(settings, None if _ALL in replay else replay))
+        if as_json:
+            print_json({"replayed": done})
+        else:
+            console().print(f"Put back to work: {done['in']} events, {done['out']} outgoing webhooks.")
+        return 0
+    if show:
+        print_json(asyncio.run(_letter(settings, show)))
+        return 0
+    found = asyncio.run(_waiting(settings, limit))
+    if dead:
+        found = {"backlog": found["backlog"], "dead": found["dead"]}
+    if as_json:
+        print_json(found)
+    else:
+        _tell(console(), found, settings)
+    return 0
+
+
+def _tell(out: Console, found: Mapping[str, Any], settings: Settings) -> None:
+    backlog = found["backlog"]
+    out.print(", ".join(f"{backlog[name]} {words}" for name, words in _WORDS.items()) + ".")
+    counts = [(target, name, count) for target, of in found.get("counts", {}).items() for name, count in of.items()]
+    if counts:
+        rows = table("target", "event", "came", numbers=("came",))
+        for one in counts:
+            rows.add_row(*cells(*one))
+        out.print()
+        out.print(rows)
+    for title, name, columns in (
+        ("Dead letters; put them back with: provisioner webhooks --replay ID", "dead", ("died", "tries", "error")),
+        ("Waiting for what they need", "put_off", ("due",)),
+        ("To be sent", "outgoing", ("due", "tries")),
+        ("Not named by the vendors' pages", "unknown", ()),
+    ):
+        _list(out, title, found.get(name, ()), columns, settings)
+
+
+def _list(
+    out: Console, title: str, rows: Sequence[Mapping[str, Any]], columns: tuple[str, ...], settings: Settings
+) -> None:
+    if not rows:
+        return
+    shown = table("id", "direction", "target", "event", "came", *columns, whole=("id",))
+    for row in rows:
+        own = [local(row[name], settings.zone) if name in ("due", "died") else row[name] for name in columns]
+        came = local(row["at"], settings.zone)
+        shown.add_row(*cells(row["id"], row["direction"], row["target"], row["event"], came, *own))
+    out.print()
+    out.print(plain(title), style="bold")
+    out.print(shown)
+
+
+async def _waiting(settings: Settings, limit: int) -> dict[str, Any]:
+    from provisioner.delivery.deployment import Deployment
+    from provisioner.delivery.letters import waiting
+
+    async with Deployment.open(settings) as dep:
+        return await waiting(dep, limit)
+
+
+async def _letter(settings: Settings, name: str) -> dict[str, Any]:
+    from provisioner.delivery.deployment import Deployment
+    from provisioner.delivery.letters import letter
+
+    async with Deployment.open(settings) as dep:
+        return await letter(dep, name)
+
+
+async def _replayed(settings: Settings, ids: Sequence[str] | None) -> dict[str, int]:
+    from provisioner.delivery.deployment import Deployment
+    from provisioner.delivery.letters import replay
+    from provisioner.worker.inbound import EventNudge
+
+    async with Deployment.open(settings) as dep:
+        done = await replay(dep, ids, by=who())
+    try:
+        await asyncio.to_thread(EventNudge(settings).send)
+    except WorkerError as exc:
+        # Beat nudges every other second besides
+        log.warning("not_nudged", error=exc.message)
+    return done

@@ -27,10 +27,12 @@ pytestmark = [
 class Demo:
     """A demo under way. Its processes are known by their environment: the folder for temporary files is its own."""
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, after: str = "") -> None:
         self.folder = folder
+        # `after` is code that puts something out of order before the demo begins
+        begin = ["-c", f"{after}\nfrom provisioner.cli import main\nmain()"] if after else ["-m", "provisioner"]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "provisioner", "demo", *arguments],
+            [sys.executable, *begin, "demo", *arguments],
             cwd=ROOT,
             env={"TMPDIR": str(folder)},
             stdin=subprocess.DEVNULL,
@@ -84,8 +86,8 @@ def started() -> Iterator[list[Demo]]:
             demo.process.stdout.close()
 
 
-def _start(started: list[Demo], folder: Path, *arguments: str) -> Demo:
-    demo = Demo(folder, *arguments)
+def _start(started: list[Demo], folder: Path, *arguments: str, after: str = "") -> Demo:
+    demo = Demo(folder, *arguments, after=after)
     started.append(demo)
     return demo
 
@@ -106,6 +108,44 @@ def test_the_demo_comes_out_right_and_leaves_nothing(started: list[Demo], tmp_pa
     assert "Wrong" not in said
     assert "each vendor holds exactly what the roster asks for" in said
     assert BAD_ROW in said
+    assert "The circle is closed" in said
+    assert "'Completed Confident and effective business networking'" in said
+    assert "learning/completed" in said
+    assert _gone(demo), demo.left()
+    assert list(tmp_path.iterdir()) == []
+
+
+#: The settings say otherwise what a completed course leads to.
+_OTHER_EVENT: Final = """
+from provisioner.cli import circle
+circle.EVENT, circle.WITHIN = "Something else", 3.0
+"""
+#: The worker alone finds settings that it cannot use.
+_BROKEN_WORKER: Final = """
+from provisioner.cli import demo
+_init = demo._Demo.__init__
+def broken(self, folder):
+    _init(self, folder)
+    self._environment["PROVISIONER_TIMEZONE"] = "Nowhere/Land"
+demo._Demo.__init__ = broken
+"""
+
+
+def test_a_circle_that_does_not_close_fails_the_demo(started: list[Demo], tmp_path: Path) -> None:
+    demo = _start(started, tmp_path, after=_OTHER_EVENT)
+    said = demo.until("How it came out") + demo.end()
+    assert demo.process.returncode == 1, said
+    assert "Wrong: the circle did not close" in said
+    assert "Traitly has the event" in said
+    assert "Right:" not in said
+
+
+def test_a_process_that_does_not_start_says_why(started: list[Demo], tmp_path: Path) -> None:
+    demo = _start(started, tmp_path, after=_BROKEN_WORKER)
+    said = demo.end()
+    assert demo.process.returncode == 1, said
+    assert "the worker ended with exit code 2. Its last lines:" in said
+    assert "Nowhere/Land" in said
     assert _gone(demo), demo.left()
     assert list(tmp_path.iterdir()) == []
 

@@ -100,6 +100,14 @@ class Children:
         """The process id of each child that runs, by name."""
         return {child.name: child.process.pid for child in self._children if child.process is not None}
 
+    def last_words(self, name: str) -> tuple[int | None, tuple[str, ...]]:
+        """A quiet child's exit code, None while it runs, and the last lines that it printed."""
+        child = next(child for child in self._children if child.name == name)
+        code = child.process.poll() if child.process is not None else None
+        if code is not None and child.reader is not None:
+            child.reader.join(_POLL)
+        return code, tuple(child.tail)
+
     def watch(self, also: Callable[[], None] | None = None) -> None:
         """Start again whatever dies, until `stopping` is set. `also` is called ten times a second."""
         while not self.stopping:

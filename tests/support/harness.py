@@ -26,7 +26,8 @@ FAST = dict.fromkeys(("tribal_habits", "habitate", "traitly", "mtribes"), "20000
 def settings_document(sandbox: str, redis_url: str, roster: Path, data_dir: Path, **changes: Any) -> dict[str, Any]:
     """The example's settings, aimed at a sandbox; `changes` replace top-level sections, or targets by name."""
     document: dict[str, Any] = yaml.safe_load(EXAMPLE.read_text(encoding="utf-8"))
-    document |= {"redis_url": redis_url, "data_dir": str(data_dir)}
+    # Routes and columns name targets, of which a test may leave some out
+    document |= {"redis_url": redis_url, "data_dir": str(data_dir), "events": [], "writeback": {}}
     document["roster"]["url"] = str(roster)
     for name, target in document["targets"].items():
         target["base_url"] = f"{sandbox}/{name}"

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Final
 
+import redis
 from playwright.sync_api import Page, sync_playwright
 
 from provisioner.example import DAY_TWO, ROSTER, content, existing_accounts
+from provisioner.store import keys
 from tests.browser.site import CHROMIUM, FLAGS, TOKEN, LiveSite, live_site
 
 WIDTHS: Final = {"phone": (390, 844), "desktop": (1366, 900)}
@@ -27,6 +30,7 @@ def prepare(site: LiveSite) -> dict[str, str]:
     site.switchboard.fault("habitate", **refused)
     site.switchboard.fault("mtribes", match={"method": "POST"}, times=None, status=401, body={"error": "unauthorized"})
     run = site.sync()["run"]
+    _remember_two_weeks(site.redis_url)
     return {
         "sign-in": "/sign-in",
         "overview": "/",
@@ -55,6 +59,15 @@ def _worse(text: str) -> str:
         if ",active," in line and left < 6 and number > 20:
             lines[number], left = line.replace(",active,", ",left,"), left + 1
     return "\n".join(lines) + "\n"
+
+
+def _remember_two_weeks(redis_url: str) -> None:
+    """Changes of earlier days, as the queue would have counted them."""
+    today = int(time.time() // 86_400)
+    with redis.Redis.from_url(redis_url) as client:
+        for back in range(1, 14):
+            done, failed = (37 * back) % 211 + 60, (back % 4 == 0) * (17 + back)
+            client.hset(keys.tally(today - back), mapping={"4|update|succeeded": done, "4|update|failed": failed})
 
 
 def sign_in(page: Page, site: LiveSite, token: str = TOKEN) -> None:

@@ -405,7 +405,8 @@ def test_as_many_are_changed_together_as_are_over_soon() -> None:
         return target.batch_size("save")
 
     assert at_once("1/minute") == 10
-    assert at_once("120/minute") == 13
+    assert at_once("120/minute") == 10
+    assert at_once("300/minute") == 20
     assert at_once("6000/minute") == 50
     assert at_once("6000/minute", batch_size=20) == 20
 

@@ -33,10 +33,11 @@ _LEAVE = "leave"
 _SAVE = "save"
 _BOARDS = "boards"
 _LEAVE_BOARDS = "leave-boards"
-#: Members changed by one call of `apply`: enough to share the change of a board, few enough to be
-#: over in these seconds at the allowed rate, with so many requests each.
+#: Members changed by one call of `apply`: enough to share the change of a board, but at the allowed rate and with so
+#: many requests each, all that a worker's senders have in hand is over in these seconds.
 _AT_ONCE: Final = (10, 50)
-_OVER_IN: Final = 8.0
+_OVER_IN: Final = 40.0
+_SENDERS: Final = 8
 _REQUESTS_EACH: Final = 1.2
 UPDATABLE = frozenset(UPDATE_FIELDS)
 _REQUESTS_AT_ONCE = 4
@@ -141,7 +142,7 @@ class Habitate(Target[HabitateSettings]):
             return 1
         rate = min(one.limit / one.window for one in self.settings.rate_limit)
         fewest, most = _AT_ONCE
-        return min(self.settings.batch_size, most, max(fewest, int(rate * _OVER_IN / _REQUESTS_EACH)))
+        return min(self.settings.batch_size, most, max(fewest, int(rate * _OVER_IN / _SENDERS / _REQUESTS_EACH)))
 
     async def apply(self, http: Http, operations: Sequence[Operation]) -> Sequence[Outcome]:
         """Change each member for themselves, then the boards of all of them together."""

@@ -119,7 +119,8 @@ def _not_sent(wanted: Mapping[str, str | None]) -> dict[str, str | None]:
 async def adopt(http: Http, directory: Directory, operation: Operation, conflict: Permanent) -> Outcome:
     """What a refused create means: an account with the wanted email is taken over, any other conflict is told."""
     try:
-        found = (await Search(http, directory).find(operation.wanted, since=0.0, most=_CONFLICT_PAGES)).account
+        search = Search(http, directory)
+        found = (await search.find(operation.wanted, since=0.0, ours=False, most=_CONFLICT_PAGES)).account
     except TargetError as exc:
         return as_outcome(exc)
     if found is None:
@@ -145,7 +146,7 @@ async def settle(http: Http, directory: Directory, search: Search, operation: Op
         TargetError: the look-up failed.
     """
     wanted = operation.wanted
-    search_ended = await search.find(wanted, since=operation.planned)
+    search_ended = await search.find(wanted, since=operation.planned, ours=True)
     found = search_ended.account
     if found is not None and found.untouchable is None:
         shown = {name: None for name in wanted if name in CATALOGUE and CATALOGUE[name].observed}

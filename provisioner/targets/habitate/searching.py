@@ -49,10 +49,13 @@ class Search:
         self._newest = {status: _Newest(http, status) for status in STATUSES}
         self._details: dict[str, Account | None] = {}
 
-    async def find(self, wanted: Mapping[str, str | None], *, since: float, most: int = MOST_PAGES) -> Found:
+    async def find(
+        self, wanted: Mapping[str, str | None], *, since: float, ours: bool, most: int = MOST_PAGES
+    ) -> Found:
         """Look for the member with the wanted email among those made `since` (epoch seconds).
 
-        The details of those with the wanted username or first name are read, since only these tell the email.
+        Only details tell the email, so they are read of those who may be the one. A member of our own making (`ours`)
+        has the username that we gave; another one may have that, or the first name.
 
         Raises:
             TargetError: the search failed.
@@ -65,8 +68,11 @@ class Search:
             cut = cut or not whole
             for values in members:
                 msid = str(values["msid"])
-                same_username = username is not None and _folded(values.get("username")) == username
-                if msid in seen or not (same_username or _folded(values.get("first_name")) == first_name):
+                shown = _folded(values.get("username"))
+                likely = username is not None and shown == username
+                if not (ours and username and shown):
+                    likely = likely or _folded(values.get("first_name")) == first_name
+                if msid in seen or not likely:
                     continue
                 seen.add(msid)
                 found = await self._member(msid)

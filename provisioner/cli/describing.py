@@ -39,6 +39,18 @@ _STYLES: Final = {
 _KINDS: Final = tuple(kind.value for kind in Kind)
 _ACCOUNTS: Final = ("observed", "linked", "adopted", "unchanged", "orphans", "conflicts", "todo")
 
+#: Why something was not done as predicted, in words that a number can stand before.
+_BECAUSE: Final = {
+    "pending": "not sent yet",
+    "sending": "being sent",
+    "waiting": "waiting to be tried again",
+    "held": "held until approved",
+    "overtaken": "overtaken by something newer about the person; the next run takes them",
+    "no_longer_leaving": "not leaving any more by a newer roster",
+    "newer_plan": "replaced by a newer plan",
+    "approved": "held at first, and approved",
+}
+
 Document = Mapping[str, Any]
 
 
@@ -73,6 +85,8 @@ def roster(out: Console, document: Document, rejects: Sequence[Document] = ()) -
         out.print(Text(f"  {plain(_reject(row))}", "yellow"))
     if len(rejects) > _SHOWN_ROWS:
         out.print(f"  and {len(rejects) - _SHOWN_ROWS} more rejected rows; --json has all")
+    if read.get("not_accepted"):
+        out.print(Text(plain(read["not_accepted"]), "bold yellow"))
     for reason in read.get("degraded") or ():
         out.print(Text(f"Degraded: {plain(reason)}", "bold yellow"))
 
@@ -95,6 +109,29 @@ def figures(out: Console, document: Document) -> None:
     out.print(planned)
     out.print()
     out.print(accounts)
+
+
+def accuracy(out: Console, document: Document) -> None:
+    """Per target whether the run did what its plan had said, and if not, why."""
+    lines = []
+    for name, target in (document.get("targets") or {}).items():
+        predicted, actual = target.get("predicted"), target.get("actual")
+        if not predicted or not actual:
+            continue
+        said, done = sum(predicted["operations"].values()), sum(actual["operations"].values())
+        told = f"{name}: {said} operations predicted, {done} done; "
+        told += f"at least {predicted['requests']} requests predicted, {actual['requests']} sent"
+        lines.append(Text(plain(told)))
+        lines += [Text(f"  {plain(_difference(one))}", "yellow") for one in target.get("differences") or ()]
+    if lines:
+        out.print()
+        for line in lines:
+            out.print(line)
+
+
+def _difference(one: Document) -> str:
+    because = ", ".join(f"{count} {_BECAUSE.get(why, why)}" for why, count in one["because"].items())
+    return f"{one['kind']}: {one['predicted']} predicted, {one['actual']} done: {because}"
 
 
 def remarks(out: Console, document: Document) -> None:

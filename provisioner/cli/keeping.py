@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from provisioner.cli.operating import who
 from provisioner.cli.output import cells, console, local, plain, print_json, table
 from provisioner.cli.runs import Json
-from provisioner.cli.session import settings_and_logs
+from provisioner.cli.session import settings_and_logs, who
 from provisioner.settings import Settings
 
 if TYPE_CHECKING:

@@ -9,9 +9,13 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from provisioner.cli import timeline
+from provisioner.cli.drifting import changes
+from provisioner.cli import timeline
 from provisioner.cli.output import cells, console, local, plain, print_json, table
 from provisioner.cli.runs import Json, Targets
 from provisioner.cli.session import settings_and_logs
+from provisioner.cli.telling import facts
 from provisioner.settings import Settings
 
 _AUDIT_COLUMNS = frozenset({"id", "at", "by", "action"})
@@ -19,7 +23,7 @@ Key = Annotated[str, typer.Argument(metavar="KEY", help="The person's key in the
 
 
 def why(key: Key, as_json: Json = False) -> int:
-    """Tell one person's story: row, scope, link, desired and observed account, operations and outcomes."""
+    """Tell one person's story: row, scope, link, desired and observed account, and what happened in every kept run."""
     settings = settings_and_logs()
     document = asyncio.run(_story(settings, key))
     if as_json:
@@ -30,17 +34,22 @@ def why(key: Key, as_json: Json = False) -> int:
     _row(out, document["roster"], settings)
     for name, target in document["targets"].items():
         _target(out, name, target, settings)
-    _operations(out, document["operations"], settings)
+        facts(out, document["facts"].get(name, {}))
+    timeline.receipt(out, document["receipt"], settings.zone)
+    timeline.timeline(out, document, settings.zone)
     return 0
 
 
 def todos(target: Targets = None, as_json: Json = False) -> int:
-    """List what only a person can settle, and the conflicts."""
+    """List what only a person can settle, the conflicts, and leavers who are not finished."""
     settings = settings_and_logs()
-    found = asyncio.run(_lists(settings, ("todos", "conflicts"), target))
+    found = asyncio.run(_to_do(settings, target))
     if as_json:
         print_json(found)
         return 0
+    if found["leavers"]:
+        timeline.leavers(console(), found["leavers"], settings.zone)
+        console().print(f"{len(found['leavers'])} leavers still have an account that they should not have.\n")
     rows = [{**one, "what": "conflict"} for one in found["conflicts"]]
     rows += [{**one, "what": "to do"} for one in found["todos"]]
     _list(rows, ("target", "person", "what", "message"), "Nothing waits for a person.")
@@ -48,13 +57,13 @@ def todos(target: Targets = None, as_json: Json = False) -> int:
 
 
 def drift(target: Targets = None, as_json: Json = False) -> int:
-    """List accounts that were changed in a target behind our back, as the newest run saw them."""
+    """List what changed in the targets since we last wrote, as the newest run saw it, and what is done about it."""
     settings = settings_and_logs()
     found = asyncio.run(_lists(settings, ("drift",), target))
     if as_json:
         print_json(found)
         return 0
-    _list(found["drift"], ("target", "person", "message"), "No drift: every target holds what we last wrote.")
+    changes(console(), found["drift"], settings.zone)
     return 0
 
 
@@ -132,6 +141,17 @@ async def _story(settings: Settings, key: str) -> dict[str, Any]:
         return await story(dep, key)
 
 
+async def _to_do(settings: Settings, targets: list[str] | None) -> dict[str, Any]:
+    from provisioner.delivery.deployment import Deployment
+    from provisioner.delivery.receipts import unfinished
+    from provisioner.delivery.story import lists
+
+    async with Deployment.open(settings) as dep:
+        chosen = dep.chosen(targets)
+        found: dict[str, Any] = {name: await lists(dep, name, chosen) for name in ("todos", "conflicts")}
+        return found | {"leavers": await unfinished(dep, chosen)}
+
+
 async def _lists(settings: Settings, names: Iterable[str], targets: list[str] | None) -> dict[str, Any]:
     from provisioner.delivery.deployment import Deployment
     from provisioner.delivery.story import lists
@@ -195,28 +215,6 @@ def _target(out: Console, name: str, target: Mapping[str, Any], settings: Settin
                 _shown(one["acknowledged"]),
                 mark,
                 one["expression"],
-            )
-        )
-    out.print(rows)
-
-
-def _operations(out: Console, operations: Sequence[Mapping[str, Any]], settings: Settings) -> None:
-    out.print()
-    if not operations:
-        out.print("No operation was ever planned.")
-        return
-    rows = table("when", "target", "kind", "status", "tries", "changes", "what was said", numbers=("tries",))
-    for one in operations:
-        error = one["error"] or {}
-        rows.add_row(
-            *cells(
-                local(one["changed_at"], settings.zone),
-                one["target"],
-                one["kind"],
-                one["status"],
-                one["attempts"],
-                ", ".join(one["after"]),
-                error.get("message", ""),
             )
         )
     out.print(rows)

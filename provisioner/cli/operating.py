@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +10,7 @@ import typer
 
 from provisioner.cli.output import cells, console, print_json, table
 from provisioner.cli.runs import Json, People, wait_for
-from provisioner.cli.session import settings_and_logs
+from provisioner.cli.session import settings_and_logs, who
 from provisioner.errors import UsageError
 from provisioner.settings import Settings, parse_duration
 
@@ -121,27 +120,16 @@ async def _decided(
 ) -> Decided:
     # Celery, polars and the targets take a second to import, which --help and --version need not wait for
     from provisioner.delivery.approving import Choice, decide_about
-    from provisioner.delivery.audit import record
     from provisioner.delivery.deployment import Deployment
     from provisioner.worker import nudge_target
 
     choice = Choice(target, tuple(dict.fromkeys(people)) if people else None)
     async with Deployment.open(settings) as dep:
         decided = await decide_about(dep, run, verdict, choice, by=who(), reason=reason)
-        facts = {"run": run, "target": target, "done": len(decided.done), "refused": len(decided.refused)}
-        await record(dep, who(), verdict, people=choice.people, reason=reason, facts=facts)
     if verdict != "rejected":
         for name in decided.targets:
             await asyncio.to_thread(nudge_target, settings, name)
     return decided
-
-
-def who() -> str:
-    """The name of whoever types, for the record."""
-    try:
-        return f"cli:{getpass.getuser()}"
-    except (KeyError, OSError):
-        return "cli"
 
 
 def _tell(decided: Decided, verdict: Verdict) -> None:
@@ -170,7 +158,6 @@ def _switch(target: str, *, paused: bool, as_json: bool) -> int:
 
 async def _switched(settings: Settings, target: str, *, paused: bool) -> None:
     from provisioner.delivery import approving
-    from provisioner.delivery.audit import record
     from provisioner.delivery.deployment import Deployment
     from provisioner.worker import nudge_target
 
@@ -179,6 +166,5 @@ async def _switched(settings: Settings, target: str, *, paused: bool) -> None:
             await approving.pause(dep, target, by=who())
         else:
             await approving.resume(dep, target, by=who())
-        await record(dep, who(), "paused" if paused else "resumed", facts={"target": target})
     if not paused:
         await asyncio.to_thread(nudge_target, settings, target)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -15,11 +16,18 @@ from provisioner.cli import describing
 from provisioner.cli.errors import INTERRUPTED
 from provisioner.cli.following import follow, progress
 from provisioner.cli.output import console, print_json
-from provisioner.cli.session import log, settings_and_logs
+from provisioner.cli.session import log, settings_and_logs, who
 from provisioner.errors import UsageError, WorkerError
 from provisioner.model.run import exit_code
 from provisioner.settings import Settings, parse_duration
 from provisioner.store.runs import Request
+
+if TYPE_CHECKING:
+    from provisioner.delivery.deployment import Deployment
+
+#: How a roster's digest is spelt, and runs that are looked through for the newest.
+_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
+_LOOKED_AT: Final = 20
 
 Targets = Annotated[
     list[str] | None, typer.Option("--target", metavar="T", help="Only this target; may be given more than once.")
@@ -203,22 +211,39 @@ async def _preview(settings: Settings, request: Request) -> dict[str, Any]:
 
 
 async def _start(settings: Settings, request: Request) -> str:
+    from provisioner.delivery.audit import record
     from provisioner.delivery.deployment import Deployment
     from provisioner.delivery.requests import request_run
     from provisioner.worker import nudge, workers
 
     async with Deployment.open(settings) as dep:
         dep.chosen(request.targets)
+        if request.accept and not _DIGEST.fullmatch(request.accept):
+            raise UsageError(
+                f"--accept: {request.accept!r} is no roster's digest.",
+                remedy=f"The newest roster's is {await _newest_digest(dep) or 'not known: no run has read one yet'}.",
+            )
         if not await asyncio.to_thread(workers, settings):
             raise WorkerError("No worker answers; nothing was started.", remedy="Start `provisioner up`, or a worker.")
+        own = request.roster
         request, content = await _handed_over(settings, request)
         run = await request_run(dep, request, content=content)
+        facts = {"run": run, "targets": request.targets, "accept": request.accept, "roster": own}
+        await record(dep, who(), "run requested", people=request.people, facts=facts)
         try:
             await asyncio.to_thread(nudge, settings, run, urgent=request.people is not None)
         except WorkerError as exc:
             # The run is on record, and beat looks for such every few seconds
             log.warning("nudge_lost", run=run, error=str(exc))
     return run
+
+
+async def _newest_digest(dep: Deployment) -> str | None:
+    for run in await dep.runs.recent(_LOOKED_AT):
+        document = await dep.runs.document(run)
+        if document is not None and document["roster"]:
+            return str(document["roster"]["digest"])
+    return None
 
 
 async def _follow(settings: Settings, run: str, longest: float) -> dict[str, Any]:
@@ -276,6 +301,7 @@ def _describe(
     describing.heading(out, document, settings.zone)
     describing.roster(out, document, rejects)
     describing.figures(out, document)
+    describing.accuracy(out, document)
     describing.remarks(out, document)
     describing.causes(out, [row for row in rows if row["status"] in describing.UNDONE])
     if listing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -29,6 +30,14 @@ def use(config: Path | None, *, debug: bool) -> None:
         os.environ[CONFIG_VARIABLE] = str(config)
     if debug:
         os.environ[DEBUG_VARIABLE] = "1"
+
+
+def who() -> str:
+    """The name of whoever types, for the record."""
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (KeyError, OSError):
+        return "cli"
 
 
 def debug_wanted() -> bool:

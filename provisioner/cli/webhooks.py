@@ -9,10 +9,9 @@ from typing import Annotated, Any, Final
 import typer
 from rich.console import Console
 
-from provisioner.cli.operating import who
 from provisioner.cli.output import cells, console, local, plain, print_json, table
 from provisioner.cli.runs import Json
-from provisioner.cli.session import settings_and_logs
+from provisioner.cli.session import settings_and_logs, who
 from provisioner.errors import UsageError, WorkerError
 from provisioner.logs import get_logger
 from provisioner.settings import Settings

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from provisioner.delivery.pace import TargetPace, resource_of
 from provisioner.errors import UsageError
 from provisioner.model.attributes import Attribute
-from provisioner.planning.desired import check_overlay
+from provisioner.planning.desired import CompiledTarget, check_overlay, compile_target
 from provisioner.planning.events import Route, compile_routes
 from provisioner.planning.spec import TargetSpec
 from provisioner.settings import Settings
@@ -54,6 +54,7 @@ class Deployment:
     inbound: InboundStore
     outbox: OutboxStore
     routes: tuple[Route, ...]
+    _compiled: dict[tuple[str, tuple[str, ...] | None], CompiledTarget] = field(default_factory=dict, repr=False)
 
     @classmethod
     @asynccontextmanager
@@ -93,6 +94,17 @@ class Deployment:
                 )
         finally:
             await redis.aclose()
+
+    def compiled(self, target: str, columns: Sequence[str] | None) -> CompiledTarget:
+        """A target's expressions, checked against the roster's columns (only for their form if None), once for each.
+
+        Raises:
+            ConfigurationError: one is wrong.
+        """
+        known = (target, None if columns is None else tuple(columns))
+        if known not in self._compiled:
+            self._compiled[known] = compile_target(self.specs[target], columns)
+        return self._compiled[known]
 
     def pace_of(self, target: str, *, lane: Lane = "bulk", patience: float | None = None) -> TargetPace:
         """Where a target's slots come from."""

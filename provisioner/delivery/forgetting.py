@@ -84,6 +84,7 @@ async def forget(dep: Deployment, person: str, *, by: str, patience: float = PAT
     if not await eraser.known():
         erased["operations"] = await eraser.operations()
         erased["facts"] = await eraser.facts()
+        erased["receipts"] = await eraser.receipt()
         if not any(erased.values()):
             raise UsageError(
                 f"Nothing is known of a person {person!r}.",
@@ -107,6 +108,7 @@ async def forget(dep: Deployment, person: str, *, by: str, patience: float = PAT
         erased["lists"] = sum([await eraser.lists(target, ids[target]) for target in targets])
         erased["operations"] = await eraser.operations()
         erased["facts"] = await eraser.facts()
+        erased["receipts"] = await eraser.receipt()
         erased["letters"] = await eraser.letters(names)
         erased |= await _mentions(dep, eraser, by)
     for run in await dep.runs.recent(50):

@@ -10,21 +10,22 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
 import polars as pl
 import structlog
 
 from provisioner.delivery import requests
 from provisioner.delivery.deployment import Deployment
-from provisioner.delivery.routing import Effects, WaitingError, bring_about, consider, routes_from
+from provisioner.delivery.routing import Effects, Entries, WaitingError, bring_about, consider, routes_from
 from provisioner.errors import ProvisionerError, StoreError
 from provisioner.model.attributes import InvalidValueError, fold
 from provisioner.model.inbound import InboundEvent, InvalidEventError
 from provisioner.planning.desired import compile_target
-from provisioner.planning.events import Misrouted, route, row_of
+from provisioner.planning.events import Misrouted, Route, Routed, route, row_of
 from provisioner.sql import evaluate_text
+from provisioner.store.heard import HeardStore
 from provisioner.store.inbound import Received
 from provisioner.store.runs import Request
 
@@ -88,37 +89,40 @@ async def work(
 
 async def _handle(dep: Deployment, batch: list[Received], who: _Who) -> Worked:
     wave = _Wave(dep, who)
-    finished: list[Received] = []
-    waiting: dict[Received, str] = {}
     for received in batch:
         if received.tries > MAX_TRIES:
             await _bury(dep, received, None)
             continue
         try:
-            await wave.consider(received)
-        except WaitingError as exc:
-            waiting[received] = str(exc)
+            await wave.hear(received)
         except InvalidEventError as exc:
             await _bury(dep, received, f"it is no event of {received.target}: {exc}")
         except StoreError:
             raise
         except ProvisionerError as exc:
-            await dep.inbound.note_error(received, str(exc))
-            log.warning("event_not_handled", target=received.target, event_name=received.event, code=exc.code)
-        else:
-            finished.append(received)
+            await _note(dep, received, exc)
+    await wave.keep()
+    await wave.follow()
     targets = await bring_about(dep, wave.effects)
     runs = []
     for target, people in wave.to_sync.items():
         request = Request(trigger="webhook", targets=(target,), people=tuple(people))
         runs.append(await requests.request_run(dep, request))
-    await dep.inbound.finish([one for one in finished if one.id not in wave.misrouted])
-    for received in finished:
+    over = [one.received for one in wave.told if one.received not in wave.unfinished]
+    await dep.inbound.finish([one for one in over if one.id not in wave.misrouted])
+    for received in over:
         if received.id in wave.misrouted:
             await _bury(dep, received, wave.misrouted[received.id])
-    for received, reason in waiting.items():
-        await _put_off(dep, received, reason)
-    return Worked(len(finished), targets, tuple(runs))
+    for received, reason in wave.unfinished.items():
+        if reason is not None:
+            await _put_off(dep, received, reason)
+    return Worked(len(over), targets, tuple(runs))
+
+
+async def _note(dep: Deployment, received: Received, exc: ProvisionerError) -> None:
+    """It is taken over and tried again, alone; remember why it could not be handled."""
+    await dep.inbound.note_error(received, str(exc))
+    log.warning("event_not_handled", target=received.target, event_name=received.event, code=exc.code)
 
 
 async def _put_off(dep: Deployment, received: Received, reason: str) -> None:
@@ -136,22 +140,35 @@ async def _bury(dep: Deployment, received: Received, error: str | None) -> None:
         log.error("event_is_dead_letter", target=received.target, event_name=received.event, id=received.id)
 
 
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """An event of whom we know what it says and whom it is about."""
+
+    received: Received
+    event: InboundEvent
+    person: str | None
+
+
 @dataclass(slots=True)
 class _Wave:
-    """Some events handled together."""
+    """Some events handled together, so that what is asked of Redis is asked once for all of them.
+
+    `unfinished` are those that come again, with what they wait for; None: with what went wrong, which is noted.
+    """
 
     dep: Deployment
     who: _Who
+    told: list[_Told] = field(default_factory=list)
     effects: Effects = field(default_factory=Effects)
     to_sync: dict[str, dict[str, None]] = field(default_factory=dict)
     misrouted: dict[str, str] = field(default_factory=dict)
+    unfinished: dict[Received, str | None] = field(default_factory=dict)
 
-    async def consider(self, received: Received) -> None:
-        """Find out what one event means, and keep what it tells.
+    async def hear(self, received: Received) -> None:
+        """Find out what one event says, and whom it is about.
 
         Raises:
             InvalidEventError: it is none; it was accepted under other settings.
-            WaitingError: it has to come again.
             StoreError: Redis does not answer.
         """
         dep, target = self.dep, received.target
@@ -164,12 +181,81 @@ class _Wave:
             await dep.inbound.keep_unknown(received)
         if person is None:
             await self._nobody(received, event)
-        else:
-            await dep.inbound.keep_facts(target, person, event.facts, received.at)
-            if event.joined and not linked:
-                await self._joined(target, person)
-        if routes_from(dep.routes, target, event.name):
-            await self._route(received, event, person)
+        elif event.joined and not linked:
+            await self._joined(target, person)
+        self.told.append(_Told(received, event, person))
+
+    async def keep(self) -> None:
+        """Keep what all of them tell, and of whom.
+
+        Raises:
+            StoreError: Redis does not answer.
+        """
+        about = [(one, one.person) for one in self.told if one.person is not None]
+        facts = [
+            (one.received.target, person, fact if fact.at else replace(fact, at=one.received.at))
+            for one, person in about
+            for fact in one.event.facts
+        ]
+        await self.dep.inbound.keep_all_facts(facts, await self.dep.runs.now() if facts else 0.0)
+        ttl = int(self.dep.settings.retention.runs.total_seconds())
+        await HeardStore(self.dep.redis).add_all(
+            [(person, _name_of(one), one.received.at) for one, person in about], ttl=ttl
+        )
+
+    async def follow(self) -> None:
+        """Follow the routes of all of them.
+
+        Raises:
+            StoreError: Redis does not answer.
+        """
+        routed = [one for one in self.told if routes_from(self.dep.routes, one.received.target, one.event.name)]
+        rows = [row_of(one.event, one.received.target, one.person, await self.who.row(one.person)) for one in routed]
+        try:
+            results = route(self.dep.routes, rows)
+        except ProvisionerError:
+            # One of them must not stop the others
+            results = []
+            for one, row in zip(routed, rows, strict=True):
+                results.append(await self._alone(one, row))
+        entries = await self._entries(routed, results)
+        for one, found in zip(routed, results, strict=True):
+            await self._follow(one, found, entries)
+
+    async def _alone(self, one: _Told, row: Mapping[str, str | None]) -> list[Routed | Misrouted]:
+        try:
+            return route(self.dep.routes, [row])[0]
+        except ProvisionerError as exc:
+            self.unfinished[one.received] = None
+            await _note(self.dep, one.received, exc)
+            return []
+
+    async def _entries(self, routed: list[_Told], results: list[list[Routed | Misrouted]]) -> Entries:
+        """The ledger's entries of everybody to whose accounts the routes lead."""
+        people: dict[str, dict[str, None]] = {}
+        for one, found in zip(routed, results, strict=True):
+            for single in found:
+                if single.route.verb != "url" and one.person is not None and single.route.target in self.dep.targets:
+                    people.setdefault(single.route.target, {})[one.person] = None
+        return {target: await self.dep.ledger.entries(target, list(keys)) for target, keys in people.items()}
+
+    async def _follow(self, one: _Told, found: list[Routed | Misrouted], entries: Entries) -> None:
+        """Add what the routes make of one event to the effects; those that wait do not keep the others."""
+        received = one.received
+        for single in found:
+            if isinstance(single, Misrouted):
+                self._missed(one, single.route, single.reason)
+                continue
+            try:
+                await consider(self.dep, single, received, one.event, one.person, self.effects, entries)
+            except WaitingError as exc:
+                self.unfinished[received] = str(exc)
+            except InvalidValueError as exc:
+                self._missed(one, single.route, f"{single.route.where}.name: {exc}")
+
+    def _missed(self, one: _Told, route: Route, reason: str) -> None:
+        self.misrouted[one.received.id] = reason
+        log.warning("event_misrouted", route=route.where, event_name=one.event.name, person=one.person)
 
     async def _nobody(self, received: Received, event: InboundEvent) -> None:
         await self.dep.inbound.count(received.target, "nobody")
@@ -182,24 +268,15 @@ class _Wave:
         if not any(document["status"] == "sending" for document in standing):
             self.to_sync.setdefault(target, {})[person] = None
 
-    async def _route(self, received: Received, event: InboundEvent, person: str | None) -> None:
-        waiting: WaitingError | None = None
-        row = row_of(event, received.target, person, await self.who.row(person))
-        for found in route(self.dep.routes, row):
-            if isinstance(found, Misrouted):
-                self.misrouted[received.id] = found.reason
-                log.warning("event_misrouted", route=found.route.where, event_name=received.event, person=person)
-                continue
-            try:
-                await consider(self.dep, found, received, event, person, self.effects)
-            except WaitingError as exc:
-                # The other routes need not wait for it
-                waiting = exc
-            except InvalidValueError as exc:
-                self.misrouted[received.id] = f"{found.route.where}.name: {exc}"
-                log.warning("event_misrouted", route=found.route.where, event_name=received.event, person=person)
-        if waiting is not None:
-            raise waiting
+
+def _name_of(one: _Told) -> dict[str, Any]:
+    """What names an event among those that came about a person."""
+    return {
+        "target": one.received.target,
+        "event": one.event.name,
+        "digest": one.event.digest,
+        "own": one.event.own,
+    }
 
 
 @dataclass(slots=True)
@@ -208,6 +285,7 @@ class _Who:
 
     dep: Deployment
     _rows: pl.DataFrame | None = None
+    _places: dict[str, int] = field(default_factory=dict)
     _links: dict[str, dict[str, str]] = field(default_factory=dict)
     _wanted: dict[str, dict[str, dict[str, set[str]]]] = field(default_factory=dict)
 
@@ -215,15 +293,16 @@ class _Who:
         if self._rows is None:
             known = await self.dep.frames.known()
             self._rows = pl.DataFrame({"_key": []}, schema={"_key": pl.String}) if known is None else known
+            self._places = {key: place for place, key in enumerate(self._rows["_key"].to_list())}
         return self._rows
 
     async def row(self, person: str | None) -> Mapping[str, str | None]:
         """The person's last clean row, without our own columns; empty for nobody."""
         people = await self._people()
-        found = people.filter(pl.col("_key") == person) if person is not None else people.clear()
-        if not found.height:
+        place = self._places.get(person) if person is not None else None
+        if place is None:
             return {}
-        return {name: value for name, value in found.row(0, named=True).items() if not name.startswith("_")}
+        return {name: value for name, value in people.row(place, named=True).items() if not name.startswith("_")}
 
     async def person(self, target: str, event: InboundEvent) -> tuple[str | None, bool]:
         """Whose account an event is about, and whether it is linked: by the link, else as `match` would find it."""

@@ -5,27 +5,32 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import polars as pl
 import structlog
 
 from provisioner.delivery.deployment import Deployment
+from provisioner.delivery.drifting import drift_list
 from provisioner.delivery.enrolling import without_existing
 from provisioner.delivery.moments import day_in
-from provisioner.delivery.observing import asks_of, held, lane_of, observe
+from provisioner.delivery.observing import Seen, asks_of, held, keep, lane_of, observe
+from provisioner.delivery.predicting import predicted
 from provisioner.delivery.quarantine import quarantine, recover
 from provisioner.errors import ProvisionerError, StoreError, TargetError, UnauthorisedError, UnreachableError
 from provisioner.model.attributes import natural_values
 from provisioner.model.operation import Kind, Operation
-from provisioner.planning.desired import compile_target, desired_accounts
+from provisioner.model.unsure import at_stake
+from provisioner.planning.desired import PERSON, desired_accounts
 from provisioner.planning.guards import COVERS
 from provisioner.planning.plan import TargetPlan, plan_target
-from provisioner.planning.spec import Observation, Planning
+from provisioner.planning.spec import ACCOUNT, Observation, Planning
 from provisioner.store.frames import Snapshot
 from provisioner.store.queue import Entry, guard_of
+from provisioner.targets.base import Ask
 from provisioner.targets.http import Http
 
 log = structlog.get_logger(__name__)
@@ -36,15 +41,21 @@ class Planned:
     """A plan with what it stands on."""
 
     plan: TargetPlan
-    observation: Observation
+    seen: Seen
     requests: int
+    ledger: pl.DataFrame = field(repr=False)
+
+    @property
+    def observation(self) -> Observation:
+        """What the target was seen to hold."""
+        return self.seen.observation
 
 
-async def make_plan(dep: Deployment, target: str, snapshot: Snapshot, *, remember: bool, full: bool = False) -> Planned:
+async def make_plan(dep: Deployment, target: str, snapshot: Snapshot, *, full: bool = False) -> Planned:
     """Observe a target and plan it; `plan` and `sync` share this.
 
     Args:
-        remember: keep what was observed. full: list every account, whatever is remembered.
+        full: list every account, whatever is remembered.
 
     Raises:
         TargetError: it could not be read.
@@ -52,7 +63,7 @@ async def make_plan(dep: Deployment, target: str, snapshot: Snapshot, *, remembe
     """
     spec, settings = dep.specs[target], dep.settings
     columns = [name for name in snapshot.people.columns if not name.startswith("_")]
-    compiled = compile_target(spec, columns)
+    compiled = dep.compiled(target, columns)
     names = [*spec.settings.attributes, *spec.settings.leaver, *([spec.ends_attribute] if spec.ends_attribute else [])]
     now = await dep.runs.now()
     today, today_utc = day_in(settings.zone, now)
@@ -64,14 +75,45 @@ async def make_plan(dep: Deployment, target: str, snapshot: Snapshot, *, remembe
             spec, compiled, snapshot.people, today=today, today_utc=today_utc, ends=settings.roster.ends is not None
         )
         asks = asks_of(desired.frame, links, spec.settings.match)
-    observation = await observe(dep, target, http, asks=asks, remember=remember, full=full)
+    seen = await observe(dep, target, http, asks=asks, full=full)
+    observed = seen.observation
+    base = await _base(dep, target) if asks is not None else None
     # Read after the observation began, so that nothing recorded meanwhile is overlooked
-    ledger = await dep.ledger.frame(target, names)
+    if asks is not None and base is not None and await _settled(dep, target, asks, observed):
+        ledger = await dep.ledger.frame(target, names, snapshot.keys)
+    else:
+        ledger = await dep.ledger.frame(target, names)
     ledger = _renamed(ledger, snapshot)
-    circumstances = await _circumstances(dep, target, snapshot, now)
-    plan = await asyncio.to_thread(plan_target, spec, compiled, snapshot.people, observation, ledger, circumstances)
+    others = _others(ledger, snapshot, base)
+    circumstances = replace(await _circumstances(dep, target, snapshot, now), others=others)
+    plan = await asyncio.to_thread(plan_target, spec, compiled, snapshot.people, observed, ledger, circumstances)
     plan = await without_existing(dep, target, http, plan)
-    return Planned(plan, observation, http.requests)
+    return Planned(plan, seen, http.requests, ledger)
+
+
+async def _base(dep: Deployment, target: str) -> int | None:
+    """How many linked accounts, not in leaver state, there were to be after the newest plan of everybody."""
+    found = await dep.health.list(target, "base")
+    return int(found[0]) if found else None
+
+
+async def _settled(dep: Deployment, target: str, asks: Sequence[Ask], observed: Observation) -> bool:
+    """Whether whose account is whose depends on nobody but those who are asked for: each of them has a link, the linked
+    account is there, and the newest plan of everybody found no conflict about it."""
+    accounts = {ask.account for ask in asks}
+    if None in accounts or not accounts <= set(observed.frame[ACCOUNT].to_list()):
+        return False
+    disputed = {conflict["person"] for conflict in await dep.health.list(target, "conflicts")}
+    return disputed.isdisjoint(ask.person for ask in asks)
+
+
+def _others(ledger: pl.DataFrame, snapshot: Snapshot, base: int | None) -> int:
+    """Linked accounts, not in leaver state, of those whom a run about some people is not about."""
+    if snapshot.keys is None:
+        return 0
+    linked = ledger.filter(pl.col(ACCOUNT).is_not_null() & (pl.col("_state") != "left"))
+    others = linked.filter(~pl.col(PERSON).is_in(list(snapshot.keys))).height
+    return others if base is None else max(others, base - (linked.height - others))
 
 
 def _renamed(ledger: pl.DataFrame, snapshot: Snapshot) -> pl.DataFrame:
@@ -123,8 +165,9 @@ async def plan_and_install(dep: Deployment, run: str, target: str, snapshot: Sna
 
 async def _guarded_install(dep: Deployment, run: str, target: str, snapshot: Snapshot, *, full: bool) -> None:
     try:
-        planned = await make_plan(dep, target, snapshot, remember=True, full=full)
+        planned = await make_plan(dep, target, snapshot, full=full)
         await recover(dep, target)
+        await keep(dep, target, planned.seen, believed=planned.plan.unbelieved is None)
         await install(dep, run, target, snapshot, planned)
     except TargetError as exc:
         await _refused(dep, run, target, exc)
@@ -160,13 +203,9 @@ async def install(dep: Deployment, run: str, target: str, snapshot: Snapshot, pl
     plan = planned.plan
     for old, new in snapshot.renamed.items():
         await dep.ledger.rename(target, old, new)
-    figures: dict[str, str | float | int] = dict(figures_of(plan))
-    figures |= {f"planned:{kind.value}": count for kind, count in plan.planned.items()}
-    figures["guards"] = json.dumps([trip.sentence for trip in plan.guards])
-    figures["notes"] = json.dumps(list(plan.notes))
-    if plan.unbelieved:
-        figures["error"] = json.dumps({"code": "listing_shrank", "message": plan.unbelieved, "exit": 5})
-    await dep.runs.set_target(run, target, figures)
+    if not await dep.queue.begun(run, target):
+        said = {"predicted": json.dumps(predicted(dep, target, plan, planned.requests))}
+        await dep.runs.set_target(run, target, _told(plan) | said)
     await dep.runs.add_requests(run, target, planned.requests)
     links: list[dict[str, Any]] = [
         {"person": link.person, "account": link.account, "state": link.state}
@@ -177,14 +216,21 @@ async def install(dep: Deployment, run: str, target: str, snapshot: Snapshot, pl
     dropped = await dep.queue.install(
         run,
         target,
-        [_entry(dep, target, operation) for operation in plan.operations],
+        plan.operations,
+        partial(_entry, dep, target),
         links,
         began=planned.observation.began,
         people=snapshot.keys,
         urgent=snapshot.keys is not None,
     )
     if snapshot.keys is None:
-        await dep.health.keep_lists(target, lists_of(plan) | {"plan": [run]})
+        lists = lists_of(plan) | {"plan": [run], "base": [_base_after(plan)]}
+        if plan.unbelieved:
+            # What is not believed says nothing of what changed: the list stays as it was
+            del lists["drift"]
+        else:
+            lists["drift"] = await drift_list(dep, run, snapshot, planned.observation, planned.ledger, plan)
+        await dep.health.keep_lists(target, lists)
     await dep.runs.set_target(run, target, {"stage": "unbelieved" if plan.unbelieved else "delivering"})
     log.info(
         "planned",
@@ -194,6 +240,22 @@ async def install(dep: Deployment, run: str, target: str, snapshot: Snapshot, pl
         held=sum(1 for operation in plan.operations if operation.hold),
         dropped=dropped,
     )
+
+
+def _told(plan: TargetPlan) -> dict[str, str | float | int]:
+    """What a run's part tells of its plan."""
+    fields: dict[str, str | float | int] = dict(figures_of(plan))
+    fields |= {f"planned:{kind.value}": count for kind, count in plan.planned.items()}
+    fields["guards"] = json.dumps([trip.sentence for trip in plan.guards])
+    fields["notes"] = json.dumps(list(plan.notes))
+    if plan.unbelieved:
+        fields["error"] = json.dumps({"code": plan.disbelief, "message": plan.unbelieved, "exit": 5})
+    return fields
+
+
+def _base_after(plan: TargetPlan) -> int:
+    """What guards measure by when the accounts that a plan makes are there."""
+    return plan.base + sum(1 for one in plan.operations if one.kind is Kind.CREATE and not (one.hold or one.refused))
 
 
 def _entry(dep: Deployment, target: str, operation: Operation) -> Entry:
@@ -206,6 +268,7 @@ def _entry(dep: Deployment, target: str, operation: Operation) -> Entry:
             "before": natural_values(operation.before, attributes),
             "after": natural_values(operation.after, attributes),
         },
+        stake=at_stake(operation, attributes),
     )
 
 

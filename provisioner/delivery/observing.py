@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from typing import Final
 
 import polars as pl
@@ -82,38 +83,59 @@ async def held(dep: Deployment, target: str, run: str) -> AsyncIterator[bool]:
             await dep.redis.delete(key)
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An observation, and what of it the next run may stand on: `frame` (None: the remembered one still holds good) and
+    `reading`, which is None where nothing is to be kept."""
+
+    observation: Observation
+    frame: pl.DataFrame | None = None
+    reading: Reading | None = None
+
+
+async def keep(dep: Deployment, target: str, seen: Seen, *, believed: bool) -> None:
+    """Remember what was seen, for the next run's sake; of what is not believed only that all must be listed again."""
+    if seen.reading is None:
+        return
+    if believed:
+        await dep.frames.keep_observed(target, seen.frame, seen.reading)
+    else:
+        last = await dep.frames.remembered(target)
+        if last is not None:
+            await dep.frames.keep_observed(target, None, replace(last[1], full=0.0))
+
+
 async def observe(
-    dep: Deployment,
-    target: str,
-    http: Http,
-    *,
-    asks: Sequence[Ask] | None = None,
-    remember: bool,
-    full: bool = False,
-) -> Observation:
+    dep: Deployment, target: str, http: Http, *, asks: Sequence[Ask] | None = None, full: bool = False
+) -> Seen:
     """Read a target: everything, or only the asked people's accounts where it can look them up.
 
     Everything may also be what is remembered, with what changed since laid over it; see `_overlaid`.
 
+    Nothing is kept here: whether it is believed only a plan can tell, see `keep`.
+
     Args:
-        remember: keep what was seen, for the next run's sake; a plan keeps nothing.
         full: list every account, whatever is remembered.
 
     Raises:
         TargetError: it could not be read whole.
     """
     made = dep.targets[target]
-    last = await dep.frames.remembered(target) if made.remembers or made.deltas else None
-    known: Mapping[str, Account] = accounts_of(last[0]) if last and made.remembers else {}
+    last = await dep.frames.remembered(target) if asks is None or made.remembers or made.deltas else None
+    known: Mapping[str, Account] = accounts_of(_needed(last[0], asks)) if last and made.remembers else {}
     began = await dep.runs.now()
     listing: Listing | None = None
     if asks is not None:
         listing = await made.find(http, asks, known)
     if listing is not None and asks is not None:
         frame = frame_of(listing.accounts, _readable(dep, target))
-        return Observation(frame, complete=False, began=began, asked=frozenset(ask.person for ask in asks))
+        return Seen(Observation(frame, complete=False, began=began, asked=frozenset(ask.person for ask in asks)))
+    if asks is not None and made.lists_only:
+        last_seen = await _last_seen(dep, target, asks, began)
+        if last_seen is not None:
+            return Seen(last_seen)
     if made.deltas and last and asks is None and not full:
-        overlaid = await _overlaid(dep, target, http, *last, began=began, remember=remember)
+        overlaid = await _overlaid(dep, target, http, *last, began=began)
         if overlaid is not None:
             return overlaid
     listing = await made.observe(http, known)
@@ -122,15 +144,48 @@ async def observe(
     notes = listing.notes if listing.unlistable is None else (*listing.notes, listing.unlistable)
     if made.deltas:
         frame = _stamped(frame, began)
-    if remember and listing.complete:
-        reading = Reading(full=began, seen=_behind(began, listing.as_of), origin=made.origin)
-        await dep.frames.keep_observed(target, frame, reading)
-    return Observation(frame, complete=listing.complete, began=began, notes=notes)
+    before = last[0] if last is not None and last[1].origin == made.origin else None
+    observation = Observation(frame, complete=listing.complete, began=began, notes=notes, last=before)
+    if not listing.complete:
+        return Seen(observation)
+    return Seen(observation, frame, Reading(full=began, seen=_behind(began, listing.as_of), origin=made.origin))
+
+
+def _needed(last: pl.DataFrame, asks: Sequence[Ask] | None) -> pl.DataFrame:
+    """Of the accounts as last observed those that are looked at: the linked ones, if everybody asked for has a link."""
+    accounts = None if asks is None else [ask.account for ask in asks]
+    return last.filter(pl.col(ACCOUNT).is_in(accounts)) if accounts is not None and all(accounts) else last
+
+
+async def _last_seen(dep: Deployment, target: str, asks: Sequence[Ask], began: float) -> Observation | None:
+    """The asked accounts as the last listing showed them, for a vendor who can list only everybody.
+
+    None where a listing is needed after all: somebody has no link yet, the account is younger than the listing, or
+    that is too long ago or of another address. What the ledger recorded since wins over it, as over any listing.
+    """
+    accounts = [ask.account for ask in asks]
+    last = await dep.frames.remembered(target) if all(accounts) else None
+    if last is None:
+        return None
+    frame, reading = last
+    mine = frame.filter(pl.col(ACCOUNT).is_in(accounts))
+    recently = 0 <= began - reading.full <= _FULL_EVERY
+    if not recently or reading.origin != dep.targets[target].origin or mine.height != len(set(accounts)):
+        return None
+    return Observation(
+        _stamped(mine, reading.seen),
+        complete=False,
+        began=began,
+        asked=frozenset(ask.person for ask in asks),
+        notes=(
+            f"{target} shows nobody by themselves, so this stands on its listing of {began - reading.seen:.0f} s ago.",
+        ),
+    )
 
 
 async def _overlaid(
-    dep: Deployment, target: str, http: Http, frame: pl.DataFrame, reading: Reading, *, began: float, remember: bool
-) -> Observation | None:
+    dep: Deployment, target: str, http: Http, last: pl.DataFrame, reading: Reading, *, began: float
+) -> Seen | None:
     """What is remembered, overlaid with what changed since; None where only a full listing can tell.
 
     That is so when the last one is too long ago, came from another address or lacks an attribute that is wanted or
@@ -138,21 +193,21 @@ async def _overlaid(
     """
     made = dep.targets[target]
     recently = 0 <= began - reading.full <= _FULL_EVERY
-    if not recently or reading.origin != made.origin or READ not in frame.columns or not frame.height:
+    if not recently or reading.origin != made.origin or READ not in last.columns or not last.height:
         return None
     recent = await made.observe_recent(http, reading.seen - _OVERLAP)
     changed = _stamped(frame_of(recent.accounts, _readable(dep, target)), began)
-    if set(changed.columns) - set(frame.columns):
+    if set(changed.columns) - set(last.columns):
         return None
+    frame = last
     if changed.height:
-        kept = frame.join(changed.select(ACCOUNT), on=ACCOUNT, how="anti", maintain_order="left")
+        kept = last.join(changed.select(ACCOUNT), on=ACCOUNT, how="anti", maintain_order="left")
         frame = pl.concat([kept, changed], how="diagonal")
     if frame.height != recent.total:
         return None
-    if remember:
-        seen = Reading(full=reading.full, seen=_behind(began, recent.as_of), origin=reading.origin)
-        await dep.frames.keep_observed(target, frame if changed.height else None, seen)
-    return Observation(frame, complete=True, began=began)
+    seen = Reading(full=reading.full, seen=_behind(began, recent.as_of), origin=reading.origin)
+    observation = Observation(frame, complete=True, began=began, last=last)
+    return Seen(observation, frame if changed.height else None, seen)
 
 
 def _stamped(frame: pl.DataFrame, began: float) -> pl.DataFrame:

@@ -8,6 +8,7 @@ from typing import Any
 
 from provisioner.delivery.deployment import Deployment
 from provisioner.delivery.installing import figures_of, lists_of, make_plan
+from provisioner.delivery.predicting import predicted
 from provisioner.delivery.roster import RejectedRosterError, rejects_json, take
 from provisioner.errors import TargetError, UnauthorisedError, UnreachableError
 from provisioner.model.attributes import natural_values
@@ -48,11 +49,12 @@ async def preview(dep: Deployment, request: Request, *, content: bytes | None = 
         if not dep.enabled(target):
             return target, _empty("skipped"), []
         try:
-            planned = await make_plan(dep, target, taken.snapshot, remember=False)
+            planned = await make_plan(dep, target, taken.snapshot)
         except TargetError as exc:
             return target, _failed(exc), []
         health = await dep.health.of(target)
         part = _part(planned.plan, planned.requests, paused=health.paused)
+        part["predicted"] = predicted(dep, target, planned.plan, planned.requests)
         return target, part, [_operation(dep, operation) for operation in planned.plan.operations]
 
     for target, part, operations in await asyncio.gather(*(one(target) for target in targets)):
@@ -98,7 +100,7 @@ def _part(plan: TargetPlan, requests: int, *, paused: bool) -> dict[str, Any]:
     part["notes"] = list(plan.notes)
     part["lists"] = lists_of(plan)
     if plan.unbelieved:
-        part["error"] = {"code": "listing_shrank", "message": plan.unbelieved, "exit": 5}
+        part["error"] = {"code": plan.disbelief, "message": plan.unbelieved, "exit": 5}
     return part
 
 

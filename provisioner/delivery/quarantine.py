@@ -52,8 +52,15 @@ def weighed(outcomes: Sequence[Outcome]) -> tuple[int, int]:
     return good, len(bad)
 
 
-async def judge(dep: Deployment, target: str, outcomes: Sequence[Outcome]) -> str | None:
-    """Note the outcomes of one request; why writing has to stop, or None if it may go on."""
+async def judge(
+    dep: Deployment, target: str, outcomes: Sequence[Outcome], now: float | None = None, *, earlier: int = 0
+) -> str | None:
+    """Note the outcomes of one request; why writing has to stop, or None if it may go on.
+
+    Args:
+        now: epoch seconds by Redis's clock, if the caller knows them.
+        earlier: successes of other requests that are still to be noted.
+    """
     if outcomes and all(isinstance(one, Temporary) and one.unreached for one in outcomes):
         if await dep.health.failed(target) < UNREACHABLE_AFTER:
             return None
@@ -61,11 +68,12 @@ async def judge(dep: Deployment, target: str, outcomes: Sequence[Outcome]) -> st
         reason = last.message if isinstance(last, Temporary) else "no connection"
         await quarantine(dep, target, reason, unreachable=True)
         return reason
-    await dep.health.reached(target)
     good, bad = weighed(outcomes)
+    good += earlier
     if not good and not bad:
+        await dep.health.reached(target)
         return None
-    goods, bads = await dep.health.count_outcomes(target, good, bad, window=WINDOW)
+    goods, bads = await dep.health.count_outcomes(target, good, bad, window=WINDOW, now=now)
     if goods + bads < JUDGED_FROM or bads <= TOO_MANY * (goods + bads):
         return None
     reason = f"{bads} of the last {goods + bads} outcomes were failures"

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Final
+
 from provisioner.delivery.deployment import Deployment
 from provisioner.delivery.moments import day_in
 from provisioner.model.operation import Kind, Operation
-from provisioner.planning.desired import LEAVER, PERSON, STANDING, compile_target, desired_accounts
+from provisioner.planning.desired import LEAVER, PERSON, STANDING, desired_accounts
+from provisioner.store import keys
+from provisioner.store.connection import redis_errors
+
+#: Why such a leave is dropped.
+REASON: Final = "the newest roster no longer says that this person leaves"
 
 
 class Recheck:
@@ -16,20 +24,18 @@ class Recheck:
         self._digest: str | None = None
         self._leavers: frozenset[str] = frozenset()
 
-    async def refuses(self, operation: Operation) -> str | None:
-        """Why a leave must not be sent, or None if it may; other kinds always may."""
-        if operation.kind is not Kind.LEAVE:
-            return None
-        facts = await self._dep.frames.roster()
-        digest = facts.get("digest", b"").decode()
-        newer = float(facts.get("taken", b"0")) > operation.planned
-        if digest == operation.snapshot or not newer:
-            return None
-        if digest != self._digest:
-            self._leavers, self._digest = await self._leaving(), digest
-        if operation.person in self._leavers:
-            return None
-        return "the newest roster no longer says that this person leaves"
+    async def refused(self, operations: Iterable[Operation]) -> frozenset[str]:
+        """The ids of those leaves that must not be sent; other kinds always may."""
+        leaves = [operation for operation in operations if operation.kind is Kind.LEAVE]
+        if not leaves:
+            return frozenset()
+        with redis_errors():
+            digest, taken = await self._dep.redis.hmget(keys.ROSTER, ["digest", "taken"])
+        newest, moment = (digest or b"").decode(), float(taken or b"0")
+        doubted = [leave for leave in leaves if leave.snapshot != newest and moment > leave.planned]
+        if doubted and newest != self._digest:
+            self._leavers, self._digest = await self._leaving(), newest
+        return frozenset(leave.id for leave in doubted if leave.person not in self._leavers)
 
     async def _leaving(self) -> frozenset[str]:
         people = await self._dep.frames.known()
@@ -38,6 +44,6 @@ class Recheck:
         spec = self._dep.specs[self._target]
         today, today_utc = day_in(self._dep.settings.zone, await self._dep.runs.now())
         desired = desired_accounts(
-            spec, compile_target(spec, None), people, today=today, today_utc=today_utc, ends=False
+            spec, self._dep.compiled(self._target, None), people, today=today, today_utc=today_utc, ends=False
         )
         return frozenset(desired.frame.filter(desired.frame[STANDING] == LEAVER)[PERSON].to_list())

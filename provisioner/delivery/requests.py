@@ -111,6 +111,13 @@ def _retention(dep: Deployment) -> int:
 
 async def plan(dep: Deployment, run: str, target: str) -> bool:
     """Plan one target of a begun run and install the plan; False if the target is busy with another run."""
+    planned = await _plan(dep, run, target)
+    if planned:
+        await refresh(dep, run)
+    return planned
+
+
+async def _plan(dep: Deployment, run: str, target: str) -> bool:
     fields = await dep.runs.target(run, target)
     if fields.get("stage") not in ("queued", "planning") or "joined" in fields:
         return True
@@ -118,13 +125,11 @@ async def plan(dep: Deployment, run: str, target: str) -> bool:
     if snapshot is None:
         return True
     if await _joins(dep, run, target, snapshot):
-        await refresh(dep, run)
         return True
     request = await dep.runs.request(run)
     if not await plan_and_install(dep, run, target, snapshot, full=request is not None and request.full):
         return False
     await dep.redis.delete(keys.waiting(target))
-    await refresh(dep, run)
     return True
 
 
@@ -166,7 +171,7 @@ async def carry_through(dep: Deployment, run: str, *, stopped: Callable[[], bool
     """A single-person run in one go: begin, and for each target plan and deliver at once."""
 
     async def one(target: str) -> None:
-        await plan(dep, run, target)
+        await _plan(dep, run, target)
         await deliver(dep, target, urgent=True, stopped=stopped)
 
     targets = await begin(dep, run)

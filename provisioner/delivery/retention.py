@@ -1,4 +1,4 @@
-"""What is forgotten in time: operations, runs, expired decisions, and the counts that guards no longer ask for."""
+"""What is forgotten in time: operations, runs, receipts, expired decisions, and what guards no longer ask for."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from provisioner.planning.guards import COVERS
 from provisioner.store import keys
 from provisioner.store.connection import redis_errors
 from provisioner.store.paging import LISTED
+from provisioner.store.receipts import ReceiptStore
 
 log = structlog.get_logger(__name__)
 
@@ -44,6 +45,7 @@ async def sweep(dep: Deployment, *, now: float | None = None) -> bool:
         retention = dep.settings.retention
         operations = await _trim_operations(dep, moment - retention.operations.total_seconds())
         runs = await _trim_runs(dep, moment - retention.runs.total_seconds())
+        await ReceiptStore(dep.redis).forget_before(moment - retention.runs.total_seconds())
     if operations or runs:
         log.info("history_trimmed", operations=operations, runs=runs)
     return True

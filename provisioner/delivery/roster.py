@@ -98,6 +98,10 @@ async def take(dep: Deployment, request: Request, content: bytes | None) -> Take
         accepted=accepted,
         reasons=() if verdict.status == "clean" else verdict.reasons,
     )
+    if request.accept and request.accept != source.digest:
+        document["not_accepted"] = (
+            f"Nothing was accepted: {request.accept} was asked for, but the roster that was read is {source.digest}."
+        )
     if verdict.status == "rejected":
         raise RejectedRosterError(verdict.reasons, document, people.rejects)
     last_written = facts.get("written", b"").decode() or None

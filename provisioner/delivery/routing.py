@@ -17,6 +17,7 @@ from provisioner.delivery.decide import backoff
 from provisioner.delivery.deployment import Deployment
 from provisioner.delivery.finishing import refresh
 from provisioner.delivery.pace import Unpaced
+from provisioner.model.account import LedgerEntry
 from provisioner.model.inbound import InboundEvent
 from provisioner.model.operation import Kind, Operation, operation_id
 from provisioner.model.outcome import Permanent, Temporary, Unauthorised
@@ -36,6 +37,10 @@ LEASE: Final = 90.0
 _STANDING: Final = frozenset({"pending", "sending", "waiting", "held"})
 
 
+#: What the ledger knows, by target and person.
+Entries = Mapping[str, Mapping[str, LedgerEntry]]
+
+
 class WaitingError(Exception):
     """An event cannot be routed yet; the message says what it waits for."""
 
@@ -49,9 +54,18 @@ class Effects:
 
 
 async def consider(
-    dep: Deployment, routed: Routed, received: Received, event: InboundEvent, person: str | None, effects: Effects
+    dep: Deployment,
+    routed: Routed,
+    received: Received,
+    event: InboundEvent,
+    person: str | None,
+    effects: Effects,
+    entries: Entries,
 ) -> None:
     """Add what one route makes of an event to the effects.
+
+    Args:
+        entries: of everybody to whose accounts a route leads.
 
     Raises:
         WaitingError: the person's account there is still being made.
@@ -64,7 +78,7 @@ async def consider(
     if person is None or route.target not in dep.targets:
         await dep.inbound.count(received.target, "nobody" if person is None else "unrouted")
         return
-    entry = await dep.ledger.entry(route.target, person)
+    entry = entries.get(route.target, {}).get(person)
     if entry is None:
         standing = await dep.runs.standing(route.target, person, ["account"])
         if any(document["status"] in _STANDING for document in standing):

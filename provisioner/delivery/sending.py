@@ -24,14 +24,14 @@ from provisioner.delivery.deployment import Deployment
 from provisioner.delivery.finishing import refresh
 from provisioner.delivery.memory import remembers
 from provisioner.delivery.pace import TargetSlot
-from provisioner.delivery.quarantine import judge, quarantine, recovers
-from provisioner.delivery.recheck import Recheck
+from provisioner.delivery.quarantine import WINDOW, judge, quarantine, recovers
+from provisioner.delivery.recheck import REASON, Recheck
 from provisioner.delivery.spool import Spool, Spooled
 from provisioner.delivery.tagging import Tagging, learnt_tags
 from provisioner.errors import ProvisionerError, StoreError, TargetError
 from provisioner.model.operation import Kind, Operation
-from provisioner.model.outcome import Done, Outcome, Permanent, Unclear
-from provisioner.store.queue import Claim
+from provisioner.model.outcome import Done, Outcome, Permanent, Temporary, Unclear
+from provisioner.store.queue import Claim, End
 from provisioner.targets.concurrently import each
 from provisioner.targets.http import DEADLINE, Http, as_outcome
 
@@ -45,6 +45,8 @@ LEASE: Final = DEADLINE * 2
 SENDERS: Final = 8
 #: Seconds until the next look at a target that must not be written to.
 _BLOCKED: Final = 60.0
+#: Seconds for which what was refused for its credentials is put aside; the quarantine holds it longer.
+_REFUSED: Final = 30.0
 #: Look-ups at once before unclear operations are sent again.
 _LOOKUPS: Final = 4
 
@@ -72,6 +74,8 @@ class _Wave:
         self._tagging = Tagging(dep, target)
         # What Redis forgot was perhaps sent before it did
         self._doubtful = frozenset({Kind.ENROL}) if wary else frozenset()
+        #: Successes that are not noted yet, and whether it is noted that the target answers.
+        self._good, self._reached = 0, False
         self._spool = Spool(dep.settings.data_dir)
 
     @property
@@ -126,39 +130,35 @@ class _Wave:
             return False
         self.runs.update(claim.run for claim in claims)
         async with _renewed(self.dep, self.target, claims):
-            await self._work(claims, slot, until=asked + LEASE - DEADLINE)
+            await self._work(claims, slot, asked=asked)
         return True
 
     def _limits(self) -> Mapping[str, int]:
         return {group: self.made.batch_size(group) for group in ("leave", "save", "event", "*")}
 
-    async def _work(self, claims: list[Claim], slot: TargetSlot, *, until: float) -> None:
+    async def _work(self, claims: list[Claim], slot: TargetSlot, *, asked: float) -> None:
         http = self.dep.http(self.target, self.pace.prepaid(slot))
         try:
             due = await self._tagging.ready(await self._still_due(claims))
-            if due and time.monotonic() > until:
+            if due and time.monotonic() > asked + LEASE - DEADLINE:
                 # The process was held up, and its lease may have ended meanwhile
                 for claim in due:
                     await self.dep.queue.give_back(claim)
             elif due:
                 outcomes = await self._send(http, due)
-                await self._conclude(due, outcomes, sent=http.requests > 0)
+                await self._conclude(due, outcomes, http, asked=asked)
                 await self._tagging.over(due)
         finally:
             if not http.requests:
                 await slot.unused()
-        await self.dep.runs.add_requests(claims[0].run, self.target, http.requests)
 
     async def _still_due(self, claims: list[Claim]) -> list[Claim]:
         """Before a leaver's operation is sent, the newest clean snapshot must still say so."""
-        due = []
+        refused = await self.recheck.refused(claim.operation for claim in claims)
         for claim in claims:
-            reason = await self.recheck.refuses(claim.operation)
-            if reason is None:
-                due.append(claim)
-            else:
-                await self.dep.queue.drop(claim, {"code": "no_longer_leaving", "message": reason})
-        return due
+            if claim.operation.id in refused:
+                await self.dep.queue.drop(claim, {"code": "no_longer_leaving", "message": REASON})
+        return [claim for claim in claims if claim.operation.id not in refused]
 
     async def _send(self, http: Http, claims: Sequence[Claim]) -> list[Outcome]:
         """Send what was claimed together, but look up first what may have been done and hurts if done twice."""
@@ -192,23 +192,41 @@ class _Wave:
             outcome = as_outcome(exc)
             return Unclear(outcome.code, outcome.message) if isinstance(outcome, Permanent) else outcome
 
-    async def _conclude(self, claims: Sequence[Claim], outcomes: list[Outcome], *, sent: bool) -> None:
+    async def _conclude(self, claims: Sequence[Claim], outcomes: list[Outcome], http: Http, *, asked: float) -> None:
+        """Record what became of one request.
+
+        Args:
+            asked: the monotonic time at which the claims were asked for, whose `claimed` is by Redis's clock.
+        """
+        now = claims[0].claimed + time.monotonic() - asked
         if is_poisoned(outcomes, claims[0].attempts):
             log.warning("batch_halved", target=self.target, rows=len(claims), code=getattr(outcomes[0], "code", ""))
             await self._halve(claims)
+            await self.dep.queue.record((), claims[0].run, self.target, requests=http.requests)
         else:
-            now = await self._now()
-            for claim, outcome in zip(claims, outcomes, strict=True):
-                await self._record(claim, outcome, now)
-        if sent and self.lost is None and await judge(self.dep, self.target, outcomes) is not None:
+            await self._record(claims, outcomes, now, requests=http.requests)
+        if http.requests and self.lost is None and await self._judged(outcomes, now):
             self.blocked = True
 
-    async def _now(self) -> float:
-        """By Redis's clock, or, so that nothing is lost for the want of it, by ours."""
-        try:
-            return await self.dep.runs.now()
-        except StoreError:
-            return time.time()
+    async def _judged(self, outcomes: Sequence[Outcome], now: float) -> bool:
+        """Note the outcomes of one request; whether writing has to stop.
+
+        Successes alone never stop it, so they are noted with the next other outcome, or at the end.
+        """
+        if self._reached and all(isinstance(one, Done) for one in outcomes):
+            self._good += len(outcomes)
+            return False
+        if all(isinstance(one, Temporary) and one.unreached for one in outcomes):
+            self._reached = False
+            return await judge(self.dep, self.target, outcomes, now) is not None
+        good, self._good, self._reached = self._good, 0, True
+        return await judge(self.dep, self.target, outcomes, now, earlier=good) is not None
+
+    async def note_good(self) -> None:
+        """Note the successes that are not noted yet."""
+        good, self._good = self._good, 0
+        if good:
+            await self.dep.health.count_outcomes(self.target, good, 0, window=WINDOW)
 
     async def _halve(self, claims: Sequence[Claim]) -> None:
         half, mark = len(claims) // 2, secrets.token_hex(4)
@@ -216,36 +234,42 @@ class _Wave:
             for claim in members:
                 await self.dep.queue.give_back(claim, group=f"{claim.group.split('#')[0]}#{mark}{part}")
 
-    async def _record(self, claim: Claim, outcome: Outcome, now: float) -> None:
+    async def _record(self, claims: Sequence[Claim], outcomes: Sequence[Outcome], now: float, *, requests: int) -> None:
+        """Record all outcomes of one request in one round trip."""
         patience = self.made.settings.retry.for_.total_seconds()
-        decision = decide(
-            outcome,
-            tries=claim.attempts,
-            age=now - claim.since,
-            patience=patience,
-            chance=random.random(),  # noqa: S311 - spreads retries, guards nothing
-        )
-        operation, queue = claim.operation, self.dep.queue
-        match decision:
-            case Succeed(done):
-                patch = ledger_patch(operation, done)
-                tags = learnt_tags(operation, self.made.tagged)
-                if tags:
-                    patch["values"] = {**patch.get("values", {}), **tags}
-                await self._keep(Spooled(claim, patch, done.account or operation.account))
-            case Fail(code, message):
-                log.warning("operation_failed", target=self.target, person=operation.person, id=operation.id, code=code)
-                patch = never_again(operation, outcome)
-                await self._keep(Spooled(claim, patch, None, {"code": code, "message": message}))
-            case Park(seconds, code, message, unclear, spend):
-                # Not kept elsewhere: its lease runs out, and it is unclear then
-                with self._losing():
-                    await queue.park(claim, seconds, {"code": code, "message": message}, unclear=unclear, spend=spend)
-            case Quarantine(code, message):
-                self.blocked = True
-                with self._losing():
-                    await queue.park(claim, 30.0, {"code": code, "message": message}, unclear=False, spend=False)
-                    await quarantine(self.dep, self.target, message, now, unreachable=False)
+        final: list[Spooled] = []
+        parked: list[End] = []
+        refused: str | None = None
+        for claim, outcome in zip(claims, outcomes, strict=True):
+            chance = random.random()  # noqa: S311 - spreads retries, guards nothing
+            decision = decide(outcome, tries=claim.attempts, age=now - claim.since, patience=patience, chance=chance)
+            match decision:
+                case Succeed(done):
+                    final.append(self._success(claim, done))
+                case Fail(code, message):
+                    one = claim.operation
+                    log.warning("operation_failed", target=self.target, person=one.person, id=one.id, code=code)
+                    patch = never_again(one, outcome)
+                    final.append(Spooled(claim, patch, None, {"code": code, "message": message}))
+                case Park(seconds, code, message, unclear, spend):
+                    error = {"code": code, "message": message}
+                    parked.append(End.parked(claim, seconds, error, unclear=unclear, spend=spend))
+                case Quarantine(code, message):
+                    refused = message
+                    error = {"code": code, "message": message}
+                    parked.append(End.parked(claim, _REFUSED, error, unclear=False, spend=False))
+        await self._keep(final, parked, claims[0].run, requests)
+        if refused is not None:
+            self.blocked = True
+            with self._losing():
+                await quarantine(self.dep, self.target, refused, now, unreachable=False)
+
+    def _success(self, claim: Claim, done: Done) -> Spooled:
+        patch = ledger_patch(claim.operation, done)
+        tags = learnt_tags(claim.operation, self.made.tagged)
+        if tags:
+            patch["values"] = {**patch.get("values", {}), **tags}
+        return Spooled(claim, patch, done.account or claim.operation.account)
 
     @contextmanager
     def _losing(self) -> Iterator[None]:
@@ -255,25 +279,28 @@ class _Wave:
         except StoreError as exc:
             self.lost = exc
 
-    async def _keep(self, outcome: Spooled) -> None:
-        """Record what is final: in Redis, or if it does not answer, on disk until it does."""
+    async def _keep(self, final: Sequence[Spooled], parked: Sequence[End], run: str, requests: int) -> None:
+        """Record in Redis; what is final is kept on disk while it does not answer.
+
+        What is parked is not: its lease runs out, and it is unclear then.
+        """
         if self.lost is None:
-            try:
-                if outcome.error is None:
-                    await self.dep.queue.done(outcome.claim, outcome.patch, outcome.account)
-                else:
-                    await self.dep.queue.fail(outcome.claim, outcome.error, outcome.patch)
-            except StoreError as exc:
-                self.lost = exc
+            with self._losing():
+                ends = [*(outcome.end for outcome in final), *parked]
+                await self.dep.queue.record(ends, run, self.target, requests=requests)
         if self.lost is not None:
-            operation = outcome.claim.operation
-            try:
-                await asyncio.to_thread(self._spool.add, outcome)
-            except OSError as exc:
-                # Its lease runs out, and it is unclear then
-                log.error("outcome_not_kept", target=self.target, person=operation.person, reason=exc.strerror)
-            else:
-                log.warning("outcome_spooled", target=self.target, person=operation.person, id=operation.id)
+            for outcome in final:
+                await self._spool_away(outcome)
+
+    async def _spool_away(self, outcome: Spooled) -> None:
+        operation = outcome.claim.operation
+        try:
+            await asyncio.to_thread(self._spool.add, outcome)
+        except OSError as exc:
+            # Its lease runs out, and it is unclear then
+            log.error("outcome_not_kept", target=self.target, person=operation.person, reason=exc.strerror)
+        else:
+            log.warning("outcome_spooled", target=self.target, person=operation.person, id=operation.id)
 
 
 def never_again(operation: Operation, outcome: Outcome) -> dict[str, Any]:
@@ -351,6 +378,7 @@ async def deliver(
         return Again(_BLOCKED)
     wave = _Wave(dep, target, urgent=urgent, wary=memory.lost, stopped=stopped)
     await wave.roll()
+    await wave.note_good()
     for run in wave.runs:
         await refresh(dep, run)
     health = await dep.health.of(target)

@@ -20,7 +20,7 @@ import structlog
 
 from provisioner.delivery.deployment import Deployment
 from provisioner.model.operation import from_json, to_json
-from provisioner.store.queue import Claim
+from provisioner.store.queue import Claim, End
 
 log = structlog.get_logger(__name__)
 
@@ -35,6 +35,13 @@ class Spooled:
     patch: Mapping[str, Any]
     account: str | None
     error: Mapping[str, str] | None = None
+
+    @property
+    def end(self) -> End:
+        """What the queue is to record."""
+        if self.error is not None:
+            return End.failed(self.claim, self.error, self.patch)
+        return End.done(self.claim, self.patch, self.account)
 
     def to_line(self) -> bytes:
         """One line of the file."""
@@ -165,8 +172,5 @@ class Spool:
             # Only the last line before a crash can be torn: its operation is unclear, and looked up
             log.warning("spooled_outcome_torn", length=len(line))
             return 0
-        if outcome.error is not None:
-            await dep.queue.fail(outcome.claim, outcome.error, outcome.patch)
-        else:
-            await dep.queue.done(outcome.claim, outcome.patch, outcome.account)
+        await dep.queue.record([outcome.end], outcome.claim.run, outcome.claim.operation.target)
         return 1

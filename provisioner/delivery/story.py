@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import polars as pl
 
 from provisioner.delivery.deployment import Deployment
 from provisioner.delivery.moments import day_in
+from provisioner.delivery.receipts import receipt
 from provisioner.errors import UsageError
 from provisioner.model.account import LedgerEntry
 from provisioner.model.attributes import fold, natural
 from provisioner.planning.desired import REASON, STANDING, compile_target, desired_accounts
 from provisioner.planning.events import known_by
 from provisioner.planning.spec import ACCOUNT, UNTOUCHABLE
+from provisioner.store.heard import HeardStore
 from provisioner.store.runs import moment
 
+#: Finished operations that are told of one person, more than Redis keeps of anybody.
+_HISTORY: Final = 500
 _OWN = ("_key", "_line", "_verdict", "_row_verdict", "_starts", "_ends", "_absent_snapshots", "_absent_since")
 
 
@@ -25,7 +29,8 @@ async def story(dep: Deployment, key: str) -> dict[str, Any]:
     ``roster`` is the row with its line, verdict and absence; ``targets`` has per target the scope's verdict, the link
     and how it came about, and each attribute with its expression, what is desired, observed and acknowledged;
     ``facts`` what webhooks and reading back told, by target; ``operations`` the standing and the finished ones, newest
-    first.
+    first, with every try that failed; ``runs`` what is kept of their runs; ``heard`` the webhooks about the person;
+    ``receipt`` what became of a leaver's accounts, null for who never left.
 
     Raises:
         UsageError: nobody of that key is known.
@@ -48,7 +53,19 @@ async def story(dep: Deployment, key: str) -> dict[str, Any]:
         "targets": {name: await _target(dep, name, key, row if known else None, links[name]) for name in dep.targets},
         "facts": {target: known_by(told) for target, told in facts_told.items()},
         "operations": operations,
+        "runs": await _runs(dep, operations),
+        "heard": await HeardStore(dep.redis).of(key),
+        "receipt": await receipt(dep, key),
     }
+
+
+async def _runs(dep: Deployment, operations: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    found = {}
+    for run in dict.fromkeys(operation["run"] for operation in operations):
+        document = await dep.runs.document(run)
+        if document is not None:
+            found[run] = {name: document[name] for name in ("trigger", "status", "started_at", "finished_at")}
+    return found
 
 
 def _roster(row: pl.DataFrame, facts: dict[str, bytes]) -> dict[str, Any]:
@@ -154,7 +171,7 @@ async def _operations(dep: Deployment, key: str) -> list[dict[str, Any]]:
     for name in dep.specs:
         for document in await dep.runs.standing(name, key):
             found[(document["run"], name, document["id"])] = document
-    for document in await dep.runs.history(key):
+    for document in await dep.runs.history(key, _HISTORY):
         found.setdefault((document["run"], document["target"], document["id"]), document)
     return sorted(found.values(), key=lambda document: document["changed_at"] or "", reverse=True)
 

@@ -8,6 +8,7 @@ tags: whoever sends tags of an event holds the person meanwhile, and everyone el
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
@@ -45,6 +46,7 @@ class Tagging:
         if name is None or not any(_is_tag(claim.operation) or name in claim.operation.after for claim in claims):
             return list(claims)
         observed = _Observed(self._dep, self._target, name)
+        standing = await self._standing([claim.operation for claim in claims], name)
         due: list[Claim] = []
         # Several tags of one person go together, each with those before it
         ours: dict[str, Operation] = {}
@@ -55,7 +57,7 @@ class Tagging:
                 if ready is not None:
                     ours[operation.person] = ready
             elif name in operation.after:
-                ready = await self._account(operation, name, observed)
+                ready = await self._account(operation, name, observed, *standing[operation.person])
             else:
                 ready = operation
             if ready is None:
@@ -86,15 +88,28 @@ class Tagging:
         told = {_TOLD.format(name): _joined(earlier, tag)}
         return replace(operation, after=tags, wanted=tags, observed={name: there}, owned=told)
 
-    async def _account(self, operation: Operation, name: str, observed: _Observed) -> Operation | None:
+    async def _standing(self, operations: Sequence[Operation], name: str) -> dict[str, tuple[bool, LedgerEntry | None]]:
+        """By person whose account is to get other tags: whether they are being sent now, and what the ledger knows."""
+        people = [one.person for one in operations if name in one.after and not _is_tag(one)]
+        if not people:
+            return {}
         with redis_errors():
-            if await self._dep.redis.exists(keys.tagging(self._target, operation.person)):
-                return None
-        entry = await self._dep.ledger.entry(self._target, operation.person)
+            # The ledger last: what another one sent meanwhile is in it when their hold is over
+            held = await self._dep.redis.mget([keys.tagging(self._target, person) for person in people])
+            texts = await self._dep.redis.hmget(keys.ledger(self._target), people)
+        return {
+            person: (hold is not None, LedgerEntry.from_json(person, json.loads(text)) if text else None)
+            for person, hold, text in zip(people, held, texts, strict=True)
+        }
+
+    async def _account(
+        self, operation: Operation, name: str, observed: _Observed, held: bool, entry: LedgerEntry | None
+    ) -> Operation | None:
+        if held:
+            return None
         told = entry.values.get(_TOLD.format(name)) if entry else None
         # A plan that saw the account after the tag was set decides about it like about any other tag
-        unseen = entry is not None and (entry.recorded > operation.planned or not await observed.listed())
-        if not told or not unseen:
+        if entry is None or not told or not (entry.recorded > operation.planned or not await observed.listed()):
             return operation
         return replace(operation, wanted={**operation.wanted, name: _joined(operation.wanted.get(name), told)})
 

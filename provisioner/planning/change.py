@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from json.encoder import encode_basestring
 from typing import Any
 
 import polars as pl
@@ -14,11 +14,11 @@ from provisioner.model.account import State
 from provisioner.model.attributes import fold
 from provisioner.model.operation import Kind, Operation, operation_id
 from provisioner.planning.desired import FUTURE, LEAVER, MEMBER, PERSON, REASON, STANDING
-from provisioner.planning.diff import any_of, enforced
+from provisioner.planning.diff import any_of, enforced, fixed, names_of
 from provisioner.planning.spec import ACCOUNT, UNTOUCHABLE, Planning, TargetSpec
 
-Row = Mapping[str, Any]
 LinkRow = tuple[str, str, State, str]
+Values = tuple[str | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +35,14 @@ class Changes:
         spec: TargetSpec, rows: pl.DataFrame, gone: Collection[str], circumstances: Planning
     ) -> list[Operation]:
         """One `create` per row, with all that the account takes to be right."""
-        names = [column[2:] for column in rows.columns if column.startswith("w:")]
-        creatable = [name for name in names if spec.attributes[name].on_create]
+        names = sorted(names_of(rows))
+        merging = [name for name in names_of(rows) if spec.attributes[name].on_create and spec.attributes[name].merge]
+        creatable = [(place, name) for place, name in enumerate(names) if spec.attributes[name].on_create]
         operations = []
         moment = circumstances.now.timestamp()
-        for row in rows.iter_rows(named=True):
-            after = {name: row[f"w:{name}"] for name in creatable if row[f"w:{name}"]}
-            person = row[PERSON]
+        people = zip(rows.select(PERSON, STANDING).iter_rows(), _values(rows, "w", names), strict=True)
+        for (person, standing), wanted in people:
+            after: dict[str, str | None] = {name: wanted[place] for place, name in creatable if wanted[place]}
             lost = person in gone
             operations.append(
                 Operation(
@@ -54,23 +55,25 @@ class Changes:
                     after=after,
                     drift=lost,
                     wanted=after,
-                    owned={name: after.get(name) for name in creatable if spec.attributes[name].merge},
+                    owned={name: after.get(name) for name in merging},
                     reason="its account is gone" if lost else "joiner",
                     snapshot=circumstances.snapshot,
                     planned=moment,
-                    row=row_digest(row, names),
+                    row=row_digest(standing, wanted),
                 )
             )
         return operations
 
 
-_spell = json.JSONEncoder(ensure_ascii=False).encode
+def row_digest(standing: str, wanted: Iterable[str | None]) -> str:
+    """A digest of what the roster says of a person here; a rejection holds good as long as it is the same.
 
-
-def row_digest(row: Row, names: Sequence[str]) -> str:
-    """A digest of what the roster says of a person here; a rejection holds good as long as it is the same."""
-    text = _spell([row[STANDING], [row[f"w:{name}"] for name in sorted(names)]])
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+    Args:
+        wanted: the wanted values, in the order of their attributes' names.
+    """
+    # Spelt as `json` would, whose encoder is made for greater things and takes several times as long
+    values = ", ".join(["null" if value is None else encode_basestring(value) for value in wanted])
+    return hashlib.blake2b(f"[{encode_basestring(standing)}, [{values}]]".encode(), digest_size=8).hexdigest()
 
 
 def changes(spec: TargetSpec, frame: pl.DataFrame, names: Sequence[str], circumstances: Planning) -> Changes:
@@ -81,29 +84,90 @@ def changes(spec: TargetSpec, frame: pl.DataFrame, names: Sequence[str], circums
     """
     members = enforced(spec, names, MEMBER)
     leavers = enforced(spec, names, LEAVER)
-    fixed = [
-        name
-        for name in names
-        if name in spec.settings.attributes
-        and spec.settings.attributes[name].authority == "roster"
-        and (spec.attributes[name].identifier or not spec.attributes[name].on_update)
-        and (spec.attributes[name].observed or spec.attributes[name].identifier)
-    ]
+    unwritable = fixed(spec, names)
     state = pl.col("_state").fill_null("new")
     touchy = frame.filter(
-        ((pl.col(STANDING) == MEMBER) & (any_of(frame, members) | any_of(frame, fixed) | (state != "active")))
+        ((pl.col(STANDING) == MEMBER) & (any_of(frame, members) | any_of(frame, unwritable) | (state != "active")))
         | ((pl.col(STANDING) == LEAVER) & (any_of(frame, leavers) | (state != "left")))
         | ((pl.col(STANDING) == FUTURE) & (pl.col("_matched") != "link"))
         | (pl.col("_matched") != "link")
     )
-    work = _Work(spec, names, members, leavers, fixed, circumstances)
-    for row in touchy.iter_rows(named=True):
+    work = _Work(spec, names, members, leavers, unwritable, circumstances)
+    for row in _rows(spec, touchy, work.names):
         work.consider(row)
     return Changes(tuple(work.operations), tuple(work.links), tuple(work.todos), tuple(work.drift))
 
 
+@dataclass(slots=True)
+class _Row:
+    """One person and their account; values stand at the places of their attributes' names."""
+
+    person: str
+    account: str
+    standing: str
+    reason: str
+    state: State | None
+    matched: str
+    untouchable: str | None
+    protected: bool
+    seen: bool
+    wanted: Values
+    held: Values
+    acknowledged: Values
+    known: tuple[bool, ...]
+    differs: tuple[bool, ...]
+    owned: Mapping[str, str | None]
+    carried: Mapping[str, str | None]
+
+
+_ABOUT = (PERSON, ACCOUNT, STANDING, REASON, "_state", "_matched", UNTOUCHABLE, "_protected", "_seen")
+
+
+def _rows(spec: TargetSpec, frame: pl.DataFrame, names: Sequence[str]) -> Iterator[_Row]:
+    """The rows one by one: values as tuples, since a mapping of all columns would cost more than all that follows."""
+    owned = [name for name in names if f"own:{name}" in frame.columns]
+    carried = [name for name in spec.carried if f"o:{name}" in frame.columns]
+    sides = zip(
+        frame.select(_ABOUT).iter_rows(),
+        *(_values(frame, side, names) for side in ("w", "h", "l", "k", "d")),
+        _values(frame, "own", owned),
+        _values(frame, "o", carried),
+        strict=True,
+    )
+    for about, wanted, held, acknowledged, known, differs, ours, along in sides:
+        person, account, standing, reason, state, matched, untouchable, protected, seen = about
+        yield _Row(
+            person=person,
+            account=account,
+            standing=standing,
+            reason=reason,
+            state=state,
+            matched=matched,
+            untouchable=untouchable,
+            protected=protected,
+            seen=seen,
+            wanted=wanted,
+            held=held,
+            acknowledged=acknowledged,
+            known=known,
+            differs=differs,
+            owned=dict(zip(owned, ours, strict=True)),
+            carried=dict(zip(carried, along, strict=True)),
+        )
+
+
+def _values(frame: pl.DataFrame, side: str, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    """Values of one side, row by row."""
+    if not names:
+        return (() for _ in range(frame.height))
+    return frame.select(f"{side}:{name}" for name in names).iter_rows()
+
+
 class _Work:
-    """The decision table, applied to one row after another; see docs/decision-table.md."""
+    """The decision table, applied to one row after another; see docs/decision-table.md.
+
+    Attributes are told by their place in `names`, which is sorted.
+    """
 
     def __init__(
         self,
@@ -114,154 +178,155 @@ class _Work:
         fixed: Sequence[str],
         circumstances: Planning,
     ) -> None:
-        self._spec, self._names, self._circumstances = spec, names, circumstances
+        self.names = tuple(sorted(names))
+        self._spec, self._circumstances = spec, circumstances
         self._moment = circumstances.now.timestamp()
-        self._members, self._leavers, self._fixed = members, leavers, fixed
+        places = {name: place for place, name in enumerate(self.names)}
+        # What is changed is told in the order of the mapping
+        self._members, self._leavers, self._fixed = (
+            [places[name] for name in some] for some in (members, leavers, fixed)
+        )
+        self._attributes = [spec.attributes[name] for name in self.names]
         # What stands in an attribute that only we ourselves map must not pass for something that we set
-        self._mapped = {*spec.settings.attributes, *spec.settings.leaver}
+        mapped = {*spec.settings.attributes, *spec.settings.leaver}
+        self._image = [(places[name], name, name in mapped) for name in names]
+        self._activity = places.get(spec.activity or "")
         self.operations: list[Operation] = []
         self.links: list[LinkRow] = []
         self.todos: list[tuple[str, str]] = []
         self.drift: list[tuple[str, str]] = []
 
-    def consider(self, row: Row) -> None:
-        standing = row[STANDING]
-        if standing == LEAVER:
+    def consider(self, row: _Row) -> None:
+        state: State | None
+        if row.standing == LEAVER:
             state = self._leaver(row)
-        elif standing == MEMBER:
+        elif row.standing == MEMBER:
             state = self._member(row)
         else:
             # Whoever starts later, or is known too little of, is adopted as found: to be active again is a rejoin
-            state = "left" if self._inactive(row) and row["_matched"] != "link" else row["_state"]
-        previous = row["_state"]
-        if row["_matched"] != "link" or (state and state != previous):
-            self.links.append((row[PERSON], row[ACCOUNT], state or previous or "active", row["_matched"]))
+            state = "left" if self._inactive(row) and row.matched != "link" else row.state
+        if row.matched != "link" or (state and state != row.state):
+            self.links.append((row.person, row.account, state or row.state or "active", row.matched))
 
-    def _leaver(self, row: Row) -> State | None:
+    def _leaver(self, row: _Row) -> State | None:
         """Returns the state to record at once, None where an operation's success will."""
-        changed = [name for name in self._leavers if row[f"d:{name}"]]
+        changed = [place for place in self._leavers if row.differs[place]]
         if not changed:
             return "left"
-        if row[UNTOUCHABLE]:
-            self.todos.append((row[PERSON], f"left, but the account is {row[UNTOUCHABLE]} and is never touched."))
+        if row.untouchable:
+            self.todos.append((row.person, f"left, but the account is {row.untouchable} and is never touched."))
             return None
-        if row["_protected"]:
-            self.todos.append((row[PERSON], "left, but the account is protected. Deactivate or demote it by hand."))
+        if row.protected:
+            self.todos.append((row.person, "left, but the account is protected. Deactivate or demote it by hand."))
             return None
-        if row["_state"] == "left":
-            self._change(row, Kind.UPDATE, changed, drifted=self._drifted(row, changed))
+        if row.state == "left":
+            self._change(row, Kind.UPDATE, changed, drifted=any(self._drifted(row, place) for place in changed))
         else:
             self._change(row, Kind.LEAVE, changed)
         return None
 
-    def _member(self, row: Row) -> State | None:
-        if row[UNTOUCHABLE]:
-            if any(row[f"d:{name}"] for name in self._members):
-                self.todos.append((row[PERSON], f"the account is {row[UNTOUCHABLE]} and is never touched."))
+    def _member(self, row: _Row) -> State | None:
+        changed = [place for place in self._members if row.differs[place]]
+        if row.untouchable:
+            if changed:
+                self.todos.append((row.person, f"the account is {row.untouchable} and is never touched."))
             return None
-        for name in self._fixed:
-            if row[f"d:{name}"]:
-                self._advise(row, name)
-        changed = [name for name in self._members if row[f"d:{name}"]]
-        if row["_protected"]:
+        for place in self._fixed:
+            if row.differs[place] and row.known[place]:
+                self._advise(row, place)
+        if row.protected:
             changed = self._spared(row, changed)
         inactive = self._inactive(row)
-        if row["_state"] == "left" or (row["_state"] is None and inactive):
+        if row.state == "left" or (row.state is None and inactive):
             if not changed:
                 return "active"
             self._change(row, Kind.REJOIN, changed)
             return None
-        if inactive and self._spec.activity in changed:
+        if inactive and self._activity in changed:
             return self._deactivated(row, changed)
         self._update(row, changed)
         return "active"
 
-    def _inactive(self, row: Row) -> bool:
-        activity = self._spec.activity
-        return activity is not None and row.get(f"h:{activity}") == "false"
+    def _inactive(self, row: _Row) -> bool:
+        return self._activity is not None and row.held[self._activity] == "false"
 
-    def _spared(self, row: Row, changed: Sequence[str]) -> list[str]:
+    def _named(self, places: Iterable[int]) -> str:
+        return ", ".join(self.names[place] for place in places)
+
+    def _spared(self, row: _Row, changed: Sequence[int]) -> list[int]:
         """What may be changed of a protected account: neither a role nor that it is active."""
-        activity = self._spec.activity
         kept = [
-            name
-            for name in changed
-            if self._spec.attributes[name].role or (name == activity and row[f"w:{name}"] == "false")
+            place
+            for place in changed
+            if self._attributes[place].role or (place == self._activity and row.wanted[place] == "false")
         ]
         if kept:
             self.todos.append(
-                (row[PERSON], f"{', '.join(kept)} should change, but the account is protected. Change it by hand.")
+                (row.person, f"{self._named(kept)} should change, but the account is protected. Change it by hand.")
             )
-        return [name for name in changed if name not in kept]
+        return [place for place in changed if place not in kept]
 
-    def _deactivated(self, row: Row, changed: Sequence[str]) -> State:
+    def _deactivated(self, row: _Row, changed: Sequence[int]) -> State:
         """Somebody else deactivated it while our ledger says active."""
         sentence = "somebody deactivated the account; it is not reactivated without approval."
-        self.drift.append((row[PERSON], sentence))
+        self.drift.append((row.person, sentence))
         if self._spec.settings.drift == "correct":
             self._change(row, Kind.REJOIN, changed, drifted=True, hold=f"{self._spec.name}: {sentence}")
         return "active"
 
-    def _update(self, row: Row, changed: Sequence[str]) -> None:
-        drifted = [name for name in changed if self._drifted(row, [name])]
+    def _update(self, row: _Row, changed: Sequence[int]) -> None:
+        drifted = [place for place in changed if self._drifted(row, place)]
         if drifted:
-            self.drift.append((row[PERSON], f"changed in the target behind our back: {', '.join(drifted)}."))
+            self.drift.append((row.person, f"changed in the target behind our back: {self._named(drifted)}."))
             if self._spec.settings.drift == "report":
-                changed = [name for name in changed if name not in drifted]
+                changed = [place for place in changed if place not in drifted]
         if changed:
-            kind = Kind.ROLE if all(self._spec.attributes[name].role for name in changed) else Kind.UPDATE
+            kind = Kind.ROLE if all(self._attributes[place].role for place in changed) else Kind.UPDATE
             self._change(row, kind, changed, drifted=bool(drifted) and self._spec.settings.drift == "correct")
 
-    def _drifted(self, row: Row, changed: Sequence[str]) -> bool:
+    def _drifted(self, row: _Row, place: int) -> bool:
         """Whether we once brought about what is wanted now, and the target shows something else."""
-        for name in changed:
-            acknowledged, type_ = row[f"l:{name}"], self._spec.attributes[name].type
-            wanted = row.get(f"own:{name}", row[f"w:{name}"])
-            if row["_seen"] and acknowledged is not None and fold(acknowledged, type_) == fold(wanted, type_):
-                return True
-        return False
+        acknowledged = row.acknowledged[place]
+        if acknowledged is None or not row.seen:
+            return False
+        type_ = self._attributes[place].type
+        return fold(acknowledged, type_) == fold(row.owned.get(self.names[place], row.wanted[place]), type_)
 
-    def _advise(self, row: Row, name: str) -> None:
-        attribute = self._spec.attributes[name]
-        if not row[f"k:{name}"]:
-            return
-        what = attribute.advice or f"change {name} in {self._spec.name} by hand"
-        self.todos.append((row[PERSON], f"{name} differs and cannot be changed by us: {what}."))
+    def _advise(self, row: _Row, place: int) -> None:
+        name = self.names[place]
+        what = self._attributes[place].advice or f"change {name} in {self._spec.name} by hand"
+        self.todos.append((row.person, f"{name} differs and cannot be changed by us: {what}."))
 
     def _change(
-        self, row: Row, kind: Kind, changed: Sequence[str], *, drifted: bool = False, hold: str | None = None
+        self, row: _Row, kind: Kind, changed: Sequence[int], *, drifted: bool = False, hold: str | None = None
     ) -> None:
-        spec, names = self._spec, self._names
-        before = {name: row[f"h:{name}"] for name in changed}
-        after = {name: row[f"w:{name}"] or None for name in changed}
+        spec, names = self._spec, self.names
+        before = {names[place]: row.held[place] for place in changed}
+        after = {names[place]: row.wanted[place] or None for place in changed}
         wanted: dict[str, str | None] = {}
-        for name in names:
-            if row[f"w:{name}"] is not None and (name in changed or not row[f"d:{name}"]):
-                wanted[name] = row[f"w:{name}"] or None
-            elif row[f"k:{name}"] and name in self._mapped:
-                wanted[name] = row[f"h:{name}"]
+        for place, name, mapped in self._image:
+            if row.wanted[place] is not None and (place in changed or not row.differs[place]):
+                wanted[name] = row.wanted[place] or None
+            elif mapped and row.known[place]:
+                wanted[name] = row.held[place]
         self.operations.append(
             Operation(
-                id=operation_id(spec.name, row[PERSON], kind, before, after),
+                id=operation_id(spec.name, row.person, kind, before, after),
                 target=spec.name,
-                person=row[PERSON],
+                person=row.person,
                 kind=kind,
-                account=row[ACCOUNT],
+                account=row.account,
                 before=before,
                 after=after,
                 drift=drifted,
                 wanted=wanted,
-                observed={name: row[f"o:{name}"] for name in spec.carried if f"o:{name}" in row},
-                owned={
-                    name: row[f"own:{name}"] or None
-                    for name in names
-                    if f"own:{name}" in row and row[f"own:{name}"] is not None
-                },
-                reason=row[REASON],
-                counted=any(row[f"k:{name}"] for name in changed),
+                observed=row.carried,
+                owned={name: value or None for name, value in row.owned.items() if value is not None},
+                reason=row.reason,
+                counted=any(row.known[place] for place in changed),
                 hold=hold,
                 snapshot=self._circumstances.snapshot,
                 planned=self._moment,
-                row=row_digest(row, names),
+                row=row_digest(row.standing, row.wanted),
             )
         )

@@ -1,4 +1,7 @@
-"""Which account is whose: by the ledger's link, else by the `match` attributes in their order."""
+"""Which account is whose: by the ledger's link, else by the `match` attributes in their order.
+
+Everybody is known by row numbers here. Wide frames are never joined: a column of somebody's is taken by its number.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,10 @@ from provisioner.planning.desired import LEAVER, PERSON, REASON, STANDING
 from provisioner.planning.spec import ACCOUNT, UNTOUCHABLE, Observation
 
 FOLDING = frozenset({Type.FOLDED, Type.EMAIL, Type.SET})
+#: Columns of row numbers: of the desired frame, of the ledger, and of the observed frame.
+DESIRED_ROW, LEDGER_ROW, OBSERVED_ROW = "_desired", "_entry", "_observed"
+LINK = "link"
+_COLUMNS = (PERSON, ACCOUNT, "_matched", DESIRED_ROW, LEDGER_ROW, OBSERVED_ROW)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +32,10 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True)
 class Correlation:
-    """`pairs` has `_person`, `_account` and `_matched` (``link`` or the matching attribute's name); `missing` are
-    people whose linked account an authoritative observation does not show; `orphans` accounts without a person."""
+    """`pairs` has, in the order of the desired frame, `_person`, `_account`, `_matched` (``link`` or the matching
+    attribute's name) and the row numbers `_desired`, `_entry` (null unless it is the ledger's link) and `_observed`
+    (null where the account was not seen); `missing` are people whose linked account an authoritative observation does
+    not show; `orphans` accounts without a person."""
 
     pairs: pl.DataFrame
     conflicts: tuple[Conflict, ...]
@@ -54,84 +63,135 @@ def correlate(
         match: the names of the attributes to match by, in order.
     """
     observed = observation.frame
-    linked = desired.select(PERSON).join(links.select(PERSON, ACCOUNT), on=PERSON, how="inner", maintain_order="left")
-    shared = linked.filter(pl.col(ACCOUNT).is_duplicated())
-    linked = linked.join(shared, on=PERSON, how="anti", maintain_order="left")
-    conflicts = [
-        Conflict(person, (account,), f"account {account} is linked to several people. Correct their rows.")
-        for person, account in shared.iter_rows()
-    ]
-    present = linked.join(observed.select(ACCOUNT), on=ACCOUNT, how="semi", maintain_order="left")
+    entries = (
+        links.select(PERSON, ACCOUNT)
+        .with_row_index(LEDGER_ROW)
+        .join(observed.select(ACCOUNT).with_row_index(OBSERVED_ROW), on=ACCOUNT, how="left", maintain_order="left")
+    )
+    linked = (
+        desired.select(PERSON)
+        .with_row_index(DESIRED_ROW)
+        .join(entries, on=PERSON, how="inner", maintain_order="left")
+        .with_columns(pl.lit(LINK).alias("_matched"))
+        .select(_COLUMNS)
+    )
+    free = _flags(desired.height, linked[DESIRED_ROW], inverted=True)
+    linked, conflicts = _unshared(linked)
     missing: tuple[str, ...] = ()
     if observation.authoritative:
-        gone = linked.join(present, on=PERSON, how="anti", maintain_order="left")
-        missing = tuple(gone[PERSON].to_list())
-        linked = present
-        # Someone may have made the account anew by hand, so whoever lost theirs is matched again
-        links = links.join(gone.select(PERSON), on=PERSON, how="anti", maintain_order="left")
-    pairs = [linked.with_columns(pl.lit("link").alias("_matched"))]
-    owners = dict(zip(links[ACCOUNT].to_list(), links[PERSON].to_list(), strict=True)) if links.height else {}
-    free = desired.join(links.select(PERSON), on=PERSON, how="anti", maintain_order="left").filter(
-        pl.col(REASON) != "excluded"
-    )
+        gone = linked.filter(pl.col(OBSERVED_ROW).is_null())
+        if gone.height:
+            missing = tuple(gone[PERSON].to_list())
+            linked = linked.filter(pl.col(OBSERVED_ROW).is_not_null())
+            # Someone may have made the account anew by hand, so whoever lost theirs is matched again
+            free = free.scatter(gone[DESIRED_ROW], True)
+    pairs = [linked]
+    owners = _Owners(entries, observed.height)
+    columns = [PERSON, STANDING, *(f"m:{name}" for name in match if f"m:{name}" in desired.columns)]
+    unpaired = desired.with_row_index(DESIRED_ROW).filter(free & (desired[REASON] != "excluded"))
+    unpaired = unpaired.select(DESIRED_ROW, *columns)
     leaving = pl.col(STANDING) == LEAVER
-    for pool, yields in ((free.filter(~leaving), False), (free.filter(leaving), True)):
+    for pool, yields in ((unpaired.filter(~leaving), False), (unpaired.filter(leaving), True)):
         for name in match:
             if not pool.height or f"m:{name}" not in pool.columns or name not in observed.columns:
                 continue
-            hits = _hits(pool, observed, name, attributes[name].type)
+            hits = owners.marked(_hits(pool, observed, name, attributes[name].type))
             if yields:
                 # Who left does not contest the account of someone who is here, such as themselves under a newer key
-                settled = [*owners, *(account for conflict in conflicts for account in conflict.accounts)]
-                hits = hits.filter(~pl.col(ACCOUNT).is_in(settled))
+                contested = [account for conflict in conflicts for account in conflict.accounts]
+                hits = hits.filter(~pl.col("_owned"), ~pl.col(ACCOUNT).is_in(contested))
             if not hits.height:
                 continue
             good, clashes = _one_to_one(hits, owners, name)
             conflicts += clashes
-            pairs.append(good.with_columns(pl.lit(name).alias("_matched")))
-            owners.update(zip(good[ACCOUNT].to_list(), good[PERSON].to_list(), strict=True))
-            pool = pool.join(hits.select(PERSON).unique(), on=PERSON, how="anti", maintain_order="left")
-    paired = pl.concat(pairs)
+            pairs.append(good)
+            owners.add(good)
+            pool = pool.join(hits.select(DESIRED_ROW), on=DESIRED_ROW, how="anti", maintain_order="left")
     taken = {account for conflict in conflicts for account in conflict.accounts}
-    ordinary = observed.filter(pl.col(UNTOUCHABLE).is_null()).select(ACCOUNT)
-    known = pl.concat([paired.select(ACCOUNT), links.select(ACCOUNT)])
-    orphans = ordinary.join(known, on=ACCOUNT, how="anti", maintain_order="left")[ACCOUNT].to_list()
-    return Correlation(paired, tuple(conflicts), missing, tuple(account for account in orphans if account not in taken))
+    lost = observed.filter(observed[UNTOUCHABLE].is_null() & ~owners.flags)[ACCOUNT].to_list()
+    orphans = tuple(account for account in lost if account not in taken)
+    paired = linked if len(pairs) == 1 else pl.concat(pairs).sort(DESIRED_ROW)
+    return Correlation(paired, tuple(conflicts), missing, orphans)
+
+
+class _Owners:
+    """Which observed accounts belong to somebody, and to whom: by the ledger, then by what was matched."""
+
+    def __init__(self, entries: pl.DataFrame, accounts: int) -> None:
+        self._found = [entries.select(PERSON, OBSERVED_ROW)]
+        self.flags = _flags(accounts, entries[OBSERVED_ROW].drop_nulls())
+
+    def add(self, pairs: pl.DataFrame) -> None:
+        self._found.append(pairs.select(PERSON, OBSERVED_ROW))
+        self.flags = self.flags.scatter(pairs[OBSERVED_ROW], True)
+
+    def marked(self, hits: pl.DataFrame) -> pl.DataFrame:
+        """The hits with `_owned`."""
+        return hits.with_columns(self.flags.gather(hits[OBSERVED_ROW]).alias("_owned"))
+
+    def of(self, rows: pl.Series) -> dict[int, str]:
+        """Owners by the row number of their account; where there are several, the one found last."""
+        found = pl.concat(self._found).filter(pl.col(OBSERVED_ROW).is_in(rows.implode()))
+        return dict(found.select(OBSERVED_ROW, PERSON).iter_rows())
+
+
+def _flags(height: int, rows: pl.Series, *, inverted: bool = False) -> pl.Series:
+    """One boolean a row: true at these row numbers and false elsewhere, or the other way round."""
+    return pl.repeat(inverted, height, dtype=pl.Boolean, eager=True).scatter(rows, not inverted)
+
+
+def _unshared(linked: pl.DataFrame) -> tuple[pl.DataFrame, list[Conflict]]:
+    """The links without those by which several people have one account."""
+    unseen = linked[OBSERVED_ROW].null_count()
+    if not unseen and linked[OBSERVED_ROW].n_unique() == linked.height:
+        return linked, []
+    shared = linked[ACCOUNT].is_duplicated()
+    conflicts = [
+        Conflict(person, (account,), f"account {account} is linked to several people. Correct their rows.")
+        for person, account in linked.filter(shared).select(PERSON, ACCOUNT).iter_rows()
+    ]
+    return linked.filter(~shared), conflicts
 
 
 def _hits(pool: pl.DataFrame, observed: pl.DataFrame, name: str, type_: Type) -> pl.DataFrame:
     """Every pairing of a person and an account whose values of one attribute are the same."""
-    left = pool.select(PERSON, folded(pl.col(f"m:{name}"), type_).alias("_m")).filter(
-        pl.col("_m").is_not_null() & (pl.col("_m") != "")
+    filled = pl.col("_m").is_not_null() & (pl.col("_m") != "")
+    left = pool.select(DESIRED_ROW, PERSON, folded(pl.col(f"m:{name}"), type_).alias("_m")).filter(filled)
+    right = (
+        observed.select(ACCOUNT, folded(pl.col(name), type_).alias("_m"))
+        .with_row_index(OBSERVED_ROW)
+        .filter(filled, pl.col("_m").is_in(left["_m"].implode()))
     )
-    right = observed.select(ACCOUNT, folded(pl.col(name), type_).alias("_m")).filter(
-        pl.col("_m").is_not_null() & (pl.col("_m") != "")
+    return left.join(right, on="_m", how="inner", maintain_order="left_right").select(
+        PERSON,
+        ACCOUNT,
+        pl.lit(name).alias("_matched"),
+        DESIRED_ROW,
+        pl.lit(None, dtype=pl.UInt32).alias(LEDGER_ROW),
+        OBSERVED_ROW,
     )
-    return left.join(right, on="_m", how="inner", maintain_order="left_right").drop("_m")
 
 
-def _one_to_one(hits: pl.DataFrame, owners: Mapping[str, str], name: str) -> tuple[pl.DataFrame, list[Conflict]]:
-    counted = hits.with_columns(
-        pl.len().over(PERSON).alias("_accounts"), pl.len().over(ACCOUNT).alias("_people")
-    ).with_columns(
-        pl.col(ACCOUNT).is_in(list(owners)).alias("_owned") if owners else pl.lit(value=False).alias("_owned")
-    )
-    clear = (pl.col("_accounts") == 1) & (pl.col("_people") == 1) & ~pl.col("_owned")
-    good = counted.filter(clear).select(PERSON, ACCOUNT)
+def _one_to_one(hits: pl.DataFrame, owners: _Owners, name: str) -> tuple[pl.DataFrame, list[Conflict]]:
+    clear = ~hits[DESIRED_ROW].is_duplicated() & ~hits[OBSERVED_ROW].is_duplicated() & ~hits["_owned"]
+    good = hits.filter(clear).select(_COLUMNS)
     conflicts = []
-    for key, rows in counted.filter(~clear).group_by(PERSON, maintain_order=True):
-        person, accounts = str(key[0]), tuple(sorted(rows[ACCOUNT].to_list()))
-        conflicts.append(Conflict(person, accounts, _sentence(accounts, rows, owners, name)))
+    if good.height < hits.height:
+        counted = hits.with_columns(pl.len().over(OBSERVED_ROW).alias("_people")).filter(~clear)
+        owned = owners.of(counted[OBSERVED_ROW])
+        for key, rows in counted.group_by(PERSON, maintain_order=True):
+            accounts = tuple(sorted(rows[ACCOUNT].to_list()))
+            owner = owned.get(rows[OBSERVED_ROW][0])
+            conflicts.append(Conflict(str(key[0]), accounts, _sentence(accounts, rows["_people"][0], owner, name)))
     return good, conflicts
 
 
-def _sentence(accounts: Sequence[str], rows: pl.DataFrame, owners: Mapping[str, str], name: str) -> str:
+def _sentence(accounts: Sequence[str], people: int, owner: str | None, name: str) -> str:
     if len(accounts) > 1:
         return f"{len(accounts)} accounts have this person's {name}: {', '.join(accounts)}. Merge or rename them."
-    owner = owners.get(accounts[0])
     if owner is not None:
         return f"account {accounts[0]} has this person's {name} but belongs to {owner}. Correct one of the two rows."
-    return f"account {accounts[0]} is matched by {rows['_people'][0]} people by {name}. Correct their rows."
+    return f"account {accounts[0]} is matched by {people} people by {name}. Correct their rows."
 
 
 def colliding(creates: pl.DataFrame, match: Sequence[str], attributes: Mapping[str, Attribute]) -> tuple[Conflict, ...]:
@@ -148,7 +208,7 @@ def colliding(creates: pl.DataFrame, match: Sequence[str], attributes: Mapping[s
         keyed = creates.select(PERSON, folded(pl.col(column), attributes[name].type).alias("_m")).filter(
             pl.col("_m").is_not_null() & (pl.col("_m") != "")
         )
-        for _, rows in keyed.filter(pl.len().over("_m") > 1).group_by("_m", maintain_order=True):
+        for _, rows in keyed.filter(pl.col("_m").is_duplicated()).group_by("_m", maintain_order=True):
             people = rows[PERSON].to_list()
             for person in people:
                 others = ", ".join(sorted(other for other in people if other != person)[:5])

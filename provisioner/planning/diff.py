@@ -1,6 +1,7 @@
 """What differs between the desired and the held account of everybody who has one, attribute by attribute.
 
-Raw values are compared first; only where they differ are they folded and compared again.
+`suspects` goes over everybody, column by column, and compares raw values first; only where they differ are they folded
+and compared again. Whoever holds what they should is left behind there: all that follows works on the others alone.
 """
 
 from __future__ import annotations
@@ -11,54 +12,166 @@ from dataclasses import dataclass
 import polars as pl
 
 from provisioner.model.attributes import DETAILS_READ_AT, Type, canonical, members
-from provisioner.planning.correlate import folded
-from provisioner.planning.desired import LEAVER, PERSON, STANDING
+from provisioner.planning.correlate import DESIRED_ROW, FOLDING, LEDGER_ROW, OBSERVED_ROW, folded
+from provisioner.planning.desired import LEAVER, MEMBER, STANDING
 from provisioner.planning.spec import ACCOUNT, READ, UNTOUCHABLE, Observation, TargetSpec
-
-STATE, CREATED = "_state", "_created"
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Everybody who has an account, with what they should hold and what they hold.
+    """People who have an account, with what they should hold and what they hold.
 
-    Columns: those of the desired frame, `_account`, `_matched`, `_state` (active, left, null when adopted now),
-    `_untouchable`, and per attribute ``h:<attribute>`` (held, as seen or else as last acknowledged), ``k:<attribute>``
-    (whether that is known at all) and ``l:<attribute>`` (what the ledger last acknowledged).
+    Columns: those of the desired frame, `_account`, `_matched`, `_observed` (row number), `_seen`, `_state` (active,
+    left, null when adopted now), `_untouchable`, and per attribute ``h:<attribute>`` (held, as seen or else as last
+    acknowledged), ``k:<attribute>`` (whether that is known at all) and ``l:<attribute>`` (what the ledger last
+    acknowledged).
     """
 
     frame: pl.DataFrame
     names: tuple[str, ...]
 
 
+def names_of(desired: pl.DataFrame) -> tuple[str, ...]:
+    """The attributes that a desired frame speaks of."""
+    return tuple(column[2:] for column in desired.columns if column.startswith("w:"))
+
+
+def suspects(
+    spec: TargetSpec, desired: pl.DataFrame, pairs: pl.DataFrame, observation: Observation, ledger: pl.DataFrame
+) -> pl.DataFrame:
+    """The pairs of which something may have to be changed or recorded, in the order of the desired frame.
+
+    Of all others nothing has: they are linked, in the state that they should be in, were read since they were last
+    written, and hold what they should.
+
+    Args:
+        pairs: of `provisioner.planning.correlate.Correlation`.
+    """
+    names = names_of(desired)
+    shown = _shown(spec, observation, names)
+    unseen = pairs[OBSERVED_ROW].null_count() > 0
+    frame = _side_by_side(
+        desired.select(STANDING, *(f"w:{name}" for name in names)),
+        _observed(spec, observation, shown),
+        _acknowledged(ledger, [name for name in names if unseen or name not in shown]),
+        _laid_out(pairs, OBSERVED_ROW, desired.height),
+        _laid_out(pairs, LEDGER_ROW, desired.height),
+    )
+    suspicious = frame.select(_in_doubt(observation, shown)).to_series()
+    for name in names:
+        asked = [pl.col(STANDING) == standing for standing in (MEMBER, LEAVER) if _matters(spec, name, standing)]
+        if not asked:
+            continue
+        wanted, held = pl.col(f"w:{name}"), pl.col(f"l:{name}")
+        if name in shown:
+            held = pl.when("_seen").then(f"o:{name}").otherwise(held) if unseen else pl.col(f"o:{name}")
+        rows = frame.select((pl.any_horizontal(asked) & _unlike(wanted, held)).arg_true()).to_series()
+        type_ = spec.attributes[name].type
+        if type_ in FOLDING and rows.len():
+            still = frame.select(pl.all().gather(rows)).select(_unlike(folded(wanted, type_), folded(held, type_)))
+            rows = rows.filter(still.to_series())
+        suspicious = suspicious.scatter(rows, True)
+    return pairs.filter(suspicious.gather(pairs[DESIRED_ROW])).sort(DESIRED_ROW)
+
+
+def _laid_out(pairs: pl.DataFrame, rows: str, height: int) -> pl.Series:
+    """Row numbers of pairs, by the row of the desired frame; null where there is none."""
+    numbers = pl.Series(rows, [None], dtype=pl.UInt32).new_from_index(0, height)
+    return numbers.scatter(pairs[DESIRED_ROW], pairs[rows])
+
+
+def _side_by_side(
+    desired: pl.DataFrame, observed: pl.DataFrame, entries: pl.DataFrame, seen: pl.Series, linked: pl.Series
+) -> pl.DataFrame:
+    """A desired frame beside the observed accounts and the ledger's entries of these row numbers."""
+    return pl.concat(
+        [
+            desired,
+            observed.select(pl.all().gather(seen)),
+            entries.select(pl.all().gather(linked)),
+            seen.is_not_null().alias("_seen").to_frame(),
+        ],
+        how="horizontal",
+    )
+
+
+def _in_doubt(observation: Observation, shown: Sequence[str]) -> pl.Expr:
+    """Who is not linked, in another state than they should be, or written since they were read."""
+    state, standing = pl.col("_state"), pl.col(STANDING)
+    doubts = [
+        state.is_null(),
+        (standing == MEMBER) & (state != "active"),
+        (standing == LEAVER) & (state != "left"),
+    ]
+    if shown:
+        doubts += [pl.col("_recorded") > _read_at(observation), _since_details(observation)]
+    return pl.any_horizontal(doubts).fill_null(value=True)
+
+
+def _matters(spec: TargetSpec, name: str, standing: str) -> bool:
+    """Whether a difference of that attribute means anything for people of that standing."""
+    return bool(enforced(spec, [name], standing)) or (standing == MEMBER and name in fixed(spec, [name]))
+
+
+def _unlike(wanted: pl.Expr, held: pl.Expr) -> pl.Expr:
+    """Whether something is wanted that is not held; nothing is held where an empty text is wanted."""
+    return wanted.is_not_null() & wanted.ne_missing(held) & ~((wanted == "") & held.is_null())
+
+
+def _shown(spec: TargetSpec, observation: Observation, names: Iterable[str]) -> list[str]:
+    """The attributes that the target shows of anybody."""
+    observed = observation.frame
+    return [name for name in names if name in observed.columns and not _hidden(spec, observed, name)]
+
+
+def _observed(spec: TargetSpec, observation: Observation, shown: Sequence[str]) -> pl.DataFrame:
+    """Observed accounts with one column ``o:<attribute>`` each, and when they were read."""
+    columns = observation.frame.columns
+    times = [READ] if READ in columns else []
+    extra = [name for name in (*spec.carried, DETAILS_READ_AT) if name in columns]
+    return observation.frame.select(
+        UNTOUCHABLE, *times, *(pl.col(name).alias(f"o:{name}") for name in dict.fromkeys([*shown, *extra]))
+    )
+
+
+def _acknowledged(ledger: pl.DataFrame, names: Iterable[str]) -> pl.DataFrame:
+    """The ledger's entries with one column ``l:<attribute>`` each."""
+    return ledger.select(
+        "_state",
+        "_recorded",
+        *(
+            pl.col(f"l:{name}") if f"l:{name}" in ledger.columns else pl.lit(None, dtype=pl.String).alias(f"l:{name}")
+            for name in names
+        ),
+    )
+
+
 def hold(
     spec: TargetSpec, desired: pl.DataFrame, pairs: pl.DataFrame, observation: Observation, ledger: pl.DataFrame
 ) -> Held:
-    """Lay together desired, observed and acknowledged values.
+    """Lay together desired, observed and acknowledged values of some pairs.
 
     What the ledger recorded after an account was read wins over what was observed.
     """
-    names = tuple(column[2:] for column in desired.columns if column.startswith("w:"))
-    observed = observation.frame
-    seen = [name for name in names if name in observed.columns and not _hidden(spec, observed, name)]
-    extra = [name for name in (*spec.carried, DETAILS_READ_AT) if name in observed.columns]
-    times = [READ] if READ in observed.columns else []
-    right = observed.select(
-        ACCOUNT, UNTOUCHABLE, *times, *(pl.col(name).alias(f"o:{name}") for name in dict.fromkeys([*seen, *extra]))
-    )
-    frame = desired.join(pairs, on=PERSON, how="inner", maintain_order="left").join(
-        right.with_columns(pl.lit(value=True).alias("_seen")), on=ACCOUNT, how="left", maintain_order="left"
-    )
-    # What was acknowledged of an account that is gone says nothing of the one that was found in its place
-    frame = frame.join(ledger, on=[PERSON, ACCOUNT], how="left", maintain_order="left")
-    frame = frame.with_columns(
-        pl.col("_seen").fill_null(value=False),
+    names = names_of(desired)
+    seen = _shown(spec, observation, names)
+    frame = _side_by_side(
+        pl.concat(
+            [desired.select(pl.all().gather(pairs[DESIRED_ROW])), pairs.select(ACCOUNT, "_matched", OBSERVED_ROW)],
+            how="horizontal",
+        ),
+        _observed(spec, observation, seen),
+        # What was acknowledged of an account that is gone says nothing of the one that was found in its place
+        _acknowledged(ledger, names),
+        pairs[OBSERVED_ROW],
+        pairs[LEDGER_ROW],
+    ).with_columns(
         (pl.col("_recorded") > _read_at(observation)).fill_null(value=False).alias("_fresh"),
         _since_details(observation).alias("_fresh_detail"),
     )
     columns = []
     for name in names:
-        acknowledged = pl.col(f"l:{name}") if f"l:{name}" in frame.columns else pl.lit(None, dtype=pl.String)
+        acknowledged = pl.col(f"l:{name}")
         if name in seen:
             fresh = "_fresh_detail" if spec.attributes[name].detail else "_fresh"
             stand_in = ~pl.col("_seen") | (pl.col(fresh) & acknowledged.is_not_null())
@@ -67,8 +180,6 @@ def hold(
         else:
             held, known = acknowledged, acknowledged.is_not_null()
         columns += [held.replace("", None).alias(f"h:{name}"), known.alias(f"k:{name}")]
-        if f"l:{name}" not in frame.columns:
-            columns.append(acknowledged.alias(f"l:{name}"))
     return Held(frame.with_columns(columns), names)
 
 
@@ -158,10 +269,19 @@ def enforced(spec: TargetSpec, names: Sequence[str], standing: str) -> list[str]
     return chosen
 
 
+def fixed(spec: TargetSpec, names: Sequence[str]) -> list[str]:
+    """The attributes whose difference of a member is a to-do, since no update takes them."""
+    return [
+        name
+        for name in names
+        if name in spec.settings.attributes
+        and spec.settings.attributes[name].authority == "roster"
+        and (spec.attributes[name].identifier or not spec.attributes[name].on_update)
+        and (spec.attributes[name].observed or spec.attributes[name].identifier)
+    ]
+
+
 def any_of(frame: pl.DataFrame, names: Iterable[str], prefix: str = "d:") -> pl.Expr:
     """Whether any of the flags is set."""
     flags = [pl.col(f"{prefix}{name}") for name in names if f"{prefix}{name}" in frame.columns]
     return pl.any_horizontal(flags) if flags else pl.lit(value=False)
-
-
-__all__ = ["CREATED", "STANDING", "STATE", "Held", "any_of", "differing", "enforced", "hold", "merged", "ours_to_clear"]

@@ -70,7 +70,7 @@ def _event(
 def enrolments(
     spec: TargetSpec,
     desired: pl.DataFrame,
-    held: pl.DataFrame,
+    pairs: pl.DataFrame,
     operations: Sequence[Operation],
     ledger: pl.DataFrame,
     circumstances: Planning,
@@ -80,27 +80,30 @@ def enrolments(
     if not rules:
         return []
     creating = {operation.person: operation for operation in operations if operation.kind is Kind.CREATE}
-    accounts = dict(held.select(PERSON, ACCOUNT).iter_rows())
-    already = {person: set(codes or ()) for person, codes in ledger.select(PERSON, "_enrolled").iter_rows()}
     found = []
     for rule in rules:
-        due = None
+        date = None
         if rule.due_in_days is not None:
-            due = (circumstances.today + timedelta(days=rule.due_in_days)).isoformat()
-        for person in desired.filter(pl.col(f"e:{rule.code}"))[PERSON].to_list():
-            if rule.code in already.get(person, ()):
-                continue
+            date = (circumstances.today + timedelta(days=rule.due_in_days)).isoformat()
+        already = ledger.filter(pl.col("_enrolled").list.contains(rule.code)).select(PERSON)
+        due = (
+            desired.filter(pl.col(f"e:{rule.code}"))
+            .select(PERSON)
+            .join(already, on=PERSON, how="anti", maintain_order="left")
+            .join(pairs.select(PERSON, ACCOUNT), on=PERSON, how="left", maintain_order="left")
+        )
+        for person, account in due.iter_rows():
             leader = creating.get(person)
-            if leader is None and person not in accounts:
+            if leader is None and account is None:
                 continue
-            after: dict[str, str | None] = {"enrolment_code": rule.code, "due_date": due}
+            after: dict[str, str | None] = {"enrolment_code": rule.code, "due_date": date}
             found.append(
                 Operation(
                     id=operation_id(spec.name, person, Kind.ENROL, {}, {"enrolment_code": rule.code}),
                     target=spec.name,
                     person=person,
                     kind=Kind.ENROL,
-                    account=accounts.get(person),
+                    account=account,
                     before={},
                     after=after,
                     slot=f"enrol:{rule.code}",
@@ -115,7 +118,7 @@ def enrolments(
 def knowledge(
     spec: TargetSpec,
     records: Sequence[Record],
-    held: pl.DataFrame,
+    pairs: pl.DataFrame,
     operations: Sequence[Operation],
     ledger: pl.DataFrame,
     circumstances: Planning,
@@ -124,8 +127,10 @@ def knowledge(
     if not records:
         return []
     creating = {operation.person: operation for operation in operations if operation.kind is Kind.CREATE}
-    accounts = dict(held.select(PERSON, ACCOUNT).iter_rows())
-    already = {person: set(codes or ()) for person, codes in ledger.select(PERSON, "_enrolled").iter_rows()}
+    about = pl.Series([record.person for record in records], dtype=pl.String).unique().implode()
+    accounts = dict(pairs.filter(pl.col(PERSON).is_in(about)).select(PERSON, ACCOUNT).iter_rows())
+    entries = ledger.filter(pl.col(PERSON).is_in(about)).select(PERSON, "_enrolled")
+    already = {person: set(codes or ()) for person, codes in entries.iter_rows()}
     found: dict[tuple[str, str], Operation] = {}
     for record in records:
         person, leader = record.person, creating.get(record.person)

@@ -11,8 +11,17 @@ import polars as pl
 
 from provisioner.model.account import State
 from provisioner.model.operation import ACCOUNT_KINDS, URGENCY, Kind, Operation
+from provisioner.planning.belief import Code, Disbelief, disbelief, doubts, recalled
 from provisioner.planning.change import Changes, changes
-from provisioner.planning.correlate import Conflict, Correlation, colliding, correlate
+from provisioner.planning.correlate import (
+    DESIRED_ROW,
+    LEDGER_ROW,
+    OBSERVED_ROW,
+    Conflict,
+    Correlation,
+    colliding,
+    correlate,
+)
 from provisioner.planning.desired import (
     FUTURE,
     LEAVER,
@@ -24,9 +33,9 @@ from provisioner.planning.desired import (
     Fault,
     desired_accounts,
 )
-from provisioner.planning.diff import Held, differing, hold, merged, ours_to_clear
+from provisioner.planning.diff import Held, differing, hold, merged, ours_to_clear, suspects
 from provisioner.planning.facts import enrolments, events, knowledge
-from provisioner.planning.guards import Tripped, limit_of, tripped
+from provisioner.planning.guards import Tripped, tripped
 from provisioner.planning.riding import riding
 from provisioner.planning.spec import ACCOUNT, Observation, Planning, TargetSpec
 from provisioner.sql import evaluate_predicate
@@ -56,7 +65,8 @@ class TargetPlan:
     """Everything that a run will do about one target, and everything that it will leave alone and why.
 
     `operations` are in the order of delivery. `base` is what guards measure by. `unbelieved` is the sentence for a
-    listing that lost too many linked accounts: then `operations` are but the leaves of accounts that were seen.
+    listing that is not believed and `disbelief` its code: then `operations` are but the leaves of accounts that were
+    seen.
     `enrolled` are, by person, enrolments that were found to exist already.
     """
 
@@ -77,6 +87,7 @@ class TargetPlan:
     unchanged: int = 0
     base: int = 0
     unbelieved: str | None = None
+    disbelief: Code = "listing_shrank"
     enrolled: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
@@ -110,14 +121,23 @@ def plan_target(
         ends=circumstances.ends,
     )
     found = correlate(desired.frame, observation, ledger, spec.settings.match, spec.attributes)
-    held = hold(spec, desired.frame, found.pairs, observation, ledger)
+    trust = _trust(spec, desired, found, observation, ledger, circumstances)
+    if trust.unbelieved:
+        # By what it shows nobody is recognised; and a leave may have to carry along what it hides
+        found = replace(found, pairs=found.pairs.filter(pl.col(LEDGER_ROW).is_not_null()))
+        observation = recalled(observation, trust.unbelieved.hidden, ledger)
+    pairs = suspects(spec, desired.frame, found.pairs, observation, ledger)
+    held = hold(spec, desired.frame, pairs, observation, ledger)
     held = Held(merged(spec, ours_to_clear(spec, held.frame), held.names), held.names)
     frame = differing(spec, held)
     frame = frame.with_columns(_protected(spec, compiled, observation, frame))
     changed = changes(spec, frame, held.names, circumstances)
     creates, clashes, blocked = _creates(spec, desired, found)
+    perhaps = doubts(spec, creates, observation, pl.concat([found.pairs[ACCOUNT], ledger[ACCOUNT]]))
+    creates = creates.filter(~pl.col(PERSON).is_in([doubt.person for doubt in perhaps]))
+    blocked += [Todo(doubt.person, doubt.sentence, linked=False) for doubt in perhaps]
     return _assemble(
-        spec, desired, found, frame, changed, creates, clashes, blocked, ledger, observation, circumstances
+        spec, desired, found, changed, creates, clashes, blocked, ledger, observation, circumstances, trust
     )
 
 
@@ -125,16 +145,11 @@ def _protected(spec: TargetSpec, compiled: CompiledTarget, observation: Observat
     """Who may be neither deactivated nor demoted; unknown protects, and so does an account that was not seen."""
     if spec.settings.protect.strip().upper() == "FALSE":
         return pl.Series("_protected", [False] * frame.height, dtype=pl.Boolean)
-    accounts = observation.frame
+    accounts = observation.frame.select(pl.all().gather(frame[OBSERVED_ROW]))
     missing = [name for name in compiled.protect.columns if name not in accounts.columns]
     accounts = accounts.with_columns(pl.lit(None, dtype=pl.String).alias(name) for name in missing)
     verdict = evaluate_predicate(compiled.protect, accounts).values.fill_null(value=True)
-    protects = accounts.select(ACCOUNT).with_columns(verdict.alias("_protected"))
-    return (
-        frame.select(ACCOUNT)
-        .join(protects, on=ACCOUNT, how="left", maintain_order="left")["_protected"]
-        .fill_null(value=True)
-    )
+    return (verdict | ~frame["_seen"]).alias("_protected")
 
 
 def _creates(
@@ -142,11 +157,9 @@ def _creates(
 ) -> tuple[pl.DataFrame, tuple[Conflict, ...], list[Todo]]:
     """Who gets an account: members without one, unless two would share it or something that it needs is missing."""
     unsettled = [conflict.person for conflict in found.conflicts]
-    rows = (
-        desired.frame.filter(pl.col(STANDING) == MEMBER)
-        .join(found.pairs.select(PERSON), on=PERSON, how="anti", maintain_order="left")
-        .filter(~pl.col(PERSON).is_in(unsettled))
-    )
+    rows = desired.frame.filter(
+        (desired.frame[STANDING] == MEMBER) & _without(found.pairs, desired.frame.height)
+    ).filter(~pl.col(PERSON).is_in(unsettled))
     clashes = colliding(rows, spec.settings.match, spec.attributes)
     rows = rows.filter(~pl.col(PERSON).is_in([conflict.person for conflict in clashes]))
     required = [
@@ -163,11 +176,15 @@ def _creates(
     return rows.filter(~pl.any_horizontal(lacking)), clashes, todos
 
 
+def _without(pairs: pl.DataFrame, height: int) -> pl.Series:
+    """Whether nobody's account is paired with it, by the row of the desired frame."""
+    return pl.repeat(True, height, dtype=pl.Boolean, eager=True).scatter(pairs[DESIRED_ROW], False)
+
+
 def _assemble(
     spec: TargetSpec,
     desired: Desired,
     found: Correlation,
-    frame: pl.DataFrame,
     changed: Changes,
     creates: pl.DataFrame,
     clashes: tuple[Conflict, ...],
@@ -175,16 +192,15 @@ def _assemble(
     ledger: pl.DataFrame,
     observation: Observation,
     circumstances: Planning,
+    trust: _Trust,
 ) -> TargetPlan:
     operations = [*changed.operations, *changed.creations(spec, creates, set(found.missing), circumstances)]
     links = [Link(*link) for link in changed.links]
-    adopted = frame.filter(pl.col("_matched") != "link").height
-    missing = _missing(desired, found, ledger)
-    unpaired = missing.join(found.pairs.select(PERSON), on=PERSON, how="anti", maintain_order="left")
-    base = frame.filter(pl.col("_state").fill_null("active") != "left").height + unpaired.height
-    unbelieved = _unbelieved(spec, missing.height, base)
+    adopted = found.pairs[LEDGER_ROW].null_count()
+    missing, unpaired, base, unbelieved = trust.missing, trust.unpaired, trust.base, trust.unbelieved
     if unbelieved:
         operations = [operation for operation in operations if operation.kind is Kind.LEAVE]
+        links, changed = [], replace(changed, todos=(), drift=())
     entries = ledger.select(PERSON, ACCOUNT, "_owed", "_enrolled")
     told = events(spec, operations, entries, circumstances)
     due = {event.follows: {event.reason: int(event.after["created_at"] or 0)} for event in told if event.follows}
@@ -193,8 +209,8 @@ def _assemble(
     ]
     if not unbelieved:
         operations += told
-        operations += enrolments(spec, desired.frame, frame, operations, entries, circumstances)
-        operations += knowledge(spec, desired.records, frame, operations, entries, circumstances)
+        operations += enrolments(spec, desired.frame, found.pairs, operations, entries, circumstances)
+        operations += knowledge(spec, desired.records, found.pairs, operations, entries, circumstances)
         over = unpaired.filter(pl.col(STANDING) == LEAVER).select(PERSON, ACCOUNT)
         links += [Link(person, account, "left", "link") for person, account in over.iter_rows()]
     guarded, trips = _guarded(spec, operations, base, circumstances)
@@ -204,7 +220,7 @@ def _assemble(
     touched = {operation.person for operation in guarded if operation.kind in ACCOUNT_KINDS and operation.account}
     todos = [Todo(person, sentence) for person, sentence in changed.todos]
     waiting = {todo.person for todo in todos} - touched
-    linked = frame.height + len(conflicts)
+    linked = found.pairs.height + len(conflicts)
     return TargetPlan(
         target=spec.name,
         operations=tuple(guarded),
@@ -220,10 +236,38 @@ def _assemble(
         observed=observation.frame.height,
         linked=linked,
         adopted=adopted,
-        unchanged=frame.height - len(touched) - len(waiting),
+        unchanged=found.pairs.height - len(touched) - len(waiting),
         base=base,
-        unbelieved=unbelieved,
+        unbelieved=unbelieved.sentence if unbelieved else None,
+        disbelief=unbelieved.code if unbelieved else "listing_shrank",
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Trust:
+    """How far an observation is believed: `missing` ought to be in it and are not, of whom the `unpaired` have no other
+    account there; `base` is what guards measure by."""
+
+    missing: pl.DataFrame
+    unpaired: pl.DataFrame
+    base: int
+    unbelieved: Disbelief | None
+
+
+def _trust(
+    spec: TargetSpec,
+    desired: Desired,
+    found: Correlation,
+    observation: Observation,
+    ledger: pl.DataFrame,
+    circumstances: Planning,
+) -> _Trust:
+    missing = _missing(desired, found, ledger)
+    unpaired = missing.join(found.pairs.select(PERSON), on=PERSON, how="anti", maintain_order="left")
+    left = int((ledger["_state"].gather(found.pairs[LEDGER_ROW].drop_nulls()) == "left").sum())
+    base = found.pairs.height - left + unpaired.height + circumstances.others
+    why = disbelief(spec, desired.frame, found.pairs, observation, ledger, missing=missing.height, base=base)
+    return _Trust(missing, unpaired, base, why)
 
 
 def _missing(desired: Desired, found: Correlation, ledger: pl.DataFrame) -> pl.DataFrame:
@@ -233,20 +277,6 @@ def _missing(desired: Desired, found: Correlation, ledger: pl.DataFrame) -> pl.D
         .filter(pl.col(PERSON).is_in(list(found.missing)))
         .join(ledger.select(PERSON, ACCOUNT, "_state"), on=PERSON, how="inner", maintain_order="left")
         .filter(pl.col("_state") != "left")
-    )
-
-
-def _unbelieved(spec: TargetSpec, missing: int, base: int) -> str | None:
-    guards = spec.settings.guards
-    if guards is None or not missing:
-        return None
-    limit = limit_of(guards.missing, base)
-    if missing <= limit:
-        return None
-    return (
-        f"{spec.name}: its listing no longer shows {missing} of {base} linked accounts, more than the limit of "
-        f"{limit}; it is not believed, and nothing is sent but leaves of accounts that were seen. "
-        "Check the target and the rights of its key."
     )
 
 

@@ -43,7 +43,8 @@ class Observation:
     `frame` has `_account`, `_untouchable` and one canonical text column per attribute that was seen. `complete`: it
     holds every account; `asked`: it holds those of these people only, and is complete for them. When neither, the
     vendor cannot be listed and the ledger stands in. `began` is when reading began, by Redis's clock. Where only what
-    changed was read, the column `_read` tells when that was for each account (epoch seconds).
+    changed was read, the column `_read` tells when that was for each account (epoch seconds). `last` is the last one of
+    everybody that was believed.
     """
 
     frame: pl.DataFrame
@@ -51,6 +52,7 @@ class Observation:
     began: float
     asked: frozenset[str] | None = None
     notes: tuple[str, ...] = ()
+    last: pl.DataFrame | None = None
 
     @property
     def authoritative(self) -> bool:
@@ -65,7 +67,8 @@ class Planning:
     `now` is the moment and `today` its day in the organisation's time zone. `ends` tells whether the roster has a
     column of last days. `snapshot` is its digest. `removals_wait` is why removals must wait, if they must. `sent` is,
     by guard, what went out without approval within the window; `approved` are operation ids that someone let go;
-    `rejected` maps those that someone refused to the row they were refused for.
+    `rejected` maps those that someone refused to the row they were refused for. `others` is how many linked accounts,
+    not in leaver state, belong to people whom the plan is not about: guards measure by theirs too.
     """
 
     now: datetime
@@ -76,3 +79,4 @@ class Planning:
     sent: Mapping[str, int] = field(default_factory=dict)
     approved: frozenset[str] = frozenset()
     rejected: Mapping[str, str] = field(default_factory=dict)
+    others: int = 0

@@ -34,6 +34,8 @@ KEPT: Final = (
     "outbox:dead",
     "outbox:seen",
     "readback",
+    "receipt:",
+    "receipts",
     "roster:",
     "sent:",
     "target:",

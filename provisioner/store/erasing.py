@@ -16,6 +16,7 @@ from provisioner.store import keys
 from provisioner.store.client import Redis
 from provisioner.store.connection import redis_errors
 from provisioner.store.frames import FrameStore, pack, unpack
+from provisioner.store.receipts import ReceiptStore
 from provisioner.store.scripts import Scripts
 
 _CHUNK: Final = 500
@@ -158,11 +159,15 @@ class Eraser:
         return len(mine)
 
     async def facts(self) -> int:
-        """What is known beside the accounts; how many facts."""
+        """What is known beside the accounts, and which events told of it; how many facts."""
         with redis_errors():
             count = int(await self._redis.hlen(keys.facts(self._person)))
-            await self._redis.delete(keys.facts(self._person))
+            await self._redis.delete(keys.facts(self._person), keys.heard(self._person))
         return count
+
+    async def receipt(self) -> int:
+        """What stands of their leaves; in how many targets."""
+        return await ReceiptStore(self._redis).forget(self._person)
 
     async def letters(self, names: Collection[str]) -> int:
         """Events from outside and webhooks on their way that carry one of these values, dead ones too; how many.

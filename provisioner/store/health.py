@@ -104,14 +104,21 @@ class HealthStore:
                 await self._redis.delete(keys.outcomes(target))
         return bool(before == b"1")
 
-    async def count_outcomes(self, target: str, good: int, bad: int, *, window: float) -> tuple[int, int]:
-        """Add outcomes to those of the last `window` seconds, by Redis's clock; (good, bad) of them all."""
+    async def count_outcomes(
+        self, target: str, good: int, bad: int, *, window: float, now: float | None = None
+    ) -> tuple[int, int]:
+        """The target answered: add outcomes to those of the last `window` seconds; (good, bad) of them all.
+
+        Args:
+            now: epoch seconds by Redis's clock, if the caller knows them.
+        """
         key = keys.outcomes(target)
         with redis_errors():
-            seconds, _ = await self._redis.time()
+            seconds = (await self._redis.time())[0] if now is None else now
             span = window / _SLICES
             place = int(int(seconds) // span)
             async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.hdel(keys.health(target), "failures")
                 pipe.hincrby(key, f"{place}:good", good)
                 pipe.hincrby(key, f"{place}:bad", bad)
                 pipe.expire(key, int(window) + 1)

@@ -10,7 +10,7 @@
     provisioner:run:<run>:t:<target>          HASH  its part for one target: figures, and counters n:<status>:<kind>
     provisioner:run:<run>:ops:<target>        ZSET  operation ids in the order of the plan
     provisioner:run:<run>:op:<target>:<id>    HASH  one operation: doc, status, attempts, error …
-    provisioner:run:<run>:stage:<target>      LIST  what is being installed (short-lived)
+    provisioner:run:<run>:stage:<target>      LIST  what is being installed, in parts (short-lived)
     provisioner:run:<run>:by:<target>:<status> ZSET its operations that are held, failed, waiting or rejected
     provisioner:run:<run>:rejects             STRING rejected rows, compressed
     provisioner:runs                          ZSET  runs by time of creation
@@ -18,6 +18,8 @@
     provisioner:parked:<target>               ZSET  operations that wait, by due time
     provisioner:leases:<target>               ZSET  operations in a worker's hand, by expiry of the lease
     provisioner:slots:<target>                HASH  person and slot → the operation that stands for it now
+    provisioner:slots:installing:<target>     ZSET  runs whose plan for everybody is being installed (short-lived)
+    provisioner:slots:fresh:<target>          SET   slots in which something came to stand meanwhile (short-lived)
     provisioner:ledger:<target>               HASH  person → link and what was acknowledged
     provisioner:sent:<target>:<guard>         ZSET  what went out without approval, by time
     provisioner:decisions:<target>            HASH  operation id → approval or rejection
@@ -34,6 +36,8 @@
     provisioner:doing:<work>                  STRING who does what only one may do (short-lived)
     provisioner:nudged:<work>                 STRING when the nudge that is under way is due (short-lived)
     provisioner:history:<person>              LIST  the newest operations of a person
+    provisioner:receipt:<person>              HASH  target → what stands of a leaver's leave there, and since when
+    provisioner:receipts                      ZSET  persons who have one, by its last change
     provisioner:inbound                       STREAM events from outside that are not handled yet
     provisioner:inbound:seen                  ZSET  digests of events that came, by time
     provisioner:inbound:counts                HASH  target and event → how many came
@@ -41,6 +45,7 @@
     provisioner:inbound:later                 ZSET  events that wait for something, by when to look again
     provisioner:inbound:dead                  HASH  stream id → an event that could not be handled
     provisioner:inbound:unknown               LIST  events that the vendors' pages do not name, newest first
+    provisioner:heard:<person>                ZSET  events from outside about a person, by when they came
     provisioner:facts:<person>                HASH  target and fact → what is known of a person beside their accounts
     provisioner:added:<target>                ZSET  what was added to the queue once and for ever, by time
     provisioner:readback                      HASH  target → where the last reading back ended
@@ -86,6 +91,7 @@ OUTBOX_SEEN = f"{PREFIX}outbox:seen"
 OUTBOX_DEAD = f"{PREFIX}outbox:dead"
 WRITEBACK_DUE = f"{PREFIX}writeback:due"
 TRIMMED = f"{PREFIX}trimmed"
+RECEIPTS = f"{PREFIX}receipts"
 
 
 TOTALS = f"{PREFIX}totals"
@@ -140,6 +146,16 @@ def stage(run_id: str, target: str) -> str:
 def rejects(run_id: str) -> str:
     """Rejected rows of a run's roster."""
     return f"{PREFIX}run:{run_id}:rejects"
+
+
+def installing(target: str) -> str:
+    """The runs whose plan for everybody is being installed."""
+    return f"{PREFIX}slots:installing:{target}"
+
+
+def fresh_slots(target: str) -> str:
+    """The slots in which something came to stand while a plan is being installed."""
+    return f"{PREFIX}slots:fresh:{target}"
 
 
 def ledger(target: str) -> str:
@@ -225,6 +241,16 @@ def waiting(target: str) -> str:
 def history(person: str) -> str:
     """The newest operations of a person."""
     return f"{PREFIX}history:{person}"
+
+
+def receipt(person: str) -> str:
+    """What stands of a leaver's leaves."""
+    return f"{PREFIX}receipt:{person}"
+
+
+def heard(person: str) -> str:
+    """Events from outside about a person."""
+    return f"{PREFIX}heard:{person}"
 
 
 def facts(person: str) -> str:

@@ -44,6 +44,18 @@ class LedgerStore:
             text = await self._redis.hget(keys.ledger(target), person)
         return LedgerEntry.from_json(person, json.loads(text)) if text else None
 
+    async def entries(self, target: str, people: Sequence[str]) -> dict[str, LedgerEntry]:
+        """The entries of some people, by person; who has none is absent."""
+        if not people:
+            return {}
+        with redis_errors():
+            texts = await self._redis.hmget(keys.ledger(target), list(people))
+        return {
+            person: LedgerEntry.from_json(person, json.loads(text))
+            for person, text in zip(people, texts, strict=True)
+            if text
+        }
+
     async def rename(self, target: str, old: str, new: str) -> None:
         """Let a link go on under a person's new key, unless that key has one already."""
         with redis_errors():

@@ -4,19 +4,34 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
+
+from redis.exceptions import NoScriptError
 
 from provisioner.model.operation import URGENCY, Kind, Operation, Status, from_json, to_json
 from provisioner.store import keys
 from provisioner.store.client import Redis
 from provisioner.store.connection import redis_errors
-from provisioner.store.scripts import Scripts
+from provisioner.store.scripts import Argument, Scripts
 
 #: Single-person work sorts before everything else; the limiter keeps slots for it.
 _URGENT: Final = -1e12
+#: Operations of a plan that are written in one go, and slots that are read so.
 _CHUNK: Final = 500
+_SCANNED: Final = 2000
+#: What is installed in one step: so many persons, with their operations, slots and links counted too.
+_PART: Final = 400
+_PIPED: Final = 20
+#: Persons for whom a plan is asked by name, up to whom the slots of each are looked for by themselves.
+_NAMED: Final = 20
+#: Seconds for which it is noted what comes to stand while a plan is being installed, should that never end.
+_KEPT: Final = 86400
+
+#: Of one person: slots that stand, ids of operations, links.
+_Row = tuple[list[str], list[str], list[dict[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +59,45 @@ class Entry:
     """An operation on its way into the queue.
 
     `group` is the batch group that its target gave it, `guard` the guard it counts for, `shown` its `before` and
-    `after` as JSON shows them.
+    `after` as JSON shows them, `stake` what is not known any more if its end is not (see `model.unsure`).
     """
 
     operation: Operation
     group: str
     guard: str = ""
     shown: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    stake: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """What became of a claimed operation, as `QueueStore.record` takes it; see lua/queue.lua."""
+
+    claim: Claim
+    command: str
+    rest: tuple[Argument, ...]
+
+    @property
+    def arguments(self) -> tuple[Argument, ...]:
+        """The script's arguments."""
+        claim = self.claim
+        return (self.command, claim.operation.target, claim.run, claim.operation.id, claim.token, *self.rest)
+
+    @classmethod
+    def done(cls, claim: Claim, patch: Mapping[str, Any], account: str | None) -> End:
+        """See `QueueStore.done`."""
+        told = json.dumps(dict(patch))
+        return cls(claim, "done", (told, account or "", claim.operation.person, claim.claimed))
+
+    @classmethod
+    def failed(cls, claim: Claim, error: Mapping[str, str], patch: Mapping[str, Any]) -> End:
+        """See `QueueStore.fail`."""
+        return cls(claim, "fail", (json.dumps(dict(error)), json.dumps(dict(patch))))
+
+    @classmethod
+    def parked(cls, claim: Claim, seconds: float, error: Mapping[str, str], *, unclear: bool, spend: bool) -> End:
+        """See `QueueStore.park`."""
+        return cls(claim, "park", (seconds, json.dumps(dict(error)), int(unclear), int(spend)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +115,7 @@ class QueueStore:
     def __init__(self, redis: Redis, scripts: Scripts) -> None:
         self._redis = redis
         self._script = scripts.load("queue")
+        self._installing = scripts.load("queue_install")
 
     async def _call(self, command: str, target: str, *args: str | int | float) -> Any:
         return await self._script([], [command, target, *args])
@@ -76,7 +124,8 @@ class QueueStore:
         self,
         run: str,
         target: str,
-        entries: Sequence[Entry],
+        operations: Sequence[Operation],
+        entry: Callable[[Operation], Entry],
         links: Iterable[Mapping[str, Any]],
         *,
         began: float,
@@ -85,7 +134,12 @@ class QueueStore:
     ) -> int:
         """Put a plan in place of whatever older plans have not sent; a second plan of the same run is ignored.
 
+        The plan is laid down in Redis first and takes effect then, person by person; one that was broken off in between
+        is gone on with by whoever comes next, whatever plan that one brings.
+
         Args:
+            operations: the plan, in its order; `entry` makes of each what goes into the queue.
+            links: what the ledger learns without any request, each with its `person`.
             began: when the observation began that the plan stands on, by Redis's clock.
             people: the persons that the plan is about; None: everybody.
             urgent: single-person work, which goes before everything else.
@@ -93,26 +147,93 @@ class QueueStore:
         Returns:
             How many operations were dropped because something newer had been sent or recorded about their person.
         """
-        followers: dict[str, list[str]] = {}
-        for entry in entries:
-            if entry.operation.follows:
-                followers.setdefault(entry.operation.follows, []).append(entry.operation.id)
+        part = keys.run_target(run, target)
         with redis_errors():
-            installed = await self._redis.hget(keys.run_target(run, target), "installed")
+            installed, begun = await self._redis.hmget(part, ["installed", "installing"])
             if installed is not None:
                 return int(installed)
-            await self._forget_attempt(run, target)
-            for start in range(0, len(entries), _CHUNK):
-                async with self._redis.pipeline(transaction=False) as pipe:
-                    for place, entry in enumerate(entries[start : start + _CHUNK], start):
-                        operation = entry.operation
-                        fields = _fields(entry, place, followers.get(operation.id, ()), urgent=urgent)
-                        pipe.hset(keys.operation(run, target, operation.id), mapping=fields)
-                        pipe.rpush(keys.stage(run, target), operation.id)
-                        pipe.zadd(keys.run_operations(run, target), {operation.id: place})
-                    await pipe.execute()
-        scope = "*" if people is None else json.dumps(list(people))
-        return int(await self._call("install", target, run, began, scope, json.dumps(list(links))))
+            if begun is None:
+                await self._forget_attempt(run, target)
+                rows = await self._lay_down(run, target, operations, entry, urgent=urgent)
+                for link in links:
+                    _row_of(rows, link["person"])[2].append(dict(link))
+                for person in people or ():
+                    _row_of(rows, person)
+                scanned = people is None or len(people) > _NAMED
+                if scanned:
+                    await self._add_standing(run, target, rows, everybody=people is None)
+                await self._begin(run, target, rows, {"began": began, "everybody": people is None}, scanned=scanned)
+            dropped, left = 0, 1
+            while left:
+                dropped, left = await self._installing([], ["install", target, run])
+        return int(dropped)
+
+    async def begun(self, run: str, target: str) -> bool:
+        """Whether a run's plan for a target is installed, or is being: another one of the same run changes nothing."""
+        with redis_errors():
+            return any(await self._redis.hmget(keys.run_target(run, target), ["installed", "installing"]))
+
+    async def _lay_down(
+        self,
+        run: str,
+        target: str,
+        operations: Sequence[Operation],
+        entry: Callable[[Operation], Entry],
+        *,
+        urgent: bool,
+    ) -> dict[str, _Row]:
+        """Write a plan's operations into Redis, as yet without a status; by person what there is to install."""
+        followers: dict[str, list[str]] = {}
+        for operation in operations:
+            if operation.follows:
+                followers.setdefault(operation.follows, []).append(operation.id)
+        rows: dict[str, _Row] = {}
+        for start in range(0, len(operations), _CHUNK):
+            async with self._redis.pipeline(transaction=False) as pipe:
+                places = {}
+                for place, operation in enumerate(operations[start : start + _CHUNK], start):
+                    fields = _fields(entry(operation), place, followers.get(operation.id, ()), urgent=urgent)
+                    pipe.hset(keys.operation(run, target, operation.id), mapping=fields)
+                    places[operation.id] = place
+                    _row_of(rows, operation.person)[1].append(operation.id)
+                pipe.zadd(keys.run_operations(run, target), places)
+                await pipe.execute()
+        return rows
+
+    async def _add_standing(self, run: str, target: str, rows: dict[str, _Row], *, everybody: bool) -> None:
+        """Add to a plan what stands now; what comes to stand from now on is noted in Redis until it is installed."""
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.zadd(keys.installing(target), {run: time.time()})
+            pipe.expire(keys.installing(target), _KEPT)
+            pipe.zrange(keys.leavers(target), 0, -1)
+            *_, leavers = await pipe.execute()
+        for person in leavers if everybody else ():
+            _row_of(rows, person.decode())
+        async for raw, _ in self._redis.hscan_iter(keys.slots(target), count=_SCANNED):
+            slot = raw.decode()
+            person = slot.partition("\x1f")[0]
+            if everybody or person in rows:
+                _row_of(rows, person)[0].append(slot)
+
+    async def _begin(
+        self, run: str, target: str, rows: Mapping[str, _Row], head: Mapping[str, Any], *, scanned: bool
+    ) -> None:
+        """Cut a plan into parts, each of which is installed in one step."""
+        parts: list[list[Any]] = [[]]
+        weight = 0
+        for person, (slots, ids, links) in rows.items():
+            if weight > _PART:
+                parts.append([])
+                weight = 0
+            # Where they were not scanned, the step itself looks for what stands
+            parts[-1].append([person, slots if scanned else None, ids, links])
+            weight += 1 + len(slots) + len(ids) + len(links)
+        for start in range(0, len(parts), _PIPED):
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for number, part in enumerate(parts[start : start + _PIPED], start + 1):
+                    pipe.rpush(keys.stage(run, target), json.dumps({"n": number, "people": part}))
+                await pipe.execute()
+        await self._redis.hsetnx(keys.run_target(run, target), "installing", json.dumps(dict(head)))
 
     async def add(self, run: str, target: str, entries: Mapping[str, Entry]) -> int:
         """Put operations beside what stands, which no plan asked for and none replaces.
@@ -135,7 +256,7 @@ class QueueStore:
                     pipe.rpush(keys.stage(run, target), operation.id)
                     pipe.zadd(keys.run_operations(run, target), {operation.id: place})
                 await pipe.execute()
-        return int(await self._call("add", target, run, json.dumps(tokens)))
+        return int(await self._installing([], ["add", target, run, json.dumps(tokens)]))
 
     async def never_added(self, target: str, tokens: Sequence[str]) -> list[str]:
         """Those of the tokens that `add` has not used yet."""
@@ -145,7 +266,7 @@ class QueueStore:
 
     async def _forget_attempt(self, run: str, target: str) -> None:
         """Take away what a worker that was killed on the way had put there of this plan."""
-        left = await self._redis.lrange(keys.stage(run, target), 0, -1)
+        left = await self._redis.zrange(keys.run_operations(run, target), 0, -1)
         for start in range(0, len(left), _CHUNK):
             some = [keys.operation(run, target, name.decode()) for name in left[start : start + _CHUNK]]
             await self._redis.delete(*some)
@@ -179,56 +300,47 @@ class QueueStore:
             )
         return claims
 
+    async def record(self, ends: Sequence[End], run: str, target: str, *, requests: int = 0) -> list[bool]:
+        """Record what became of one request's operations, in one round trip; whether each was taken.
+
+        Args:
+            run: to which the `requests` that were sent to the target are counted.
+        """
+        with redis_errors():
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for end in ends:
+                    pipe.evalsha(self._script.digest, 0, *end.arguments)
+                if requests:
+                    pipe.hincrby(keys.run_target(run, target), "requests", requests)
+                    pipe.hincrby(keys.TOTALS, f"{target}|requests", requests)
+                answers = (await pipe.execute(raise_on_error=False))[: len(ends)]
+            for place, answer in enumerate(answers):
+                if isinstance(answer, NoScriptError):
+                    answers[place] = await self._script([], ends[place].arguments)
+                elif isinstance(answer, Exception):
+                    raise answer
+        return [bool(answer) for answer in answers]
+
     async def done(self, claim: Claim, patch: Mapping[str, Any], account: str | None) -> bool:
         """Record success, and what the ledger learns by it; False if it is over already, or in someone else's hand.
 
         The ledger learns it also where the operation itself is gone because Redis lost its data.
         """
-        return bool(
-            await self._call(
-                "done",
-                claim.operation.target,
-                claim.run,
-                claim.operation.id,
-                claim.token,
-                json.dumps(dict(patch)),
-                account or "",
-                claim.operation.person,
-                claim.claimed,
-            )
-        )
+        return (await self.record([End.done(claim, patch, account)], claim.run, claim.operation.target))[0]
 
     async def fail(self, claim: Claim, error: Mapping[str, str], patch: Mapping[str, Any] | None = None) -> bool:
         """Record a failure that another try would not mend; `patch` is what the ledger learns by it all the same."""
-        return bool(
-            await self._call(
-                "fail",
-                claim.operation.target,
-                claim.run,
-                claim.operation.id,
-                claim.token,
-                json.dumps(dict(error)),
-                json.dumps(dict(patch or {})),
-            )
-        )
+        return (await self.record([End.failed(claim, error, patch or {})], claim.run, claim.operation.target))[0]
 
     async def park(
         self, claim: Claim, seconds: float, error: Mapping[str, str], *, unclear: bool, spend: bool = True
     ) -> bool:
         """Put it aside for `seconds`; `spend` whether the try counts, `unclear` whether it may have been done."""
-        return bool(
-            await self._call(
-                "park",
-                claim.operation.target,
-                claim.run,
-                claim.operation.id,
-                claim.token,
-                seconds,
-                json.dumps(dict(error)),
-                int(unclear),
-                int(spend),
+        return (
+            await self.record(
+                [End.parked(claim, seconds, error, unclear=unclear, spend=spend)], claim.run, claim.operation.target
             )
-        )
+        )[0]
 
     async def give_back(self, claim: Claim, *, group: str = "") -> bool:
         """Return it unsent; a new `group` keeps it apart from those it was claimed with."""
@@ -269,6 +381,10 @@ class QueueStore:
         return bool(await self._call("refuse", target, run, operation_id, json.dumps(dict(by)), secrets.token_hex(8)))
 
 
+def _row_of(rows: dict[str, _Row], person: str) -> _Row:
+    return rows.setdefault(person, ([], [], []))
+
+
 def _fields(entry: Entry, place: int, followers: Sequence[str], *, urgent: bool) -> dict[str, str | float]:
     operation = entry.operation
     status = Status.REJECTED if operation.refused else Status.HELD if operation.hold else Status.PENDING
@@ -285,6 +401,7 @@ def _fields(entry: Entry, place: int, followers: Sequence[str], *, urgent: bool)
         "follows": operation.follows or "",
         "followers": json.dumps(list(followers)),
         "rides": operation.token if operation.rides else "",
+        **({"stake": json.dumps(dict(entry.stake))} if entry.stake else {}),
     }
 
 

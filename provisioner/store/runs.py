@@ -17,6 +17,9 @@ from provisioner.store.client import Redis
 from provisioner.store.connection import redis_errors
 
 _PUSHED_FOR: Final = 7 * 86400
+#: What else than done an operation may be, and codes by which it is superseded for another reason than a newer plan.
+_ELSE: Final = (Status.PENDING, Status.SENDING, Status.WAITING, Status.HELD, Status.FAILED, Status.REJECTED)
+_WHY: Final = ("overtaken", "no_longer_leaving")
 _COUNTED: Final = ("succeeded", "failed", "held", "waiting", "superseded", "rejected")
 
 
@@ -302,7 +305,38 @@ def target_document(fields: Mapping[str, str]) -> dict[str, Any]:
     for name in ("error", "guards", "notes", "blocked"):
         if fields.get(name):
             document[name] = json.loads(fields[name])
+    if fields.get("predicted"):
+        document["predicted"] = json.loads(fields["predicted"])
+        document["actual"] = {"operations": counts(fields, "succeeded"), "requests": document["requests"]}
+        document["differences"] = differences(fields, document["predicted"]["operations"])
     return document
+
+
+def differences(fields: Mapping[str, str], predicted: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Where a run's part did otherwise than its plan said, by kind: ``predicted``, ``actual``, and ``because``, which
+    says how many became what: a status, or why they were superseded."""
+    found = []
+    done = counts(fields, Status.SUCCEEDED)
+    for kind in (kind.value for kind in Kind):
+        if done.get(kind, 0) == predicted.get(kind, 0):
+            continue
+        because = {status.value: int(fields.get(f"n:{status}:{kind}", 0)) for status in _ELSE}
+        superseded = int(fields.get(f"n:{Status.SUPERSEDED}:{kind}", 0))
+        for code in _WHY:
+            because[code] = int(fields.get(f"why:{code}:{kind}", 0))
+            superseded -= because[code]
+        because["newer_plan"] = superseded
+        # More than was predicted: somebody let go what was held
+        because["approved"] = done.get(kind, 0) - predicted.get(kind, 0)
+        found.append(
+            {
+                "kind": kind,
+                "predicted": predicted.get(kind, 0),
+                "actual": done.get(kind, 0),
+                "because": {why: count for why, count in because.items() if count > 0},
+            }
+        )
+    return found
 
 
 def operation_document(row: Mapping[str, str]) -> dict[str, Any] | None:

@@ -84,9 +84,10 @@ class Target(ABC, Generic[S]):
     enrolments travel in the request of their person's own account operation (`Operation.carries`). `knowledge`:
     the fields of an external knowledge record, where the vendor takes such. `shared_by_address`: the vendor counts
     requests by source address, so all targets of the kind share one budget. `published_rate`: the vendor states its
-    limit, so it is kept as configured instead of being felt out. `ends_attribute`: where the day after a person's
-    last day is written ahead of time. `routed`: what a route of `events` may bring about there: ``event``, ``tag`` or
-    ``enrolment``, None for nothing. `tagged`: the set that a ``tag`` adds to.
+    limit, so it is kept as configured instead of being felt out. `ends_attribute`: where the day after a person's last
+    day is written ahead of time. `lists_only`: no account can be looked up by itself. `routed`: what a route of
+    `events` may bring about there: ``event``, ``tag`` or ``enrolment``, None for nothing. `tagged`: the set that a
+    ``tag`` adds to.
     """
 
     kind: ClassVar[str]
@@ -97,6 +98,7 @@ class Target(ABC, Generic[S]):
     hurts_twice: ClassVar[frozenset[Kind]] = frozenset()
     finds_by: ClassVar[frozenset[str]] = frozenset()
     shared_by_address: ClassVar[bool] = False
+    lists_only: ClassVar[bool] = False
     remembers: ClassVar[bool] = False
     deltas: ClassVar[bool] = False
     rides: ClassVar[int] = 0

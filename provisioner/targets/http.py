@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from typing import Any, Protocol, TypeAlias, TypeVar
 from urllib.parse import quote
 
@@ -107,11 +109,19 @@ def user_agent() -> str:
         return "provisioner"
 
 
+def _spare_lookups() -> None:
+    """httpcore asks at every step of a request whether there is a `sniffio`; where it is not installed, each time the
+    whole path is searched for it, which costs more than the step itself. This remembers the answer."""
+    if "sniffio" not in sys.modules and find_spec("sniffio") is None:
+        sys.modules["sniffio"] = None  # type: ignore[assignment]  # how Python notes that a module is not there
+
+
 def new_client() -> httpx.AsyncClient:
     """A client as every process makes one, after its fork: no redirects, no cookies, TLS verified, bounded connections.
 
     Cookies are refused because targets share the client: one target's session must not speak for another's key.
     """
+    _spare_lookups()
     return httpx.AsyncClient(
         timeout=_TIMEOUTS,
         follow_redirects=False,

@@ -49,6 +49,7 @@ class Mtribes(Target[MtribesSettings]):
         )
     }
     carried = ("tags",)
+    lists_only = True
     routed = "tag"
     tagged = "tags"
 

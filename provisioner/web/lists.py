@@ -71,10 +71,11 @@ async def drift(request: Request, session: SignedIn, dep: Deployed) -> Response:
     return await _page(
         request,
         dep,
-        "list.html",
+        "drift.html",
         ("drift",),
         title="Drift",
-        lead="Accounts that somebody changed in a target, as the newest run about everybody saw them.",
+        lead="What somebody changed in a target since we last wrote it, as the newest run about everybody saw it, and "
+        "what becomes of it.",
         nothing="No drift: every target holds what we last wrote.",
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -29,10 +29,12 @@ def span(seconds: float | None) -> str:
     return f"{whole // _DAY} d {whole % _DAY // _HOUR} h"
 
 
-def value(said: Any) -> str:
-    """A value of an attribute."""
+def value(said: Any, name: str = "") -> str:
+    """A value of an attribute; a moment in epoch seconds, which is what a name that ends so means, as one reads it."""
     if said is None or said == "":
         return "(empty)"
+    if name.endswith("_at") and str(said).isascii() and str(said).isdecimal():
+        return f"{datetime.fromtimestamp(int(said), UTC):%Y-%m-%d %H:%M:%S} UTC"
     return str(said).lower() if isinstance(said, bool) else str(said)
 
 
@@ -41,10 +43,29 @@ def changes(operation: Mapping[str, Any]) -> list[tuple[str, str | None, str]]:
     before, after = operation.get("before") or {}, operation.get("after") or {}
     rows: list[tuple[str, str | None, str]] = []
     for name in dict.fromkeys((*after, *before)):
-        new = value(after.get(name))
+        new = value(after.get(name), name)
         known = operation.get("kind") != "create" and name in before
-        rows.append((name, value(before[name]) if known else None, new))
+        rows.append((name, value(before[name], name) if known else None, new))
     return rows
+
+
+#: Why something was not done as predicted, in words that a number can stand before.
+_BECAUSE: Final[Mapping[str, str]] = {
+    "pending": "not sent yet",
+    "sending": "being sent",
+    "waiting": "waiting to be tried again",
+    "held": "held until approved",
+    "overtaken": "overtaken by something newer about the person",
+    "no_longer_leaving": "not leaving any more by a newer roster",
+    "newer_plan": "replaced by a newer plan",
+    "approved": "held at first, and approved",
+}
+
+
+def otherwise(difference: Mapping[str, Any]) -> str:
+    """Where a run did otherwise than its plan said: of which kind, how far, and why."""
+    because = ", ".join(f"{count} {_BECAUSE.get(why, why)}" for why, count in difference["because"].items())
+    return f"{difference['kind']}: {difference['predicted']} predicted, {difference['actual']} done: {because}"
 
 
 def total(target: Mapping[str, Any], figure: str) -> int:
@@ -78,6 +99,7 @@ _environment.filters |= {
     "value": value,
     "changes": changes,
     "words": words,
+    "otherwise": otherwise,
     "quoted": lambda text: quote(str(text), safe=""),
 }
 _environment.globals |= {"total": total, "seconds_between": seconds_between}

@@ -38,6 +38,7 @@ _REMEDIES: Final[Mapping[str, str]] = {
     "server_error": "The target stumbled. It is tried again by itself; if it goes on, ask the vendor.",
     "rate_limited": "The target asked us to slow down. It goes on by itself.",
     "listing_shrank": "Find out why the target shows fewer accounts than before. Nothing is sent until it is believed.",
+    "listing_blank": "Find out why the target shows values no more. Nothing is sent until it is believed.",
 }
 _OTHERWISE: Final = "Mend what the target says, then retry."
 

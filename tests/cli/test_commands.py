@@ -26,6 +26,7 @@ COMMANDS = {
     "orphans": {"--json"},
     "audit": {"--limit", "--json"},
     "export": {"--json"},
+    "webhooks": {"--dead", "--show", "--replay", "--limit", "--json"},
     "pause": set(),
     "resume": set(),
     "forget": {"--json"},

@@ -30,11 +30,11 @@ async def test_an_acknowledged_outcome_outlives_a_redis_that_does_not_answer(
         for target in await requests.begin(dep, run):
             await requests.plan(dep, run, target)
 
-        async def gone(*_: object) -> bool:
+        async def gone(*_: object, **__: object) -> bool:
             raise StoreError("Redis does not answer.")
 
         with monkeypatch.context() as patched:
-            patched.setattr(QueueStore, "done", gone)
+            patched.setattr(QueueStore, "record", gone)
             with pytest.raises(StoreError):
                 await deliver(dep, "traitly")
         spool = Spool(dep.settings.data_dir)

@@ -9,6 +9,7 @@ import pytest
 from provisioner.delivery import requests
 from provisioner.delivery.deployment import Deployment
 from provisioner.delivery.sending import ledger_patch
+from provisioner.model.operation import Operation
 from provisioner.model.outcome import Done
 from provisioner.sandbox import Switchboard
 from provisioner.store import keys
@@ -19,6 +20,10 @@ from tests.support.harness import drain
 
 pytestmark = pytest.mark.anyio
 LIMITS = {"*": 1}
+
+
+def _entry(operation: Operation) -> Entry:
+    return Entry(operation, "event")
 
 
 async def planned(dep: Deployment) -> str:
@@ -78,7 +83,7 @@ async def test_a_plan_is_installed_once(opened: Opened, roster: Path) -> None:
         run = await planned(dep)
         before = await state(dep, run)
         for _ in range(2):
-            assert await dep.queue.install(run, "traitly", [], [], began=0, people=None, urgent=False) == 0
+            assert await dep.queue.install(run, "traitly", [], _entry, [], began=0, people=None, urgent=False) == 0
         assert await state(dep, run) == before
         assert (await dep.queue.backlog("traitly")).ready == 3
 
@@ -124,7 +129,7 @@ async def test_an_event_that_was_told_since_is_not_told_again(opened: Opened, ro
         # A plan whose observation began before the event went out would ask for it once more
         again = await requests.request_run(dep, Request(trigger="manual"))
         dropped = await dep.queue.install(
-            again, "traitly", [Entry(event.operation, "event")], [], began=began, people=None, urgent=False
+            again, "traitly", [event.operation], _entry, [], began=began, people=None, urgent=False
         )
         assert dropped == 1
 

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 NAMES = re.findall(r"^    provisioner:(\S+)", keys.__doc__ or "", re.MULTILINE)
 #: What a backup leaves out, since it is made anew, is about this moment, or is only true of this server.
 LEFT_OUT = (
-    *("schema", "mark", "swept", "trimmed", "run:", "runs", "history:", "totals", "tally:", "ended"),
+    *("schema", "mark", "swept", "trimmed", "run:", "runs", "history:", "heard:", "totals", "tally:", "ended"),
     *("q:", "parked:", "leases:", "slots:", "outcomes:", "claim:", "busy:", "waiting:", "doing:", "nudged:", "pace:"),
     *("observed:", "reading:", "tagging:", "writeback:", "notices", "web:", "beat:"),
     *("inbound:errors", "inbound:later", "inbound:unknown", "outbox:items"),

@@ -110,9 +110,14 @@ class Bench:
     ) -> tuple[str, int]:
         """Install a plan that was observed at `began` (just now); (its run, how many were dropped)."""
         run = run or f"run-{next(self._numbers):03}"
-        entries = [Entry(one, group or ("event" if one.kind is Kind.EVENT else "save"), guard) for one in operations]
+
+        def entry(one: Operation) -> Entry:
+            return Entry(one, group or ("event" if one.kind is Kind.EVENT else "save"), guard)
+
         since = self.now() if began is None else began
-        dropped = self(self.queue.install(run, TARGET, entries, links, began=since, people=people, urgent=urgent))
+        dropped = self(
+            self.queue.install(run, TARGET, tuple(operations), entry, links, began=since, people=people, urgent=urgent)
+        )
         return run, dropped
 
     def claim(

@@ -3,7 +3,7 @@
 -- Keys: none are passed; all are made as store/keys.py lists them (one server, no cluster).
 -- ARGV[1] the command, then:
 --   accept   target, digest, event, counted name, body                       -> 1 if new, 0 if it came before
---   facts    person, now, then per fact: field, at (epoch seconds), JSON     -> how many were newer than what was known
+--   facts    per fact: person, field, at (epoch seconds), JSON               -> how many were newer than what was known
 --   orphan   target, account                                                 -> 1 if it was not listed yet
 --   bury     id, JSON of the dead letter, group                              -> 1 if this call did it
 --   later    id, JSON of the event, due (epoch seconds), group              -> 1 if this call did it
@@ -30,9 +30,9 @@ function commands.accept()
 end
 
 function commands.facts()
-  local key, newer = P .. 'facts:' .. ARGV[2], 0
-  for i = 4, #ARGV, 3 do
-    local field, at, text = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2]
+  local newer = 0
+  for i = 2, #ARGV, 4 do
+    local key, field, at, text = P .. 'facts:' .. ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), ARGV[i + 3]
     local known = redis.call('HGET', key, field)
     if not known or (tonumber(cjson.decode(known).at) or 0) < at then
       redis.call('HSET', key, field, text)

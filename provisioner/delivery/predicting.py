@@ -1,0 +1,30 @@
+"""What a plan said of its run before anything was sent, to be held against what became of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from provisioner.delivery.deployment import Deployment
+from provisioner.delivery.estimate import requests_for
+from provisioner.planning.plan import TargetPlan
+
+
+def predicted(dep: Deployment, target: str, plan: TargetPlan, reads: int) -> dict[str, Any]:
+    """The prediction of one target's part: ``operations`` by kind, and the ``requests`` of the run.
+
+    `operations` are those that go out by themselves: neither held nor rejected. `requests` are the reads that were
+    sent already, and the fewest that so many operations need; lookups, retries and calls that a create takes besides
+    come on top.
+
+    Args:
+        reads: requests that observing took.
+    """
+    going = [operation for operation in plan.operations if not (operation.hold or operation.refused)]
+    made = dep.targets[target]
+    # What rides takes no request of its own
+    groups = Counter(made.group(operation).partition("#")[0] for operation in going if not operation.rides)
+    return {
+        "operations": dict(Counter(operation.kind.value for operation in going)),
+        "requests": reads + requests_for(dep, target, groups),
+    }

@@ -1,0 +1,203 @@
+"""What changed in a target since we last wrote it, attribute by attribute, and what is done about it. Pure.
+
+Beside the plan, which asks only what has to be done: here whatever no longer is as the target once acknowledged it is
+told, also where the target has the say, and by whose rule it is corrected, reported, held or left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, Final, Literal
+
+import polars as pl
+
+from provisioner.model.attributes import DETAILS_READ_AT, fold, members
+from provisioner.model.operation import ACCOUNT_KINDS, Kind, Operation
+from provisioner.planning.correlate import folded
+from provisioner.planning.desired import LEAVER, MEMBER, PERSON, STANDING, CompiledTarget, desired_accounts
+from provisioner.planning.plan import TargetPlan
+from provisioner.planning.spec import ACCOUNT, READ, UNTOUCHABLE, Observation, TargetSpec
+
+Then = Literal["correct", "held", "report", "leave"]
+
+#: Of several attributes of a person, what is done with them is told by the first of these that is among them.
+_WEIGHT: Final[tuple[Then, ...]] = ("held", "correct", "report", "leave")
+_GONE: Final = "its account is gone."
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One attribute: what we last wrote, what is there now, and what the roster wants (None: nothing).
+
+    `then` is what the next sync does about it: ``correct`` it, ``report`` it only, wait because a guard, a person or an
+    unclear listing has it ``held``, or ``leave`` it; `because` says why, where there is more to say.
+    """
+
+    attribute: str
+    written: str | None
+    observed: str | None
+    wanted: str | None
+    then: Then
+    because: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Drifted:
+    """One person's account that is no longer as we wrote it; without `changes` where it is gone."""
+
+    person: str
+    account: str | None
+    sentence: str
+    then: Then
+    because: str | None = None
+    changes: tuple[Change, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    person: str
+    account: str
+    attribute: str
+    written: str | None
+    observed: str | None
+
+
+def drifted(
+    spec: TargetSpec,
+    compiled: CompiledTarget,
+    people: pl.DataFrame,
+    observation: Observation,
+    ledger: pl.DataFrame,
+    plan: TargetPlan,
+    *,
+    today: date,
+    today_utc: date,
+    ends: bool,
+) -> tuple[Drifted, ...]:
+    """Everybody whose account changed since we last wrote it, by person.
+
+    Args:
+        people, ledger: as `plan_target` takes them; `plan` is what it made of them.
+        today, today_utc, ends: see `desired_accounts`.
+    """
+    by_person: dict[str, list[_Found]] = {}
+    for found in _changed(spec, observation, ledger):
+        by_person.setdefault(found.person, []).append(found)
+    desired = desired_accounts(
+        spec,
+        compiled,
+        people.filter(pl.col("_key").is_in(list(by_person))),
+        today=today,
+        today_utc=today_utc,
+        ends=ends,
+    )
+    rows = {row[PERSON]: row for row in desired.frame.iter_rows(named=True)}
+    untouchable = dict(observation.frame.select(ACCOUNT, UNTOUCHABLE).filter(pl.col(UNTOUCHABLE).is_not_null()).rows())
+    standing = {one.person: one for one in plan.operations if one.kind in ACCOUNT_KINDS}
+    told: dict[str, str] = {}
+    for todo in plan.drift:
+        told[todo.person] = f"{told[todo.person]} {todo.sentence}" if todo.person in told else todo.sentence
+    result = [
+        _person(spec, all_of_it, rows.get(person), standing.get(person), told.get(person), untouchable)
+        for person, all_of_it in by_person.items()
+    ]
+    for operation in plan.operations:
+        if operation.kind is Kind.CREATE and operation.drift and operation.person not in by_person:
+            then, because = _about(operation)
+            result.append(Drifted(operation.person, None, _GONE, then, because))
+    return tuple(sorted(result, key=lambda one: one.person))
+
+
+def _changed(spec: TargetSpec, observation: Observation, ledger: pl.DataFrame) -> Iterator[_Found]:
+    """Each attribute of an account that is there and shows something else than the target last acknowledged."""
+    observed = observation.frame
+    names = [column[2:] for column in ledger.columns if column.startswith("l:")]
+    seen = [name for name in names if name in observed.columns and name in spec.attributes]
+    extra = [name for name in (READ, DETAILS_READ_AT) if name in observed.columns]
+    frame = ledger.select(PERSON, ACCOUNT, "_recorded", *(f"l:{name}" for name in seen)).join(
+        observed.select(ACCOUNT, *extra, *seen), on=ACCOUNT, how="inner", maintain_order="left"
+    )
+    began = pl.lit(observation.began)
+    read = pl.coalesce(READ, began) if READ in extra else began
+    detailed = DETAILS_READ_AT in extra
+    for name in seen:
+        attribute = spec.attributes[name]
+        if attribute.detail and observed[name].null_count() == observed.height:
+            # Nobody's details show it: then we may not see it, which is not the same as being empty
+            continue
+        at = read
+        if attribute.detail and detailed:
+            at = pl.min_horizontal(pl.col(DETAILS_READ_AT).cast(pl.Float64, strict=False).fill_null(0.0), began)
+        written, now = pl.col(f"l:{name}"), pl.col(name)
+        unlike = folded(written.replace("", None), attribute.type).ne_missing(folded(now, attribute.type))
+        rows = frame.filter(written.is_not_null() & (pl.col("_recorded") <= at) & unlike)
+        for person, account, ours, there in rows.select(PERSON, ACCOUNT, f"l:{name}", name).iter_rows():
+            # Others may add members to such a set: only what we wrote and is not there any more is a change
+            there_now = {one.lower() for one in members(there)}
+            if not attribute.merge or any(one.lower() not in there_now for one in members(ours)):
+                yield _Found(person, account, name, ours or None, there)
+
+
+def _person(
+    spec: TargetSpec,
+    found: Sequence[_Found],
+    row: Mapping[str, Any] | None,
+    operation: Operation | None,
+    told: str | None,
+    untouchable: Mapping[str, str],
+) -> Drifted:
+    changes = tuple(_change(spec, one, row, operation, untouchable.get(one.account)) for one in found)
+    first = min(changes, key=lambda one: _WEIGHT.index(one.then))
+    sentence = told or f"changed in the target: {', '.join(one.attribute for one in changes)}."
+    return Drifted(found[0].person, found[0].account, sentence, first.then, first.because, changes)
+
+
+def _change(
+    spec: TargetSpec,
+    found: _Found,
+    row: Mapping[str, Any] | None,
+    operation: Operation | None,
+    untouchable: str | None,
+) -> Change:
+    wanted = row.get(f"w:{found.attribute}") if row is not None else None
+    if operation is not None and found.attribute in operation.after:
+        then, because = _about(operation)
+    else:
+        then, because = _why_not(spec, found, row, wanted, untouchable)
+    return Change(found.attribute, found.written, found.observed, wanted or None, then, because)
+
+
+def _about(operation: Operation) -> tuple[Then, str | None]:
+    """What becomes of an operation that would mend it."""
+    if operation.refused:
+        return "held", "somebody rejected the correction."
+    return ("held", operation.hold) if operation.hold else ("correct", None)
+
+
+def _why_not(
+    spec: TargetSpec, found: _Found, row: Mapping[str, Any] | None, wanted: str | None, untouchable: str | None
+) -> tuple[Then, str]:
+    """Why nothing is sent about an attribute."""
+    name, type_ = found.attribute, spec.attributes[found.attribute].type
+    standing = row[STANDING] if row is not None else None
+    rules = spec.settings.leaver if standing == LEAVER else spec.settings.attributes
+    rule = rules.get(name)
+    if standing not in (MEMBER, LEAVER):
+        return "leave", "nothing is done about this person's account now."
+    if rule is not None and rule.authority == "target":
+        return "leave", "the target has the say."
+    if rule is not None and rule.authority == "create_only":
+        return "leave", "it is set once; since then the target has the say."
+    if rule is None or wanted is None:
+        return "leave", "the mapping asks for nothing here."
+    if fold(wanted or None, type_) == fold(found.observed, type_):
+        return "leave", "it is what the roster asks for now."
+    if untouchable:
+        return "leave", f"the account is {untouchable} and is never touched."
+    if spec.attributes[name].identifier or not spec.attributes[name].on_update:
+        return "report", "we cannot change it; see the to-dos."
+    if spec.settings.drift == "report":
+        return "report", f"targets.{spec.name}.drift is report."
+    return "leave", "the account is protected, or disputed; see the to-dos."

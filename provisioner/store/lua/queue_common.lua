@@ -1,0 +1,158 @@
+-- What the queue's scripts share: the change of an operation's state, and of the ledger.
+-- It has no KEYS of its own; ARGV[1] is the command and ARGV[2] the target in each of the scripts.
+
+local P = 'provisioner:'
+local command, target = ARGV[1], ARGV[2]
+local Q, PARKED, LEASES = P .. 'q:' .. target, P .. 'parked:' .. target, P .. 'leases:' .. target
+local SLOTS, LEDGER = P .. 'slots:' .. target, P .. 'ledger:' .. target
+local LEAVERS = P .. 'leavers:' .. target
+local INSTALLING, FRESH = P .. 'slots:installing:' .. target, P .. 'slots:fresh:' .. target
+local HISTORY_LENGTH = 200
+-- Seconds for which it is noted what comes to stand while a plan is being installed, should that never end.
+local FRESH_KEPT = 86400
+
+local function now()
+  local t = redis.call('TIME')
+  return tonumber(t[1]) + tonumber(t[2]) / 1000000
+end
+
+local function op_key(run, id) return P .. 'run:' .. run .. ':op:' .. target .. ':' .. id end
+local function run_key(run) return P .. 'run:' .. run .. ':t:' .. target end
+local function split(member)
+  local at = string.find(member, '|', 1, true)
+  return string.sub(member, 1, at - 1), string.sub(member, at + 1)
+end
+
+local OPEN = { pending = true, sending = true, waiting = true }
+-- A run's operations of these few statuses are listed apart, so that nobody has to look through all for them.
+local LISTED = { held = true, failed = true, waiting = true, rejected = true }
+local OVER = { succeeded = true, failed = true, rejected = true, superseded = true }
+-- Days for which changes are counted by the hour.
+local TALLY_DAYS = 40
+
+-- include: receipts
+
+-- What ended is counted for good, and by the hour; and since when a leaver is unfinished is remembered across runs.
+local function tally(run, id, kind, status)
+  if OVER[status] then
+    redis.call('HINCRBY', P .. 'totals', target .. '|' .. kind .. '|' .. status, 1)
+    local hours = math.floor(now() / 3600)
+    local day = P .. 'tally:' .. math.floor(hours / 24)
+    redis.call('HINCRBY', day, hours % 24 .. '|' .. kind .. '|' .. status, 1)
+    redis.call('EXPIRE', day, TALLY_DAYS * 86400)
+  end
+  if kind == 'leave' then
+    local person = redis.call('HGET', op_key(run, id), 'person')
+    local over = status == 'succeeded' or status == 'rejected'
+    if not over and status ~= 'superseded' then redis.call('ZADD', LEAVERS, 'NX', now(), person) end
+    receipt(run, id, person, status, tonumber(redis.call('ZSCORE', LEAVERS, person) or now()))
+    if over then redis.call('ZREM', LEAVERS, person) end
+  end
+end
+
+local function list_by_status(run, id, was, status)
+  local key = P .. 'run:' .. run .. ':by:' .. target .. ':'
+  if was and LISTED[was] then redis.call('ZREM', key .. was, id) end
+  if LISTED[status] then
+    local place = redis.call('ZSCORE', P .. 'run:' .. run .. ':ops:' .. target, id)
+    redis.call('ZADD', key .. status, place or 0, id)
+  end
+end
+
+-- Change an operation's status and everything that counts it.
+local function become(run, id, status, extra)
+  local key = op_key(run, id)
+  local was, kind = unpack(redis.call('HMGET', key, 'status', 'kind'))
+  redis.call('HSET', key, 'status', status, 'changed', tostring(now()), unpack(extra or {}))
+  if was ~= status then
+    if was then redis.call('HINCRBY', run_key(run), 'n:' .. was .. ':' .. kind, -1) end
+    redis.call('HINCRBY', run_key(run), 'n:' .. status .. ':' .. kind, 1)
+    list_by_status(run, id, was, status)
+    tally(run, id, kind, status)
+    if status == 'superseded' then explain(run, kind, extra) end
+  end
+end
+
+local function leave_queues(member)
+  redis.call('ZREM', Q, member)
+  redis.call('ZREM', PARKED, member)
+  redis.call('ZREM', LEASES, member)
+end
+
+local function free_slot(run, id)
+  local slot = redis.call('HGET', op_key(run, id), 'slot')
+  if slot and redis.call('HGET', SLOTS, slot) == run .. '|' .. id then redis.call('HDEL', SLOTS, slot) end
+end
+
+local function followers(run, id)
+  local text = redis.call('HGET', op_key(run, id), 'followers')
+  return text and cjson.decode(text) or {}
+end
+
+local function finish(run, id, status, extra)
+  leave_queues(run .. '|' .. id)
+  become(run, id, status, extra)
+  free_slot(run, id)
+  local person = redis.call('HGET', op_key(run, id), 'person')
+  local story = P .. 'history:' .. person
+  redis.call('LPUSH', story, target .. '|' .. run .. '|' .. id)
+  redis.call('LTRIM', story, 0, HISTORY_LENGTH - 1)
+end
+
+local function finish_followers(run, id, status, error)
+  for _, other in ipairs(followers(run, id)) do
+    local at = redis.call('HGET', op_key(run, other), 'status')
+    if at and (OPEN[at] or at == 'held') then finish(run, other, status, { 'error', error }) end
+  end
+end
+
+-- Let an operation stand for its person and slot; whoever installs a plan for everybody meanwhile is told of it.
+local function stand(slot, member, watched)
+  redis.call('HSET', SLOTS, slot, member)
+  if watched then
+    redis.call('SADD', FRESH, slot)
+    redis.call('EXPIRE', FRESH, FRESH_KEPT)
+  end
+end
+
+local function enqueue(run, id)
+  local score = redis.call('HGET', op_key(run, id), 'score')
+  redis.call('ZADD', Q, score, run .. '|' .. id)
+end
+
+local function record(person, patch)
+  local text = redis.call('HGET', LEDGER, person)
+  -- What was told about a person without an account has nobody to be kept for
+  if not text and not patch.account then return end
+  local entry = text and cjson.decode(text) or { values = {}, owed = {}, enrolled = {}, version = 0, recorded = 0 }
+  if patch.account then
+    if entry.account and entry.account ~= patch.account then
+      entry.values, entry.created, entry.perhaps = {}, false, nil
+    end
+    entry.account = patch.account
+  end
+  if patch.values then
+    if type(entry.values) ~= 'table' then entry.values = {} end
+    for name, value in pairs(patch.values) do entry.values[name] = value end
+  end
+  if patch.state then entry.state = patch.state end
+  if patch.matched then entry.matched = patch.matched end
+  if patch.created ~= nil then entry.created = patch.created end
+  for fact, moment in pairs(patch.owe or {}) do entry.owed[fact] = moment end
+  for _, fact in ipairs(patch.paid or {}) do entry.owed[fact] = nil end
+  for _, code in ipairs(patch.enrolled or {}) do
+    local known = false
+    for _, other in ipairs(entry.enrolled) do known = known or other == code end
+    if not known then table.insert(entry.enrolled, code) end
+  end
+  if patch.values or patch.state or patch.account then
+    entry.version, entry.recorded = (entry.version or 0) + 1, now()
+  end
+  if patch.paid or patch.enrolled then entry.told = now() end
+  redis.call('HSET', LEDGER, person, cjson.encode(entry))
+end
+
+local function recorded_since(person, began)
+  local text = redis.call('HGET', LEDGER, person)
+  return text and (tonumber(cjson.decode(text).recorded) or 0) > began
+end

@@ -1,0 +1,252 @@
+-- Putting operations into the queue: a plan in place of older ones, or single ones beside what stands.
+--
+-- A plan is installed person by person. What stands for a person and what the plan wants for them change in one step,
+-- which drops each operation whose person was claimed, sent or recorded after the plan's observation began; between two
+-- persons others may go on. A plan for very many so never keeps Redis from others for long. It lies whole in Redis before
+-- its first person is touched, so that whoever comes after a planner that died goes on with the same one.
+--
+-- Keys: none are passed; all are made from the target's and the run's name as store/keys.py lists them (one server,
+--   no cluster): those of queue.lua, run:<run>:stage:<target> and added:<target>.
+-- ARGV[1] the command, ARGV[2] the target, then:
+--   install  run             takes the next part of the plan                      -> {dropped so far, parts that are left}
+--   add      run, tokens (JSON id -> token)  staged operations beside what stands, once for ever per token -> added count
+--
+-- A part is JSON: n its number from 1 on, people a list of {person, slots that may stand (null: look for them), ids of
+-- operations, links}. Field `installing` of the run's part for the target is JSON: began (epoch seconds), everybody.
+-- include: queue_common
+-- include: queue_unsure
+
+-- Returns what is not known because of it.
+local function supersede(member)
+  local run, id = split(member)
+  local person, attempts = unpack(redis.call('HMGET', op_key(run, id), 'person', 'attempts'))
+  local doubts = doubts_of(run, id, (tonumber(attempts) or 0) > 0)
+  unsure(person, doubts)
+  finish(run, id, 'superseded')
+  finish_followers(run, id, 'superseded', '')
+  return doubts
+end
+
+-- Whether an event or an enrolment of the person was accepted since: a plan from before would ask for it once more.
+local function told_since(person, began)
+  local text = redis.call('HGET', LEDGER, person)
+  return text and (tonumber(cjson.decode(text).told) or 0) > began
+end
+
+-- What an event's slot is about: a fact that is owed has its moment in the slot, the same fact anew has not.
+local function fact_of(slot) return string.match(slot, '^(.*\31event:[^:]+)') or slot end
+
+-- A create or a leave whose fate was unclear has come about if the plan found its account, or found it in leaver
+-- state: it ends as done, or the fact that it brought about would never be told. Returns what ended, and what goes on.
+local function settle_by_link(person, member, link)
+  local goes_on = {}
+  local run, id = split(member)
+  local status, unclear, kind, doc = unpack(redis.call('HMGET', op_key(run, id), 'status', 'unclear', 'kind', 'doc'))
+  local came_about = kind == 'create' or (kind == 'leave' and link.state == 'left')
+  if unclear ~= '1' or not (status == 'pending' or status == 'waiting') or not came_about then return false, goes_on end
+  local patch = { account = link.account, state = link.state, owe = cjson.decode(doc).owes }
+  if kind == 'create' then patch.matched, patch.created = 'created', true end
+  record(person, patch)
+  unsure(person, doubts_of(run, id, true))
+  finish(run, id, 'succeeded', { 'token', '', 'unclear', '0', 'error', '' })
+  for _, other in ipairs(followers(run, id)) do
+    if redis.call('HGET', op_key(run, other), 'status') == 'pending' then
+      redis.call('HSET', op_key(run, other), 'account', link.account)
+      -- What travelled in the same request may have come about with it
+      local rides = redis.call('HGET', op_key(run, other), 'rides')
+      if rides and rides ~= '' then redis.call('HSET', op_key(run, other), 'unclear', '1') end
+      enqueue(run, other)
+      goes_on[run .. '|' .. other] = true
+    end
+  end
+  return true, goes_on
+end
+
+-- What stands for a person: slot -> member, of the slots that are named, or of all.
+local function standing_of(person, named)
+  local found = {}
+  if named == cjson.null then
+    local cursor, pattern = '0', string.gsub(person, '[%*%?%[%]\\]', '\\%0') .. '\31*'
+    repeat
+      local answer = redis.call('HSCAN', SLOTS, cursor, 'MATCH', pattern, 'COUNT', 10000)
+      cursor = answer[1]
+      for i = 1, #answer[2], 2 do found[answer[2][i]] = answer[2][i + 1] end
+    until cursor == '0'
+    return found
+  end
+  for _, slot in ipairs(named) do found[slot] = redis.call('HGET', SLOTS, slot) or nil end
+  return found
+end
+
+-- Take away what older plans have not sent for a person. Returns what is busy, what is perhaps done (by fact), and what
+-- the operations that are planned again inherit (by slot).
+local function displace(run, person, standing, link)
+  local busy, doubtful, inherited, goes_on = {}, {}, {}, {}
+  local account = person .. '\31account'
+  if link and standing[account] then
+    local ended
+    ended, goes_on = settle_by_link(person, standing[account], link)
+    if ended then standing[account] = nil end
+  end
+  for slot, member in pairs(standing) do
+    local other, id = split(member)
+    local key = op_key(other, id)
+    local status, attempts, since, unclear, due, error, follows, tries, kept, rides = unpack(redis.call('HMGET', key,
+      'status', 'attempts', 'since', 'unclear', 'due', 'error', 'follows', 'tries', 'kept', 'rides'))
+    local led = follows and follows ~= ''
+    local leader = led and redis.call('HGET', op_key(other, follows), 'status')
+    -- What follows an operation in flight belongs to it: the plan cannot have seen what it will have done
+    if status == 'sending' or (status == 'pending' and leader == 'sending') or goes_on[member] or other == run then
+      busy[slot], busy[fact_of(slot)] = true, true
+      -- Tags on their way are part of the account: a plan that has not seen them would take them away
+      if kept == 'tag' then busy[account] = true end
+    elseif status and kept then
+      -- It came from outside, so no plan can ask for it again
+      busy[slot] = true
+    elseif status then
+      inherited[slot] = { id = id, status = status, attempts = attempts, since = since, due = due, error = error,
+        tries = tries }
+      local carried = led and rides and rides ~= '' and redis.call('HGET', op_key(other, follows), 'unclear') == '1'
+      if unclear == '1' or carried then doubtful[fact_of(slot)] = true end
+      inherited[slot].doubts = supersede(member)
+    else
+      redis.call('HDEL', SLOTS, slot)
+    end
+  end
+  return busy, doubtful, inherited
+end
+
+-- Let a planned operation stand, with what an older one of the same slot went through.
+local function settle_in(run, id, slot, wanted, follows, before, doubt, watched)
+  local key = op_key(run, id)
+  become(run, id, wanted)
+  if wanted ~= 'rejected' then stand(slot, run .. '|' .. id, watched) end
+  if doubt then redis.call('HSET', key, 'unclear', '1') end
+  if before and next(before.doubts) then redis.call('HSET', key, 'staked', cjson.encode(before.doubts)) end
+  local again = before and before.id == id
+  if again and before.attempts then
+    redis.call('HSET', key, 'attempts', before.attempts, 'since', before.since or '', 'error', before.error or '')
+    if before.tries then redis.call('HSET', key, 'tries', before.tries) end
+  end
+  if wanted ~= 'pending' or follows ~= '' then return end
+  if again and before.status == 'waiting' and before.due and tonumber(before.due) > now() then
+    become(run, id, 'waiting', { 'due', before.due })
+    redis.call('ZADD', PARKED, before.due, run .. '|' .. id)
+  else
+    enqueue(run, id)
+  end
+end
+
+local OVERTAKEN = cjson.encode({ code = 'overtaken',
+  message = 'something newer about this person was sent or recorded meanwhile; the next run takes it' })
+
+-- One person's part of a plan; how many of its operations were dropped.
+local function install_person(run, began, everybody, watched, row, fresh_slots)
+  local person, named, ids, links = row[1], row[2], row[3], row[4]
+  local account = person .. '\31account'
+  local wanted = {}
+  for _, id in ipairs(ids) do
+    local slot, status, follows, kind = unpack(
+      redis.call('HMGET', op_key(run, id), 'slot', 'wanted_status', 'follows', 'kind'))
+    -- Without one it was put there before
+    if status then table.insert(wanted, { id = id, slot = slot, status = status, follows = follows, kind = kind }) end
+  end
+  if named ~= cjson.null then
+    for _, one in ipairs(wanted) do table.insert(named, one.slot) end
+    for _, slot in ipairs(fresh_slots[person] or {}) do table.insert(named, slot) end
+  end
+  local link
+  for _, one in ipairs(links) do if one.account then link = one end end
+  local busy, doubtful, inherited = displace(run, person, standing_of(person, named), link)
+  local recorded, told = recorded_since(person, began), told_since(person, began)
+  local dropped, installed, leaving = 0, {}, false
+  for _, one in ipairs(wanted) do
+    redis.call('HDEL', op_key(run, one.id), 'wanted_status')
+    leaving = leaving or one.kind == 'leave'
+    local leaderless = one.follows ~= '' and not installed[one.follows]
+    if leaderless or busy[one.slot] or busy[fact_of(one.slot)] or busy[account] or recorded
+      or (told and one.slot ~= account) then
+      dropped = dropped + 1
+      become(run, one.id, 'superseded', { 'error', OVERTAKEN })
+    else
+      settle_in(run, one.id, one.slot, one.status, one.follows, inherited[one.slot], doubtful[fact_of(one.slot)], watched)
+      installed[one.id] = true
+    end
+  end
+  if everybody and not leaving and not busy[account] then redis.call('ZREM', LEAVERS, person) end
+  for _, one in ipairs(links) do
+    if one.enrolled then
+      record(person, { enrolled = one.enrolled })
+    elseif not recorded_since(person, began) then
+      record(person, { account = one.account, state = one.state, matched = one.matched })
+    end
+  end
+  return dropped
+end
+
+local commands = {}
+
+function commands.install()
+  local run = ARGV[3]
+  local part, stage = run_key(run), P .. 'run:' .. run .. ':stage:' .. target
+  local installed, text, last = unpack(redis.call('HMGET', part, 'installed', 'installing', 'chunk'))
+  if installed then
+    redis.call('DEL', stage)
+    return { tonumber(installed), 0 }
+  end
+  local plan = cjson.decode(text)
+  local chunk = redis.call('LPOP', stage)
+  chunk = chunk and cjson.decode(chunk)
+  -- A client without an answer puts its parts there a second time
+  if chunk and chunk.n > tonumber(last or '0') then
+    local mark = redis.call('ZSCORE', INSTALLING, run)
+    local watched = redis.call('ZCARD', INSTALLING) > (mark and 1 or 0)
+    local fresh_slots = {}
+    for _, slot in ipairs(mark and redis.call('SMEMBERS', FRESH) or {}) do
+      local person = string.sub(slot, 1, string.find(slot, '\31', 1, true) - 1)
+      fresh_slots[person] = fresh_slots[person] or {}
+      table.insert(fresh_slots[person], slot)
+    end
+    local dropped = 0
+    for _, row in ipairs(chunk.people) do
+      dropped = dropped + install_person(run, plan.began, plan.everybody, watched, row, fresh_slots)
+    end
+    redis.call('HINCRBY', part, 'dropped', dropped)
+    redis.call('HSET', part, 'chunk', chunk.n)
+  end
+  local left = redis.call('LLEN', stage)
+  local dropped = tonumber(redis.call('HGET', part, 'dropped') or '0')
+  if left == 0 then
+    redis.call('HSET', part, 'installed', dropped)
+    redis.call('HDEL', part, 'installing', 'chunk', 'dropped')
+    redis.call('ZREM', INSTALLING, run)
+    if redis.call('ZCARD', INSTALLING) == 0 then redis.call('DEL', FRESH) end
+  end
+  return { dropped, left }
+end
+
+function commands.add()
+  local run, tokens = ARGV[3], cjson.decode(ARGV[4])
+  local stage = P .. 'run:' .. run .. ':stage:' .. target
+  local added, watched = 0, redis.call('EXISTS', INSTALLING) == 1
+  for _, id in ipairs(redis.call('LRANGE', stage, 0, -1)) do
+    local key = op_key(run, id)
+    local slot, kind, status = unpack(redis.call('HMGET', key, 'slot', 'kind', 'status'))
+    local fresh = not status and redis.call('ZADD', P .. 'added:' .. target, 'NX', now(), tokens[id]) == 1
+    if fresh and not redis.call('HGET', SLOTS, slot) then
+      redis.call('HDEL', key, 'wanted_status')
+      become(run, id, 'pending')
+      stand(slot, run .. '|' .. id, watched)
+      redis.call('HINCRBY', run_key(run), 'planned:' .. kind, 1)
+      enqueue(run, id)
+      added = added + 1
+    elseif not status then
+      redis.call('DEL', key)
+      redis.call('ZREM', P .. 'run:' .. run .. ':ops:' .. target, id)
+    end
+  end
+  redis.call('DEL', stage)
+  return added
+end
+
+return commands[command]()

@@ -214,12 +214,19 @@ class InboundStore:
 
     async def keep_facts(self, target: str, person: str, facts: Sequence[Fact], now: float) -> int:
         """Keep facts of a person, each unless a newer one is known; how many were new."""
-        args: list[str | float] = []
-        for fact in facts:
-            at = fact.at or now
-            document = {"at": at, "shows": dict(fact.shows), "gathers": dict(fact.gathers)}
-            args += [f"{target}|{fact.name}", at, json.dumps(document, ensure_ascii=False)]
-        return await self._call("facts", person, now, *args) if args else 0
+        return await self.keep_all_facts([(target, person, fact) for fact in facts], now)
+
+    async def keep_all_facts(self, facts: Sequence[tuple[str, str, Fact]], now: float) -> int:
+        """The same of many people, by target and person; a fact without a time of its own is from `now`."""
+        new = 0
+        for start in range(0, len(facts), _CHUNK):
+            args: list[str | float] = []
+            for target, person, fact in facts[start : start + _CHUNK]:
+                at = fact.at or now
+                document = {"at": at, "shows": dict(fact.shows), "gathers": dict(fact.gathers)}
+                args += [person, f"{target}|{fact.name}", at, json.dumps(document, ensure_ascii=False)]
+            new += await self._call("facts", *args)
+        return new
 
     async def facts(self, people: Sequence[str]) -> dict[str, dict[str, list[Fact]]]:
         """The facts of people, by person and target, oldest first; who has none is absent."""

@@ -8,7 +8,6 @@ tags: whoever sends tags of an event holds the person meanwhile, and everyone el
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
@@ -96,11 +95,8 @@ class Tagging:
         with redis_errors():
             # The ledger last: what another one sent meanwhile is in it when their hold is over
             held = await self._dep.redis.mget([keys.tagging(self._target, person) for person in people])
-            texts = await self._dep.redis.hmget(keys.ledger(self._target), people)
-        return {
-            person: (hold is not None, LedgerEntry.from_json(person, json.loads(text)) if text else None)
-            for person, hold, text in zip(people, held, texts, strict=True)
-        }
+        entries = await self._dep.ledger.entries(self._target, people)
+        return {person: (hold is not None, entries.get(person)) for person, hold in zip(people, held, strict=True)}
 
     async def _account(
         self, operation: Operation, name: str, observed: _Observed, held: bool, entry: LedgerEntry | None

@@ -30,6 +30,7 @@ from provisioner.errors import (
     UnauthorisedError,
     UnreachableError,
 )
+from provisioner.logs import clean
 from provisioner.model.outcome import Permanent, Temporary, Unauthorised, Unclear
 
 #: Seconds from the first byte sent to the last byte read; httpx's own timeouts count between chunks only.
@@ -331,7 +332,8 @@ def sentence(body: Any) -> str:
 
 def _clip(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    text = " ".join(text.split())
+    # It is kept with the operation and shown for weeks; some vendors repeat what they were sent, credentials included
+    text = clean(" ".join(text.split()))
     return text if len(text) <= _EXCERPT else text[: _EXCERPT - 1] + "…"
 
 

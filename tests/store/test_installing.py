@@ -1,0 +1,148 @@
+"""A large plan is installed part by part: what happens between two parts, and when its planner dies there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from provisioner.model.operation import Kind
+from provisioner.store import keys
+from provisioner.store import queue as queue_module
+from tests.store.bench import TARGET, Bench, operation, patch
+
+PEOPLE = tuple("ABCDEFGH")
+
+
+class DiedError(Exception):
+    """The planner's process was killed."""
+
+
+@pytest.fixture
+def bench(redis_url: str) -> Iterator[Bench]:
+    made = Bench(redis_url)
+    yield made
+    made.close()
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One person a part."""
+    monkeypatch.setattr(queue_module, "_PART", 0)
+
+
+@pytest.fixture
+def dying(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Lets a planner die after so many steps: the list's one number."""
+    steps = [10_000]
+    script = bench.queue._installing
+
+    async def step(names: list[str], arguments: list[str]) -> object:
+        if not steps[0]:
+            raise DiedError
+        steps[0] -= 1
+        return await script(names, arguments)
+
+    monkeypatch.setattr(bench.queue, "_installing", step)
+    return steps
+
+
+def half_installed(bench: Bench, dying: list[int], run: str, parts: int, *, began: float | None = None) -> None:
+    dying[0] = parts
+    with pytest.raises(DiedError):
+        bench.install([operation(person) for person in PEOPLE], run=run, began=began)
+    dying[0] = 10_000
+
+
+def test_all_parts_are_installed(bench: Bench) -> None:
+    older, _ = bench.install([operation(person, value="old") for person in PEOPLE])
+    run, dropped = bench.install([operation(person) for person in PEOPLE])
+    assert dropped == 0
+    assert {bench.status(run, operation(person)) for person in PEOPLE} == {"pending"}
+    assert {bench.status(older, operation(person, value="old")) for person in PEOPLE} == {"superseded"}
+    assert len(bench.ready()) == len(PEOPLE)
+    assert bench.counters_are_right(older)
+    assert bench.counters_are_right(run)
+
+
+def test_nothing_of_the_installing_is_left_over(bench: Bench) -> None:
+    bench.install([operation(person) for person in PEOPLE], run="run-1")
+    for key in (keys.installing(TARGET), keys.fresh_slots(TARGET), keys.stage("run-1", TARGET)):
+        assert not bench(bench.redis.exists(key)), key
+    assert "installing" not in bench(bench.runs.target("run-1", TARGET))
+
+
+def test_what_is_installed_goes_out_before_the_rest_is(bench: Bench, dying: list[int]) -> None:
+    half_installed(bench, dying, "run-1", 3)
+    assert [one.operation.person for one in bench.claim(10)] == ["A", "B", "C"]
+
+
+def test_whoever_comes_after_a_dead_planner_goes_on_with_its_plan(bench: Bench, dying: list[int]) -> None:
+    half_installed(bench, dying, "run-1", 3)
+    sent = bench.claim(1)[0]
+    assert bench(bench.queue.done(sent, patch(sent), sent.operation.account))
+    assert bench(bench.queue.begun("run-1", TARGET))
+    # Another plan of the same run: the first one stands
+    assert bench.install([operation("Z")], run="run-1") == ("run-1", 0)
+    assert bench.status("run-1", operation("A")) == "succeeded"
+    assert {bench.status("run-1", operation(person)) for person in PEOPLE[1:]} == {"pending"}
+    assert bench(bench.runs.operation("run-1", TARGET, operation("Z").id)) is None
+    assert bench.counters_are_right("run-1")
+
+
+def test_what_was_recorded_between_two_parts_wins(bench: Bench, dying: list[int]) -> None:
+    bench.install([operation("H", value="old")], run="older")
+    claim = bench.take()
+    began = bench.now()
+    half_installed(bench, dying, "run-1", 3, began=began)
+    assert bench(bench.queue.done(claim, patch(claim), claim.operation.account))
+    assert bench.install([], run="run-1")[1] == 1
+    assert bench.error("run-1", operation("H")) == "overtaken"
+    assert bench.counters_are_right("run-1")
+
+
+def test_what_came_to_stand_between_two_parts_is_seen(bench: Bench, dying: list[int]) -> None:
+    half_installed(bench, dying, "run-1", 3)
+    urgent, _ = bench.install([operation("H", Kind.EVENT, slot="event:told")], run="urgent", people=["H"], urgent=True)
+    assert bench(bench.redis.smembers(keys.fresh_slots(TARGET))) == {b"H\x1fevent:told"}
+    claim = bench.claim(1, urgent=True)[0]
+    assert claim.operation.person == "H"
+    bench.install([], run="run-1")
+    # It is in flight, so it stands
+    assert bench.status(urgent, claim.operation) == "sending"
+    assert not bench(bench.redis.exists(keys.fresh_slots(TARGET)))
+
+
+def test_a_part_that_was_put_there_twice_is_installed_once(bench: Bench, dying: list[int]) -> None:
+    half_installed(bench, dying, "run-1", 0)
+    parts = bench(bench.redis.lrange(keys.stage("run-1", TARGET), 0, -1))
+    bench(bench.redis.rpush(keys.stage("run-1", TARGET), *parts))
+    bench.install([], run="run-1")
+    assert [json.loads(part)["n"] for part in parts] == list(range(1, len(PEOPLE) + 1))
+    assert len(bench.ready()) == len(PEOPLE)
+    assert bench.counters_are_right("run-1")
+
+
+def test_a_plan_about_many_named_people_leaves_the_others_alone(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue_module, "_NAMED", 1)
+    older, _ = bench.install([operation(person, value="old") for person in PEOPLE])
+    bench.install([operation("A"), operation("B")], people=["A", "B", "C"])
+    statuses = {person: bench.status(older, operation(person, value="old")) for person in PEOPLE}
+    assert statuses == dict.fromkeys("ABC", "superseded") | dict.fromkeys("DEFGH", "pending")
+
+
+def test_a_person_whose_key_is_a_pattern_is_only_themselves(bench: Bench) -> None:
+    odd = "[A-Z]*?\\"
+    older, _ = bench.install([operation("A"), operation(odd)])
+    run, _ = bench.install([operation(odd, value="2")], people=[odd])
+    assert bench.status(older, operation("A")) == "pending"
+    assert bench.status(older, operation(odd)) == "superseded"
+    assert bench.status(run, operation(odd, value="2")) == "pending"
+
+
+def test_a_claim_finds_its_group_behind_many_others(bench: Bench) -> None:
+    bench.install([operation("A")], group="one")
+    bench.install([operation(f"B{number:03}") for number in range(150)], group="two", people=["B"])
+    bench.install([operation("C")], group="one", people=["C"])
+    assert {one.operation.person for one in bench.claim(2)} == {"A", "C"}

@@ -12,8 +12,8 @@ from provisioner.model.operation import FINAL, Status
 from provisioner.planning.guards import COVERS
 from provisioner.store import keys
 from provisioner.store.connection import redis_errors
-from provisioner.store.paging import LISTED
 from provisioner.store.receipts import ReceiptStore
+from provisioner.store.runs import LISTED
 
 log = structlog.get_logger(__name__)
 

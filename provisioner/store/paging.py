@@ -7,14 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from provisioner.errors import UsageError
-from provisioner.model.operation import Status
 from provisioner.store import keys
 from provisioner.store.client import Redis
 from provisioner.store.connection import redis_errors
-from provisioner.store.runs import operation_document
+from provisioner.store.runs import LISTED, operation_document
 
-#: Statuses whose operations are listed apart (see lua/queue.lua).
-LISTED: Final = frozenset({Status.HELD.value, Status.FAILED.value, Status.WAITING.value, Status.REJECTED.value})
 #: Operations that are read for one page at most, where a filter passes few of them.
 READ_AT_MOST: Final = 2000
 _CHUNK: Final = 500

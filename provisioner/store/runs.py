@@ -48,6 +48,8 @@ class Request:
         return cls(**{**rest, **lists})
 
 
+#: Statuses whose operations are listed apart (see lua/queue.lua).
+LISTED: Final = frozenset({Status.HELD.value, Status.FAILED.value, Status.WAITING.value, Status.REJECTED.value})
 _GLOB: Final = re.compile(r"[\\*?\[\]]")
 
 
@@ -188,6 +190,26 @@ class RunStore:
             document["error"] = json.loads(fields["error"])
         return document
 
+    async def heads(self, runs: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Trigger, status and times of those of the runs that are kept."""
+        names = ["trigger", "status", "started", "finished"]
+        with redis_errors():
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for run in runs:
+                    pipe.hmget(keys.run(run), names)
+                rows = await pipe.execute()
+        found = {}
+        for run, row in zip(runs, rows, strict=True):
+            trigger, status, started, finished = (value.decode() if value else None for value in row)
+            if trigger is not None:
+                found[run] = {
+                    "trigger": trigger,
+                    "status": status or "running",
+                    "started_at": moment(float(started)) if started else None,
+                    "finished_at": moment(float(finished)) if finished else None,
+                }
+        return found
+
     async def operations(
         self,
         run: str,
@@ -201,10 +223,14 @@ class RunStore:
         found: list[dict[str, Any]] = []
         for target in targets:
             joined = await self._joined(run, target)
+            undone = await self._undone(joined, target, statuses)
             start = 0
             while limit is None or len(found) < offset + limit:
                 with redis_errors():
-                    ids = await self._redis.zrange(keys.run_operations(joined, target), start, start + 499)
+                    if undone is None:
+                        ids = await self._redis.zrange(keys.run_operations(joined, target), start, start + 499)
+                    else:
+                        ids = undone[start : start + 500]
                     if not ids:
                         break
                     async with self._redis.pipeline(transaction=False) as pipe:
@@ -217,6 +243,14 @@ class RunStore:
                         found.append(document)
                 start += 500
         return found[offset:] if limit is None else found[offset : offset + limit]
+
+    async def _undone(self, run: str, target: str, statuses: Sequence[str] | None) -> list[bytes] | None:
+        """Ids of the operations of some statuses in the order of the plan; None where these have no lists apart."""
+        if statuses is None or not set(statuses) <= LISTED:
+            return None
+        with redis_errors():
+            found: list[bytes] = await self._redis.zunion([keys.run_by_status(run, target, one) for one in statuses])
+        return found
 
     async def operation(self, run: str, target: str, operation_id: str) -> dict[str, str] | None:
         """The raw fields of one operation, None if the run has none of that id."""

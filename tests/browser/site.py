@@ -14,6 +14,8 @@ from typing import Any, Final
 from urllib.error import URLError
 from urllib.request import Request, urlopen
 
+import redis
+
 from provisioner.sandbox import SandboxServer, Switchboard
 from provisioner.settings import load
 from provisioner.worker import workers
@@ -83,15 +85,32 @@ def until(true: Callable[[], bool], what: str) -> None:
 
 @contextmanager
 def live_site(
-    folder: Path, *, only: tuple[str, ...], targets: Mapping[str, Any] | None = None, **changes: Any
+    folder: Path,
+    *,
+    only: tuple[str, ...],
+    targets: Mapping[str, Any] | None = None,
+    variables: Mapping[str, str] | None = None,
+    password: str | None = None,
+    **changes: Any,
 ) -> Iterator[LiveSite]:
-    """A deployment with some of the example's targets; `targets` change their settings, `changes` the others."""
+    """A deployment with some of the example's targets, whose processes log into files of the folder.
+
+    Args:
+        targets: change their settings, as `changes` do the others.
+        variables: the processes' environment besides.
+        password: of Redis.
+    """
     with ExitStack() as stack:
-        redis = stack.enter_context(RedisServer())
+        server = stack.enter_context(RedisServer())
+        redis_url = server.url
+        if password:
+            with redis.Redis.from_url(redis_url) as client:
+                client.config_set("requirepass", password)
+            redis_url = redis_url.replace("unix://", f"unix://:{password}@")
         sandbox = stack.enter_context(SandboxServer())
         raise_limits(sandbox.switchboard)
         roster = folder / "roster.csv"
-        document = settings_document(sandbox.url, redis.url, roster, folder, **changes)
+        document = settings_document(sandbox.url, redis_url, roster, folder, **changes)
         document["schedule"] = dict.fromkeys(("sync", "full", "watch_roster"))
         document["roster"]["gate"] = {"max_leaving": "100%", "max_shrink": "100%", "max_age": "3650d"}
         document["targets"] = {name: document["targets"][name] for name in only}
@@ -105,10 +124,13 @@ def live_site(
             log = stack.enter_context((folder / f"{name}.log").open("wb"))
             words = (name, "--concurrency", "4") if name == "worker" else (name,)
             process = subprocess.Popen(
-                command(*words), env=environment(PROVISIONER_CONFIG=str(config)), stdout=log, stderr=log
+                command(*words),
+                env=environment(PROVISIONER_CONFIG=str(config), **(variables or {})),
+                stdout=log,
+                stderr=log,
             )
             stack.callback(_end, process)
-        site = LiveSite(f"http://127.0.0.1:{port}", roster, sandbox.switchboard, redis.url, config)
+        site = LiveSite(f"http://127.0.0.1:{port}", roster, sandbox.switchboard, redis_url, config)
         until(lambda: _answers(f"{site.url}/readyz"), "the web server answers")
         settings = load(config, environ={}).settings
         until(lambda: workers(settings, timeout=0.5) > 0, "a worker answers")

@@ -75,8 +75,11 @@ async def consider(
     if route.verb == "url":
         effects.outgoing.append(_outgoing(routed, received, event, person))
         return
-    if person is None or route.target not in dep.targets:
-        await dep.inbound.count(received.target, "nobody" if person is None else "unrouted")
+    if person is None:
+        # Counted once for the event, not for each of its routes
+        return
+    if route.target not in dep.targets:
+        await dep.inbound.count(received.target, "unrouted")
         return
     entry = entries.get(route.target, {}).get(person)
     if entry is None:

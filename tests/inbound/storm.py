@@ -12,7 +12,6 @@ import multiprocessing
 import os
 import random
 import signal
-import socket
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,7 +32,7 @@ from provisioner.worker import workers
 from tests.chaos.fleet import Member
 from tests.chaos.people import as_csv, made_up
 from tests.e2e.site import Site, deployment, eventually
-from tests.inbound.support import SECRET, enrolment
+from tests.inbound.support import SECRET, enrolment, free_port
 
 Heard = tuple[dict[str, int], list[float]]
 
@@ -117,11 +116,6 @@ def send(port: int, deliveries: Sequence[bytes], results: Queue[Heard]) -> None:
     results.put((dict(answers), times))
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])
-
-
 class Storm:
     """One storm: its deployment, its processes, and what it saw.
 
@@ -138,7 +132,7 @@ class Storm:
         self._people = made_up(size.people, self._dice)
         keys_of_people = [one["employee_id"] for one in self._people]
         self._whose = {number: keys_of_people[number % len(keys_of_people)] for number in range(1, size.events + 1)}
-        self._port = _free_port()
+        self._port = free_port()
         self._times: list[float] = []
         self._heard = 0
         self.told = Told()

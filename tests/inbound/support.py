@@ -131,6 +131,21 @@ def web(settings: Settings) -> Iterator[str]:
         listening.close()
 
 
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])
+
+
+def listens(port: int) -> bool:
+    """Whether somebody does now."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
 def post(url: str, path: str, body: bytes, **headers: str) -> tuple[int, bytes]:
     """POST to the web server; status and body of the answer."""
     connection = HTTPConnection(url.removeprefix("http://"), timeout=30)

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import csv
-import socket
+import os
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
 from tests.e2e.site import Site, deployment, eventually
-from tests.inbound.support import ROUTES, SECRET
+from tests.inbound.storm import TIMES, Size, Storm
+from tests.inbound.support import ROUTES, SECRET, free_port, listens
 
 pytestmark = pytest.mark.timeout(240)
 
 _COURSE: Final = "TH-4-78"
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])
+#: `make chaos` sends ten thousand.
+_EVENTS: Final = int(os.environ.get("PROVISIONER_TEST_WEBHOOKS", "150"))
 
 
 def _table(path: Path) -> dict[str, dict[str, str]]:
@@ -28,16 +26,8 @@ def _table(path: Path) -> dict[str, dict[str, str]]:
     return {row["employee_id"]: row for row in csv.DictReader(path.read_text(encoding="utf-8").splitlines())}
 
 
-def _listens(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
-        return False
-    return True
-
-
 def test_a_completed_course_goes_all_the_way_round(tmp_path: Path) -> None:
-    port = _free_port()
+    port = free_port()
     table = tmp_path / "back.csv"
     changes: dict[str, Any] = {
         "schedule": {"sync": None, "full": None, "watch_roster": None},
@@ -52,7 +42,7 @@ def test_a_completed_course_goes_all_the_way_round(tmp_path: Path) -> None:
         worker = site.start_worker()
         try:
             with site.running("beat"), site.running("web") as web:
-                eventually(lambda: _listens(port), why=web.said)
+                eventually(lambda: listens(port), why=web.said)
                 site.call("sync", "--wait")
                 eventually(lambda: _table(table), why=worker.said)
                 _round(site, table)
@@ -78,3 +68,11 @@ def _round(site: Site, table: Path) -> None:
     eventually(lambda: _table(table)[person]["completed"])
     assert [key for key, row in _table(table).items() if row["completed"]] == [person]
     assert {one["status"] for one in site.switchboard.webhooks("tribal_habits")} == {202}
+
+
+def test_webhooks_from_four_processes_are_neither_lost_nor_done_twice(tmp_path: Path) -> None:
+    size = Size(events=_EVENTS, people=20, kills=2, workers=1)
+    told = Storm(tmp_path, size, seed=5, hurry=True, patience=200.0).run()
+    assert told.wrong[:20] == []
+    assert told.answers["202 accepted"] + told.answers["202 known"] == _EVENTS * TIMES
+    assert told.killed

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import hmac
 import json
 import logging
+import os
+import socket
+import subprocess
+import sys
+from http.client import HTTPConnection
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -12,9 +20,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
+from provisioner.delivery.deployment import Deployment
 from provisioner.model.inbound import MAX_DEPTH, InvalidEventError, NotJsonError, flatten, read_json
 from provisioner.web.webhooks import LARGEST
-from tests.inbound.support import SECRET, Company, company, enrolment, joined, next_actions, post, web
+from tests.e2e.site import eventually
+from tests.inbound.support import (
+    SECRET,
+    Company,
+    company,
+    enrolment,
+    free_port,
+    handled,
+    joined,
+    listens,
+    next_actions,
+    post,
+    web,
+)
+from tests.support.harness import sync_once
 
 HERE = f"/webhooks/tribal_habits/{SECRET}"
 
@@ -63,13 +86,49 @@ def test_who_does_not_know_the_secret_learns_nothing(firm: Company, site: str) -
     assert _keys(firm) == set()
 
 
+#: Nothing may tell these apart.
+CLOSED: Final = (
+    "/webhooks/tribal_habits/wrong",
+    "/webhooks/nobody/wrong",
+    f"/webhooks/nobody/{SECRET}",
+    f"/webhooks/tribal_habits/{SECRET[:-1]}",
+    "/webhooks/tribal_habits/%00",
+)
+
+
+def _answer(site: str, path: str, content: bytes) -> tuple[int, bytes, frozenset[tuple[str, str]]]:
+    connection = HTTPConnection(site.removeprefix("http://"), timeout=30)
+    connection.request("POST", path, content)
+    answer = connection.getresponse()
+    headers = frozenset((name, value) for name, value in answer.getheaders() if name.lower() != "date")
+    found = (answer.status, answer.read(), headers)
+    connection.close()
+    return found
+
+
 def test_a_wrong_secret_and_an_unknown_target_look_the_same(firm: Company, site: str) -> None:
-    answers = {
-        post(site, path, b"x" * 10)
-        for path in ("/webhooks/tribal_habits/wrong", "/webhooks/nobody/wrong", f"/webhooks/nobody/{SECRET}")
-    }
-    assert len(answers) == 1
     assert firm.settings.targets["habitate"].webhook_secret is not None
+    # Nor may the body: none of it is looked at
+    for content in (b"x" * 10, b"", _body(enrolment(1)), b" " * (LARGEST + 1)):
+        assert len({_answer(site, path, content) for path in CLOSED}) == 1
+    assert _keys(firm) == set()
+
+
+def test_every_secret_is_compared_in_full_and_once(firm: Company, site: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[tuple[int, int]] = []
+    compare = hmac.compare_digest
+
+    def counting(first: bytes, second: bytes) -> bool:
+        compared.append((len(first), len(second)))
+        return compare(first, second)
+
+    monkeypatch.setattr("provisioner.web.webhooks.hmac.compare_digest", counting)
+    assert firm.settings.events
+    for path in (*CLOSED, "/webhooks/tribal_habits/" + "x" * 5000, HERE):
+        compared.clear()
+        _answer(site, path, b"{}")
+        # Digests of one length, whether or not there is such a target, and however long the guess is
+        assert compared == [(32, 32)], path
 
 
 REFUSED: Final = (
@@ -134,6 +193,47 @@ def test_too_much_is_not_read(firm: Company, site: str) -> None:
     assert len(_stored(firm)) == 1
 
 
+def test_too_much_that_does_not_say_its_size_is_not_read_either(firm: Company, site: str) -> None:
+    connection = HTTPConnection(site.removeprefix("http://"), timeout=30)
+    pieces = iter([b" " * 65536] * 5)
+    connection.request("POST", HERE, pieces, {"Transfer-Encoding": "chunked"}, encode_chunked=True)
+    assert connection.getresponse().status == 413
+    connection.close()
+    assert _keys(firm) == set()
+
+
+def test_what_is_said_of_somebody_unknown_is_counted_and_not_kept(firm: Company, site: str) -> None:
+    async def go() -> None:
+        async with Deployment.open(firm.settings) as dep:
+            await sync_once(dep)
+            before = _keys(firm)
+            body = enrolment(1, "W999", email="stranger@example.org", last_name="Stranger")
+            assert post(site, HERE, _body(body))[0] == 202
+            assert await handled(dep) is not None
+            counts = (await dep.inbound.counts())["tribal_habits"]
+            assert counts["nobody"] == 1
+            assert (await dep.inbound.backlog()).waiting == 0
+            assert firm.events() == []
+            new = {
+                key
+                for key in _keys(firm) - before
+                if not key.startswith(("provisioner:nudged", "provisioner.", "_kombu"))
+            }
+            # What names the event, that it was counted, and that there are workers: nothing of what it says
+            assert new <= {"provisioner:inbound:seen", "provisioner:inbound:counts", "provisioner:inbound"}, new
+            assert b"tranger" not in _everything(firm)
+
+    asyncio.run(go())
+
+
+def _everything(firm: Company) -> bytes:
+    """All that Redis holds, in its own form."""
+    url = firm.settings.redis_url
+    assert url is not None
+    with redis.Redis.from_url(url.get_secret_value()) as client:
+        return b"".join(client.dump(key) or b"" for key in client.keys("*"))
+
+
 def test_unknown_fields_and_events_are_kept(firm: Company, site: str) -> None:
     assert post(site, HERE, _body({**enrolment(1), "new": {"deep": [1, {"er": "ä"}]}}))[0] == 202
     assert post(site, f"/webhooks/mtribes/{SECRET}", _body({"event": "tribe.joined", "user": "W1"}))[0] == 202
@@ -169,6 +269,49 @@ def test_neither_secret_nor_body_is_logged(firm: Company, site: str, caplog: pyt
                 post(site, path, content)
     assert SECRET not in caplog.text
     assert "adam" not in caplog.text.lower()
+
+
+def test_the_real_web_server_logs_neither_in_its_most_talkative_form(firm: Company) -> None:
+    port = free_port()
+    environment = {
+        **os.environ,
+        "PROVISIONER_CONFIG": str(firm.folder / "provisioner.yaml"),
+        "PROVISIONER_WEB__PORT": str(port),
+        "PROVISIONER_DEBUG": "1",
+        "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
+    }
+    log = firm.folder / "web.log"
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(
+            [sys.executable, "-m", "provisioner", "web"], env=environment, stdout=output, stderr=output
+        ) as web_process,
+    ):
+        try:
+            site = f"http://127.0.0.1:{port}"
+            eventually(lambda: listens(port), why=lambda: log.read_text(errors="replace"))
+            sent = (
+                b"adam@example.com",
+                _body(enrolment(1)),
+                b"adam" * LARGEST,
+                b'["adam"]',
+                _body({"event": "adam\x00"}),
+            )
+            for path, statuses in (
+                (HERE, [400, 202, 413, 422, 422]),
+                ("/webhooks/tribal_habits/a-secret-guess", [404] * 5),
+                (f"/webhooks/nobody/{SECRET}", [404] * 5),
+            ):
+                assert [post(site, path, content)[0] for content in sent] == statuses
+            with socket.create_connection(("127.0.0.1", port)) as connection:
+                connection.sendall(f"POST {HERE} HTTP/9.9\r\nadam: 1\r\n\r\n".encode())
+                connection.recv(1000)
+        finally:
+            web_process.terminate()
+    said = log.read_text(errors="replace")
+    assert "event_refused" in said
+    for word in (SECRET, "a-secret-guess", "adam", "/webhooks/"):
+        assert word not in said.lower(), said
 
 
 def test_without_redis_the_vendor_is_asked_to_come_again(firm: Company, tmp_path: Any) -> None:

@@ -102,7 +102,9 @@ class _Linked:
     def __init__(
         self, desired: pl.DataFrame, pairs: pl.DataFrame, observation: Observation, ledger: pl.DataFrame
     ) -> None:
-        self.pairs = pairs.filter(pl.col(LEDGER_ROW).is_not_null() & pl.col(OBSERVED_ROW).is_not_null())
+        whole = not pairs[LEDGER_ROW].null_count() and not pairs[OBSERVED_ROW].null_count()
+        seen = pl.col(LEDGER_ROW).is_not_null() & pl.col(OBSERVED_ROW).is_not_null()
+        self.pairs = pairs if whole else pairs.filter(seen)
         self.names = list(dict.fromkeys(column[2:] for column in desired.columns if column.startswith(("w:", "m:"))))
         self._sides = (
             (desired, self.pairs[DESIRED_ROW]),
@@ -123,7 +125,11 @@ def _emptied(spec: TargetSpec, linked: _Linked, observation: Observation) -> Ite
     """Per attribute: its name, how many linked accounts that should have a value had one, and how many lost it."""
     seen, last = observation.frame, observation.last
     for name in linked.names:
-        if name not in seen.columns or not seen[name].null_count():
+        if name not in seen.columns or not seen[name].null_count() or not _minded(spec, name):
+            continue
+        glance = linked.columns((f"w:{name}", f"m:{name}"), (name,), ())
+        # Nobody lacks what they should have: nearly always so, which then costs no more than this
+        if not glance.select((_there(_expected(name)) & ~_there(pl.col(name))).any()).item():
             continue
         rows = linked.columns(
             (STANDING, f"w:{name}", f"m:{name}"), (name, READ, DETAILS_READ_AT), ("_state", "_recorded", f"l:{name}")
@@ -134,7 +140,7 @@ def _emptied(spec: TargetSpec, linked: _Linked, observation: Observation) -> Ite
             read_at = pl.coalesce(pl.col(DETAILS_READ_AT).cast(pl.Float64, strict=False), read_at)
         # A leaver is only asked for what `leaver` says, and what was written since it was read is news
         rows = rows.filter(
-            _there(pl.coalesce(f"m:{name}", f"w:{name}")),
+            _there(_expected(name)),
             pl.col("_state") != "left",
             pl.col(STANDING) != LEAVER,
             (pl.col("_recorded") <= read_at).fill_null(value=True),
@@ -148,6 +154,16 @@ def _emptied(spec: TargetSpec, linked: _Linked, observation: Observation) -> Ite
         evident = pl.lit(value=_may_be_seen(spec, rows, observation, name))
         had = rows.filter(_there(then) | (_there(known) & evident))
         yield name, had.height, had.filter(~_there(pl.col(name))).height
+
+
+def _minded(spec: TargetSpec, name: str) -> bool:
+    """Whether anything follows from an attribute: accounts are matched by it, or it is brought about anew."""
+    rule = spec.settings.attributes.get(name)
+    return name in spec.settings.match or rule is None or rule.authority == "roster"
+
+
+def _expected(name: str) -> pl.Expr:
+    return pl.coalesce(f"m:{name}", f"w:{name}")
 
 
 def _may_be_seen(spec: TargetSpec, rows: pl.DataFrame, observation: Observation, name: str) -> bool:

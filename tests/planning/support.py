@@ -185,7 +185,8 @@ def ledger_of(entries: Iterable[LedgerEntry], spec: TargetSpec) -> pl.DataFrame:
 
 @dataclass(slots=True)
 class World:
-    """What a plan is made from. `complete` false: the vendor cannot list, or (`asked`) was asked for some only."""
+    """What a plan is made from. `complete` false: the vendor cannot list, or (`asked`) was asked for some only.
+    `last` is the last listing that was believed."""
 
     spec: TargetSpec
     people: list[dict[str, Any]] = field(default_factory=list)
@@ -194,6 +195,7 @@ class World:
     complete: bool = True
     asked: frozenset[str] | None = None
     circumstances: dict[str, Any] = field(default_factory=dict)
+    last: pl.DataFrame | None = None
 
     @property
     def compiled(self) -> CompiledTarget:
@@ -204,7 +206,7 @@ class World:
         """The plan; `circumstances` go over the world's own."""
         names = [name for name, attribute in self.spec.attributes.items() if attribute.observed]
         readable = names if self.complete or self.asked is not None else []
-        observation = Observation(frame_of(self.accounts, readable), self.complete, BEGAN, self.asked)
+        observation = Observation(frame_of(self.accounts, readable), self.complete, BEGAN, self.asked, last=self.last)
         return plan_target(
             self.spec,
             self.compiled,

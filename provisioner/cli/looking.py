@@ -11,7 +11,6 @@ from rich.console import Console
 
 from provisioner.cli import timeline
 from provisioner.cli.drifting import changes
-from provisioner.cli import timeline
 from provisioner.cli.output import cells, console, local, plain, print_json, table
 from provisioner.cli.runs import Json, Targets
 from provisioner.cli.session import settings_and_logs

@@ -7,12 +7,13 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.text import Text
 
 from provisioner.cli.describing import change, status
 from provisioner.cli.output import cells, local, plain, table
 
-#: Statuses in the order in which a leaver's targets are told.
+#: What is told where nothing was said.
 _ANSWERED: Final = {
     "succeeded": "acknowledged by the target",
     "pending": "not sent yet",
@@ -20,6 +21,9 @@ _ANSWERED: Final = {
     "rejected": "somebody said no",
     "superseded": "a newer plan took its place",
 }
+
+#: Statuses in a receipt under which the account still stands.
+_UNDONE: Final = ("pending", "waiting", "held", "failed")
 
 Document = Mapping[str, Any]
 
@@ -33,10 +37,10 @@ def receipt(out: Console, found: Document | None, zone: ZoneInfo) -> None:
     done = found["finished_at"]
     told = f"finished {local(done, zone)}" if done else "not finished: the accounts below that are not done still stand"
     out.print(Text(f"Leaver, asked for since {since}, {told}", "" if done else "bold yellow"))
-    rows = table("  target", "state", "since", "last change", "run", "what was said", whole=("run",))
+    rows = table("  target", "state", "since", "last change", "what was said")
     for name, part in found["targets"].items():
         times = [local(part[one], zone) if part[one] else "" for one in ("since", "at")]
-        rows.add_row(*cells(f"  {name}", part["status"], *times, part["run"] or "", part["message"] or ""))
+        rows.add_row(*cells(f"  {name}", part["status"], *times, part["message"] or ""))
     out.print(rows)
 
 
@@ -49,9 +53,6 @@ def leavers(out: Console, found: Sequence[Document], zone: ZoneInfo) -> None:
         done = [name for name, part in parts if part["status"] == "done"]
         rows.add_row(*cells(one["person"], local(one["since"], zone), ", ".join(open_), ", ".join(done)))
     out.print(rows)
-
-
-_UNDONE: Final = ("pending", "waiting", "held", "failed")
 
 
 def timeline(out: Console, story: Document, zone: ZoneInfo) -> None:
@@ -94,13 +95,20 @@ def _operation(out: Console, one: Document, zone: ZoneInfo) -> None:
     out.print(line, soft_wrap=True)
     wanted = change(one)
     if wanted:
-        out.print(Text(f"    wanted: {plain(wanted)}"))
+        _indented(out, f"wanted: {wanted}")
     for tried in one["tries"]:
         said = f"{tried.get('code')}: {tried.get('message')}"
-        out.print(Text(f"    try {tried['attempt']} at {local(tried['at'], zone)}: {plain(said)}", "yellow"))
+        _indented(out, f"try {tried['attempt']} at {local(tried['at'], zone)}: {said}", "yellow")
     error = one["error"]
+    if error and error["code"] == one["status"]:
+        _indented(out, f"waits: {error['message']}")
+        return
     answer = f"{error['code']}: {error['message']}" if error else _ANSWERED.get(one["status"], "")
     account = f", account {one['account']}" if one["status"] == "succeeded" and one["account"] else ""
     if answer:
         count = f" (try {one['attempts']})" if one["attempts"] else ""
-        out.print(Text(f"    answer{count}: {plain(answer)}{plain(account)}"))
+        _indented(out, f"answer{count}: {answer}{account}")
+
+
+def _indented(out: Console, line: str, style: str = "") -> None:
+    out.print(Padding(Text(plain(line), style), (0, 0, 0, 4)))

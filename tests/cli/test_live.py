@@ -145,6 +145,28 @@ def test_plan_sync_runs_and_show(site: Site) -> None:
     assert again.document["operations"] == []
 
 
+def test_a_sync_is_written_down_and_a_wrong_digest_is_refused(site: Site) -> None:
+    site.roster(A1="active", A2="active", A3="active")
+    run = site.call("sync", "--wait", "--json").document
+    newest = site.call("audit", "--limit", "1", "--json").document["audit"][0]
+    assert (newest["action"], newest["run"]) == ("run requested", run["run"])
+    assert newest["by"].startswith("cli")
+    refused = site.call("sync", "--accept", "nonsense")
+    assert refused.code == 2
+    assert run["roster"]["digest"] in refused.err
+    other = f"sha256:{'0' * 64}"
+    asked = site.call("sync", "--accept", other, "--wait")
+    assert asked.code == 0
+    assert f"Nothing was accepted: {other} was asked for" in asked.out
+    newest = site.call("audit", "--limit", "1", "--json").document["audit"][0]
+    assert newest["accept"] == other
+    # A decision is written down once
+    site.call("pause", "traitly")
+    site.call("resume", "traitly")
+    entries = site.call("audit", "--limit", "3", "--json").document["audit"]
+    assert [one["action"] for one in entries] == ["resumed", "paused", "run requested"]
+
+
 def test_without_wait_the_run_is_queued(site: Site) -> None:
     site.roster(A1="active", A2="active", A3="active")
     answer = site.call("sync", "--target", "traitly")

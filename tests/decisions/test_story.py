@@ -1,0 +1,113 @@
+"""`why`: what happened to a person in every kept run, each try and answer, and the webhooks about them."""
+
+from __future__ import annotations
+
+import json
+from io import StringIO
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+from rich.console import Console
+
+from provisioner.cli import timeline
+from provisioner.delivery import inbound
+from provisioner.delivery.deployment import Deployment
+from provisioner.delivery.forgetting import forget
+from provisioner.delivery.story import story
+from provisioner.sandbox import Switchboard
+from provisioner.store import keys
+from tests.decisions.conftest import Opened, company
+from tests.support.harness import drain, sync_once
+
+pytestmark = pytest.mark.anyio
+ONLY = ("tribal_habits", "traitly")
+COMPLETED = {
+    "event": "enrolment_completed",
+    "enrolment_id": 7,
+    "enrolment_data": {
+        "user_name": "W0002",
+        "email": "p2@example.com",
+        "progress": 100,
+        "status": "completed",
+        "knowledge_type": "topic",
+        "knowledge_id": 77,
+        "knowledge_title": "Safety",
+    },
+}
+
+
+async def tell(dep: Deployment) -> None:
+    """A webhook comes twice, and is handled."""
+    event = dep.targets["tribal_habits"].event(COMPLETED)
+    for _ in range(2):
+        await dep.inbound.accept(
+            "tribal_habits", digest=event.digest, event=event.name, known=event.known, body=json.dumps(COMPLETED)
+        )
+    await inbound.work(dep)
+    await drain(dep)
+
+
+async def test_every_run_tells_what_was_wanted_tried_and_answered(
+    opened: Opened, roster: Path, switchboard: Switchboard
+) -> None:
+    async with opened(only=ONLY) as dep:
+        roster.write_text(company(5))
+        first = await sync_once(dep)
+        await sync_once(dep)
+        await tell(dep)
+        switchboard.fault("traitly", match={"method": "POST"}, times=1, status=503, body={"message": "come back"})
+        roster.write_text(company(5, changes={2: {"last_name": "Anew"}}))
+        second = await sync_once(dep)
+        await drain(dep, within=10)
+        found = await story(dep, "W0002")
+        assert set(found["runs"]) >= {first["run"], second["run"]}, "a run that had nothing to do is not among them"
+        assert found["runs"][second["run"]]["trigger"] == "manual"
+        update = next(one for one in found["operations"] if one["run"] == second["run"] and one["target"] == "traitly")
+        assert update["after"] == {"name": "First2 Anew"}
+        assert [(one["attempt"], one["code"]) for one in update["tries"]] == [(1, "unavailable")]
+        assert update["attempts"] == 2
+        assert [(one["target"], one["event"], one["own"]) for one in found["heard"]] == [
+            ("tribal_habits", "enrolment_completed", False)
+        ]
+        text = StringIO()
+        timeline.timeline(Console(file=text, width=200), found, ZoneInfo("UTC"))
+        told = text.getvalue()
+        assert told.index(second["run"]) < told.index("webhook of tribal_habits: enrolment_completed")
+        assert told.index("webhook of tribal_habits") < told.index(first["run"])
+        assert "    wanted: name: First2 Last2 → First2 Anew" in told
+        assert "try 1 at" in told
+        assert "come back" in told
+        assert "answer (try 2): acknowledged by the target, account W0002" in told
+
+
+async def test_nothing_of_it_is_left_of_whoever_is_forgotten(opened: Opened, roster: Path) -> None:
+    async with opened(only=ONLY) as dep:
+        roster.write_text(company(5))
+        await sync_once(dep)
+        await tell(dep)
+        assert await dep.redis.zcard(keys.heard("W0002")) == 1
+        assert 0 < await dep.redis.ttl(keys.heard("W0002")) <= dep.settings.retention.runs.total_seconds()
+        await forget(dep, "W0002", by="test")
+        assert not await dep.redis.exists(keys.heard("W0002"))
+
+
+async def test_a_leaver_s_receipt_is_told(opened: Opened, roster: Path) -> None:
+    async with opened(only=ONLY) as dep:
+        roster.write_text(company(20))
+        await sync_once(dep)
+        roster.write_text(company(20, gone=(2,)))
+        await sync_once(dep)
+        text = StringIO()
+        out = Console(file=text, width=200)
+        found = await story(dep, "W0002")
+        timeline.receipt(out, found["receipt"], ZoneInfo("UTC"))
+        timeline.receipt(out, (await story(dep, "W0003"))["receipt"], ZoneInfo("UTC"))
+        told = text.getvalue()
+        assert told.count("Leaver, asked for since") == 1
+        assert "finished" in told
+        assert "not finished" not in told
+        roster.write_text(company(20, gone=(2, 3, 4, 5)))
+        await sync_once(dep)
+        timeline.receipt(out, (await story(dep, "W0003"))["receipt"], ZoneInfo("UTC"))
+        assert "not finished: the accounts below that are not done still stand" in text.getvalue()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import MISSING, Field, dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
@@ -107,9 +107,18 @@ def operation_id(
     return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
 
+def _usual(one: Field[Any]) -> Any:
+    return one.default_factory() if one.default_factory is not MISSING else one.default
+
+
+#: What is left out of an operation in Redis, where there may be very many of them; MISSING where nothing is usual.
+_USUAL = {one.name: _usual(one) for one in fields(Operation)}
+
+
 def to_json(operation: Operation) -> dict[str, Any]:
-    """The form in which an operation lies in Redis."""
-    return {name: getattr(operation, name) for name in Operation.__slots__}
+    """The form in which an operation lies in Redis; what is as usual is left out."""
+    values = ((name, getattr(operation, name)) for name in Operation.__slots__)
+    return {name: value for name, value in values if value != _USUAL[name]}
 
 
 def from_json(document: Mapping[str, Any]) -> Operation:

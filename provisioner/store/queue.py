@@ -1,4 +1,7 @@
-"""Operations in Redis: installed as a plan, claimed under a lease, and brought to an end. See lua/queue.lua."""
+"""Operations in Redis: installed as a plan, claimed under a lease, and brought to an end.
+
+See lua/queue_install.lua and lua/queue.lua.
+"""
 
 from __future__ import annotations
 
@@ -388,21 +391,28 @@ def _row_of(rows: dict[str, _Row], person: str) -> _Row:
 def _fields(entry: Entry, place: int, followers: Sequence[str], *, urgent: bool) -> dict[str, str | float]:
     operation = entry.operation
     status = Status.REJECTED if operation.refused else Status.HELD if operation.hold else Status.PENDING
-    return {
+    fields: dict[str, str | float] = {
         "doc": json.dumps(to_json(operation), ensure_ascii=False, separators=(",", ":")),
         "person": operation.person,
         "kind": operation.kind.value,
         "slot": f"{operation.person}\x1f{operation.slot}",
         "group": entry.group,
-        "guard": entry.guard,
         "score": (_URGENT if urgent else 0.0) + URGENCY[operation.kind] * 1e9 + place,
         "wanted_status": status.value,
-        "shown": json.dumps(dict(entry.shown), ensure_ascii=False),
         "follows": operation.follows or "",
-        "followers": json.dumps(list(followers)),
-        "rides": operation.token if operation.rides else "",
-        **({"stake": json.dumps(dict(entry.stake))} if entry.stake else {}),
     }
+    # Each field takes a hundred bytes in Redis, and most operations have none of these
+    if entry.shown and entry.shown != {"before": operation.before, "after": operation.after}:
+        fields["shown"] = json.dumps(dict(entry.shown), ensure_ascii=False)
+    if entry.guard:
+        fields["guard"] = entry.guard
+    if followers:
+        fields["followers"] = json.dumps(list(followers))
+    if operation.rides:
+        fields["rides"] = operation.token
+    if entry.stake:
+        fields["stake"] = json.dumps(dict(entry.stake))
+    return fields
 
 
 def guard_of(kind: Kind, covers: Mapping[str, Sequence[Kind]]) -> str:

@@ -1,0 +1,163 @@
+"""What work costs, counted: round trips to Redis and requests to vendors. No clock is looked at.
+
+The bounds are a little above what is needed today, so that one more round trip per operation, or one per person where
+there was one for all, is noticed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis.asyncio.connection import AbstractConnection
+
+from provisioner.delivery import requests
+from provisioner.delivery.deployment import Deployment
+from provisioner.delivery.sending import deliver
+from provisioner.sandbox import Switchboard
+from provisioner.store.runs import Request
+from tests.decisions.conftest import Opened, company
+from tests.support.harness import FAST, sync_once
+
+pytestmark = pytest.mark.anyio
+
+FEW, MANY = 10, 70
+#: Beside the round trips of each request: what a nudge asks at its beginning and its end, that of the run among it.
+PER_NUDGE = 110
+#: A slot, a claim, the answer's word to the pace, and the record.
+PER_REQUEST = 5
+
+
+@dataclass(slots=True)
+class Trips:
+    """Round trips to Redis so far: a pipeline is one."""
+
+    count: int = 0
+
+    def since(self, before: int) -> int:
+        return self.count - before
+
+
+@pytest.fixture
+def trips(monkeypatch: pytest.MonkeyPatch) -> Trips:
+    counted = Trips()
+    send = AbstractConnection.send_packed_command
+
+    async def counting(self: AbstractConnection, *arguments: Any, **options: Any) -> Any:
+        counted.count += 1
+        return await send(self, *arguments, **options)
+
+    monkeypatch.setattr(AbstractConnection, "send_packed_command", counting)
+    return counted
+
+
+async def planned(dep: Deployment) -> str:
+    run = await requests.request_run(dep, Request(trigger="manual"))
+    for target in await requests.begin(dep, run):
+        await requests.plan(dep, run, target)
+    return run
+
+
+async def delivered(dep: Deployment, target: str, trips: Trips) -> int:
+    """Round trips until the target's queue is empty."""
+    before = trips.count
+    while (await deliver(dep, target)).seconds is not None:
+        pass
+    return trips.since(before)
+
+
+def asked(switchboard: Switchboard) -> dict[str, tuple[int, int]]:
+    """Reads and writes by target since the last time."""
+    found = {name: switchboard.counts(name) for name in FAST}
+    for name in FAST:
+        switchboard.clear_log(name)
+    return {name: (counts["reads"], counts["writes"]) for name, counts in found.items()}
+
+
+async def test_one_request_per_operation_takes_few_round_trips(
+    opened: Opened, roster: Path, switchboard: Switchboard, trips: Trips
+) -> None:
+    roster.write_text(company(MANY))
+    async with opened(only=("traitly",)) as dep:
+        await planned(dep)
+        cost = await delivered(dep, "traitly", trips)
+        writes = switchboard.counts("traitly")["writes"]
+        assert writes == 2 * MANY
+        assert cost <= PER_REQUEST * writes + PER_NUDGE
+
+
+@pytest.mark.parametrize("target", ["tribal_habits", "mtribes"])
+async def test_a_batch_takes_as_many_round_trips_for_few_as_for_many(
+    opened: Opened, roster: Path, switchboard: Switchboard, trips: Trips, target: str
+) -> None:
+    async with opened(only=(target,)) as dep:
+        costs = []
+        for people in (FEW, FEW + MANY):
+            roster.write_text(company(people))
+            await planned(dep)
+            switchboard.clear_log(target)
+            costs.append(await delivered(dep, target, trips))
+            assert switchboard.counts(target)["writes"] == 1
+        assert costs[1] <= costs[0] + 2
+        assert costs[0] <= PER_REQUEST + PER_NUDGE
+
+
+async def test_a_change_is_one_request_per_batch(opened: Opened, roster: Path, switchboard: Switchboard) -> None:
+    changed = 5
+    # They would be held otherwise
+    async with opened(guards={"updates": {"percent": 100}}) as dep:
+        roster.write_text(company(FEW))
+        await sync_once(dep)
+        await sync_once(dep)
+        asked(switchboard)
+        roster.write_text(company(FEW, changes={number: {"last_name": "Changed"} for number in range(changed)}))
+        await sync_once(dep)
+        writes = {name: count for name, (_, count) in asked(switchboard).items()}
+        assert writes == {"tribal_habits": 1, "habitate": changed, "traitly": changed, "mtribes": 1}
+
+
+async def test_a_run_in_which_nothing_changed_costs_the_same_for_few_and_for_many(
+    opened: Opened, roster: Path, switchboard: Switchboard, trips: Trips
+) -> None:
+    costs: list[int] = []
+    asks: list[dict[str, tuple[int, int]]] = []
+    async with opened() as dep:
+        # Two fit into one page of every listing
+        for people in (FEW, FEW * 4):
+            roster.write_text(company(people))
+            await sync_once(dep)
+            await sync_once(dep)
+            asked(switchboard)
+            before = trips.count
+            document = await sync_once(dep)
+            costs.append(trips.since(before))
+            asks.append(asked(switchboard))
+            assert document["status"] == "succeeded"
+    assert asks[0] == asks[1]
+    assert all(writes == 0 for _, writes in asks[1].values())
+    # Whose snapshot is larger may need another page of a scan
+    assert costs[1] <= costs[0] + 8
+
+
+async def test_one_person_costs_the_same_among_few_and_among_many(
+    opened: Opened, roster: Path, switchboard: Switchboard, trips: Trips
+) -> None:
+    costs: list[int] = []
+    asks: list[dict[str, tuple[int, int]]] = []
+    async with opened() as dep:
+        for people in (FEW, FEW * 4):
+            roster.write_text(company(people))
+            await sync_once(dep)
+            await sync_once(dep)
+            asked(switchboard)
+            before = trips.count
+            document = await sync_once(dep, people=("W0003",))
+            costs.append(trips.since(before))
+            asks.append(asked(switchboard))
+            assert document["status"] == "succeeded"
+    assert asks[0] == asks[1]
+    assert sum(reads for reads, _ in asks[1].values()) <= 10
+    assert asks[1]["mtribes"] == (0, 0), "its last listing stands"
+    assert costs[1] <= costs[0] + 8

@@ -6,7 +6,8 @@ import base64
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
@@ -26,12 +27,16 @@ from provisioner.store.inbound import Received
 from provisioner.store.outbox import Outgoing
 from provisioner.store.queue import Entry
 from provisioner.store.runs import Request, moment
+from provisioner.targets.concurrently import each
 from provisioner.targets.http import Answer, Http
 
 log = structlog.get_logger(__name__)
 
 #: Seconds for which an outgoing webhook is tried before it counts as undeliverable.
 PATIENCE: Final = 24 * 3600.0
+#: Seconds of sending per nudge, and how many are sent at once.
+BUDGET: Final = 10.0
+SENDERS: Final = 8
 #: Seconds after which one that was taken, and of which nothing was heard, is taken again: at least once.
 LEASE: Final = 90.0
 _STANDING: Final = frozenset({"pending", "sending", "waiting", "held"})
@@ -182,21 +187,40 @@ def signature(secret: str, identifier: str, timestamp: int, body: bytes) -> str:
     return "v1," + base64.b64encode(hmac.new(secret.encode(), signed, hashlib.sha256).digest()).decode()
 
 
-async def send_out(dep: Deployment, *, limit: int = 50) -> float | None:
-    """Send outgoing webhooks that are due; seconds until the next one is, None if there is none."""
-    now = await dep.runs.now()
-    routes = {route.id: route for route in dep.routes}
-    for item in await dep.outbox.take(limit, LEASE, now):
-        route = routes.get(item.route)
-        secret = _secret(dep, item.target, route)
-        if route is None or not secret:
-            why = "its route is no longer in the settings" if route is None else "there is no secret to sign it with"
-            await dep.outbox.bury(item, why, now)
-            log.error("webhook_not_sent", route=item.route, reason=why)
-            continue
-        await _send_one(dep, item, route, secret)
+async def send_out(
+    dep: Deployment, *, stopped: Callable[[], bool] = lambda: False, budget: float = BUDGET
+) -> float | None:
+    """Send outgoing webhooks that are due, for at most `budget` seconds and what the last of them takes.
+
+    Args:
+        stopped: asked between requests; true ends the work early.
+
+    Returns:
+        Seconds until the next one is due, None if there is none.
+
+    Raises:
+        StoreError: Redis does not answer; what was taken is sent again later.
+    """
+    until = time.monotonic() + budget
+    while not stopped() and time.monotonic() < until:
+        # No more than are sent at once, so that none lies in hand while receivers are slow
+        items = await dep.outbox.take(SENDERS, LEASE, await dep.runs.now())
+        if not items:
+            break
+        await each(items, lambda item: _send_or_bury(dep, item), limit=SENDERS)
     due = await dep.outbox.next_due()
     return None if due is None else max(0.0, due - await dep.runs.now())
+
+
+async def _send_or_bury(dep: Deployment, item: Outgoing) -> None:
+    route = next((route for route in dep.routes if route.id == item.route), None)
+    secret = _secret(dep, item.target, route)
+    if route is None or not secret:
+        why = "its route is no longer in the settings" if route is None else "there is no secret to sign it with"
+        await dep.outbox.bury(item, why, await dep.runs.now())
+        log.error("webhook_not_sent", route=item.route, reason=why)
+    else:
+        await _send_one(dep, item, route, secret)
 
 
 def _secret(dep: Deployment, source: str, route: Route | None) -> str:
@@ -216,7 +240,7 @@ async def _send_one(dep: Deployment, item: Outgoing, route: Route, secret: str) 
         "webhook-signature": signature(secret, item.id, int(now), item.body.encode()),
     }
     parts = urlsplit(route.url)
-    # Receivers of our own webhooks state no limit; one at a time is sent
+    # Receivers of our own webhooks state no limit; a few at a time are sent
     http = Http(route.where, dep.client, f"{parts.scheme}://{parts.netloc}{parts.path}", headers, Unpaced())
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
     answer = await http.send("POST", "", json.loads(item.body), params=query)

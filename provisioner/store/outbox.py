@@ -41,9 +41,10 @@ class OutboxStore:
 
     async def add(self, items: Iterable[Outgoing], now: float) -> int:
         """Put webhooks there, each once and for ever; how many were new."""
+        pairs = [part for item in items for part in (item.id, json.dumps(asdict(item)))]
         added = 0
-        for item in items:
-            added += int(await self._script([], ["add", item.id, json.dumps(asdict(item)), now]))
+        for start in range(0, len(pairs), _CHUNK):
+            added += int(await self._script([], ["add", now, *pairs[start : start + _CHUNK]]))
         return added
 
     async def take(self, limit: int, lease: float, now: float) -> list[Outgoing]:

@@ -63,7 +63,10 @@ def inbound() -> None:
             send(app, "deliver", target, False, queue=WORK)
         if done.more:
             send(app, "inbound", queue=URGENT)
-        await send_out(dep)
+        # One at a time, or slow receivers could keep every worker from everything else
+        async with once(dep, "outbox") as free:
+            if free:
+                await send_out(dep, stopped=child.stopped)
         await _watch(dep)
         async with once(dep, "writeback") as free:
             if free:

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from provisioner.delivery.deployment import Deployment, build_targets, routes_of
 from provisioner.delivery.inbound import work
-from provisioner.delivery.routing import send_out, signature
+from provisioner.delivery.routing import SENDERS, send_out, signature
 from provisioner.errors import ConfigurationError
 from provisioner.store.outbox import Outgoing
 from tests.inbound.support import (
@@ -33,7 +34,7 @@ from tests.inbound.support import (
     propensity,
     web,
 )
-from tests.support.harness import drain, sync_once
+from tests.support.harness import drain, load_settings, sync_once
 
 
 def _tell(site: str, target: str, *bodies: Any) -> None:
@@ -254,6 +255,50 @@ def test_an_outgoing_webhook_is_signed_and_sent_until_it_is_taken(tmp_path: Path
         }
         with company(tmp_path, redis_url, events=[rule]) as firm, web(firm.settings) as site:
             asyncio.run(go(firm, site, receiver))
+
+
+def test_slow_receivers_get_several_at_once_and_no_more_are_taken(firm: Company) -> None:
+    """Each waits in the receiver until as many are there as may be sent at once."""
+    together = threading.Barrier(SENDERS, timeout=20.0)
+
+    class Slow(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            together.wait()
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            """Says nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Slow)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    rule = {"on": "traitly.goal-propensity-change", "to": f"http://127.0.0.1:{server.server_address[1]}/"}
+    settings = load_settings(firm.folder, {**yaml.safe_load(_text(firm)), "events": [rule]})
+
+    async def go() -> None:
+        async with Deployment.open(settings) as dep:
+            route = dep.routes[0].id
+            items = [Outgoing(f"w{number}", "traitly", "e", route, "{}", 1.0) for number in range(2 * SENDERS)]
+            now = await dep.runs.now()
+            assert await dep.outbox.add(items, now) == 2 * SENDERS
+            # Asked to stop after the first of them, it leaves the others where they are
+            asked = iter((False, True))
+            assert await send_out(dep, stopped=lambda: next(asked)) is not None
+            assert await dep.outbox.counts() == (SENDERS, 0)
+            assert await send_out(dep) is None
+
+    try:
+        asyncio.run(go())
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def _text(firm: Company) -> str:
+    return (firm.folder / "provisioner.yaml").read_text(encoding="utf-8")
 
 
 def test_the_signature_is_that_of_standard_webhooks() -> None:

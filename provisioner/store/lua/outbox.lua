@@ -2,7 +2,7 @@
 --
 -- Keys: none are passed; all are made as store/keys.py lists them (one server, no cluster).
 -- ARGV[1] the command, then:
---   add    id, JSON, now (epoch seconds)                        -> 1 if it was never there before
+--   add    now (epoch seconds), then per item: id, JSON         -> how many were never there before
 --   take   now, lease (seconds), limit                          -> list of JSON
 --   replay now, ids…   what nobody took is sent again           -> how many there were
 
@@ -12,11 +12,16 @@ local DEAD = P .. 'outbox:dead'
 local commands = {}
 
 function commands.add()
-  local id, text, now = ARGV[2], ARGV[3], ARGV[4]
-  if redis.call('ZADD', SEEN, 'NX', now, id) == 0 then return 0 end
-  redis.call('HSET', ITEMS, id, text)
-  redis.call('ZADD', OUTBOX, now, id)
-  return 1
+  local now, added = ARGV[2], 0
+  for i = 3, #ARGV, 2 do
+    local id, text = ARGV[i], ARGV[i + 1]
+    if redis.call('ZADD', SEEN, 'NX', now, id) == 1 then
+      redis.call('HSET', ITEMS, id, text)
+      redis.call('ZADD', OUTBOX, now, id)
+      added = added + 1
+    end
+  end
+  return added
 end
 
 function commands.take()

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from json.encoder import encode_basestring
-from typing import Any
+from typing import Any, Final
 
 import polars as pl
 
@@ -19,6 +19,7 @@ from provisioner.planning.spec import ACCOUNT, UNTOUCHABLE, Planning, TargetSpec
 
 LinkRow = tuple[str, str, State, str]
 Values = tuple[str | None, ...]
+_NONE: Final[Mapping[str, str | None]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,23 +138,11 @@ def _rows(spec: TargetSpec, frame: pl.DataFrame, names: Sequence[str]) -> Iterat
     for about, wanted, held, acknowledged, known, differs, ours, along in sides:
         person, account, standing, reason, state, matched, untouchable, protected, seen = about
         yield _Row(
-            person=person,
-            account=account,
-            standing=standing,
-            reason=reason,
-            state=state,
-            matched=matched,
-            untouchable=untouchable,
-            protected=protected,
-            seen=seen,
-            wanted=wanted,
-            held=held,
-            acknowledged=acknowledged,
-            known=known,
-            differs=differs,
-            owned=dict(zip(owned, ours, strict=True)),
-            carried=dict(zip(carried, along, strict=True)),
-        )
+            person, account, standing, reason, state, matched, untouchable, protected, seen,
+            wanted, held, acknowledged, known, differs,
+            dict(zip(owned, ours, strict=True)) if owned else _NONE,
+            dict(zip(carried, along, strict=True)) if carried else _NONE,
+        )  # fmt: skip
 
 
 def _values(frame: pl.DataFrame, side: str, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
@@ -321,7 +310,9 @@ class _Work:
                 drift=drifted,
                 wanted=wanted,
                 observed=row.carried,
-                owned={name: value or None for name, value in row.owned.items() if value is not None},
+                owned=_NONE
+                if not row.owned
+                else {name: value or None for name, value in row.owned.items() if value is not None},
                 reason=row.reason,
                 counted=any(row.known[place] for place in changed),
                 hold=hold,

@@ -76,7 +76,7 @@ def correlate(
         .select(_COLUMNS)
     )
     free = _flags(desired.height, linked[DESIRED_ROW], inverted=True)
-    linked, conflicts = _unshared(linked)
+    linked, conflicts = _unshared(linked, observed.height)
     missing: tuple[str, ...] = ()
     if observation.authoritative:
         gone = linked.filter(pl.col(OBSERVED_ROW).is_null())
@@ -140,10 +140,10 @@ def _flags(height: int, rows: pl.Series, *, inverted: bool = False) -> pl.Series
     return pl.repeat(inverted, height, dtype=pl.Boolean, eager=True).scatter(rows, not inverted)
 
 
-def _unshared(linked: pl.DataFrame) -> tuple[pl.DataFrame, list[Conflict]]:
-    """The links without those by which several people have one account."""
-    unseen = linked[OBSERVED_ROW].null_count()
-    if not unseen and linked[OBSERVED_ROW].n_unique() == linked.height:
+def _unshared(linked: pl.DataFrame, accounts: int) -> tuple[pl.DataFrame, list[Conflict]]:
+    """The links without those by which several people have one of so many accounts."""
+    seen = linked[OBSERVED_ROW]
+    if not seen.null_count() and _flags(accounts, seen).sum() == linked.height:
         return linked, []
     shared = linked[ACCOUNT].is_duplicated()
     conflicts = [

@@ -128,7 +128,8 @@ def desired_accounts(
     if ends and spec.ends_attribute and spec.ends_attribute not in compiled.attributes:
         wanted[f"w:{spec.ends_attribute}"] = _day_after(base, today, today_utc)
     faults += _unknown(people, scope, base["_verdict"] == "employed", f"targets.{spec.name}.scope")
-    base = base.with_columns(pl.when(broken).then(pl.lit(STILL)).otherwise(pl.col(STANDING)).alias(STANDING))
+    if broken.any():
+        base = base.with_columns(pl.when(broken).then(pl.lit(STILL)).otherwise(pl.col(STANDING)).alias(STANDING))
     member = base[STANDING] == MEMBER
     extra = {}
     for index, (code, _, when) in enumerate(compiled.enrolments):
@@ -180,8 +181,8 @@ def _attribute(
     type_ = spec.attributes[name].type
     faults: list[Fault] = []
     plain: pl.Series | None = None
-    empty = pl.Series(name, [None], dtype=pl.String).new_from_index(0, people.height)
-    column, broken = empty, pl.repeat(False, people.height, dtype=pl.Boolean, eager=True)
+    column = pl.Series(name, [None], dtype=pl.String).new_from_index(0, people.height)
+    broken = pl.repeat(False, people.height, dtype=pl.Boolean, eager=True)
     for expression, rule, applies, where in (
         (compiled.attributes.get(name), spec.settings.attributes.get(name), ~leaving, "attributes"),
         (compiled.leaver.get(name), spec.settings.leaver.get(name), leaving, "leaver"),
@@ -192,27 +193,39 @@ def _attribute(
         path = f"targets.{spec.name}.{where}.{name}"
         failed = result.failed & applies
         faults += _faults(people, failed, result.reasons, expression, path)
-        values, invalid = _canonical(result.values, type_)
+        values, invalid = _canonical(result.values, type_, constant=expression.constant)
         plain = values if where == "attributes" else plain
-        unfit = pl.repeat(False, people.height, dtype=pl.Boolean, eager=True)
+        left_alone = failed
         if invalid:
             unfit = result.values.is_in(list(invalid)).fill_null(value=False) & applies
             faults += [
                 Fault(key, path, f"the value {invalid[value]}")
                 for key, value in people.select("_key", pl.Series("_v", result.values)).filter(unfit).iter_rows()
             ]
+            left_alone = failed | unfit
         if rule.empty == "clear":
             values = values.fill_null("")
-        values = values.to_frame("v").select(pl.when(failed | unfit).then(None).otherwise(pl.col("v"))).to_series()
-        column = column.to_frame("c").select(pl.when(applies).then(values).otherwise(pl.col("c"))).to_series()
+        if left_alone.any():
+            values = values.set(left_alone, None)
+        column = values if applies.all() else values.zip_with(applies, column)
         broken = broken | failed
     return column.alias(name), plain, broken, faults
 
 
-def _canonical(values: pl.Series, type_: Type) -> tuple[pl.Series, dict[str, str]]:
-    """Canonical values, and what is wrong with those that do not fit (value → reason)."""
+def _canonical(values: pl.Series, type_: Type, *, constant: bool = False) -> tuple[pl.Series, dict[str, str]]:
+    """Canonical values of a text that `evaluate_text` gave, and what is wrong with those that do not fit.
+
+    Args:
+        constant: everybody has the same.
+
+    Returns:
+        The values, and value → reason.
+    """
     if type_ in _PLAIN:
-        return values.replace("", None), {}
+        return values, {}
+    if constant and values.len() > 1:
+        first, unfit = _canonical(values.head(1), type_)
+        return first.new_from_index(0, values.len()), unfit
     invalid: dict[str, str] = {}
     spelt: dict[str, str | None] = {}
     for value in values.drop_nulls().unique().to_list():

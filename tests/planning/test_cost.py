@@ -1,0 +1,106 @@
+"""What a plan costs, counted instead of timed: Python sees those who changed, however many there are."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+from unittest.mock import patch
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from provisioner.model.operation import Operation
+from provisioner.planning import change, facts, plan
+from provisioner.planning.change import row_digest
+from tests.planning.support import World, held_by, linked, person, spec_of
+from tests.planning.test_properties import worlds
+
+#: By which polars hands rows and values to Python.
+HANDED = (
+    *((pl.DataFrame, name) for name in ("iter_rows", "rows", "rows_by_key", "to_dicts")),
+    *((pl.Series, name) for name in ("to_list", "__iter__", "map_elements")),
+)
+
+
+def company(people: int, changed: int = 0) -> World:
+    """Everybody holds what they should, but the first ones have another name."""
+    world = World(spec_of())
+    for number in range(people):
+        key = f"P{number:05}"
+        world.people.append(person(key, first_name="Eva" if number < changed else "Ana"))
+        world.accounts.append(held_by(key))
+        world.ledger.append(linked(key))
+    world.accounts.reverse()
+    return world
+
+
+@pytest.fixture
+def cost(monkeypatch: pytest.MonkeyPatch) -> Callable[[World], Counter[str]]:
+    """How many rows and values Python saw of a plan, and how many operations it made."""
+    count: Counter[str] = Counter()
+
+    def counted(original: Callable[..., Any]) -> Callable[..., Any]:
+        def handed(self: Any, *arguments: Any, **named: Any) -> Any:
+            count["rows"] += len(self)
+            return original(self, *arguments, **named)
+
+        return handed
+
+    def made(*arguments: Any, **named: Any) -> Operation:
+        count["operations"] += 1
+        return Operation(*arguments, **named)
+
+    for owner, name in HANDED:
+        monkeypatch.setattr(owner, name, counted(getattr(owner, name)))
+    for module in (change, facts):
+        monkeypatch.setattr(module, "Operation", made)
+
+    def counting(world: World) -> Counter[str]:
+        count.clear()
+        assert len(world.plan().operations) == count["operations"]
+        return Counter(count)
+
+    return counting
+
+
+def test_where_nothing_changed_python_sees_nobody(cost: Callable[[World], Counter[str]]) -> None:
+    few, many = cost(company(20)), cost(company(400))
+    assert few["operations"] == many["operations"] == 0
+    assert few == many
+    # What is left is not about anybody: samples of the expressions, and the distinct values of a few attributes
+    assert many["rows"] < 400
+
+
+def test_the_cost_grows_with_the_change_and_not_with_the_people(cost: Callable[[World], Counter[str]]) -> None:
+    assert cost(company(20, 8)) == cost(company(400, 8))
+    none, some, more = (cost(company(100, changed)) for changed in (0, 10, 30))
+    assert (some["operations"], more["operations"]) == (10, 30)
+    assert more["rows"] - none["rows"] == 3 * (some["rows"] - none["rows"])
+
+
+def test_a_value_spelt_otherwise_costs_no_python(cost: Callable[[World], Counter[str]]) -> None:
+    world = company(50)
+    world.accounts = [
+        replace(account, values={**account.values, "email": str(account.values["email"]).upper()})
+        for account in world.accounts
+    ]
+    assert cost(world) == cost(company(50))
+
+
+@given(worlds())
+def test_whoever_is_left_behind_has_nothing_to_be_done(world: World) -> None:
+    with patch.object(plan, "suspects", lambda *arguments: arguments[2]):
+        whole = world.plan()
+    assert world.plan() == whole
+
+
+@given(st.text(), st.lists(st.none() | st.text()))
+def test_a_row_s_digest_is_that_of_its_json(standing: str, wanted: list[str | None]) -> None:
+    text = json.dumps([standing, wanted], ensure_ascii=False)
+    assert row_digest(standing, wanted) == hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

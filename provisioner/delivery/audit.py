@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from provisioner.delivery.deployment import Deployment
+from provisioner.logs import clean
 from provisioner.store.audit import AuditStore
 
 #: Names that are written out; of the rest, the count says enough.
@@ -34,11 +35,14 @@ async def record(
     Raises:
         StoreError: Redis does not answer.
     """
-    told: dict[str, Any] = {name: value for name, value in facts.items() if value is not None}
+    # Addresses may hold credentials, and reasons what they please; the trail is kept for ever
+    told: dict[str, Any] = {
+        name: clean(value) if isinstance(value, str) else value for name, value in facts.items() if value is not None
+    }
     if people is not None:
         told |= {"people": list(people[:_NAMED]), "count": len(people)}
     if reason:
-        told["reason"] = reason
+        told["reason"] = clean(reason)
     await AuditStore(dep.redis).add(by, action, told)
 
 

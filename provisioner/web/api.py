@@ -23,7 +23,7 @@ from provisioner.store.frames import Pushed
 from provisioner.store.paging import Filter, operations_page
 from provisioner.store.runs import Request as RunAsked
 from provisioner.web import bodies
-from provisioner.web.access import Actor, Reader, bearer
+from provisioner.web.access import Actor, Reader, User, bearer
 from provisioner.web.documents import (
     Accepted,
     AcceptedRoster,
@@ -222,6 +222,14 @@ async def decide(
     return answer
 
 
+async def _decided(
+    site: Site, dep: Deployment, run: str, verdict: Verdict, asked: RetryRequest, user: User
+) -> JSONResponse:
+    reason = asked.reason if isinstance(asked, Decision) else ""
+    choice = Choice(asked.target, asked.people)
+    return JSONResponse(await decide(site, dep, run, verdict, choice, by=f"api:{user.name}", reason=reason))
+
+
 _DECIDED: Final = _answers(Decided, 403, 404, 409, 413, 415, 422)
 
 
@@ -239,9 +247,7 @@ async def post_approve(
     body: Annotated[Decision, Depends(bodies.json_body(Decision))],
 ) -> JSONResponse:
     """Of those that the newest plan still wants; the others are refused, each with its reason."""
-    choice = Choice(body.target, body.people)
-    by = f"api:{user.name}"
-    return JSONResponse(await decide(site, dep, run, "approved", choice, by=by, reason=body.reason))
+    return await _decided(site, dep, run, "approved", body, user)
 
 
 @router.post(
@@ -258,9 +264,7 @@ async def post_reject(
     body: Annotated[Decision, Depends(bodies.json_body(Decision))],
 ) -> JSONResponse:
     """Each stays silent until the person's row changes."""
-    choice = Choice(body.target, body.people)
-    by = f"api:{user.name}"
-    return JSONResponse(await decide(site, dep, run, "rejected", choice, by=by, reason=body.reason))
+    return await _decided(site, dep, run, "rejected", body, user)
 
 
 @router.post(
@@ -277,8 +281,7 @@ async def post_retry(
     body: Annotated[RetryRequest, Depends(bodies.json_body(RetryRequest))],
 ) -> JSONResponse:
     """Those that the newest plan still wants."""
-    choice = Choice(body.target, body.people)
-    return JSONResponse(await decide(site, dep, run, "retried", choice, by=f"api:{user.name}"))
+    return await _decided(site, dep, run, "retried", body, user)
 
 
 @router.get("/people/{key:path}", responses=_answers(Story, 404), summary="One person's story")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
@@ -33,9 +34,11 @@ async def one(request: Request, name: str, session: SignedIn, dep: Deployed) -> 
     """One dead letter, with what it says."""
     del session
     try:
-        return render(request, "letter.html", letter=await letter(dep, name))
+        found = await letter(dep, name)
     except UsageError as exc:
         raise ProblemError(404, exc.message, code="not_found", remedy=exc.remedy) from exc
+    text = json.dumps(found["body"], indent=2, ensure_ascii=False)
+    return render(request, "letter.html", letter=found, text=text)
 
 
 @router.post("/inbound/replay")

@@ -53,19 +53,10 @@ async def story(dep: Deployment, key: str) -> dict[str, Any]:
         "targets": {name: await _target(dep, name, key, row if known else None, links[name]) for name in dep.targets},
         "facts": {target: known_by(told) for target, told in facts_told.items()},
         "operations": operations,
-        "runs": await _runs(dep, operations),
+        "runs": await dep.runs.heads(list(dict.fromkeys(operation["run"] for operation in operations))),
         "heard": await HeardStore(dep.redis).of(key),
         "receipt": await receipt(dep, key),
     }
-
-
-async def _runs(dep: Deployment, operations: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    found = {}
-    for run in dict.fromkeys(operation["run"] for operation in operations):
-        document = await dep.runs.document(run)
-        if document is not None:
-            found[run] = {name: document[name] for name in ("trigger", "status", "started_at", "finished_at")}
-    return found
 
 
 def _roster(row: pl.DataFrame, facts: dict[str, bytes]) -> dict[str, Any]:

@@ -76,7 +76,8 @@ class GuardSettings(Section):
     rejoins: GuardLimit | None = Field(None, description="Covers `rejoin`; none: no such guard.")
     missing: GuardLimit = Field(
         GuardLimit(percent=5.0, absolute=50),
-        description="Linked accounts that a complete listing no longer shows; over it the listing is not believed.",
+        description="Linked accounts that a complete listing no longer shows, or that lost a value in it; "
+        "over it the listing is not believed.",
     )
     window: Duration = Field(
         timedelta(hours=24), description="What was sent without approval this long ago counts too; 0s: each run alone."

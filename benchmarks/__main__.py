@@ -1,18 +1,37 @@
-"""`python -m benchmarks [part…]`: every part, or the named ones; each prints its own table."""
+"""`python -m benchmarks [part…]`: every part, or the named ones.
+
+Each prints its table, and `docs/benchmarks.md` keeps the last one of each.
+"""
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
-from collections.abc import Callable, Mapping
+from typing import Final
 
-from benchmarks import reading, requests
+from benchmarks.report import PAGE, Figures, as_markdown, as_text, circumstances, updated
 
-#: Name of a part → what it measures; each takes a size and says whether it reached its figures.
-PARTS: Mapping[str, Callable[[int], bool]] = {
-    "requests": requests.measure,
-    "reading": reading.measure,
-}
+#: Every part in the page's order; each is a module here with `measure(people)`.
+PARTS: Final = (
+    "reading",
+    "planning",
+    "observed",
+    "requests",
+    "throughput",
+    "pacing",
+    "resync",
+    "inbound",
+    "large",
+)
+PEOPLE: Final = 10_000
+
+
+def measure(part: str, people: int) -> Figures:
+    """What one part found; imported only now, so that no part's memory is another's."""
+    found = importlib.import_module(f"benchmarks.{part}").measure(people)
+    assert isinstance(found, Figures)
+    return found
 
 
 def main() -> int:
@@ -22,15 +41,26 @@ def main() -> int:
     parser.add_argument(
         "--people",
         type=int,
-        default=10_000,
-        help="people in the roster of `requests`; `reading` takes a hundred times as many",
+        default=PEOPLE,
+        help=f"people in the middle-sized parts (default: {PEOPLE}); the others take a multiple, which each says",
     )
+    parser.add_argument("--no-page", action="store_true", help="do not write docs/benchmarks.md")
     chosen = parser.parse_args()
     unknown = [name for name in chosen.parts if name not in PARTS]
     if unknown:
         parser.error(f"there is no part {', '.join(unknown)}; parts are {', '.join(PARTS)}")
-    reached = [PARTS[name](chosen.people) for name in chosen.parts or PARTS]
-    return 0 if all(reached) else 1
+    missed = []
+    for part in chosen.parts or PARTS:
+        figures = measure(part, chosen.people)
+        print(f"\n== {part}: {as_text(figures)}", flush=True)
+        if figures.reached is False:
+            missed.append(part)
+        if not chosen.no_page:
+            page = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+            PAGE.write_text(updated(page, {part: as_markdown(figures, circumstances())}, PARTS), encoding="utf-8")
+    if missed:
+        print(f"\nMissed a goal: {', '.join(missed)}", file=sys.stderr)
+    return 1 if missed else 0
 
 
 if __name__ == "__main__":

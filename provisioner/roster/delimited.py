@@ -10,7 +10,7 @@ import csv
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from typing import Final
 
 import polars as pl
@@ -96,8 +96,12 @@ def _end(text: bytes, begin: int, lines: int = 1) -> int:
 def _lines_from(text: bytes, begin: int) -> Iterator[str]:
     while begin < len(text):
         end = _end(text, begin)
-        yield text[begin:end].decode().removesuffix("\n").removesuffix("\r")
+        yield _line(text, begin, end)
         begin = end
+
+
+def _line(text: bytes, begin: int, end: int) -> str:
+    return text[begin:end].decode().removesuffix("\n").removesuffix("\r")
 
 
 def _top(text: bytes, name: str, key: str) -> _Top:
@@ -135,8 +139,11 @@ def _record(lines: Iterable[str], delimiter: str, width: int | None) -> _Record:
         if size > MAX_ROW:
             fault = f"the row is longer than {MAX_ROW} characters"
             break
-        if len(taken) > 1 and '"' not in line:
-            continue
+        if '"' not in line:
+            if len(taken) > 1:
+                continue
+            if line:
+                return _Record(line.split(delimiter), 1)
         try:
             rows = list(csv.reader(["\n".join(taken)], delimiter=delimiter, strict=True))
         except csv.Error as exc:
@@ -212,14 +219,19 @@ class _Rows:
         text, free = memoryview(self._text), _end(self._text, 0, self._top.lines)
         begins = (self._sizes.cum_sum() - self._sizes + free).filter(self._irregular)
         regular: list[memoryview] = []
-        for index, begin in zip(self._irregular.arg_true(), begins, strict=True):
+        for index, begin in zip(self._irregular.arg_true().to_list(), begins.to_list(), strict=True):
             if begin < free:
                 continue
-            record = _record(_lines_from(self._text, begin), self._top.delimiter, self._width)
-            odd.taken.extend(range(index, index + record.lines))
             regular.append(text[free:begin])
-            free = _end(self._text, begin, record.lines)
-            self._judge(record, next(_lines_from(self._text, begin)), index + self._top.lines + 1, odd)
+            free = _end(self._text, begin)
+            line = _line(self._text, begin, free)
+            taken = 1
+            if not (self._blank.fullmatch(line) and self._whole.fullmatch(line)):
+                record = _record(chain((line,), _lines_from(self._text, free)), self._top.delimiter, self._width)
+                self._judge(record, line, index + self._top.lines + 1, odd)
+                taken = record.lines
+                free = _end(self._text, free, taken - 1)
+            odd.taken.extend(range(index, index + taken))
         regular.append(text[free:])
         return b"".join(regular)
 
@@ -229,7 +241,7 @@ class _Rows:
         elif len(record.cells) == self._width:
             odd.rows.append(record.cells)
             odd.lines.append(line)
-        elif not (self._blank.fullmatch(text) and self._whole.fullmatch(text)):
+        else:
             reason = f"has {len(record.cells)} cells, the header has {self._width}"
             odd.bad.append(BadRow(line, self._trusted(record.cells[0]), reason))
 
@@ -244,7 +256,7 @@ class _Rows:
         """The cells of regular lines; `lines` are their numbers."""
         schema = dict.fromkeys(self._top.columns, pl.String)
         if lines.is_empty():
-            return pl.DataFrame(schema=schema).with_columns(lines)
+            return pl.DataFrame(schema=schema).hstack([lines])
         frame = pl.scan_csv(
             text,
             has_header=False,
@@ -257,4 +269,5 @@ class _Rows:
             # Of no effect but on empty lines
             missing_columns="insert",
         ).collect(engine="streaming")
-        return frame.with_columns(lines)
+        # Everything that follows is quicker over one piece; and beside lines that are not as many as rows it fails
+        return frame.rechunk().hstack([lines])

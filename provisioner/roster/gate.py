@@ -151,10 +151,18 @@ def _reasons_of_blanks(
     people: People, baseline: Baseline, settings: RosterSettings, mapped: Collection[str]
 ) -> list[str]:
     percent = settings.gate.max_blank_jump
-    columns = [name for name in people.columns if name in set(mapped) and name in baseline.employed.columns]
+    current = people.frame.filter(pl.col("_verdict") == "employed")
+    columns = [
+        name
+        for name in people.columns
+        if name in set(mapped)
+        and name in baseline.employed.columns
+        # No more can have lost a value than have none now, or than had one then
+        and min(current[name].null_count(), baseline.employed[name].sum()) > limit(percent, baseline.people)
+    ]
     if not columns:
         return []
-    current = people.frame.filter(pl.col("_verdict") == "employed").select("_key", *columns)
+    current = current.select("_key", *columns)
     both = baseline.employed.select("_key", *(pl.col(name).alias(f"{name}?") for name in columns)).join(
         current, on="_key"
     )

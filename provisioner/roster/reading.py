@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from difflib import get_close_matches
 from typing import Final
@@ -18,6 +19,7 @@ from provisioner.sql import compile_expression
 
 #: Longest key, in characters.
 MAX_KEY: Final = 200
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _PROPER_KEY: Final = rf"^[^\x00-\x1f\x7f{UNDECODABLE}]{{1,{MAX_KEY}}}$"
 _MAX_SHOWN: Final = 80
 _MARKS: Final = rf"[\x00{UNDECODABLE}]"
@@ -88,7 +90,7 @@ def _readable(cell: str | None) -> str | None:
 def _fault_of_key(key: str) -> str | None:
     if UNDECODABLE in key:
         return "bytes of it cannot be decoded"
-    if any(ord(sign) < 32 or ord(sign) == 127 for sign in key):
+    if _CONTROL.search(key):
         return "it holds a control character"
     return f"it is longer than {MAX_KEY} characters" if len(key) > MAX_KEY else None
 

@@ -43,7 +43,7 @@ def header(cells: Sequence[str | None], name: str, line: int) -> tuple[str, ...]
     """The columns' names, cleaned of what nobody sees.
 
     Raises:
-        RosterError: a name is missing, doubled or ours, or there are too many.
+        RosterError: a name is missing, doubled, ours or a pattern to polars, or there are too many.
     """
     names = tuple(clean_name(cell or "") for cell in cells)
     if not names:
@@ -61,6 +61,12 @@ def header(cells: Sequence[str | None], name: str, line: int) -> tuple[str, ...]
         raise RosterError(
             f"{name}, line {line}: the header names {', '.join(map(repr, doubled[:10]))} more than once.",
             remedy="Give every column a name of its own.",
+        )
+    patterns = [one for one in names if one == "*" or (one.startswith("^") and one.endswith("$"))]
+    if patterns:
+        raise RosterError(
+            f"{name}, line {line}: the column name {patterns[0]!r} stands for other columns' names.",
+            remedy="Rename that column.",
         )
     reserved = sorted(RESERVED.intersection(names))
     if reserved:

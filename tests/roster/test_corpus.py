@@ -338,6 +338,8 @@ BROKEN = [
     ),
     Broken("a name missing", b"employee_id,,employment_status\n", "line 1: the header has no name for column 2"),
     Broken("a name of ours", b"employee_id,_key\n", "the column name '_key' is reserved"),
+    Broken("a name that is a pattern", b"employee_id,^emp.*$\n", "'^emp.*$' stands for other columns' names"),
+    Broken("a name that is a wildcard", b"employee_id,*\n", "'*' stands for other columns' names"),
     Broken("header never closed", b'"employee_id,b\n1,2\n', "line 1: the header cannot be read"),
     Broken("too many columns", ",".join(f"c{number}" for number in range(2001)).encode(), "has 2001 columns"),
     Broken("a login page", b"<!DOCTYPE html><html>", "is a web page"),

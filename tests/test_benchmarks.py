@@ -1,0 +1,45 @@
+"""The benchmarks' page: what `make bench` writes, and that every part is on it."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+
+import pytest
+
+from benchmarks.__main__ import PARTS
+from benchmarks.report import PAGE, Circumstances, Figures, as_markdown, as_text, updated
+
+WHERE = Circumstances("2026-01-02", "abc1234", "2 cores")
+FIGURES = Figures("Reading", ("file", "time", "goal"), (("plain", "1.5 x", "2 x"),), reached=True, notes=("Quiet.",))
+
+
+def test_a_table_is_shown_with_its_notes_and_its_verdict() -> None:
+    assert as_text(FIGURES).split("\n") == [
+        "Reading", "", "file    time  goal", "plain  1.5 x   2 x", "", "Quiet.", "", "Every goal was met.",
+    ]  # fmt: skip
+    section = as_markdown(FIGURES, WHERE)
+    assert "| file | time | goal |\n|---|---:|---:|\n| plain | 1.5 x | 2 x |" in section
+    assert section.endswith("Every goal was met. (2026-01-02, commit abc1234, 2 cores)\n")
+
+
+def test_a_part_replaces_its_own_section_and_no_other() -> None:
+    first = updated("", {"b": "## B\n", "a": "## A\n"}, ("a", "b"))
+    assert first.index("## A") < first.index("## B")
+    second = updated(first, {"a": "## New\n"}, ("a", "b"))
+    assert "## A" not in second
+    assert second.replace("## New", "## A") == first
+    assert updated(first, {}, ("a", "b")) == first
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_every_part_is_there_and_on_the_page(part: str) -> None:
+    assert importlib.util.find_spec(f"benchmarks.{part}") is not None
+    assert f"<!-- {part} -->" in PAGE.read_text(encoding="utf-8")
+
+
+def test_the_page_is_as_the_command_writes_it() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert updated(page, {}, PARTS) == page
+    # Each says when, where and at which commit it was measured
+    assert len(re.findall(r"\(\d{4}-\d\d-\d\d, commit [0-9a-f]{7,}\+?, .*\)\n<!-- end -->", page)) == len(PARTS)

@@ -70,6 +70,9 @@ class _Wave:
         self.blocked = False
         self.lost: StoreError | None = None
         self.runs: set[str] = set()
+        # No more of them begin once one of them found nothing to send, or no slot
+        self._at_work: set[asyncio.Future[None]] = set()
+        self._enough = False
         self.recheck = Recheck(dep, target)
         self._tagging = Tagging(dep, target)
         # What Redis forgot was perhaps sent before it did
@@ -88,18 +91,31 @@ class _Wave:
         Raises:
             StoreError: Redis does not answer.
         """
-        senders = asyncio.gather(*(self.sender() for _ in range(SENDERS)), return_exceptions=True)
+        senders = asyncio.ensure_future(self._senders())
         try:
-            ends = await asyncio.shield(senders)
+            await asyncio.shield(senders)
         except asyncio.CancelledError:
             self.blocked = True
             await senders
             raise
-        for end in ends:
-            if isinstance(end, BaseException):
-                raise end
         if self.lost is not None:
             raise self.lost
+
+    async def _senders(self) -> None:
+        """One sender at first; each that finds work lets another one begin, so that who has none asks but once."""
+        self._another()
+        errors: list[BaseException] = []
+        while self._at_work:
+            ended, _ = await asyncio.wait(self._at_work, return_when=asyncio.FIRST_COMPLETED)
+            # Others may have begun while this waited
+            self._at_work -= ended
+            errors += [error for task in ended if (error := task.exception()) is not None]
+        if errors:
+            raise errors[0]
+
+    def _another(self) -> None:
+        if len(self._at_work) < SENDERS and not self._enough and not self.over:
+            self._at_work.add(asyncio.ensure_future(self.sender()))
 
     async def sender(self) -> None:
         """Send until there is nothing to send, no slot, or no time left.
@@ -109,6 +125,7 @@ class _Wave:
         try:
             while not self.over and await self._one_request():
                 pass
+            self._enough = True
         except StoreError as exc:
             self.lost = exc
 
@@ -128,6 +145,7 @@ class _Wave:
                 await slot.unused()
         if not claims:
             return False
+        self._another()
         self.runs.update(claim.run for claim in claims)
         async with _renewed(self.dep, self.target, claims):
             await self._work(claims, slot, asked=asked)
@@ -201,8 +219,7 @@ class _Wave:
         now = claims[0].claimed + time.monotonic() - asked
         if is_poisoned(outcomes, claims[0].attempts):
             log.warning("batch_halved", target=self.target, rows=len(claims), code=getattr(outcomes[0], "code", ""))
-            await self._halve(claims)
-            await self.dep.queue.record((), claims[0].run, self.target, requests=http.requests)
+            await self._halve(claims, requests=http.requests)
         else:
             await self._record(claims, outcomes, now, requests=http.requests)
         if http.requests and self.lost is None and await self._judged(outcomes, now):
@@ -228,11 +245,14 @@ class _Wave:
         if good:
             await self.dep.health.count_outcomes(self.target, good, 0, window=WINDOW)
 
-    async def _halve(self, claims: Sequence[Claim]) -> None:
+    async def _halve(self, claims: Sequence[Claim], *, requests: int) -> None:
+        """Give a batch back as two, at once: who claimed meanwhile would take a part of a half for a whole one."""
         half, mark = len(claims) // 2, secrets.token_hex(4)
-        for part, members in (("a", claims[:half]), ("b", claims[half:])):
-            for claim in members:
-                await self.dep.queue.give_back(claim, group=f"{claim.group.split('#')[0]}#{mark}{part}")
+        ends = [
+            End.given(claim, f"{claim.group.split('#')[0]}#{mark}{'a' if place < half else 'b'}")
+            for place, claim in enumerate(claims)
+        ]
+        await self.dep.queue.record(ends, claims[0].run, self.target, requests=requests, together=True)
 
     async def _record(self, claims: Sequence[Claim], outcomes: Sequence[Outcome], now: float, *, requests: int) -> None:
         """Record all outcomes of one request in one round trip."""

@@ -160,7 +160,7 @@ def _hits(pool: pl.DataFrame, observed: pl.DataFrame, name: str, type_: Type) ->
     right = (
         observed.select(ACCOUNT, folded(pl.col(name), type_).alias("_m"))
         .with_row_index(OBSERVED_ROW)
-        .filter(filled, pl.col("_m").is_in(left["_m"].implode()))
+        .filter(pl.col("_m").is_in(left["_m"].implode()))
     )
     return left.join(right, on="_m", how="inner", maintain_order="left_right").select(
         PERSON,

@@ -263,7 +263,9 @@ def _trust(
     circumstances: Planning,
 ) -> _Trust:
     missing = _missing(desired, found, ledger)
-    unpaired = missing.join(found.pairs.select(PERSON), on=PERSON, how="anti", maintain_order="left")
+    unpaired = missing
+    if missing.height:
+        unpaired = missing.join(found.pairs.select(PERSON), on=PERSON, how="anti", maintain_order="left")
     left = int((ledger["_state"].gather(found.pairs[LEDGER_ROW].drop_nulls()) == "left").sum())
     base = found.pairs.height - left + unpaired.height + circumstances.others
     why = disbelief(spec, desired.frame, found.pairs, observation, ledger, missing=missing.height, base=base)

@@ -157,7 +157,8 @@ def _as_text(values: pl.Series) -> tuple[pl.Series, pl.Series | None]:
     else:
         text = values.cast(pl.String)
     text = composed(text).str.strip_chars()
-    return text.set(text == "", None), failed
+    blank = text == ""
+    return (text.set(blank, None) if blank.any() else text), failed
 
 
 def composed(text: pl.Series) -> pl.Series:

@@ -102,6 +102,11 @@ class End:
         """See `QueueStore.park`."""
         return cls(claim, "park", (seconds, json.dumps(dict(error)), int(unclear), int(spend)))
 
+    @classmethod
+    def given(cls, claim: Claim, group: str) -> End:
+        """See `QueueStore.give_back`."""
+        return cls(claim, "give", (group,))
+
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
@@ -152,11 +157,14 @@ class QueueStore:
         """
         part = keys.run_target(run, target)
         with redis_errors():
-            installed, begun = await self._redis.hmget(part, ["installed", "installing"])
+            async with self._redis.pipeline(transaction=False) as pipe:
+                pipe.hmget(part, ["installed", "installing"])
+                pipe.zrange(keys.run_operations(run, target), 0, -1)
+                (installed, begun), left_over = await pipe.execute()
             if installed is not None:
                 return int(installed)
             if begun is None:
-                await self._forget_attempt(run, target)
+                await self._forget_attempt(run, target, left_over)
                 rows = await self._lay_down(run, target, operations, entry, urgent=urgent)
                 for link in links:
                     _row_of(rows, link["person"])[2].append(dict(link))
@@ -233,10 +241,14 @@ class QueueStore:
             weight += 1 + len(slots) + len(ids) + len(links)
         for start in range(0, len(parts), _PIPED):
             async with self._redis.pipeline(transaction=False) as pipe:
+                if not start:
+                    # A planner that was killed may have left some there
+                    pipe.delete(keys.stage(run, target))
                 for number, part in enumerate(parts[start : start + _PIPED], start + 1):
                     pipe.rpush(keys.stage(run, target), json.dumps({"n": number, "people": part}))
+                if start + _PIPED >= len(parts):
+                    pipe.hsetnx(keys.run_target(run, target), "installing", json.dumps(dict(head)))
                 await pipe.execute()
-        await self._redis.hsetnx(keys.run_target(run, target), "installing", json.dumps(dict(head)))
 
     async def add(self, run: str, target: str, entries: Mapping[str, Entry]) -> int:
         """Put operations beside what stands, which no plan asked for and none replaces.
@@ -267,13 +279,13 @@ class QueueStore:
             moments = await self._redis.zmscore(keys.added(target), list(tokens)) if tokens else []
         return [token for token, moment in zip(tokens, moments, strict=True) if moment is None]
 
-    async def _forget_attempt(self, run: str, target: str) -> None:
+    async def _forget_attempt(self, run: str, target: str, left_over: Sequence[bytes]) -> None:
         """Take away what a worker that was killed on the way had put there of this plan."""
-        left = await self._redis.zrange(keys.run_operations(run, target), 0, -1)
-        for start in range(0, len(left), _CHUNK):
-            some = [keys.operation(run, target, name.decode()) for name in left[start : start + _CHUNK]]
+        for start in range(0, len(left_over), _CHUNK):
+            some = [keys.operation(run, target, name.decode()) for name in left_over[start : start + _CHUNK]]
             await self._redis.delete(*some)
-        await self._redis.delete(keys.stage(run, target), keys.run_operations(run, target))
+        if left_over:
+            await self._redis.delete(keys.run_operations(run, target))
 
     async def claim(
         self, target: str, *, lease: float, token: str, limits: Mapping[str, int], urgent: bool = False
@@ -303,14 +315,17 @@ class QueueStore:
             )
         return claims
 
-    async def record(self, ends: Sequence[End], run: str, target: str, *, requests: int = 0) -> list[bool]:
+    async def record(
+        self, ends: Sequence[End], run: str, target: str, *, requests: int = 0, together: bool = False
+    ) -> list[bool]:
         """Record what became of one request's operations, in one round trip; whether each was taken.
 
         Args:
+            together: nobody may claim some of them before all are recorded.
             run: to which the `requests` that were sent to the target are counted.
         """
         with redis_errors():
-            async with self._redis.pipeline(transaction=False) as pipe:
+            async with self._redis.pipeline(transaction=together) as pipe:
                 for end in ends:
                     pipe.evalsha(self._script.digest, 0, *end.arguments)
                 if requests:

@@ -44,6 +44,7 @@ def prepare(site: LiveSite) -> dict[str, str]:
         "drift": "/drift",
         "orphans": "/orphans",
         "rejected": "/rejected",
+        "inbound": "/inbound",
         "roster": "/roster",
         "settings": "/settings",
         "audit": "/audit",

@@ -6,6 +6,7 @@ there was one for all, is noticed.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from redis.asyncio.connection import AbstractConnection
 
 from provisioner.delivery import requests
 from provisioner.delivery.deployment import Deployment
-from provisioner.delivery.sending import deliver
+from provisioner.delivery.sending import SENDERS, deliver
 from provisioner.sandbox import Switchboard
 from provisioner.store.runs import Request
 from tests.decisions.conftest import Opened, company
@@ -161,3 +162,32 @@ async def test_one_person_costs_the_same_among_few_and_among_many(
     assert sum(reads for reads, _ in asks[1].values()) <= 10
     assert asks[1]["mtribes"] == (0, 0), "its last listing stands"
     assert costs[1] <= costs[0] + 8
+
+
+async def test_as_many_requests_are_under_way_as_there_are_senders(
+    opened: Opened, roster: Path, switchboard: Switchboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    roster.write_text(company(MANY))
+    async with opened(only=("traitly",)) as dep:
+        await planned(dep)
+        made = dep.targets["traitly"]
+        apply, busy, most = made.apply, 0, 0
+
+        async def watched(*arguments: Any) -> Any:
+            nonlocal busy, most
+            busy += 1
+            most = max(most, busy)
+            try:
+                # As long as all that could come need to come
+                for _ in range(200):
+                    if most == SENDERS:
+                        break
+                    await asyncio.sleep(0.01)
+                return await apply(*arguments)
+            finally:
+                busy -= 1
+
+        monkeypatch.setattr(made, "apply", watched)
+        await deliver(dep, "traitly")
+        assert most == SENDERS
+        assert switchboard.counts("traitly")["writes"] == 2 * MANY

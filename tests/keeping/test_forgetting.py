@@ -33,7 +33,7 @@ async def everything(dep: Deployment) -> dict[str, str]:
             case "string":
                 found[key] = _readable(await dep.redis.get(raw))
             case "hash":
-                values = (await dep.redis.hgetall(raw)).items()
+                values = sorted((await dep.redis.hgetall(raw)).items())
                 found[key] = " ".join(f"{name.decode()}={_readable(value)}" for name, value in values)
             case "zset":
                 found[key] = str(await dep.redis.zrange(raw, 0, -1))

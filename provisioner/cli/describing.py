@@ -86,9 +86,9 @@ def roster(out: Console, document: Document, rejects: Sequence[Document] = ()) -
     if len(rejects) > _SHOWN_ROWS:
         out.print(f"  and {len(rejects) - _SHOWN_ROWS} more rejected rows; --json has all")
     if read.get("not_accepted"):
-        out.print(Text(plain(read["not_accepted"]), "bold yellow"))
+        out.print(Text(plain(read["not_accepted"]), "bold yellow"), soft_wrap=True)
     for reason in read.get("degraded") or ():
-        out.print(Text(f"Degraded: {plain(reason)}", "bold yellow"))
+        out.print(Text(f"Degraded: {plain(reason)}", "bold yellow"), soft_wrap=True)
 
 
 def figures(out: Console, document: Document) -> None:

@@ -283,7 +283,7 @@ class _Work:
 
     def _advise(self, row: _Row, place: int) -> None:
         name = self.names[place]
-        what = self._attributes[place].advice or f"change {name} in {self._spec.name} by hand"
+        what = (self._attributes[place].advice or f"change {name} in {self._spec.name} by hand").rstrip(".")
         self.todos.append((row.person, f"{name} differs and cannot be changed by us: {what}."))
 
     def _change(

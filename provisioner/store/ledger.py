@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterable, Sequence
 
@@ -30,10 +31,10 @@ class LedgerStore:
             if people is None:
                 raw = await self._redis.hgetall(keys.ledger(target))
                 persons = [key.decode() for key in raw]
-                texts = [value.decode() for value in raw.values()]
+                texts = list(raw.values())
             else:
                 found = await self._redis.hmget(keys.ledger(target), list(people)) if people else []
-                pairs = [(person, text.decode()) for person, text in zip(people, found, strict=True) if text]
+                pairs = [(person, text) for person, text in zip(people, found, strict=True) if text]
                 persons, texts = [person for person, _ in pairs], [text for _, text in pairs]
         wanted = list(dict.fromkeys(names))
         return _frame(persons, texts, wanted)
@@ -69,51 +70,44 @@ class LedgerStore:
             return int(await self._redis.hlen(keys.ledger(target)))
 
 
-def _frame(persons: Sequence[str], texts: Sequence[str], names: Sequence[str]) -> pl.DataFrame:
-    fields = [pl.Field(name, pl.String) for name in names] or [pl.Field("_none", pl.String)]
-    shape = pl.Struct(
-        [
-            pl.Field("account", pl.String),
-            pl.Field("state", pl.String),
-            pl.Field("created", pl.Boolean),
-            pl.Field("matched", pl.String),
-            pl.Field("recorded", pl.Float64),
-            pl.Field("values", pl.Struct(fields)),
-        ]
-    )
-    raw = pl.DataFrame({"_person": persons, "_text": texts}, schema={"_person": pl.String, "_text": pl.String})
-    doubtful = [place for place, text in enumerate(texts) if '"perhaps":' in text]
-    if doubtful:
-        shown = {place: _marked(texts[place], names) for place in doubtful}
-        raw = raw.with_columns(pl.Series("_text", [shown.get(place, text) for place, text in enumerate(texts)]))
-    # Lua writes an empty list as an empty object, so these two are read as text
-    entries = raw.with_columns(
-        pl.col("_text").str.json_decode(shape).alias("e"),
-        pl.col("_text").str.json_path_match("$.owed").alias("_owed"),
-        pl.col("_text").str.json_path_match("$.enrolled").alias("_codes"),
-    )
+def _frame(persons: Sequence[str], texts: Sequence[bytes], names: Sequence[str]) -> pl.DataFrame:
+    values = pl.Struct([pl.Field(name, pl.String) for name in names] or [pl.Field("_none", pl.String)])
+    shape: dict[str, pl.DataType] = {
+        "account": pl.String(),
+        "state": pl.String(),
+        "created": pl.Boolean(),
+        "matched": pl.String(),
+        "recorded": pl.Float64(),
+        "values": values,
+        # Lua writes an empty list as an empty object, so these two are read as text
+        "owed": pl.String(),
+        "enrolled": pl.String(),
+    }
+    shown = [_marked(text, names) if b'"perhaps":' in text else text for text in texts]
+    entries = pl.read_ndjson(io.BytesIO(b"\n".join(shown)), schema=shape) if shown else pl.DataFrame(schema=shape)
+    codes = pl.col("enrolled")
     return entries.select(
-        "_person",
-        pl.col("e").struct.field("account").alias("_account"),
-        pl.col("e").struct.field("state").fill_null("active").alias("_state"),
-        pl.col("e").struct.field("created").fill_null(value=False).alias("_created"),
-        pl.col("e").struct.field("matched").fill_null("").alias("_matched_by"),
-        pl.col("e").struct.field("recorded").fill_null(0.0).alias("_recorded"),
-        pl.col("_owed"),
-        pl.when(pl.col("_codes").str.starts_with("["))
-        .then(pl.col("_codes"))
+        pl.Series("_person", persons, dtype=pl.String),
+        pl.col("account").alias("_account"),
+        pl.col("state").fill_null("active").alias("_state"),
+        pl.col("created").fill_null(value=False).alias("_created"),
+        pl.col("matched").fill_null("").alias("_matched_by"),
+        pl.col("recorded").fill_null(0.0).alias("_recorded"),
+        pl.col("owed").alias("_owed"),
+        pl.when(codes.str.starts_with("["))
+        .then(codes)
         .otherwise(pl.lit("[]"))
         .str.json_decode(pl.List(pl.String))
         .alias("_enrolled"),
-        *(pl.col("e").struct.field("values").struct.field(name).alias(f"l:{name}") for name in names),
+        *(pl.col("values").struct.field(name).alias(f"l:{name}") for name in names),
     ).sort("_person")
 
 
-def _marked(text: str, names: Sequence[str]) -> str:
+def _marked(text: bytes, names: Sequence[str]) -> bytes:
     """An entry in which the members of a set that nobody can be sure of are marked as such."""
     document = json.loads(text)
     values = document.get("values") or {}
     for name, unsure in (document.get("perhaps") or {}).items():
         if name in names:
             values[name] = marked(values.get(name), unsure) or ""
-    return json.dumps({**document, "values": values})
+    return json.dumps({**document, "values": values}).encode()

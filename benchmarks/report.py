@@ -75,7 +75,8 @@ def as_markdown(figures: Figures, where: Circumstances) -> str:
     head = ["| " + " | ".join(figures.columns) + " |", "|---" + "|---:" * (len(figures.columns) - 1) + "|"]
     body = ["| " + " | ".join(row) + " |" for row in figures.rows]
     notes = [f"- {note}" for note in figures.notes]
-    parts = [f"## {figures.title}", "\n".join(head + body), "\n".join(notes), f"{_verdict(figures)} ({where})"]
+    title = f"## {figures.title[:1].upper()}{figures.title[1:]}"
+    parts = [title, "\n".join(head + body), "\n".join(notes), f"{_verdict(figures)} ({where})"]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

@@ -164,6 +164,12 @@ async def plan_and_install(dep: Deployment, run: str, target: str, snapshot: Sna
 
 
 async def _guarded_install(dep: Deployment, run: str, target: str, snapshot: Snapshot, *, full: bool) -> None:
+    if await dep.queue.resume(run, target) is not None:
+        # Whoever began it was killed: what it predicted stands, and another plan of the same run would differ from it
+        unbelieved = "error" in await dep.runs.target(run, target)
+        await dep.runs.set_target(run, target, {"stage": "unbelieved" if unbelieved else "delivering"})
+        log.info("plan_resumed", run=run, target=target)
+        return
     try:
         planned = await make_plan(dep, target, snapshot, full=full)
         await recover(dep, target)
@@ -203,9 +209,8 @@ async def install(dep: Deployment, run: str, target: str, snapshot: Snapshot, pl
     plan = planned.plan
     for old, new in snapshot.renamed.items():
         await dep.ledger.rename(target, old, new)
-    if not await dep.queue.begun(run, target):
-        said = {"predicted": json.dumps(predicted(dep, target, plan, planned.requests))}
-        await dep.runs.set_target(run, target, _told(plan) | said)
+    said = {"predicted": json.dumps(predicted(dep, target, plan, planned.requests))}
+    await dep.runs.set_target(run, target, _told(plan) | said)
     await dep.runs.add_requests(run, target, planned.requests)
     links: list[dict[str, Any]] = [
         {"person": link.person, "account": link.account, "state": link.state}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import Final, TypeVar
 
 import polars as pl
 
@@ -17,6 +20,10 @@ from provisioner.sql import Evaluated, Expression, compile_expression, evaluate_
 PERSON, STANDING, REASON = "_person", "_standing", "_reason"
 MEMBER, LEAVER, STILL, FUTURE = "member", "leaver", "still", "future"
 _PLAIN = frozenset({Type.TEXT, Type.FOLDED, Type.EMAIL})
+#: People from which on threads pay, and how many of them at most.
+_MANY: Final = 50_000
+_THREADS: Final = 4
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +124,9 @@ def desired_accounts(
     leaving = base[STANDING] == LEAVER
     wanted: dict[str, pl.Series] = {}
     broken = scope.failed & ~leaving
-    for name in dict.fromkeys([*compiled.attributes, *compiled.leaver]):
-        column, plain, failed, found = _attribute(spec, compiled, name, people, leaving)
+    names = list(dict.fromkeys([*compiled.attributes, *compiled.leaver]))
+    mapped = _side_by_side(lambda name: _attribute(spec, compiled, name, people, leaving), names, people.height)
+    for name, (column, plain, failed, found) in zip(names, mapped, strict=True):
         wanted[f"w:{name}"] = column
         if name in spec.settings.match and plain is not None:
             # A leaver is recognised by what they would hold as a member, of which nothing is enforced
@@ -145,6 +153,14 @@ def desired_accounts(
         faults += [Fault(person, f"{path}.{name}", reason) for person, name, reason in found_records.unfit]
     frame = base.with_columns(**wanted, **extra)
     return Desired(frame.drop("_verdict", "_scope", "_ends"), tuple(faults), tuple(records))
+
+
+def _side_by_side(work: Callable[[str], T], names: Sequence[str], people: int) -> Sequence[T]:
+    """The work on each attribute; that on a column of texts runs in one thread, so for many people take a few."""
+    if people < _MANY:
+        return [work(name) for name in names]
+    with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
+        return list(pool.map(work, names))
 
 
 def _standing() -> pl.Expr:

@@ -174,15 +174,23 @@ class QueueStore:
                 if scanned:
                     await self._add_standing(run, target, rows, everybody=people is None)
                 await self._begin(run, target, rows, {"began": began, "everybody": people is None}, scanned=scanned)
-            dropped, left = 0, 1
-            while left:
-                dropped, left = await self._installing([], ["install", target, run])
+        return await self._go_on(run, target)
+
+    async def _go_on(self, run: str, target: str) -> int:
+        dropped, left = 0, 1
+        while left:
+            dropped, left = await self._installing([], ["install", target, run])
         return int(dropped)
 
-    async def begun(self, run: str, target: str) -> bool:
-        """Whether a run's plan for a target is installed, or is being: another one of the same run changes nothing."""
+    async def resume(self, run: str, target: str) -> int | None:
+        """Bring a run's plan for a target to its end if it was broken off on the way.
+
+        Returns:
+            How many operations were dropped; None where no plan of this run was begun.
+        """
         with redis_errors():
-            return any(await self._redis.hmget(keys.run_target(run, target), ["installed", "installing"]))
+            begun = any(await self._redis.hmget(keys.run_target(run, target), ["installed", "installing"]))
+        return await self._go_on(run, target) if begun else None
 
     async def _lay_down(
         self,

@@ -82,7 +82,8 @@ def test_whoever_comes_after_a_dead_planner_goes_on_with_its_plan(bench: Bench, 
     half_installed(bench, dying, "run-1", 3)
     sent = bench.claim(1)[0]
     assert bench(bench.queue.done(sent, patch(sent), sent.operation.account))
-    assert bench(bench.queue.begun("run-1", TARGET))
+    assert bench(bench.queue.resume("run-2", TARGET)) is None
+    assert bench(bench.queue.resume("run-1", TARGET)) == 0
     # Another plan of the same run: the first one stands
     assert bench.install([operation("Z")], run="run-1") == ("run-1", 0)
     assert bench.status("run-1", operation("A")) == "succeeded"

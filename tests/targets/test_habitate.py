@@ -316,19 +316,53 @@ def test_an_unknown_role_is_told_with_those_that_there_are(bench: Bench) -> None
 
 def test_a_created_member_is_linked_even_if_the_role_fails(bench: Bench) -> None:
     bench.fault(match={"method": "PATCH"}, status=503)
+    operation = create(1, role="Moderator", boards="Sales")
+    outcome = only(bench.apply(operation))
+    assert isinstance(outcome, Unclear)
+    assert "role" in outcome.message
+    again = done([bench.settle(operation)])
+    assert again.account == state(bench)["p1@example.com"]["msid"]
+    assert again.learnt["role"] == "Moderator"
+    assert on_board(bench, "Sales") == {"p1@example.com"}
+
+
+def test_a_created_member_is_linked_even_if_a_role_is_refused(bench: Bench) -> None:
+    bench.fault(match={"method": "PATCH"}, status=400)
     outcome = done(bench.apply(create(1, role="Moderator", boards="Sales")))
-    assert outcome.account == state(bench)["p1@example.com"]["msid"]
     assert outcome.learnt["role"] == "Member"
     assert "role" in (outcome.note or "")
     assert on_board(bench, "Sales") == {"p1@example.com"}
 
 
-def test_a_created_member_is_linked_even_if_a_board_fails(bench: Bench) -> None:
-    bench.fault(match={"method": "PUT", "path_prefix": "/api/v1/boards/2/"}, status=500)
+@pytest.mark.parametrize(("status", "times"), [(500, 2), (503, 1), (429, 1)])
+def test_a_create_whose_boards_fail_is_brought_to_its_end_later(bench: Bench, status: int, times: int) -> None:
+    bench.fault(match={"method": "PUT", "path_prefix": "/api/v1/boards/2/"}, status=status, times=times)
+    operation = create(1, boards="Sales;People")
+    assert isinstance(only(bench.apply(operation)), Unclear)
+    assert "boards" not in done([bench.settle(operation)]).learnt
+    assert on_board(bench, "Sales") == on_board(bench, "People") == {"p1@example.com"}
+
+
+def test_boards_whose_answer_is_lost_once_are_changed_again_at_once(bench: Bench) -> None:
+    bench.fault(match={"method": "PUT", "path_prefix": "/api/v1/boards/2/"}, drop="after", times=1)
+    assert "boards" not in done(bench.apply(create(1, boards="Sales;People"))).learnt
+    assert on_board(bench, "Sales") == {"p1@example.com"}
+
+
+def test_a_created_member_is_linked_even_if_a_board_is_refused(bench: Bench) -> None:
+    bench.fault(match={"method": "PUT", "path_prefix": "/api/v1/boards/2/"}, status=400)
     outcome = done(bench.apply(create(1, boards="Sales;People")))
-    # A 500 does not say that it was not done
-    assert outcome.learnt["boards"] == "People;Sales (perhaps)"
+    assert outcome.learnt["boards"] == "People"
     assert "boards" in (outcome.note or "")
+
+
+def test_whoever_was_changed_before_the_limit_was_hit_is_not_done_without_their_boards(bench: Bench) -> None:
+    bench.fault(match={"method": "POST"}, status=429, share=0.5, times=None, seed=1)
+    outcomes = bench.apply(*(create(number, boards="Sales") for number in range(1, 7)))
+    made = {one["email"] for one in bench.board.accounts(bench.name)}
+    assert 0 < len(made) < 6
+    for number, outcome in enumerate(outcomes, 1):
+        assert isinstance(outcome, Unclear if f"p{number}@example.com" in made else Temporary)
 
 
 def test_what_no_create_takes_is_left_to_the_next_plan(bench: Bench) -> None:

@@ -18,8 +18,7 @@ from provisioner.model.attributes import Attribute, Type, canonical, fold
 from provisioner.model.attributes import members as names_in
 from provisioner.model.inbound import InboundEvent
 from provisioner.model.operation import Kind, Operation
-from provisioner.model.outcome import Done, Outcome, Permanent, Temporary, Unauthorised
-from provisioner.model.unsure import marked
+from provisioner.model.outcome import Done, Outcome, Permanent, Temporary, Unauthorised, Unclear
 from provisioner.settings import HabitateSettings, TargetSettings
 from provisioner.targets.base import Ask, Listing, Target
 from provisioner.targets.concurrently import each
@@ -166,7 +165,14 @@ class Habitate(Target[HabitateSettings]):
             return outcome
 
         outcomes = await each(operations, change, limit=_REQUESTS_AT_ONCE)
-        return outcomes if stop else await self._with_boards(http, operations, outcomes)
+        if not stop:
+            return await self._with_boards(http, operations, outcomes)
+        return [
+            _unfinished(operation, stop[0])
+            if _goes_on(operation, outcome) and _changes_boards(operation, outcome)
+            else outcome
+            for operation, outcome in zip(operations, outcomes, strict=True)
+        ]
 
     async def _with_boards(
         self, http: Http, operations: Sequence[Operation], outcomes: Sequence[Outcome]
@@ -229,11 +235,11 @@ class Habitate(Target[HabitateSettings]):
                 except TargetError as exc:
                     return as_outcome(exc)
             return failure
+        if not isinstance(failure, Permanent):
+            return _unfinished(operation, failure)
         # The member exists: what they hold is recorded, and the next plan brings the rest
-        wanted = operation.wanted.get("boards")
-        refused = {name for name, why in failed.items() if isinstance(why, Permanent)}
-        held = canonical([name for name in names_in(wanted) if name.lower() not in refused], Type.SET)
-        learnt = {**outcome.learnt, "boards": marked(held, failed.keys() - refused)}
+        entered = [name for name in names_in(operation.wanted.get("boards")) if name.lower() not in failed]
+        learnt = {**outcome.learnt, "boards": canonical(entered, Type.SET)}
         note = outcome.note or f"created, but boards are still to be entered: {failure.message}"
         return replace(outcome, learnt=learnt, note=note)
 
@@ -283,6 +289,18 @@ def _board_change(operation: Operation, outcome: Outcome) -> boards.Change:
     if operation.kind is Kind.CREATE and isinstance(outcome, Done):
         return boards.change(outcome.account or "", None, operation.wanted.get("boards"))
     return boards.change(operation.account or "", operation.before.get("boards"), operation.after.get("boards"))
+
+
+def _changes_boards(operation: Operation, outcome: Outcome) -> bool:
+    change = _board_change(operation, outcome)
+    return bool(change.enter or change.leave)
+
+
+def _unfinished(operation: Operation, failure: Failure) -> Outcome:
+    """The rest has to be done again; a new member must not be made again, so they are looked up first."""
+    if operation.kind is not Kind.CREATE:
+        return failure
+    return Unclear(failure.code, f"created, but the boards are still to be entered: {failure.message}")
 
 
 def _gone(operation: Operation) -> Outcome:

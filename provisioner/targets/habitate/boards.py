@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from provisioner.errors import TargetError
 from provisioner.model.attributes import members
-from provisioner.model.outcome import Permanent
+from provisioner.model.outcome import Permanent, Unclear
 from provisioner.model.unsure import parted
 from provisioner.targets.habitate.directory import Directory, UnknownNameError
 from provisioner.targets.habitate.members import send
@@ -70,7 +70,11 @@ async def apply(
 
 async def _send(http: Http, board_id: str, changes: Mapping[str, bool]) -> Mapping[str, Failure]:
     """One request; where it is refused as a whole it is halved, so that one bad member stands alone."""
-    result = await send(http, "PUT", at("/api/v1/boards/{}/members", board_id), {"member_changes": dict(changes)})
+    path, body = at("/api/v1/boards/{}/members", board_id), {"member_changes": dict(changes)}
+    result = await send(http, "PUT", path, body)
+    if isinstance(result, Unclear):
+        # The same twice is the same once, and so many members would have to be looked up for want of an answer
+        result = await send(http, "PUT", path, body)
     if isinstance(result, Answer):
         return {}
     if not isinstance(result, Permanent) or result.code == "forbidden" or len(changes) == 1:

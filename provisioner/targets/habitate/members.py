@@ -53,8 +53,9 @@ async def send(http: Http, method: str, path: str, body: Mapping[str, Any]) -> A
 async def create(http: Http, directory: Directory, operation: Operation) -> Outcome:
     """Create a member and give them the wanted role; boards are left to the caller.
 
-    Whatever fails after the member exists is told as `Done` with what they truly hold, so that the account is linked
-    and the next plan goes on from there; creating is never tried twice.
+    What is refused after the member exists is told as `Done` with what they truly hold, so that the account is linked
+    and the next plan goes on from there. What may work later leaves the create unclear: the member is looked up then,
+    and creating is never tried twice.
     """
     wanted = operation.wanted
     fault = await _fault(http, directory, wanted)
@@ -77,7 +78,7 @@ async def create(http: Http, directory: Directory, operation: Operation) -> Outc
     return await _with_role(http, directory, wanted, Done(account=str(values["msid"]), learnt=held))
 
 
-async def _with_role(http: Http, directory: Directory, wanted: Mapping[str, str | None], made: Done) -> Done:
+async def _with_role(http: Http, directory: Directory, wanted: Mapping[str, str | None], made: Done) -> Done | Unclear:
     """A member just made, given the wanted role if it is not the one they hold."""
     role, msid = wanted.get("role"), made.account
     type_ = CATALOGUE["role"].type
@@ -86,7 +87,11 @@ async def _with_role(http: Http, directory: Directory, wanted: Mapping[str, str 
     given = await give_role(http, directory, msid, role)
     if isinstance(given, Done):
         return replace(made, learnt={**made.learnt, "role": role})
-    return replace(made, note=f"created, but the role is still to be set: {given.message}")
+    note = f"created, but the role is still to be set: {given.message}"
+    if isinstance(given, Permanent):
+        return replace(made, note=note)
+    # Not over, and not to be begun anew: who was made is looked up first
+    return Unclear(given.code, note)
 
 
 async def _fault(http: Http, directory: Directory, wanted: Mapping[str, str | None]) -> Failure | None:

@@ -188,3 +188,40 @@ async def test_a_failed_leader_takes_its_followers_along_when_it_goes_again(open
         assert not await dep.queue.release(run, "traitly", claim.operation.id, {"who": "test"})
         assert await state(dep, run) == {"pending": {"create": 1, "event": 1}}
         assert (await dep.queue.backlog("traitly")).ready == 1
+
+
+class KilledError(BaseException):
+    """The planner's process was killed."""
+
+
+async def test_a_plan_that_was_broken_off_is_installed_though_the_target_is_away(
+    opened: Opened, switchboard: Switchboard, roster: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("provisioner.store.queue._PART", 0)
+    roster.write_text(company(6))
+    async with opened(only=("mtribes",)) as dep:
+        run = await requests.request_run(dep, Request(trigger="manual"))
+        await requests.begin(dep, run)
+        script, parts = dep.queue._installing, 3
+
+        async def dying(names: list[str], arguments: list[str]) -> object:
+            nonlocal parts
+            parts -= 1
+            if parts < 0:
+                raise KilledError
+            return await script(names, arguments)
+
+        with monkeypatch.context() as killed:
+            killed.setattr(dep.queue, "_installing", dying)
+            with pytest.raises(KilledError):
+                await requests.plan(dep, run, "mtribes")
+        switchboard.fault("mtribes", drop="before", times=None)
+        await requests.plan(dep, run, "mtribes")
+        rows = await dep.runs.operations(run, ["mtribes"])
+        assert [row["status"] for row in rows] == ["pending"] * 6
+        switchboard.clear_faults("mtribes")
+        await drain(dep)
+        document = await dep.runs.document(run)
+        assert document is not None
+        assert document["targets"]["mtribes"]["succeeded"] == {"create": 6}
+        assert document["status"] == "succeeded"

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provisioner.model.operation import Operation
-from provisioner.planning import change, facts, plan
+from provisioner.planning import change, desired, facts, plan
 from provisioner.planning.change import row_digest
 from tests.planning.support import World, held_by, linked, person, spec_of
 from tests.planning.test_properties import worlds
@@ -98,6 +98,13 @@ def test_whoever_is_left_behind_has_nothing_to_be_done(world: World) -> None:
     with patch.object(plan, "suspects", lambda *arguments: arguments[2]):
         whole = world.plan()
     assert world.plan() == whole
+
+
+@given(worlds())
+def test_mapping_by_threads_is_mapping(world: World) -> None:
+    with patch.object(desired, "_MANY", 0):
+        threaded = world.plan()
+    assert world.plan() == threaded
 
 
 @given(st.text(), st.lists(st.none() | st.text()))

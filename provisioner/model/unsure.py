@@ -14,6 +14,8 @@ from provisioner.model.attributes import Attribute, Type, canonical, members
 from provisioner.model.operation import ACCOUNT_KINDS, Operation
 
 MARK: Final = " (perhaps)"
+#: Before the name of a set to which others may add.
+OURS: Final = "+"
 
 
 def parted(value: str | None) -> tuple[dict[str, str], dict[str, str]]:
@@ -39,13 +41,15 @@ def at_stake(operation: Operation, attributes: Mapping[str, Attribute]) -> Mappi
     """What is not known of the account if nobody can say what became of an operation that was sent.
 
     By attribute that no listing shows and that can be written again: of a set the members (lower case) that enter or
-    leave, else nothing.
+    leave, else nothing. By `OURS` and the name of a set to which others may add: the members that we add.
     """
     if operation.kind not in ACCOUNT_KINDS:
         return {}
     stake: dict[str, Sequence[str]] = {}
     for name, after in operation.after.items():
         attribute = attributes.get(name)
+        if attribute is not None and attribute.merge:
+            stake[OURS + name] = members(operation.owned.get(name, after))
         if attribute is None or attribute.observed or not attribute.on_update:
             continue
         if attribute.type is not Type.SET:

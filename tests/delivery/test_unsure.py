@@ -92,6 +92,38 @@ async def test_a_new_member_whose_boards_are_unsure_can_still_leave_them(
         assert boards_of(switchboard, "p1@example.com") == set()
 
 
+def tags_of(switchboard: Switchboard, person: str) -> set[str]:
+    return next(set(one["tags"]) for one in switchboard.accounts("mtribes") if one["id"] == person)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("gone", [True, False])
+async def test_tags_of_a_lost_change_are_ours(
+    opened: Opened, switchboard: Switchboard, roster: Path, *, gone: bool
+) -> None:
+    roster.write_text(company(2))
+    async with opened(only=("mtribes",), guards=OPEN_GUARDS) as dep:
+        switchboard.fault("mtribes", match={"method": "POST"}, drop="after", times=None)
+        await sync_once(dep)
+        assert "department/engineering" in tags_of(switchboard, "W0001")
+        switchboard.clear_faults("mtribes")
+        # Somebody adds one by hand, which stays
+        account = next(one for one in switchboard.accounts("mtribes") if one["id"] == "W0001")
+        switchboard.seed("mtribes", [{**account, "tags": [*account["tags"], "by/hand"]}])
+
+        roster.write_text(company(2, gone=(1,) if gone else (), changes={1: {"department": "Sales"}}))
+        await sync_once(dep)
+        await sync_once(dep)
+        tags = tags_of(switchboard, "W0001")
+        assert "by/hand" in tags
+        assert "department/engineering" not in tags
+        assert ("department/sales" in tags) is not gone
+        assert ("employment/left" in tags) is gone
+        switchboard.clear_log("mtribes")
+        await sync_once(dep)
+        assert switchboard.counts("mtribes")["writes"] == 0
+
+
 @pytest.mark.anyio
 async def test_a_change_that_failed_for_good_leaves_its_boards_unsure(
     opened: Opened, switchboard: Switchboard, roster: Path

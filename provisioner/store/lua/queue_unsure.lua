@@ -1,5 +1,6 @@
 -- What nobody can say of an account because a change was sent and its end is not known, see model/unsure.py.
--- Field `stake` of an operation is JSON: attribute -> members of a set that it moves, none for any other attribute;
+-- Field `stake` of an operation is JSON: attribute -> members of a set that it moves, none for any other attribute, and
+-- with a + before the attribute's name, the members that it adds to a set of which others have a part;
 -- `staked` the same of those that were sent before it in its slot. Needs queue_common.
 
 local function at_stake(run, id)
@@ -29,13 +30,32 @@ local function forget_value(entry, name)
   if type(entry.values) == 'table' then entry.values[name] = nil end
 end
 
+-- Members that we perhaps added to a set of which others have a part are ours. Returns whether it is about such a set.
+local function own(entry, name, those)
+  if string.sub(name, 1, 1) ~= '+' then return false end
+  if type(entry.values) ~= 'table' then entry.values = {} end
+  local set, known, members = string.sub(name, 2), {}, {}
+  local now_ours = entry.values[set]
+  for one in string.gmatch(type(now_ours) == 'string' and now_ours or '', '[^;]+') do
+    known[one] = true
+    table.insert(members, one)
+  end
+  for _, one in ipairs(those) do
+    if not known[one] then table.insert(members, one) end
+  end
+  entry.values[set] = table.concat(members, ';')
+  return true
+end
+
 -- Forget in the ledger what a change would have set, and mark the members that it would have moved.
 local function unsure(person, stake)
   local text = next(stake) and redis.call('HGET', LEDGER, person)
   if not text then return end
   local entry = cjson.decode(text)
   for name, those in pairs(stake) do
-    if #those == 0 then
+    if own(entry, name, those) then
+      -- That was all
+    elseif #those == 0 then
       forget_value(entry, name)
     else
       entry.perhaps = merge_stakes(entry.perhaps or {}, { [name] = those })
@@ -45,7 +65,7 @@ local function unsure(person, stake)
 end
 
 -- A change that was acknowledged settles what it was about, but nothing that was sent before it.
-local function sure(person, own, before)
+local function sure(person, settles, before)
   local text = redis.call('HGET', LEDGER, person)
   if not text then return end
   local entry = cjson.decode(text)
@@ -54,10 +74,12 @@ local function sure(person, own, before)
   local left = {}
   for name, those in pairs(doubts) do
     local settled, open = {}, {}
-    if #those == 0 and not own[name] then forget_value(entry, name) end
-    for _, one in ipairs(own[name] or {}) do settled[one] = true end
-    for _, one in ipairs(those) do
-      if not settled[one] then table.insert(open, one) end
+    if not own(entry, name, those) then
+      if #those == 0 and not settles[name] then forget_value(entry, name) end
+      for _, one in ipairs(settles[name] or {}) do settled[one] = true end
+      for _, one in ipairs(those) do
+        if not settled[one] then table.insert(open, one) end
+      end
     end
     if #open > 0 then left[name] = open end
   end

@@ -19,7 +19,7 @@ import structlog
 from provisioner.delivery.audit import record
 from provisioner.delivery.deployment import Deployment
 from provisioner.delivery.finishing import refresh
-from provisioner.delivery.observing import held
+from provisioner.delivery.holding import held
 from provisioner.delivery.spool import Spool
 from provisioner.errors import ProvisionerError, UsageError
 from provisioner.planning.spec import ACCOUNT

@@ -16,8 +16,9 @@ import structlog
 from provisioner.delivery.deployment import Deployment
 from provisioner.delivery.drifting import drift_list
 from provisioner.delivery.enrolling import without_existing
+from provisioner.delivery.holding import Hold, held
 from provisioner.delivery.moments import day_in
-from provisioner.delivery.observing import Seen, asks_of, held, keep, lane_of, observe
+from provisioner.delivery.observing import Seen, asks_of, keep, lane_of, observe
 from provisioner.delivery.predicting import predicted
 from provisioner.delivery.quarantine import quarantine, recover
 from provisioner.errors import ProvisionerError, StoreError, TargetError, UnauthorisedError, UnreachableError
@@ -153,25 +154,28 @@ async def plan_and_install(dep: Deployment, run: str, target: str, snapshot: Sna
     Returns False if another run holds the target now, so that this one has to come again.
     """
     if snapshot.keys is not None:
-        await _guarded_install(dep, run, target, snapshot, full=full)
-        return True
-    async with held(dep, target, run) as free:
-        if not free:
+        return await _guarded_install(dep, run, target, snapshot, full=full)
+    async with held(dep, target, run) as hold:
+        if hold is None:
             return False
         await dep.runs.set_target(run, target, {"stage": "planning"})
-        await _guarded_install(dep, run, target, snapshot, full=full)
-    return True
+        return await _guarded_install(dep, run, target, snapshot, full=full, hold=hold)
 
 
-async def _guarded_install(dep: Deployment, run: str, target: str, snapshot: Snapshot, *, full: bool) -> None:
+async def _guarded_install(
+    dep: Deployment, run: str, target: str, snapshot: Snapshot, *, full: bool, hold: Hold | None = None
+) -> bool:
+    """Plan and install; False if the target was lost to another task meanwhile, who does it."""
     if await dep.queue.resume(run, target) is not None:
         # Whoever began it was killed: what it predicted stands, and another plan of the same run would differ from it
         unbelieved = "error" in await dep.runs.target(run, target)
         await dep.runs.set_target(run, target, {"stage": "unbelieved" if unbelieved else "delivering"})
         log.info("plan_resumed", run=run, target=target)
-        return
+        return True
     try:
         planned = await make_plan(dep, target, snapshot, full=full)
+        if hold is not None and not await hold.still():
+            return False
         await recover(dep, target)
         await keep(dep, target, planned.seen, believed=planned.plan.unbelieved is None)
         await install(dep, run, target, snapshot, planned)
@@ -182,6 +186,7 @@ async def _guarded_install(dep: Deployment, run: str, target: str, snapshot: Sna
         raise
     except ProvisionerError as exc:
         await _ended(dep, run, target, exc, "failed")
+    return True
 
 
 async def _refused(dep: Deployment, run: str, target: str, exc: TargetError) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -14,14 +12,11 @@ from provisioner.delivery.deployment import Deployment
 from provisioner.model.account import Account
 from provisioner.planning.desired import LEAVER, MEMBER, PERSON, STANDING
 from provisioner.planning.spec import ACCOUNT, READ, UNTOUCHABLE, Observation
-from provisioner.store import keys
 from provisioner.store.frames import Reading
 from provisioner.store.pace import Lane
 from provisioner.targets.base import Ask, Listing
 from provisioner.targets.http import Http
 
-#: Seconds after which the hold on a target ends if its holder died.
-_HOLD: Final = 30
 #: Seconds after which everything is listed again, should the daily full run not have come.
 _FULL_EVERY: Final = 26 * 3600.0
 #: Seconds before the last reading from which changes are asked for, since vendors' indexes and clocks lag.
@@ -54,33 +49,6 @@ def accounts_of(frame: pl.DataFrame | None) -> dict[str, Account]:
         values = {name: value for name, value in row.items() if name not in (ACCOUNT, UNTOUCHABLE, READ)}
         found[row[ACCOUNT]] = Account(row[ACCOUNT], values, row[UNTOUCHABLE])
     return found
-
-
-@asynccontextmanager
-async def held(dep: Deployment, target: str, run: str) -> AsyncIterator[bool]:
-    """Hold a target for one run's observation and plan; False if another run has it.
-
-    The hold is renewed while it lasts, and ends by itself if this process dies.
-    """
-    key = keys.busy(target)
-    taken = bool(await dep.redis.set(key, run, nx=True, ex=_HOLD)) or await dep.redis.get(key) == run.encode()
-    if not taken:
-        yield False
-        return
-
-    async def renew() -> None:
-        while True:
-            await asyncio.sleep(_HOLD / 3)
-            await dep.redis.expire(key, _HOLD)
-
-    renewal = asyncio.create_task(renew())
-    try:
-        yield True
-    finally:
-        renewal.cancel()
-        await asyncio.gather(renewal, return_exceptions=True)
-        if await dep.redis.get(key) == run.encode():
-            await dep.redis.delete(key)
 
 
 @dataclass(frozen=True, slots=True)

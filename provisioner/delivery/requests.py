@@ -11,6 +11,7 @@ import structlog
 
 from provisioner.delivery.deployment import Deployment
 from provisioner.delivery.finishing import end_with_error, refresh
+from provisioner.delivery.holding import holder_of
 from provisioner.delivery.installing import plan_and_install
 from provisioner.delivery.roster import RejectedRosterError, keep, rejects_json, take
 from provisioner.delivery.sending import deliver
@@ -138,7 +139,7 @@ async def _joins(dep: Deployment, run: str, target: str, snapshot: Snapshot) -> 
     if snapshot.keys is not None:
         return False
     holder = await dep.redis.get(keys.busy(target))
-    if holder is None or holder == run.encode():
+    if holder is None or holder_of(holder) == run:
         return False
     if await dep.redis.set(keys.waiting(target), run, nx=True, ex=3600):
         return False

@@ -19,6 +19,7 @@ from provisioner.example import existing_accounts
 from provisioner.example.verify import faults
 from provisioner.sandbox import SandboxServer, Switchboard
 from provisioner.settings import Settings
+from provisioner.store import keys
 from provisioner.store.runs import Request
 from provisioner.worker import nudge
 from tests.chaos.fleet import Fleet
@@ -97,6 +98,24 @@ async def unexplained(settings: Settings) -> list[str]:
     return wrong
 
 
+async def story(settings: Settings, fault: str) -> str:
+    """What Redis knows of a person of whom a fault speaks: what the ledger says, and every operation with its tries."""
+    target, _, rest = fault.partition(": ")
+    person = rest.split()[0]
+    lines = [fault]
+    async with Deployment.open(settings) as dep:
+        lines.append(str(await dep.ledger.entry(target, person)))
+        for run in reversed(await dep.runs.recent(100)):
+            for row in await dep.runs.operations(run, [target]):
+                if row["person"] == person:
+                    raw = await dep.redis.hgetall(keys.operation(run, target, row["id"]))
+                    more = {
+                        name.decode(): text.decode() for name, text in raw.items() if name not in (b"doc", b"shown")
+                    }
+                    lines.append(f"{run} {row} {more}")
+    return "\n  ".join(lines)
+
+
 @pytest.mark.chaos
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("seed", SEEDS)
@@ -136,9 +155,12 @@ def test_whatever_is_killed_nothing_is_lost_or_done_twice(seed: int, tmp_path: P
             took = time.monotonic() - began
             told = asyncio.run(unexplained(settings))
         states = {kind: board.state(kind) for kind in FAST}
+        wrong = faults(later, states)
+        for one in wrong[:3]:
+            print(asyncio.run(story(settings, one)))  # noqa: T201
         refused = {kind: board.counts(kind)["answers_429"] for kind in FAST}
     print(f"seed {seed}: {took:.0f} s, killed {dict(Counter(fleet.kills))}, answers of 429 {refused}, {finished}")  # noqa: T201
-    assert faults(later, states)[:20] == []
+    assert wrong[:20] == []
     assert told[:20] == []
 
 

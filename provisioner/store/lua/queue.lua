@@ -148,6 +148,7 @@ function commands.done()
   elseif patch.enrolled then
     record(person, { enrolled = patch.enrolled })
   end
+  local unclear = redis.call('HGET', op_key(run, id), 'unclear') == '1'
   finish(run, id, 'succeeded', { 'token', '', 'unclear', '0', 'error', '' })
   local carried = {}
   for _, code in ipairs(patch.enrolled or {}) do carried[code] = true end
@@ -157,6 +158,8 @@ function commands.done()
       finish(run, other, 'succeeded', { 'error', '' })
     elseif at == 'pending' then
       if account ~= '' then redis.call('HSET', op_key(run, other), 'account', account) end
+      -- It may have come about with an earlier sending of the row that it travels in
+      if unclear and rides and rides ~= '' then redis.call('HSET', op_key(run, other), 'unclear', '1') end
       enqueue(run, other)
     end
   end

@@ -55,7 +55,10 @@ class Demo:
 
     def end(self) -> str:
         """The rest of the output, once the demo has ended by itself."""
-        said, _ = self.process.communicate(timeout=_END_SECONDS)
+        assert self.process.stdout is not None
+        # Not by `communicate`, which passes over what was read ahead of the line that `until` stopped at
+        said = self.process.stdout.read()
+        self.process.wait(timeout=_END_SECONDS)
         return said
 
     def left(self) -> dict[int, str]:

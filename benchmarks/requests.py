@@ -7,17 +7,12 @@ as workers run it. Only the rate limits are raised, since it is the number of re
 from __future__ import annotations
 
 import asyncio
-import csv
-import io
 import logging
-import subprocess
-import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from math import ceil
 from multiprocessing import get_context
@@ -27,20 +22,14 @@ from typing import Any
 import structlog
 
 from benchmarks.report import Figures
+from benchmarks.staging import BOARDS, EACH_MANAGES, TARGETS, stand_in, write_roster
 from provisioner.delivery import requests
 from provisioner.delivery.deployment import Deployment
 from provisioner.delivery.sending import deliver
-from provisioner.sandbox.client import Switchboard
 from provisioner.store.runs import Request
 from tests.support.harness import load_settings, raise_limits, settings_document
 from tests.support.redis_server import RedisServer
 
-TARGETS = ("tribal_habits", "habitate", "traitly", "mtribes")
-BOARDS = ("Sales", "Engineering", "People", "Finance", "Support")
-COLUMNS = (
-    "employee_id", "first_name", "last_name", "work_email", "job_title", "department", "location", "country",
-    "language", "manager_email", "employment_status", "start_date", "end_date",
-)  # fmt: skip
 BATCH, PAGE, HABITATE_PAGE, STATUSES = 100, 100, 50, 6
 #: As `provisioner.sandbox.habitate` does it.
 SHORT_EVERY, SHORT_BY = 3, 7
@@ -62,52 +51,6 @@ class Scene:
     least: Mapping[str, Count]
 
 
-@dataclass(slots=True)
-class Roster:
-    """Made-up people: departments in turn, every twentieth a manager, who is a moderator in habitate."""
-
-    size: int
-    renamed: int = 0
-    #: By board how many enter it.
-    boards: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def managers(self) -> int:
-        """How many need a role that a new member does not have."""
-        return ceil(self.size / 20)
-
-    def content(self) -> bytes:
-        """The file; the first `renamed` people have another name than before."""
-        text = io.StringIO()
-        out = csv.writer(text)
-        out.writerow(COLUMNS)
-        self.boards.clear()
-        for number in range(self.size):
-            board = BOARDS[number % len(BOARDS)]
-            self.boards[board] += 1
-            name = f"p{number:06}"
-            title = "Team Manager" if number % 20 == 0 else "Officer"
-            last = "Married" if number < self.renamed else "Single"
-            out.writerow(
-                [
-                    name,
-                    "Ann",
-                    last,
-                    f"{name}@example.com",
-                    title,
-                    board,
-                    "Perth",
-                    "Australia",
-                    "en",
-                    "",
-                    "active",
-                    "",
-                    "",
-                ]
-            )
-        return text.getvalue().encode()
-
-
 def pages(count: int, size: int) -> int:
     """Pages of a listing; an empty one takes a page too."""
     return max(1, ceil(count / size))
@@ -123,7 +66,7 @@ def habitate_pages(count: int) -> int:
             return taken
 
 
-def scenes(size: int, changed: int, boards: Mapping[str, int], managers: int) -> tuple[Scene, ...]:
+def scenes(size: int, changed: int) -> tuple[Scene, ...]:
     """The fewest requests, by what the vendors' pages offer.
 
     Tribal Habits: a page of changes and one record that tells the total. habitate: who we are and which roles there
@@ -135,6 +78,8 @@ def scenes(size: int, changed: int, boards: Mapping[str, int], managers: int) ->
     boards_once = 1
     listing = 2 + habitate_pages(size + 1) + STATUSES - 1
     batches, all_batches = ceil(changed / BATCH), ceil(size / BATCH)
+    managers = ceil(size / EACH_MANAGES)
+    boards = Counter(BOARDS[number % len(BOARDS)] for number in range(size))
     entering = sum(ceil(count / HABITATE_PAGE) for count in boards.values())
     quiet = {
         "tribal_habits": Count(2, 0),
@@ -170,18 +115,6 @@ def scenes(size: int, changed: int, boards: Mapping[str, int], managers: int) ->
     )
 
 
-@contextmanager
-def sandbox() -> Iterator[Switchboard]:
-    """The stand-ins in a process of their own."""
-    command = [sys.executable, "-m", "provisioner.sandbox", "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield Switchboard(process.stdout.readline().strip())
-        finally:
-            process.terminate()
-
-
 async def _sync(folder: Path, document: Mapping[str, Any], target: str) -> str:
     async with Deployment.open(load_settings(folder, document)) as dep:
         run = await requests.request_run(dep, Request(trigger="manual", targets=(target,)))
@@ -206,18 +139,17 @@ def sync(folder: Path, document: Mapping[str, Any], target: str) -> str:
 def measure(people: int) -> Figures:
     """Requests of each scene and target beside the fewest; no target may get more than those."""
     changed = max(1, people // 100)
-    roster = Roster(people)
     rows: list[tuple[str, ...]] = []
     good = True
     with (
         tempfile.TemporaryDirectory() as name,
         RedisServer() as redis,
-        sandbox() as board,
+        stand_in() as sandbox,
         ProcessPoolExecutor(len(TARGETS), mp_context=get_context("spawn")) as pool,
     ):
-        folder = Path(name)
+        folder, board = Path(name), sandbox.board
         file = folder / "roster.csv"
-        file.write_bytes(roster.content())
+        write_roster(file, people)
         document = settings_document(board.url, redis.url, file, folder)
         document["guards"] = {"updates": {"percent": 100}}
         document["targets"]["tribal_habits"]["enrolments"] = []
@@ -225,10 +157,9 @@ def measure(people: int) -> Figures:
         # As if the first load had been an hour ago: what is younger than ten minutes is read again
         board.options("tribal_habits", clock_offset_seconds=-3600)
 
-        for scene in scenes(people, changed, dict(roster.boards), roster.managers):
+        for scene in scenes(people, changed):
             if scene.name.endswith("changed") and scene.name != "nothing changed":
-                roster.renamed = changed
-                file.write_bytes(roster.content())
+                write_roster(file, people, renamed=changed)
             for target in TARGETS:
                 board.clear_log(target)
             ended = set(pool.map(partial(sync, folder, document), TARGETS))

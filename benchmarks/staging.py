@@ -37,6 +37,8 @@ COLUMNS = (
     "employee_id", "first_name", "last_name", "work_email", "job_title", "department", "location", "country",
     "language", "manager_email", "employment_status", "start_date", "end_date",
 )  # fmt: skip
+#: Of so many people one is a manager, who is a moderator in habitate.
+EACH_MANAGES = 20
 #: Requests that a stand-in admits in a second: none is refused.
 UNLIMITED = 1_000_000
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -85,13 +87,13 @@ class Stage:
 
 
 def write_roster(path: Path, people: int, *, renamed: int = 0) -> None:
-    """Made-up people: departments in turn, every twentieth a manager; the first `renamed` have another last name."""
+    """Made-up people: departments in turn, some managers; the first `renamed` have another last name."""
     with path.open("w", newline="", encoding="utf-8") as file:
         out = csv.writer(file)
         out.writerow(COLUMNS)
         for number in range(people):
             name = f"p{number:07}"
-            title = "Team Manager" if number % 20 == 0 else "Officer"
+            title = "Team Manager" if number % EACH_MANAGES == 0 else "Officer"
             last = "Married" if number < renamed else "Single"
             board = BOARDS[number % len(BOARDS)]
             mail = f"{name}@example.com"
@@ -110,7 +112,9 @@ def staged(
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         redis = stack.enter_context(RedisServer())
-        stand_ins = {name: stack.enter_context(_stand_in(name)) for name in targets}
+        stand_ins = {name: stack.enter_context(stand_in()) for name in targets}
+        for name, one in stand_ins.items():
+            one.board.options(name, rate_limit=UNLIMITED, rate_window=1)
         roster = folder / "roster.csv"
         write_roster(roster, people)
         document = settings_document(next(iter(stand_ins.values())).board.url, redis.url, roster, folder / "data")
@@ -127,14 +131,13 @@ def staged(
 
 
 @contextmanager
-def _stand_in(target: str) -> Iterator[StandIn]:
+def stand_in() -> Iterator[StandIn]:
+    """The stand-ins of all vendors in a process of their own, with the limits that vendors have."""
     command = [sys.executable, "-m", "provisioner.sandbox", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None
         try:
-            board = Switchboard(process.stdout.readline().strip())
-            board.options(target, rate_limit=UNLIMITED, rate_window=1)
-            yield StandIn(process.pid, board)
+            yield StandIn(process.pid, Switchboard(process.stdout.readline().strip()))
         finally:
             process.terminate()
 
@@ -162,29 +165,24 @@ def finished(settings: Settings, run: str, *, within: float) -> dict[str, Any]:
 
 def cpu_seconds(pids: Iterable[int]) -> float:
     """Seconds of processor time that these processes took so far, all together; one that ended counts nothing."""
-    total = 0
-    for pid in pids:
-        try:
-            text = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
-        except FileNotFoundError:
-            continue
-        # The name, which may hold spaces, stands in parentheses
-        fields = text.rpartition(")")[2].split()
-        total += int(fields[11]) + int(fields[12])
-    return total / _TICKS
+    # The name, which may hold spaces, stands in parentheses
+    fields = [text.rpartition(")")[2].split() for text in _told(pids, "stat")]
+    return sum(int(one[11]) + int(one[12]) for one in fields) / _TICKS
 
 
 def peak_memory(pids: Iterable[int]) -> int:
     """Bytes: the most memory that any one of these processes ever held."""
-    most = 0
+    lines = [line for text in _told(pids, "status") for line in text.splitlines() if line.startswith("VmHWM:")]
+    return max((int(line.split()[1]) * 1024 for line in lines), default=0)
+
+
+def _told(pids: Iterable[int], what: str) -> Iterator[str]:
+    """What the system tells of those of the processes that run."""
     for pid in pids:
         try:
-            text = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+            yield Path(f"/proc/{pid}/{what}").read_text(encoding="ascii")
         except FileNotFoundError:
             continue
-        found = [line.split()[1] for line in text.splitlines() if line.startswith("VmHWM:")]
-        most = max(most, *(int(number) * 1024 for number in found)) if found else most
-    return most
 
 
 def pids_of(fleet: Fleet) -> list[int]:

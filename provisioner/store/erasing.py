@@ -17,11 +17,10 @@ from provisioner.store.client import Redis
 from provisioner.store.connection import redis_errors
 from provisioner.store.frames import FrameStore, pack, unpack
 from provisioner.store.receipts import ReceiptStore
+from provisioner.store.runs import LISTED
 from provisioner.store.scripts import Scripts
 
 _CHUNK: Final = 500
-#: Statuses by which a run lists its operations once more.
-_LISTED: Final = ("held", "failed", "waiting", "rejected")
 #: What stands in a run's request in place of a person who was forgotten.
 FORGOTTEN: Final = "(forgotten)"
 
@@ -152,8 +151,8 @@ class Eraser:
                     target, _, operation = rest.rpartition(":")
                     pipe.delete(name)
                     pipe.zrem(keys.run_operations(run, target), operation)
-                    for status in _LISTED:
-                        pipe.zrem(f"{keys.run(run)}:by:{target}:{status}", operation)
+                    for status in LISTED:
+                        pipe.zrem(keys.run_by_status(run, target, status), operation)
                     pipe.hdel(keys.decisions(target), operation)
                 await pipe.execute()
         return len(mine)

@@ -119,23 +119,33 @@ async def test_a_change_is_one_request_per_batch(opened: Opened, roster: Path, s
         assert writes == {"tribal_habits": 1, "habitate": changed, "traitly": changed, "mtribes": 1}
 
 
-async def test_a_run_in_which_nothing_changed_costs_the_same_for_few_and_for_many(
-    opened: Opened, roster: Path, switchboard: Switchboard, trips: Trips
-) -> None:
+async def costs_of_a_third_run(
+    opened: Opened, roster: Path, switchboard: Switchboard, trips: Trips, **request: Any
+) -> tuple[list[int], list[dict[str, tuple[int, int]]]]:
+    """Round trips, and requests by target, of a run after all is as it should be: among few people and among more.
+
+    Two such rosters fit into one page of every listing.
+    """
     costs: list[int] = []
     asks: list[dict[str, tuple[int, int]]] = []
     async with opened() as dep:
-        # Two fit into one page of every listing
         for people in (FEW, FEW * 4):
             roster.write_text(company(people))
             await sync_once(dep)
             await sync_once(dep)
             asked(switchboard)
             before = trips.count
-            document = await sync_once(dep)
+            document = await sync_once(dep, **request)
             costs.append(trips.since(before))
             asks.append(asked(switchboard))
             assert document["status"] == "succeeded"
+    return costs, asks
+
+
+async def test_a_run_in_which_nothing_changed_costs_the_same_for_few_and_for_many(
+    opened: Opened, roster: Path, switchboard: Switchboard, trips: Trips
+) -> None:
+    costs, asks = await costs_of_a_third_run(opened, roster, switchboard, trips)
     assert asks[0] == asks[1]
     assert all(writes == 0 for _, writes in asks[1].values())
     # Whose snapshot is larger may need another page of a scan
@@ -145,19 +155,7 @@ async def test_a_run_in_which_nothing_changed_costs_the_same_for_few_and_for_man
 async def test_one_person_costs_the_same_among_few_and_among_many(
     opened: Opened, roster: Path, switchboard: Switchboard, trips: Trips
 ) -> None:
-    costs: list[int] = []
-    asks: list[dict[str, tuple[int, int]]] = []
-    async with opened() as dep:
-        for people in (FEW, FEW * 4):
-            roster.write_text(company(people))
-            await sync_once(dep)
-            await sync_once(dep)
-            asked(switchboard)
-            before = trips.count
-            document = await sync_once(dep, people=("W0003",))
-            costs.append(trips.since(before))
-            asks.append(asked(switchboard))
-            assert document["status"] == "succeeded"
+    costs, asks = await costs_of_a_third_run(opened, roster, switchboard, trips, people=("W0003",))
     assert asks[0] == asks[1]
     assert sum(reads for reads, _ in asks[1].values()) <= 10
     assert asks[1]["mtribes"] == (0, 0), "its last listing stands"

@@ -53,12 +53,12 @@ local function unsure(person, stake)
   if not text then return end
   local entry = cjson.decode(text)
   for name, those in pairs(stake) do
-    if own(entry, name, those) then
-      -- That was all
-    elseif #those == 0 then
-      forget_value(entry, name)
-    else
-      entry.perhaps = merge_stakes(entry.perhaps or {}, { [name] = those })
+    if not own(entry, name, those) then
+      if #those == 0 then
+        forget_value(entry, name)
+      else
+        entry.perhaps = merge_stakes(entry.perhaps or {}, { [name] = those })
+      end
     end
   end
   redis.call('HSET', LEDGER, person, cjson.encode(entry))
@@ -67,10 +67,10 @@ end
 -- A change that was acknowledged settles what it was about, but nothing that was sent before it.
 local function sure(person, settles, before)
   local text = redis.call('HGET', LEDGER, person)
-  if not text then return end
+  -- Nearly always there is no doubt, which every success asks for: so it is not read for that
+  if not text or not (next(before) or string.find(text, '"perhaps":', 1, true)) then return end
   local entry = cjson.decode(text)
   local doubts = merge_stakes(merge_stakes({}, entry.perhaps or {}), before)
-  if not next(doubts) then return end
   local left = {}
   for name, those in pairs(doubts) do
     local settled, open = {}, {}

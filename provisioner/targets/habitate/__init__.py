@@ -167,23 +167,17 @@ class Habitate(Target[HabitateSettings]):
         outcomes = await each(operations, change, limit=_REQUESTS_AT_ONCE)
         if not stop:
             return await self._with_boards(http, operations, outcomes)
+        left = _board_changes(operations, outcomes)
         return [
-            _unfinished(operation, stop[0])
-            if _goes_on(operation, outcome) and _changes_boards(operation, outcome)
-            else outcome
-            for operation, outcome in zip(operations, outcomes, strict=True)
+            _unfinished(operations[place], stop[0]) if place in left else outcome
+            for place, outcome in enumerate(outcomes)
         ]
 
     async def _with_boards(
         self, http: Http, operations: Sequence[Operation], outcomes: Sequence[Outcome]
     ) -> Sequence[Outcome]:
         """The outcomes after the boards of all operations were changed together."""
-        changes = {
-            place: _board_change(operation, outcome)
-            for place, (operation, outcome) in enumerate(zip(operations, outcomes, strict=True))
-            if _goes_on(operation, outcome)
-        }
-        wanted = {place: change for place, change in changes.items() if change.enter or change.leave}
+        wanted = _board_changes(operations, outcomes)
         failed = await boards.apply(http, self._directory, list(wanted.values()), at_once=self.settings.batch_size)
         return [
             await self._after_boards(http, operations[place], outcome, failed[wanted[place].msid])
@@ -285,15 +279,20 @@ def _goes_on(operation: Operation, outcome: Outcome) -> bool:
     return isinstance(outcome, Permanent) and outcome.code != "gone" and bool(operation.account)
 
 
+def _board_changes(operations: Sequence[Operation], outcomes: Sequence[Outcome]) -> Mapping[int, boards.Change]:
+    """By place in the batch, the boards that are still to be changed after everything else was."""
+    changes = {
+        place: _board_change(operation, outcome)
+        for place, (operation, outcome) in enumerate(zip(operations, outcomes, strict=True))
+        if _goes_on(operation, outcome)
+    }
+    return {place: change for place, change in changes.items() if change.enter or change.leave}
+
+
 def _board_change(operation: Operation, outcome: Outcome) -> boards.Change:
     if operation.kind is Kind.CREATE and isinstance(outcome, Done):
         return boards.change(outcome.account or "", None, operation.wanted.get("boards"))
     return boards.change(operation.account or "", operation.before.get("boards"), operation.after.get("boards"))
-
-
-def _changes_boards(operation: Operation, outcome: Outcome) -> bool:
-    change = _board_change(operation, outcome)
-    return bool(change.enter or change.leave)
 
 
 def _unfinished(operation: Operation, failure: Failure) -> Outcome:

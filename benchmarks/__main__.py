@@ -10,7 +10,7 @@ import importlib
 import sys
 from typing import Final
 
-from benchmarks.report import PAGE, Figures, as_markdown, as_text, circumstances, updated
+from benchmarks.report import PAGE, Figures, as_markdown, as_text, circumstances, ticks, updated
 
 #: Every part in the page's order; each is a module here with `measure(people)`.
 PARTS: Final = (
@@ -51,13 +51,15 @@ def main() -> int:
         parser.error(f"there is no part {', '.join(unknown)}; parts are {', '.join(PARTS)}")
     missed = []
     for part in chosen.parts or PARTS:
+        began = ticks()
         figures = measure(part, chosen.people)
+        where = circumstances(began)
         print(f"\n== {part}: {as_text(figures)}", flush=True)
         if figures.reached is False:
             missed.append(part)
         if not chosen.no_page:
             page = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
-            PAGE.write_text(updated(page, {part: as_markdown(figures, circumstances())}, PARTS), encoding="utf-8")
+            PAGE.write_text(updated(page, {part: as_markdown(figures, where)}, PARTS), encoding="utf-8")
     if missed:
         print(f"\nMissed a goal: {', '.join(missed)}", file=sys.stderr)
     return 1 if missed else 0

@@ -134,10 +134,12 @@ def _beside(folder: Path, people: int, share: int, program: Path) -> Measured:
     """Ours and the peers on the same people, in turns."""
     expected = _alone(_prepare, folder, people, share)
     repeats = REPEATS if share == SHARE else 1
-    turns = [(_alone(_ours, folder), _alone(_floor, folder)) for _ in range(repeats)]
-    ours = min((turn[0] for turn in turns), key=lambda one: one.seconds)
-    floor = min((turn[1] for turn in turns), key=lambda one: one.seconds)
-    other = _csv_diff(program, folder) if share == SHARE else None
+    turns: list[tuple[Spent, ...]] = []
+    for _ in range(repeats):
+        peer = (_csv_diff(program, folder),) if share == SHARE else ()
+        turns.append((_alone(_ours, folder), _alone(_floor, folder), *peer))
+    ours, floor, *others = (min(ones, key=lambda one: one.seconds) for ones in zip(*turns, strict=True))
+    other = others[0] if others else None
     for one in (ours, floor, other or ours):
         assert one.found == expected, f"{one.found} of {expected} changes of {people} people were found"
     return Measured(people, share, ours, floor, other)

@@ -20,6 +20,8 @@ _INTRODUCTION: Final = """\
 were measured in the same run on the same machine, since times alone say more about the machine than about the program.
 A part that misses a goal says so here and ends the command with 1.
 """
+#: The share of stolen time from which it is told.
+_NOISE: Final = 0.02
 _SECTION: Final = re.compile(r"<!-- (?P<part>[a-z]+) -->\n(?P<text>.*?)<!-- end -->\n", re.DOTALL)
 
 
@@ -39,21 +41,41 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """When, at which commit and on what machine a part was measured."""
+    """When, at which commit and on what machine a part was measured.
+
+    `stolen` is the share of the processors' time, from 0 to 1, that a virtual machine's host gave to others meanwhile.
+    """
 
     date: str
     commit: str
     machine: str
+    stolen: float = 0.0
 
     def __str__(self) -> str:
-        return f"{self.date}, commit {self.commit}, {self.machine}"
+        noise = f", {100 * self.stolen:.0f} % of its time stolen by others" if self.stolen >= _NOISE else ""
+        return f"{self.date}, commit {self.commit}, {self.machine}{noise}"
 
 
-def circumstances() -> Circumstances:
-    """Of this machine and this checkout, now; a commit with a `+` had changes that were not committed."""
+def ticks() -> tuple[int, int]:
+    """Ticks of all processors so far: those that others took, and all (proc(5)); none where nobody counts them."""
+    try:
+        first = Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0]
+    except FileNotFoundError:
+        return 0, 0
+    counted = [int(word) for word in first.split()[1:9]]
+    return counted[-1], sum(counted)
+
+
+def circumstances(before: tuple[int, int]) -> Circumstances:
+    """Of this machine and this checkout, now; a commit with a `+` had changes that were not committed.
+
+    Args:
+        before: `ticks()` when measuring began.
+    """
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1024**3
     machine = f"{os.cpu_count()} cores, {memory:.0f} GiB, {platform.machine()}, Python {platform.python_version()}"
-    return Circumstances(datetime.now(UTC).date().isoformat(), _commit(), machine)
+    stolen, whole = (now - then for now, then in zip(ticks(), before, strict=True))
+    return Circumstances(datetime.now(UTC).date().isoformat(), _commit(), machine, stolen / whole if whole else 0.0)
 
 
 def as_text(figures: Figures) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from dataclasses import replace
 
 import pytest
 
 from benchmarks.__main__ import PARTS
-from benchmarks.report import PAGE, Circumstances, Figures, as_markdown, as_text, updated
+from benchmarks.report import PAGE, Circumstances, Figures, as_markdown, as_text, circumstances, ticks, updated
 
 WHERE = Circumstances("2026-01-02", "abc1234", "2 cores")
 FIGURES = Figures("Reading", ("file", "time", "goal"), (("plain", "1.5 x", "2 x"),), reached=True, notes=("Quiet.",))
@@ -21,6 +22,11 @@ def test_a_table_is_shown_with_its_notes_and_its_verdict() -> None:
     section = as_markdown(FIGURES, WHERE)
     assert "| file | time | goal |\n|---|---:|---:|\n| plain | 1.5 x | 2 x |" in section
     assert section.endswith("Every goal was met. (2026-01-02, commit abc1234, 2 cores)\n")
+
+
+def test_time_that_others_took_of_the_machine_is_told() -> None:
+    assert as_markdown(FIGURES, replace(WHERE, stolen=0.314)).endswith("2 cores, 31 % of its time stolen by others)\n")
+    assert 0.0 <= circumstances(ticks()).stolen <= 1.0
 
 
 def test_a_part_replaces_its_own_section_and_no_other() -> None:

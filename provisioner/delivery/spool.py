@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import structlog
+from msgspec import convert, to_builtins
 
 from provisioner.delivery.deployment import Deployment
-from provisioner.model.operation import from_json, to_json
+from provisioner.model.operation import Operation
 from provisioner.store.queue import Claim, End
 
 log = structlog.get_logger(__name__)
@@ -53,7 +54,7 @@ class Spooled:
             "unclear": claim.unclear,
             "since": claim.since,
             "claimed": claim.claimed,
-            "operation": to_json(claim.operation),
+            "operation": to_builtins(claim.operation),
             "patch": dict(self.patch),
             "account": self.account,
             "error": dict(self.error) if self.error is not None else None,
@@ -69,7 +70,7 @@ class Spooled:
         """
         document = json.loads(line)
         claim = Claim(
-            operation=from_json(document["operation"]),
+            operation=convert(document["operation"], Operation),
             **{name: document[name] for name in ("run", "token", "attempts", "unclear", "since", "claimed")},
         )
         return cls(claim, document["patch"], document["account"], document["error"])

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Final
 
 import polars as pl
+from msgspec import structs
 
 from provisioner.delivery.deployment import Deployment
 from provisioner.model.account import LedgerEntry
@@ -73,7 +74,7 @@ class Tagging:
         if before is not None:
             tags = {name: _joined(before.wanted[name], tag)}
             told = {_TOLD.format(name): _joined(before.owned[_TOLD.format(name)], tag)}
-            return replace(operation, after=tags, wanted=tags, observed=before.observed, owned=told)
+            return structs.replace(operation, after=tags, wanted=tags, observed=before.observed, owned=told)
         if not await self._hold(operation.person):
             return None
         standing = await self._dep.runs.standing(self._target, operation.person, ["account"])
@@ -85,7 +86,7 @@ class Tagging:
         earlier = entry.values.get(_TOLD.format(name)) if entry else None
         tags = {name: _joined(there, tag)}
         told = {_TOLD.format(name): _joined(earlier, tag)}
-        return replace(operation, after=tags, wanted=tags, observed={name: there}, owned=told)
+        return structs.replace(operation, after=tags, wanted=tags, observed={name: there}, owned=told)
 
     async def _standing(self, operations: Sequence[Operation], name: str) -> dict[str, tuple[bool, LedgerEntry | None]]:
         """By person whose account is to get other tags: whether they are being sent now, and what the ledger knows."""
@@ -107,7 +108,7 @@ class Tagging:
         # A plan that saw the account after the tag was set decides about it like about any other tag
         if entry is None or not told or not (entry.recorded > operation.planned or not await observed.listed()):
             return operation
-        return replace(operation, wanted={**operation.wanted, name: _joined(operation.wanted.get(name), told)})
+        return structs.replace(operation, wanted={**operation.wanted, name: _joined(operation.wanted.get(name), told)})
 
     async def _hold(self, person: str) -> bool:
         with redis_errors():

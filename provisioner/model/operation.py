@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields
 from enum import StrEnum
 from json.encoder import encode_basestring
-from typing import Any
+
+from msgspec import Struct, field, json
 
 
 class Kind(StrEnum):
@@ -52,8 +52,7 @@ class Status(StrEnum):
 FINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.SUPERSEDED, Status.REJECTED, Status.HELD})
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
+class Operation(Struct, frozen=True, omit_defaults=True, gc=False):
     """One change of one account; all values are canonical text (see `provisioner.model.attributes`).
 
     `account` is the observed identifier that the vendor is addressed by, None for a create. `before` and `after`
@@ -116,21 +115,18 @@ def _spelt(values: Mapping[str, str | None]) -> str:
     return f"{{{','.join(parts)}}}"
 
 
-def _usual(one: Field[Any]) -> Any:
-    return one.default_factory() if one.default_factory is not MISSING else one.default
+_decoder = json.Decoder(Operation)
 
 
-#: What is left out of an operation in Redis, where there may be very many of them; MISSING where nothing is usual.
-_USUAL = {one.name: _usual(one) for one in fields(Operation)}
+def to_json(operation: Operation) -> bytes:
+    """The form in which an operation lies in Redis, where there may be very many; what is as usual is left out."""
+    return json.encode(operation)
 
 
-def to_json(operation: Operation) -> dict[str, Any]:
-    """The form in which an operation lies in Redis; what is as usual is left out."""
-    values = ((name, getattr(operation, name)) for name in Operation.__slots__)
-    return {name: value for name, value in values if value != _USUAL[name]}
+def from_json(text: bytes | str) -> Operation:
+    """The inverse of `to_json`; what a later version may have added is passed over.
 
-
-def from_json(document: Mapping[str, Any]) -> Operation:
-    """The inverse of `to_json`."""
-    known = {name: document[name] for name in Operation.__slots__ if name in document}
-    return Operation(**{**known, "kind": Kind(document["kind"]), "carries": tuple(document.get("carries") or ())})
+    Raises:
+        ValueError: it is no operation.
+    """
+    return _decoder.decode(text)

@@ -9,6 +9,7 @@ from json.encoder import encode_basestring
 from typing import Any, Final
 
 import polars as pl
+from msgspec import Struct
 
 from provisioner.model.account import State
 from provisioner.model.attributes import fold
@@ -99,8 +100,7 @@ def changes(spec: TargetSpec, frame: pl.DataFrame, names: Sequence[str], circums
     return Changes(tuple(work.operations), tuple(work.links), tuple(work.todos), tuple(work.drift))
 
 
-@dataclass(slots=True)
-class _Row:
+class _Row(Struct, gc=False):
     """One person and their account; values stand at the places of their attributes' names."""
 
     person: str

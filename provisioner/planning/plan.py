@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC
 
 import polars as pl
+from msgspec import structs
 
 from provisioner.model.account import State
 from provisioner.model.operation import ACCOUNT_KINDS, URGENCY, Kind, Operation
@@ -204,9 +205,7 @@ def _assemble(
     entries = ledger.select(PERSON, ACCOUNT, "_owed", "_enrolled")
     told = events(spec, operations, entries, circumstances)
     due = {event.follows: {event.reason: int(event.after["created_at"] or 0)} for event in told if event.follows}
-    operations = [
-        replace(operation, owes=due[operation.id]) if operation.id in due else operation for operation in operations
-    ]
+    operations = [structs.replace(one, owes=due[one.id]) if one.id in due else one for one in operations]
     if not unbelieved:
         operations += told
         operations += enrolments(spec, desired.frame, found.pairs, operations, entries, circumstances)
@@ -316,7 +315,7 @@ def _guarded(
         # What somebody approved counts for no guard, now or later
         counts = operation.counted and operation.id not in approved
         if (reason, refused, counts) != (operation.hold, operation.refused, operation.counted):
-            operation = replace(operation, hold=reason, refused=refused, counted=counts)
+            operation = structs.replace(operation, hold=reason, refused=refused, counted=counts)
         result.append(operation)
     return result, tuple(dict.fromkeys(trips.values()))
 

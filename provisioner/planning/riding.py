@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+
+from msgspec import structs
 
 from provisioner.model.operation import Kind, Operation
 from provisioner.planning.spec import TargetSpec
@@ -25,11 +26,11 @@ def riding(spec: TargetSpec, operations: Sequence[Operation]) -> list[Operation]
         if leader is not None and _can_ride(operation):
             others = aboard.setdefault(leader.id, [])
             if len(others) < spec.rides:
-                operation = replace(operation, follows=leader.id, rides=True, hold=leader.hold)
+                operation = structs.replace(operation, follows=leader.id, rides=True, hold=leader.hold)
                 others.append(operation)
         seated.append(operation)
     return [
-        replace(one, carries=tuple(rider.after for rider in aboard[one.id])) if aboard.get(one.id) else one
+        structs.replace(one, carries=tuple(rider.after for rider in aboard[one.id])) if aboard.get(one.id) else one
         for one in seated
     ]
 
@@ -51,7 +52,7 @@ def without(operations: Sequence[Operation], gone: Collection[str]) -> list[Oper
         if one.id in gone:
             continue
         carries = tuple(other for other in one.carries if (one.person, other["enrolment_code"]) not in codes)
-        kept.append(one if len(carries) == len(one.carries) else replace(one, carries=carries))
+        kept.append(one if len(carries) == len(one.carries) else structs.replace(one, carries=carries))
     return kept
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from msgspec import structs
 from redis.exceptions import NoScriptError
 
 from provisioner.model.operation import URGENCY, Kind, Operation, Status, from_json, to_json
@@ -302,18 +303,19 @@ class QueueStore:
         rows = await self._call("claim", target, lease, token, json.dumps(dict(limits)), int(urgent))
         claims = []
         for run, group, doc, attempts, unclear, since, account, claimed, aboard in rows:
-            document = json.loads(doc)
-            if document.get("carries"):
+            operation = from_json(doc)
+            if operation.carries:
                 # Some may have been refused, or superseded, since they were planned
                 codes = json.loads(aboard)
-                document["carries"] = [one for one in document["carries"] if one["enrolment_code"] in codes]
-            if account and not document.get("account"):
-                document["account"] = account.decode()
+                carries = tuple(one for one in operation.carries if one["enrolment_code"] in codes)
+                operation = structs.replace(operation, carries=carries)
+            if account and not operation.account:
+                operation = structs.replace(operation, account=account.decode())
             claims.append(
                 Claim(
                     run=run.decode(),
                     token=token,
-                    operation=from_json(document),
+                    operation=operation,
                     attempts=int(attempts),
                     unclear=unclear == b"1",
                     since=float(since),
@@ -411,11 +413,11 @@ def _row_of(rows: dict[str, _Row], person: str) -> _Row:
     return rows.setdefault(person, ([], [], []))
 
 
-def _fields(entry: Entry, place: int, followers: Sequence[str], *, urgent: bool) -> dict[str, str | float]:
+def _fields(entry: Entry, place: int, followers: Sequence[str], *, urgent: bool) -> dict[str, str | bytes | float]:
     operation = entry.operation
     status = Status.REJECTED if operation.refused else Status.HELD if operation.hold else Status.PENDING
-    fields: dict[str, str | float] = {
-        "doc": json.dumps(to_json(operation), ensure_ascii=False, separators=(",", ":")),
+    fields: dict[str, str | bytes | float] = {
+        "doc": to_json(operation),
         "person": operation.person,
         "kind": operation.kind.value,
         "slot": f"{operation.person}\x1f{operation.slot}",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from provisioner.errors import ConfigurationError, ListingError, MalformedAnswerError, TargetError, UnauthorisedError
 from provisioner.model.account import Account
@@ -407,7 +407,7 @@ def test_a_create_whose_fate_is_unclear_is_looked_up(bench: Bench, drop: str) ->
 def test_unclear_creates_in_one_hand_share_one_reading_of_the_newest_members(bench: Bench) -> None:
     bench.seed(*(member(number, created_at="2020-01-01T00:00:00Z") for number in range(100, 350)))
     bench.fault(match={"method": "POST"}, drop="after", times=None)
-    operations = [replace(create(number), planned=time.time()) for number in range(1, 6)]
+    operations = [structs.replace(create(number), planned=time.time()) for number in range(1, 6)]
     bench.apply(*operations)
     bench.board.clear_faults(bench.name)
     bench.board.clear_log(bench.name)
@@ -424,7 +424,7 @@ def test_a_search_that_could_not_see_every_new_member_proves_nothing(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.seed(*(member(number) for number in range(100, 350)))
-    operation = replace(create(1), planned=time.time())
+    operation = structs.replace(create(1), planned=time.time())
     assert bench.settle(operation) is None
 
     monkeypatch.setattr(searching.Search.find, "__kwdefaults__", {"most": 2})

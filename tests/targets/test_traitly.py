@@ -6,12 +6,12 @@ import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from msgspec import structs
 
 from provisioner.errors import ConfigurationError, ListingError, MalformedAnswerError, ReadOnlyError, UnauthorisedError
 from provisioner.model.account import Account
@@ -312,7 +312,8 @@ def test_custom_attributes_are_merged_and_equal_ones_keep_their_type(bench: Benc
     bench.board.seed(bench.name, [SMITH])
     account = bench.account("123")
     change = update(account, **{"custom_attributes.role": "director", "custom_attributes.dept": "Sales"})
-    change = replace(change, wanted={**change.wanted, "custom_attributes.seats": "4", "custom_attributes.beta": "true"})
+    more = {"custom_attributes.seats": "4", "custom_attributes.beta": "true"}
+    change = structs.replace(change, wanted={**change.wanted, **more})
     bench.apply(change)
     assert bench.held("123")["custom_attributes"] == {
         **SMITH["custom_attributes"],
@@ -336,7 +337,7 @@ def test_clearing_sends_null_and_never_the_moment_of_sign_up(bench: Bench) -> No
 def test_an_unknown_wish_does_not_erase_what_was_observed(bench: Bench) -> None:
     bench.board.seed(bench.name, [SMITH])
     change = update(bench.account("123"), plan="Pro")
-    bench.apply(replace(change, wanted={"plan": "Pro", "created_at": None, "location": None}))
+    bench.apply(structs.replace(change, wanted={"plan": "Pro", "created_at": None, "location": None}))
     assert bench.held("123") == {**SMITH, "plan": "Pro"}
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from provisioner.errors import ConfigurationError, ListingError, MalformedAnswerError
 from provisioner.model.operation import Kind, Operation
@@ -56,7 +57,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def carrying(operation: Operation, *enrolments: dict[str, str | None]) -> Operation:
     """An operation in whose row enrolments travel."""
-    return replace(operation, carries=enrolments)
+    return structs.replace(operation, carries=enrolments)
 
 
 def codes(bench: Bench) -> list[tuple[str, str]]:
@@ -130,12 +131,12 @@ def test_what_the_portal_shows_is_there_already(bench: Bench) -> None:
     bench.seed(person("E1"), person("E2"))
     bench.apply(enrol("TH-4-77-NEW"))
     asked = [
-        replace(enrol("TH-4-77-NEW"), id="there"),
-        replace(enrol("TH-4-77-DROP"), id="another word"),
-        replace(enrol("TH-4-16-NEW"), id="another item"),
-        replace(enrol("TH-4-999-NEW"), id="no item"),
-        replace(enrol("TH-4-77-NEW", name="E2"), id="another person"),
-        replace(enrol("TH-4-77-NEW", name="E9"), id="nobody"),
+        structs.replace(enrol("TH-4-77-NEW"), id="there"),
+        structs.replace(enrol("TH-4-77-DROP"), id="another word"),
+        structs.replace(enrol("TH-4-16-NEW"), id="another item"),
+        structs.replace(enrol("TH-4-999-NEW"), id="no item"),
+        structs.replace(enrol("TH-4-77-NEW", name="E2"), id="another person"),
+        structs.replace(enrol("TH-4-77-NEW", name="E9"), id="nobody"),
     ]
     assert bench.run(lambda http: bench.target.already(http, asked), read_only=True) == {"there"}
 
@@ -191,7 +192,7 @@ def test_knowledge_that_is_wrong_is_refused(bench: Bench, after: dict[str, str |
 
 
 def test_each_record_goes_by_itself(bench: Bench) -> None:
-    first, second = record(LICENCE), replace(record(LICENCE), slot="knowledge:2")
+    first, second = record(LICENCE), structs.replace(record(LICENCE), slot="knowledge:2")
     assert len({bench.target.group(one) for one in (first, second, enrol("TH-4-77-NEW"))}) == 3
 
 
@@ -246,8 +247,8 @@ KINDS = st.sampled_from([Kind.CREATE, Kind.UPDATE, Kind.ROLE, Kind.REJOIN, Kind.
 
 @given(KINDS, st.integers(0, 9), st.booleans(), st.none() | st.just("waits"))
 def test_riders_share_their_leaders_fate(kind: Kind | None, count: int, refused: bool, hold: str | None) -> None:
-    riders = [replace(enrol(f"TH-4-{number}-NEW"), id=f"r{number}") for number in range(count)]
-    leader = [] if kind is None else [replace(change(kind, "E1", {}), id="leader", refused=refused, hold=hold)]
+    riders = [structs.replace(enrol(f"TH-4-{number}-NEW"), id=f"r{number}") for number in range(count)]
+    leader = [] if kind is None else [structs.replace(change(kind, "E1", {}), id="leader", refused=refused, hold=hold)]
     seated = riding(SPEC, [*leader, *riders])
     aboard = [one for one in seated if one.rides]
     leads = kind not in (None, Kind.LEAVE) and not refused
@@ -260,7 +261,7 @@ def test_riders_share_their_leaders_fate(kind: Kind | None, count: int, refused:
 
 
 def test_nothing_rides_where_the_vendor_takes_nothing_along() -> None:
-    operations = [replace(change(Kind.CREATE, None, {}, person="E1"), id="leader"), enrol("TH-4-77-NEW")]
+    operations = [structs.replace(change(Kind.CREATE, None, {}, person="E1"), id="leader"), enrol("TH-4-77-NEW")]
     assert riding(replace(SPEC, rides=0), operations) == operations
     knowing = [operations[0], record(LICENCE)]
     assert riding(SPEC, knowing) == knowing

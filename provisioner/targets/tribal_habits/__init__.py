@@ -7,8 +7,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, ClassVar
+
+from msgspec import structs
 
 from provisioner.errors import ConfigurationError, MalformedAnswerError
 from provisioner.model.account import Account
@@ -233,7 +234,7 @@ class TribalHabits(Target[TribalHabitsSettings]):
             return await knowledge.settle(http, operation)
         if operation.kind is Kind.ENROL:
             return await enrolments.settle(http, self._catalogue, operation)
-        row = batch.row(replace(operation, carries=()))
+        row = batch.row(structs.replace(operation, carries=()))
         harmless = self.settings.invitations != "all" and not operation.carries
         if harmless or operation.kind is Kind.LEAVE or isinstance(row, Permanent):
             return None
@@ -251,7 +252,7 @@ class TribalHabits(Target[TribalHabitsSettings]):
         if same and not missing:
             return self._found_done(account, operation)
         # The row may be sent twice, an enrolment that is there may not
-        (outcome,) = await self.apply(http, [replace(operation, carries=tuple(missing))])
+        (outcome,) = await self.apply(http, [structs.replace(operation, carries=tuple(missing))])
         return outcome
 
     def _holds(self, account: Account, operation: Operation, row: Mapping[str, Any]) -> bool:

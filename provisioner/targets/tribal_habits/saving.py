@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from msgspec import structs
+
 from provisioner.errors import TargetError
 from provisioner.model.operation import Kind, Operation
 from provisioner.model.outcome import Done, Outcome, Permanent, Temporary
@@ -70,7 +72,7 @@ async def _without_enrolments(
     again = [place for place, one in enumerate(operations) if one.carries and is_one_row(outcomes[place])]
     if not again:
         return outcomes
-    bare = [replace(operations[place], carries=()) for place in again]
+    bare = [structs.replace(operations[place], carries=()) for place in again]
     rows = [row for row in map(batch.row, bare) if not isinstance(row, Permanent)]
     sent = await _send(http, bare, rows, invitations)
     result = list(outcomes)

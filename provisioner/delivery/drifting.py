@@ -40,12 +40,11 @@ async def drift_list(
         StoreError: Redis does not answer.
     """
     spec = dep.specs[plan.target]
-    columns = [name for name in snapshot.people.columns if not name.startswith("_")]
     today, today_utc = day_in(dep.settings.zone, await dep.runs.now())
     found = await asyncio.to_thread(
         drifted,
         spec,
-        dep.compiled(plan.target, columns),
+        dep.compiled(plan.target, snapshot.columns),
         snapshot.people,
         observation,
         ledger,

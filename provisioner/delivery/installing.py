@@ -63,8 +63,7 @@ async def make_plan(dep: Deployment, target: str, snapshot: Snapshot, *, full: b
         ConfigurationError: an expression does not fit the roster's columns.
     """
     spec, settings = dep.specs[target], dep.settings
-    columns = [name for name in snapshot.people.columns if not name.startswith("_")]
-    compiled = dep.compiled(target, columns)
+    compiled = dep.compiled(target, snapshot.columns)
     names = [*spec.settings.attributes, *spec.settings.leaver, *([spec.ends_attribute] if spec.ends_attribute else [])]
     now = await dep.runs.now()
     today, today_utc = day_in(settings.zone, now)

@@ -122,7 +122,7 @@ async def _plan(dep: Deployment, run: str, target: str) -> bool:
     fields = await dep.runs.target(run, target)
     if fields.get("stage") not in ("queued", "planning") or "joined" in fields:
         return True
-    snapshot = await _newest(dep, run)
+    snapshot = await _newest(dep, run, target)
     if snapshot is None:
         return True
     if await _joins(dep, run, target, snapshot):
@@ -154,9 +154,9 @@ async def _joins(dep: Deployment, run: str, target: str, snapshot: Snapshot) -> 
     return True
 
 
-async def _newest(dep: Deployment, run: str) -> Snapshot | None:
-    """What a run plans from: its own roster, or a clean one that came since while it waited."""
-    own = await dep.frames.for_run(run)
+async def _newest(dep: Deployment, run: str, target: str) -> Snapshot | None:
+    """What a run plans a target from: its own roster, or a clean one that came since while it waited."""
+    own = await dep.frames.for_run(run, dep.compiled(target, None).columns)
     if own is None or own.keys is not None or own.removals_wait is not None:
         return own
     facts = await dep.frames.roster()

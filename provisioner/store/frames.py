@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -27,11 +27,23 @@ def unpack(content: bytes) -> pl.DataFrame:
     return pl.read_ipc(io.BytesIO(content))
 
 
+def unpack_people(content: bytes | memoryview, wanted: Collection[str] | None) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """People with what we know of each, but of the roster's columns only the wanted ones (None: all).
+
+    Those take only their share of time and memory. Beside them the names of the others.
+    """
+    names = list(pl.read_ipc_schema(io.BytesIO(content)))
+    unread = [name for name in names if wanted is not None and name not in wanted and not name.startswith("_")]
+    frame = pl.read_ipc(io.BytesIO(content), columns=[name for name in names if name not in unread])
+    return frame, tuple(unread)
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """People as a run sees them, with the facts of the roster that they came from.
 
-    `renamed` maps earlier keys to present ones; `keys` are the asked people of a run that is not about everybody.
+    `renamed` maps earlier keys to present ones; `keys` are the asked people of a run that is not about everybody;
+    `unread` are columns of the roster that were left where they are stored, since nobody asked for them.
     """
 
     people: pl.DataFrame
@@ -40,6 +52,12 @@ class Snapshot:
     taken: float
     renamed: Mapping[str, str] = field(default_factory=dict)
     keys: tuple[str, ...] | None = None
+    unread: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The roster's own columns, read or not."""
+        return (*(name for name in self.people.columns if not name.startswith("_")), *self.unread)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +152,12 @@ class FrameStore:
         with redis_errors():
             await self._redis.set(f"{keys.run(run)}:people", content, ex=ttl)
 
-    async def for_run(self, run: str) -> Snapshot | None:
-        """What a run plans from; None if it is over or never got so far."""
+    async def for_run(self, run: str, columns: Collection[str] | None = None) -> Snapshot | None:
+        """What a run plans from; None if it is over or never got so far.
+
+        Args:
+            columns: those of the roster that are wanted (None: all); what we know of each person comes in any case.
+        """
         with redis_errors():
             content = await self._redis.get(f"{keys.run(run)}:people")
         if not content:
@@ -143,7 +165,8 @@ class FrameStore:
         size = int.from_bytes(content[:4], "big")
         head: dict[str, Any] = json.loads(content[4 : 4 + size])
         chosen = head.pop("keys")
-        return Snapshot(unpack(content[4 + size :]), **head, keys=tuple(chosen) if chosen is not None else None)
+        people, unread = unpack_people(memoryview(content)[4 + size :], columns)
+        return Snapshot(people, **head, keys=tuple(chosen) if chosen is not None else None, unread=unread)
 
     async def drop_for_run(self, run: str) -> None:
         """Forget what a run planned from."""

@@ -359,10 +359,11 @@ def classify(answer: Answer, *, unauthorised: Collection[int] = (401,)) -> Failu
     408, 425, 429 and 503 were not carried out, so they are temporary; any other 5xx may have been, at least in part,
     so it is unclear; a redirect is permanent, since following it could carry credentials elsewhere.
     """
-    status, said = answer.status, sentence(answer.json)
-    tail = f": {said}" if said else ""
+    status = answer.status
     if 200 <= status < 300:
         return None
+    said = sentence(answer.json)
+    tail = f": {said}" if said else ""
     if status in unauthorised:
         return Unauthorised(f"credentials refused ({status}){tail}")
     if status == 429:

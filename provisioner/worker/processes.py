@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import warnings
 from typing import Any, Final
@@ -43,6 +44,10 @@ def run_worker(settings: Settings, *, concurrency: int | None = None) -> int:
         optimization="fair",
         quiet=True,
     )
+    # What is loaded by now lives as long as the children do, who share it with us until somebody writes to it: a
+    # collector that looked through it again and again would do so in vain
+    gc.collect()
+    gc.freeze()
     worker.start()
     log.info("worker_ended")
     return int(worker.exitcode or 0)

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import polars as pl
+import pytest
+
 from provisioner.model.account import Account
+from provisioner.model.operation import Kind
 from tests.planning.support import World, balanced, held_by, kinds_of, linked, only, person, spec_of
 
 
@@ -197,3 +201,14 @@ def test_a_missing_value_that_every_create_needs_is_a_todo() -> None:
     assert [(todo.person, todo.linked) for todo in plan.todos] == [("P1", False)]
     assert "last_name" in plan.todos[0].sentence
     assert plan.linked == 0
+
+
+def test_texts_that_share_a_digest_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = world()
+    one.people = [person(key) for key in ("P1", "P2", "P3", "P4")]
+    one.accounts = [held_by(key, id=f"of {key}") for key in ("P3", "P1", "P2", "P9")]
+    one.ledger = [linked("P2", "of P2"), linked("P1", "of P1"), linked("P7", "of P7")]
+    usual = one.plan()
+    assert (usual.linked, usual.adopted, usual.planned[Kind.CREATE], usual.orphans) == (3, 1, 1, ("of P9",))
+    monkeypatch.setattr(pl.Series, "hash", lambda self: pl.Series([7] * len(self), dtype=pl.UInt64))
+    assert one.plan() == usual

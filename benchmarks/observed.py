@@ -22,7 +22,7 @@ from provisioner.store.client import Redis
 from provisioner.store.connection import connect
 from provisioner.store.frames import FrameStore, Reading
 from provisioner.store.ledger import LedgerStore
-from provisioner.store.queue import QueueStore
+from provisioner.store.plans import PlanStore
 from provisioner.store.scripts import Scripts
 from tests.support.redis_server import RedisServer
 
@@ -90,13 +90,13 @@ async def _overlay(frames: FrameStore, changed: pl.DataFrame, reading: Reading) 
 async def _ledger(redis: Redis, size: int) -> list[tuple[str, ...]]:
     people = [f"p{number:07}" for number in range(size)]
     links = [{"person": person, "account": person, "state": "active", "matched": "user_name"} for person in people]
-    queue = QueueStore(redis, Scripts(redis))
-    wrote, held = await _taken(redis, _adopt(queue, "run-1", links))
+    plans = PlanStore(redis, Scripts(redis))
+    wrote, held = await _taken(redis, _adopt(plans, "run-1", links))
     began = time.perf_counter()
     frame = await LedgerStore(redis).frame(TARGET, NAMES)
     read = time.perf_counter() - began
     assert frame.height == size
-    updated, _ = await _taken(redis, _adopt(queue, "run-2", links[: max(1, int(size * CHANGED))]))
+    updated, _ = await _taken(redis, _adopt(plans, "run-2", links[: max(1, int(size * CHANGED))]))
     entry = await redis.hget(keys.ledger(TARGET), people[0])
     assert entry is not None
     floor = await _floor(redis, people, [entry.decode()] * size)
@@ -107,11 +107,11 @@ async def _ledger(redis: Redis, size: int) -> list[tuple[str, ...]]:
     ]
 
 
-async def _adopt(queue: QueueStore, run: str, links: Sequence[dict[str, Any]]) -> None:
+async def _adopt(plans: PlanStore, run: str, links: Sequence[dict[str, Any]]) -> None:
     def nothing(_: object) -> Any:
         raise AssertionError("a plan of links has no operations")
 
-    await queue.install(run, TARGET, (), nothing, links, began=4e9, people=None, urgent=False)
+    await plans.install(run, TARGET, (), nothing, links, began=4e9, people=None, urgent=False)
 
 
 async def _floor(redis: Redis, names: Sequence[str], texts: Sequence[str]) -> tuple[float, float, float, float]:

@@ -22,6 +22,7 @@ from provisioner.store.inbound import InboundStore
 from provisioner.store.ledger import LedgerStore
 from provisioner.store.outbox import OutboxStore
 from provisioner.store.pace import Lane, PaceStore
+from provisioner.store.plans import PlanStore
 from provisioner.store.queue import QueueStore
 from provisioner.store.runs import RunStore
 from provisioner.store.schema import ensure_schema
@@ -47,6 +48,7 @@ class Deployment:
     specs: Mapping[str, TargetSpec]
     runs: RunStore
     queue: QueueStore
+    plans: PlanStore
     ledger: LedgerStore
     frames: FrameStore
     health: HealthStore
@@ -84,6 +86,7 @@ class Deployment:
                     specs=specs,
                     runs=RunStore(redis),
                     queue=QueueStore(redis, scripts),
+                    plans=PlanStore(redis, scripts),
                     ledger=LedgerStore(redis),
                     frames=FrameStore(redis),
                     health=HealthStore(redis),

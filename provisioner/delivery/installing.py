@@ -30,7 +30,7 @@ from provisioner.planning.guards import COVERS
 from provisioner.planning.plan import TargetPlan, plan_target
 from provisioner.planning.spec import ACCOUNT, Observation, Planning
 from provisioner.store.frames import Snapshot
-from provisioner.store.queue import Entry, guard_of
+from provisioner.store.plans import Entry, guard_of
 from provisioner.targets.base import Ask
 from provisioner.targets.http import Http
 
@@ -165,7 +165,7 @@ async def _guarded_install(
     dep: Deployment, run: str, target: str, snapshot: Snapshot, *, full: bool, hold: Hold | None = None
 ) -> bool:
     """Plan and install; False if the target was lost to another task meanwhile, who does it."""
-    if await dep.queue.resume(run, target) is not None:
+    if await dep.plans.resume(run, target) is not None:
         # Whoever began it was killed: what it predicted stands, and another plan of the same run would differ from it
         unbelieved = "error" in await dep.runs.target(run, target)
         await dep.runs.set_target(run, target, {"stage": "unbelieved" if unbelieved else "delivering"})
@@ -222,7 +222,7 @@ async def install(dep: Deployment, run: str, target: str, snapshot: Snapshot, pl
         for link in plan.links
     ]
     links += [{"person": person, "enrolled": list(codes)} for person, codes in plan.enrolled.items()]
-    dropped = await dep.queue.install(
+    dropped = await dep.plans.install(
         run,
         target,
         plan.operations,

@@ -25,7 +25,7 @@ from provisioner.model.outcome import Permanent, Temporary, Unauthorised
 from provisioner.planning.events import Route, Routed
 from provisioner.store.inbound import Received
 from provisioner.store.outbox import Outgoing
-from provisioner.store.queue import Entry
+from provisioner.store.plans import Entry
 from provisioner.store.runs import Request, moment
 from provisioner.targets.concurrently import each
 from provisioner.targets.http import Answer, Http
@@ -146,7 +146,7 @@ async def bring_about(dep: Deployment, effects: Effects) -> tuple[str, ...]:
     await dep.outbox.add(effects.outgoing, now)
     fresh: dict[str, dict[str, Entry]] = {}
     for target, entries in effects.entries.items():
-        tokens = await dep.queue.never_added(target, list(entries))
+        tokens = await dep.plans.never_added(target, list(entries))
         if tokens:
             fresh[target] = {token: entries[token] for token in tokens}
     if not fresh:
@@ -156,7 +156,7 @@ async def bring_about(dep: Deployment, effects: Effects) -> tuple[str, ...]:
     await dep.runs.set(run, {"targets": json.dumps(targets)})
     for target in targets:
         await dep.runs.set_target(run, target, {"status": "running", "stage": "delivering"})
-        await dep.queue.add(run, target, fresh[target])
+        await dep.plans.add(run, target, fresh[target])
     await refresh(dep, run)
     return tuple(targets)
 

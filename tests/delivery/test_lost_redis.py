@@ -13,6 +13,7 @@ from provisioner.delivery.sending import deliver
 from provisioner.delivery.spool import Spool, Spooled
 from provisioner.errors import StoreError
 from provisioner.sandbox import Switchboard
+from provisioner.store.plans import PlanStore
 from provisioner.store.queue import QueueStore
 from provisioner.store.runs import Request
 from tests.decisions.conftest import Opened, company
@@ -137,7 +138,7 @@ async def test_a_redis_that_goes_while_a_target_is_planned_fails_no_part_of_the_
             raise StoreError("Redis does not answer.")
 
         with monkeypatch.context() as patched:
-            patched.setattr(QueueStore, "install", gone)
+            patched.setattr(PlanStore, "install", gone)
             with pytest.raises(StoreError):
                 await requests.plan(dep, run, target)
         assert (await dep.runs.target(run, target))["stage"] == "planning"

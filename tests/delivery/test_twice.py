@@ -13,7 +13,7 @@ from provisioner.model.operation import Operation
 from provisioner.model.outcome import Done
 from provisioner.sandbox import Switchboard
 from provisioner.store import keys
-from provisioner.store.queue import Entry
+from provisioner.store.plans import Entry
 from provisioner.store.runs import Request, counts
 from tests.decisions.conftest import Opened, company
 from tests.support.harness import drain
@@ -83,7 +83,7 @@ async def test_a_plan_is_installed_once(opened: Opened, roster: Path) -> None:
         run = await planned(dep)
         before = await state(dep, run)
         for _ in range(2):
-            assert await dep.queue.install(run, "traitly", [], _entry, [], began=0, people=None, urgent=False) == 0
+            assert await dep.plans.install(run, "traitly", [], _entry, [], began=0, people=None, urgent=False) == 0
         assert await state(dep, run) == before
         assert (await dep.queue.backlog("traitly")).ready == 3
 
@@ -128,7 +128,7 @@ async def test_an_event_that_was_told_since_is_not_told_again(opened: Opened, ro
         assert len(rows) == 2
         # A plan whose observation began before the event went out would ask for it once more
         again = await requests.request_run(dep, Request(trigger="manual"))
-        dropped = await dep.queue.install(
+        dropped = await dep.plans.install(
             again, "traitly", [event.operation], _entry, [], began=began, people=None, urgent=False
         )
         assert dropped == 1
@@ -197,12 +197,12 @@ class KilledError(BaseException):
 async def test_a_plan_that_was_broken_off_is_installed_though_the_target_is_away(
     opened: Opened, switchboard: Switchboard, roster: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("provisioner.store.queue._PART", 0)
+    monkeypatch.setattr("provisioner.store.plans._PART", 0)
     roster.write_text(company(6))
     async with opened(only=("mtribes",)) as dep:
         run = await requests.request_run(dep, Request(trigger="manual"))
         await requests.begin(dep, run)
-        script, parts = dep.queue._installing, 3
+        script, parts = dep.plans._script, 3
 
         async def dying(names: list[str], arguments: list[str]) -> object:
             nonlocal parts
@@ -212,7 +212,7 @@ async def test_a_plan_that_was_broken_off_is_installed_though_the_target_is_away
             return await script(names, arguments)
 
         with monkeypatch.context() as killed:
-            killed.setattr(dep.queue, "_installing", dying)
+            killed.setattr(dep.plans, "_script", dying)
             with pytest.raises(KilledError):
                 await requests.plan(dep, run, "mtribes")
         switchboard.fault("mtribes", drop="before", times=None)

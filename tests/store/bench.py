@@ -18,7 +18,8 @@ from provisioner.store.connection import connect
 from provisioner.store.frames import FrameStore
 from provisioner.store.health import HealthStore
 from provisioner.store.ledger import LedgerStore
-from provisioner.store.queue import Claim, Entry, QueueStore
+from provisioner.store.plans import Entry, PlanStore
+from provisioner.store.queue import Claim, QueueStore
 from provisioner.store.runs import RunStore, counts
 from provisioner.store.scripts import Scripts
 
@@ -75,6 +76,7 @@ class Bench:
         self.redis: Redis = connect(RedisAddress.parse(url))
         scripts = Scripts(self.redis)
         self.queue = QueueStore(self.redis, scripts)
+        self.plans = PlanStore(self.redis, scripts)
         self.ledger = LedgerStore(self.redis)
         self.runs = RunStore(self.redis)
         self.health = HealthStore(self.redis)
@@ -116,7 +118,7 @@ class Bench:
 
         since = self.now() if began is None else began
         dropped = self(
-            self.queue.install(run, TARGET, tuple(operations), entry, links, began=since, people=people, urgent=urgent)
+            self.plans.install(run, TARGET, tuple(operations), entry, links, began=since, people=people, urgent=urgent)
         )
         return run, dropped
 

@@ -9,7 +9,7 @@ import pytest
 
 from provisioner.model.operation import Kind
 from provisioner.store import keys
-from provisioner.store import queue as queue_module
+from provisioner.store import plans as plans_module
 from tests.store.bench import TARGET, Bench, operation, patch
 
 PEOPLE = tuple("ABCDEFGH")
@@ -29,14 +29,14 @@ def bench(redis_url: str) -> Iterator[Bench]:
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """One person a part."""
-    monkeypatch.setattr(queue_module, "_PART", 0)
+    monkeypatch.setattr(plans_module, "_PART", 0)
 
 
 @pytest.fixture
 def dying(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Lets a planner die after so many steps: the list's one number."""
     steps = [10_000]
-    script = bench.queue._installing
+    script = bench.plans._script
 
     async def step(names: list[str], arguments: list[str]) -> object:
         if not steps[0]:
@@ -44,7 +44,7 @@ def dying(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> list[int]:
         steps[0] -= 1
         return await script(names, arguments)
 
-    monkeypatch.setattr(bench.queue, "_installing", step)
+    monkeypatch.setattr(bench.plans, "_script", step)
     return steps
 
 
@@ -82,8 +82,8 @@ def test_whoever_comes_after_a_dead_planner_goes_on_with_its_plan(bench: Bench, 
     half_installed(bench, dying, "run-1", 3)
     sent = bench.claim(1)[0]
     assert bench(bench.queue.done(sent, patch(sent), sent.operation.account))
-    assert bench(bench.queue.resume("run-2", TARGET)) is None
-    assert bench(bench.queue.resume("run-1", TARGET)) == 0
+    assert bench(bench.plans.resume("run-2", TARGET)) is None
+    assert bench(bench.plans.resume("run-1", TARGET)) == 0
     # Another plan of the same run: the first one stands
     assert bench.install([operation("Z")], run="run-1") == ("run-1", 0)
     assert bench.status("run-1", operation("A")) == "succeeded"
@@ -126,7 +126,7 @@ def test_a_part_that_was_put_there_twice_is_installed_once(bench: Bench, dying: 
 
 
 def test_a_plan_about_many_named_people_leaves_the_others_alone(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queue_module, "_NAMED", 1)
+    monkeypatch.setattr(plans_module, "_NAMED", 1)
     older, _ = bench.install([operation(person, value="old") for person in PEOPLE])
     bench.install([operation("A"), operation("B")], people=["A", "B", "C"])
     statuses = {person: bench.status(older, operation(person, value="old")) for person in PEOPLE}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -24,7 +25,10 @@ _OVERLAP: Final = 600.0
 
 
 def frame_of(accounts: Iterable[Account], names: Iterable[str]) -> pl.DataFrame:
-    """Accounts as the planner wants them: one text column per attribute that any of them shows or that is named."""
+    """Accounts as the planner wants them: one text column per attribute that any of them shows or that is named.
+
+    Very many take seconds, so it goes into a thread: whoever holds the target has to say so meanwhile.
+    """
     rows = list(accounts)
     columns = dict.fromkeys(names)
     for account in rows:
@@ -90,7 +94,9 @@ async def observe(
     """
     made = dep.targets[target]
     last = await dep.frames.remembered(target) if asks is None or made.remembers or made.deltas else None
-    known: Mapping[str, Account] = accounts_of(_needed(last[0], asks)) if last and made.remembers else {}
+    known: Mapping[str, Account] = {}
+    if last and made.remembers:
+        known = await asyncio.to_thread(accounts_of, _needed(last[0], asks))
     began = await dep.runs.now()
     listing: Listing | None = None
     if asks is not None:
@@ -108,7 +114,8 @@ async def observe(
             return overlaid
     listing = await made.observe(http, known)
     # An attribute that the vendor shows for nobody is still observed where it lists whole records
-    frame = frame_of(listing.accounts, _readable(dep, target) if listing.complete else ())
+    named = _readable(dep, target) if listing.complete else ()
+    frame = await asyncio.to_thread(frame_of, listing.accounts, named)
     notes = listing.notes if listing.unlistable is None else (*listing.notes, listing.unlistable)
     if made.deltas:
         frame = _stamped(frame, began)
@@ -164,7 +171,7 @@ async def _overlaid(
     if not recently or reading.origin != made.origin or READ not in last.columns or not last.height:
         return None
     recent = await made.observe_recent(http, reading.seen - _OVERLAP)
-    changed = _stamped(frame_of(recent.accounts, _readable(dep, target)), began)
+    changed = _stamped(await asyncio.to_thread(frame_of, recent.accounts, _readable(dep, target)), began)
     if set(changed.columns) - set(last.columns):
         return None
     frame = last

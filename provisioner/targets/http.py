@@ -39,6 +39,7 @@ READ_DEADLINE = 60.0
 READ_TRIES = 4
 MAX_ANSWER = 64 * 1024 * 1024
 _EXCERPT = 300
+_LOOKED_AT = 50 * _EXCERPT
 _TIMEOUTS = httpx.Timeout(connect=10.0, read=30.0, write=30.0, pool=30.0)
 
 T = TypeVar("T")
@@ -332,6 +333,8 @@ def sentence(body: Any) -> str:
 
 def _clip(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    # What is far beyond the excerpt is not looked at: an answer may be as long as a listing
+    text = text[:_LOOKED_AT]
     # It is kept with the operation and shown for weeks; some vendors repeat what they were sent, credentials included
     text = clean(" ".join(text.split()))
     return text if len(text) <= _EXCERPT else text[: _EXCERPT - 1] + "…"

@@ -7,6 +7,7 @@ assumed, and therefore a setting: paths, page parameters, envelope, word before 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -97,7 +98,8 @@ class Mtribes(Target[MtribesSettings]):
                 unlistable=f"mtribes cannot list users ({first.status}); going on from the ledger. "
                 "If it should, check space_id, api_version and paths.users.",
             )
-        return Listing(tuple(map(self._account, (await self._pages(http, path, first)).values())))
+        rows = (await self._pages(http, path, first)).values()
+        return Listing(await asyncio.to_thread(lambda: tuple(map(self._account, rows))))
 
     async def find(
         self,

@@ -8,8 +8,9 @@ become the moment of the update. No error, limit or paging is published; see doc
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl, urljoin, urlsplit
@@ -113,9 +114,12 @@ class Traitly(Target[TraitlySettings]):
             ListingError: the way to the next page leads elsewhere, in a circle or has no end.
             TargetError: any other failure.
         """
+        return await asyncio.to_thread(self._listing, await self._rows(http, CUSTOMERS, {}))
+
+    def _listing(self, rows: Iterable[Mapping[str, Any]]) -> Listing:
         accounts: dict[str, Account] = {}
         doubled: dict[str, None] = {}
-        for row in await self._rows(http, CUSTOMERS, {}):
+        for row in rows:
             account = self._account(row)
             if account.id in accounts:
                 doubled[account.id] = None

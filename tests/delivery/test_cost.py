@@ -7,6 +7,7 @@ there was one for all, is noticed.
 from __future__ import annotations
 
 import asyncio
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,14 @@ from typing import Any
 import pytest
 from redis.asyncio.connection import AbstractConnection
 
-from provisioner.delivery import requests
+from provisioner.delivery import installing, observing, requests
 from provisioner.delivery.deployment import Deployment
 from provisioner.delivery.sending import SENDERS, deliver
 from provisioner.sandbox import Switchboard
 from provisioner.store.runs import Request
+from provisioner.targets.habitate import listing
+from provisioner.targets.traitly import Traitly
+from provisioner.targets.tribal_habits import TribalHabits
 from tests.decisions.conftest import Opened, company
 from tests.support.harness import FAST, sync_once
 
@@ -189,3 +193,32 @@ async def test_as_many_requests_are_under_way_as_there_are_senders(
         await deliver(dep, "traitly")
         assert most == SENDERS
         assert switchboard.counts("traitly")["writes"] == 2 * MANY
+
+
+async def test_what_takes_long_for_many_runs_beside_the_loop(
+    opened: Opened, roster: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else nobody would say meanwhile that the target is held, and another worker would begin the same anew."""
+    where: set[tuple[str, bool]] = set()
+
+    def watched(owner: Any, name: str) -> None:
+        work = getattr(owner, name)
+
+        def seen(*arguments: Any, **named: Any) -> Any:
+            where.add((name, threading.current_thread() is threading.main_thread()))
+            return work(*arguments, **named)
+
+        monkeypatch.setattr(owner, name, seen)
+
+    watched(observing, "frame_of")
+    watched(observing, "accounts_of")
+    watched(installing, "plan_target")
+    watched(Traitly, "_listing")
+    watched(TribalHabits, "_accounts")
+    watched(listing, "_by_msid")
+    roster.write_text(company(FEW))
+    async with opened() as dep:
+        await sync_once(dep)
+        await sync_once(dep)
+    assert {name for name, _ in where} >= {"frame_of", "plan_target", "_listing", "_accounts", "_by_msid"}
+    assert not [name for name, on_the_loop in where if on_the_loop]

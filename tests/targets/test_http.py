@@ -478,3 +478,23 @@ def test_the_first_failure_ends_the_others_and_is_raised_as_it_is() -> None:
     with pytest.raises(ListingError, match="broken"):
         asyncio.run(each(range(5), work, limit=2))
     assert not done
+
+
+def test_a_success_is_not_searched_for_a_complaint(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A listing may be a hundred megabytes long."""
+    monkeypatch.setattr(transport, "sentence", lambda _: pytest.fail("a success was searched"))
+    assert transport.classify(transport.Answer(200, {}, {"message": "fine", "data": []})) is None
+
+
+def test_of_a_long_complaint_only_the_beginning_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[int] = []
+
+    def clean(text: str) -> str:
+        looked.append(len(text))
+        return text
+
+    monkeypatch.setattr(transport, "clean", clean)
+    said = transport.sentence({"message": "no such thing " * 1_000_000})
+    assert said.startswith("no such thing no such thing")
+    assert len(said) <= 300
+    assert max(looked) <= 50 * 300

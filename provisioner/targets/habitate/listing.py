@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from zlib import crc32
 
@@ -42,11 +43,7 @@ async def observe(http: Http, directory: Directory, page_size: int, known: Mappi
         params: dict[str, str | int] = {"status": status, "sort_by": "user_id", "order": "asc", "page_size": page_size}
         return await read_pages(http, USERS, params, key="user_id")
 
-    items: dict[str, dict[str, str | None]] = {}
-    for records in await each(STATUSES, listing, limit=LISTINGS_AT_ONCE):
-        for record in records:
-            values = values_of(http.target, record)
-            items[str(values["msid"])] = values
+    items = await asyncio.to_thread(_by_msid, http.target, await each(STATUSES, listing, limit=LISTINGS_AT_ONCE))
     reader = _Reader(http)
     missing = [msid for msid in known if msid not in items]
     found = await each(missing[:MISSING_ASKED], reader.details, limit=DETAILS_AT_ONCE)
@@ -65,6 +62,15 @@ async def observe(http: Http, directory: Directory, page_size: int, known: Mappi
         if whole.get("user_status") != DELETED:
             accounts.append(account(whole, roles, me))
     return Listing(accounts, notes=tuple(_notes(accounts, missing, reader.hidden)))
+
+
+def _by_msid(target: str, listings: Iterable[Sequence[Mapping[str, Any]]]) -> dict[str, dict[str, str | None]]:
+    items: dict[str, dict[str, str | None]] = {}
+    for records in listings:
+        for record in records:
+            values = values_of(target, record)
+            items[str(values["msid"])] = values
+    return items
 
 
 def _notes(accounts: Sequence[Account], missing: Sequence[str], hidden: int) -> list[str]:

@@ -15,7 +15,7 @@ from provisioner.delivery.holding import holder_of
 from provisioner.delivery.installing import plan_and_install
 from provisioner.delivery.roster import RejectedRosterError, keep, rejects_json, take
 from provisioner.delivery.sending import deliver
-from provisioner.errors import ProvisionerError, RosterError, StoreError
+from provisioner.errors import ConfigurationError, ProvisionerError, RosterError, StoreError
 from provisioner.store import keys
 from provisioner.store.frames import Snapshot
 from provisioner.store.runs import Request
@@ -156,7 +156,7 @@ async def _joins(dep: Deployment, run: str, target: str, snapshot: Snapshot) -> 
 
 async def _newest(dep: Deployment, run: str, target: str) -> Snapshot | None:
     """What a run plans a target from: its own roster, or a clean one that came since while it waited."""
-    own = await dep.frames.for_run(run, dep.compiled(target, None).columns)
+    own = await dep.frames.for_run(run, _columns(dep, target))
     if own is None or own.keys is not None or own.removals_wait is not None:
         return own
     facts = await dep.frames.roster()
@@ -166,6 +166,14 @@ async def _newest(dep: Deployment, run: str, target: str) -> Snapshot | None:
     if known is None:
         return own
     return Snapshot(known, facts["digest"].decode(), None, float(facts["taken"]))
+
+
+def _columns(dep: Deployment, target: str) -> frozenset[str] | None:
+    """The roster's columns that a target's mapping names; None (all) where it cannot be read, as the plan will tell."""
+    try:
+        return dep.compiled(target, None).columns
+    except ConfigurationError:
+        return None
 
 
 async def carry_through(dep: Deployment, run: str, *, stopped: Callable[[], bool]) -> None:

@@ -278,8 +278,8 @@ class _Work:
         acknowledged = row.acknowledged[place]
         if acknowledged is None or not row.seen:
             return False
-        type_ = self._attributes[place].type
-        return fold(acknowledged, type_) == fold(row.owned.get(self.names[place], row.wanted[place]), type_)
+        wanted, type_ = row.owned.get(self.names[place], row.wanted[place]), self._attributes[place].type
+        return acknowledged == wanted or fold(acknowledged, type_) == fold(wanted, type_)
 
     def _advise(self, row: _Row, place: int) -> None:
         name = self.names[place]
@@ -290,14 +290,16 @@ class _Work:
         self, row: _Row, kind: Kind, changed: Sequence[int], *, drifted: bool = False, hold: str | None = None
     ) -> None:
         spec, names = self._spec, self.names
-        before = {names[place]: row.held[place] for place in changed}
-        after = {names[place]: row.wanted[place] or None for place in changed}
+        wants, holds, differs, known = row.wanted, row.held, row.differs, row.known
+        before = {names[place]: holds[place] for place in changed}
+        after = {names[place]: wants[place] or None for place in changed}
         wanted: dict[str, str | None] = {}
         for place, name, mapped in self._image:
-            if row.wanted[place] is not None and (place in changed or not row.differs[place]):
-                wanted[name] = row.wanted[place] or None
-            elif mapped and row.known[place]:
-                wanted[name] = row.held[place]
+            value = wants[place]
+            if value is not None and (not differs[place] or place in changed):
+                wanted[name] = value or None
+            elif mapped and known[place]:
+                wanted[name] = holds[place]
         self.operations.append(
             Operation(
                 id=operation_id(spec.name, row.person, kind, before, after),
@@ -314,10 +316,10 @@ class _Work:
                 if not row.owned
                 else {name: value or None for name, value in row.owned.items() if value is not None},
                 reason=row.reason,
-                counted=any(row.known[place] for place in changed),
+                counted=any(known[place] for place in changed),
                 hold=hold,
                 snapshot=self._circumstances.snapshot,
                 planned=self._moment,
-                row=row_digest(row.standing, row.wanted),
+                row=row_digest(row.standing, wants),
             )
         )

@@ -25,6 +25,7 @@ from provisioner.model.inbound import InboundEvent, InvalidEventError
 from provisioner.planning.desired import compile_target
 from provisioner.planning.events import Misrouted, Route, Routed, route, row_of
 from provisioner.sql import evaluate_text
+from provisioner.store.frames import roster_columns
 from provisioner.store.heard import HeardStore
 from provisioner.store.inbound import Received
 from provisioner.store.runs import Request
@@ -302,7 +303,8 @@ class _Who:
         place = self._places.get(person) if person is not None else None
         if place is None:
             return {}
-        return {name: value for name, value in people.row(place, named=True).items() if not name.startswith("_")}
+        found = people.row(place, named=True)
+        return {name: found[name] for name in roster_columns(found)}
 
     async def person(self, target: str, event: InboundEvent) -> tuple[str | None, bool]:
         """Whose account an event is about, and whether it is linked: by the link, else as `match` would find it."""
@@ -330,7 +332,7 @@ class _Who:
             return self._wanted[target]
         spec, people = self.dep.specs[target], await self._people()
         found: dict[str, dict[str, set[str]]] = {}
-        columns = [name for name in people.columns if not name.startswith("_")]
+        columns = roster_columns(people.columns)
         if columns:
             compiled = compile_target(spec, columns)
             for name in spec.settings.match:

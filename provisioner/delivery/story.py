@@ -15,6 +15,7 @@ from provisioner.model.attributes import fold, natural
 from provisioner.planning.desired import REASON, STANDING, compile_target, desired_accounts
 from provisioner.planning.events import known_by
 from provisioner.planning.spec import ACCOUNT, UNTOUCHABLE
+from provisioner.store.frames import roster_columns
 from provisioner.store.heard import HeardStore
 from provisioner.store.runs import moment
 
@@ -83,10 +84,9 @@ async def _target(
     wanted: dict[str, str | None] = {}
     standing, reason = None, None
     if row is not None:
-        columns = [column for column in row.columns if not column.startswith("_")]
         today, today_utc = day_in(dep.settings.zone, await dep.runs.now())
         ends = dep.settings.roster.ends is not None
-        compiled = compile_target(spec, columns)
+        compiled = compile_target(spec, roster_columns(row.columns))
         desired = desired_accounts(spec, compiled, row, today=today, today_utc=today_utc, ends=ends)
         found = desired.frame.row(0, named=True)
         standing, reason = found[STANDING], found[REASON]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -27,13 +27,18 @@ def unpack(content: bytes) -> pl.DataFrame:
     return pl.read_ipc(io.BytesIO(content))
 
 
+def roster_columns(names: Iterable[str]) -> list[str]:
+    """The roster's own columns among these: what we know of each person beside them begins with an underscore."""
+    return [name for name in names if not name.startswith("_")]
+
+
 def unpack_people(content: bytes | memoryview, wanted: Collection[str] | None) -> tuple[pl.DataFrame, tuple[str, ...]]:
     """People with what we know of each, but of the roster's columns only the wanted ones (None: all).
 
     Those take only their share of time and memory. Beside them the names of the others.
     """
     names = list(pl.read_ipc_schema(io.BytesIO(content)))
-    unread = [name for name in names if wanted is not None and name not in wanted and not name.startswith("_")]
+    unread = [] if wanted is None else [name for name in roster_columns(names) if name not in wanted]
     frame = pl.read_ipc(io.BytesIO(content), columns=[name for name in names if name not in unread])
     return frame, tuple(unread)
 
@@ -57,7 +62,7 @@ class Snapshot:
     @property
     def columns(self) -> tuple[str, ...]:
         """The roster's own columns, read or not."""
-        return (*(name for name in self.people.columns if not name.startswith("_")), *self.unread)
+        return (*roster_columns(self.people.columns), *self.unread)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from provisioner.delivery.pace import TargetPace, resource_of
@@ -56,7 +56,6 @@ class Deployment:
     inbound: InboundStore
     outbox: OutboxStore
     routes: tuple[Route, ...]
-    _compiled: dict[tuple[str, tuple[str, ...] | None], CompiledTarget] = field(default_factory=dict, repr=False)
 
     @classmethod
     @asynccontextmanager
@@ -99,15 +98,12 @@ class Deployment:
             await redis.aclose()
 
     def compiled(self, target: str, columns: Sequence[str] | None) -> CompiledTarget:
-        """A target's expressions, checked against the roster's columns (only for their form if None), once for each.
+        """A target's expressions, checked against the roster's columns (only for their form if None).
 
         Raises:
             ConfigurationError: one is wrong.
         """
-        known = (target, None if columns is None else tuple(columns))
-        if known not in self._compiled:
-            self._compiled[known] = compile_target(self.specs[target], columns)
-        return self._compiled[known]
+        return compile_target(self.specs[target], columns)
 
     def pace_of(self, target: str, *, lane: Lane = "bulk", patience: float | None = None) -> TargetPace:
         """Where a target's slots come from."""

@@ -82,14 +82,13 @@ def compile_expression(
         raise _wrong(where, text, f"it is no SQL expression: {_first_line(exc)}") from None
     if columns is not None:
         _check_columns(roots, columns, where, text)
-    return _checked(text, where, predicate=predicate)
+    return _checked(text, roots, where, predicate=predicate)
 
 
 @lru_cache(maxsize=4096)
-def _checked(text: str, where: str, *, predicate: bool) -> Expression:
+def _checked(text: str, roots: frozenset[str], where: str, *, predicate: bool) -> Expression:
     """The checks that know nothing of a roster: every run asks for the same ones."""
     expression = parsed(text)
-    roots = frozenset(expression.meta.root_names())
     dtype = _check_types(expression, sorted(roots), where, text)
     if predicate and not _is_truth(expression, dtype, constant=not roots):
         raise _wrong(where, text, "it is neither true nor false; compare it with something, such as status = 'active'")

@@ -16,7 +16,7 @@ import structlog
 from provisioner.delivery.deployment import Deployment
 from provisioner.delivery.drifting import drift_list
 from provisioner.delivery.enrolling import without_existing
-from provisioner.delivery.holding import Hold, held
+from provisioner.delivery.holding import held
 from provisioner.delivery.moments import day_in
 from provisioner.delivery.observing import Seen, asks_of, keep, lane_of, observe
 from provisioner.delivery.predicting import predicted
@@ -30,6 +30,7 @@ from provisioner.planning.guards import COVERS
 from provisioner.planning.plan import TargetPlan, plan_target
 from provisioner.planning.spec import ACCOUNT, Observation, Planning
 from provisioner.store.frames import Snapshot
+from provisioner.store.holding import Hold
 from provisioner.store.plans import Entry, guard_of
 from provisioner.targets.base import Ask
 from provisioner.targets.http import Http

@@ -11,13 +11,13 @@ import structlog
 
 from provisioner.delivery.deployment import Deployment
 from provisioner.delivery.finishing import end_with_error, refresh
-from provisioner.delivery.holding import holder_of
 from provisioner.delivery.installing import plan_and_install
 from provisioner.delivery.roster import RejectedRosterError, keep, rejects_json, take
 from provisioner.delivery.sending import deliver
 from provisioner.errors import ConfigurationError, ProvisionerError, RosterError, StoreError
 from provisioner.store import keys
 from provisioner.store.frames import Snapshot
+from provisioner.store.holding import holder_of
 from provisioner.store.runs import Request
 
 log = structlog.get_logger(__name__)

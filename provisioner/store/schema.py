@@ -8,10 +8,7 @@ written before numbers were: it has the first layout.
 
 from __future__ import annotations
 
-import asyncio
-import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 import structlog
@@ -20,6 +17,7 @@ from provisioner.errors import StoreError
 from provisioner.store import keys
 from provisioner.store.client import Redis
 from provisioner.store.connection import redis_errors
+from provisioner.store.holding import holding
 
 log = structlog.get_logger(__name__)
 
@@ -75,7 +73,11 @@ async def ensure_schema(
         with redis_errors():
             await redis.set(keys.SCHEMA, version, nx=True)
         return
-    async with _alone(redis):
+    async with holding(redis, keys.doing(_WORK), seconds=_HOLD) as hold:
+        if hold is None:
+            raise StoreError(
+                "Another process is bringing the data in Redis forward just now.", remedy="Start again in a minute."
+            )
         await _migrate(redis, version, migrations)
 
 
@@ -113,29 +115,3 @@ async def _migrate(redis: Redis, version: int, migrations: Mapping[int, Migratio
             found += 1
             await redis.set(keys.SCHEMA, found)
         log.warning("migrated", layout=found)
-
-
-@asynccontextmanager
-async def _alone(redis: Redis) -> AsyncIterator[None]:
-    """Hold the migration against every other process, for as long as the context lasts."""
-    key, token = keys.doing(_WORK), secrets.token_hex(8)
-    with redis_errors():
-        if not await redis.set(key, token, nx=True, ex=_HOLD):
-            raise StoreError(
-                "Another process is bringing the data in Redis forward just now.", remedy="Start again in a minute."
-            )
-
-    async def renew() -> None:
-        while True:
-            await asyncio.sleep(_HOLD / 3)
-            await redis.expire(key, _HOLD)
-
-    renewal = asyncio.create_task(renew())
-    try:
-        yield
-    finally:
-        renewal.cancel()
-        await asyncio.gather(renewal, return_exceptions=True)
-        with redis_errors():
-            if await redis.get(key) == token.encode():
-                await redis.delete(key)

@@ -17,6 +17,7 @@ from provisioner.sql import (
     evaluate,
     evaluate_predicate,
     evaluate_text,
+    evaluate_texts,
 )
 
 WHERE = "targets.habitate.attributes.role"
@@ -321,6 +322,24 @@ def test_every_function_is_row_by_row(values: list[str | None], use: str) -> Non
     alone = [evaluate_text(expression, rows.slice(row, 1)) for row in range(rows.height)]
     assert whole.values.to_list() == [one.values.item() for one in alone]
     assert whole.failed.to_list() == [one.failed.item() for one in alone]
+
+
+@given(values=st.lists(CELLS, min_size=0, max_size=12), uses=st.lists(st.sampled_from(sorted(FUNCTIONS)), max_size=6))
+def test_many_at_once_give_what_each_gives_by_itself(values: list[str | None], uses: list[str]) -> None:
+    rows = frame(a=values, b=values[::-1], n=values, e=[None] * len(values))
+    texts = [*(USES[use][0] for use in uses), "a", "TRUE", "1.50", "'constant'"]
+    expressions = [compile_expression(text, rows.columns, where=WHERE) for text in texts]
+    together, alone = evaluate_texts(expressions, rows), [evaluate_text(one, rows) for one in expressions]
+    for one, other in zip(together, alone, strict=True):
+        assert (one.values.to_list(), one.failed.to_list()) == (other.values.to_list(), other.failed.to_list())
+        assert one.values.dtype == pl.String
+        assert one.reasons == other.reasons
+
+
+def test_of_many_a_missing_column_is_named_too() -> None:
+    expressions = [compile_expression(text, None, where=WHERE) for text in ("a", "nowhere")]
+    with pytest.raises(ConfigurationError, match="there is no column 'nowhere'"):
+        evaluate_texts(expressions, frame(a=["x"]))
 
 
 @given(expression=st.text(alphabet="ab'\"`();,.|=<>*- \n01ASNULTRE%[]{}$é", max_size=40))

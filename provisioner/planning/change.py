@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from json.encoder import encode_basestring
+from functools import cache
 from typing import Any, Final
 
 import polars as pl
 from msgspec import Struct
 
 from provisioner.model.account import State
-from provisioner.model.attributes import fold
-from provisioner.model.operation import Kind, Operation, operation_id
+from provisioner.model.operation import Kind, Operation, digest, operation_id
+from provisioner.planning.correlate import folded
 from provisioner.planning.desired import FUTURE, LEAVER, MEMBER, PERSON, REASON, STANDING
 from provisioner.planning.diff import any_of, enforced, fixed, names_of
 from provisioner.planning.spec import ACCOUNT, UNTOUCHABLE, Planning, TargetSpec
 
 LinkRow = tuple[str, str, State, str]
 Values = tuple[str | None, ...]
+Places = tuple[int, ...]
 _NONE: Final[Mapping[str, str | None]] = {}
 
 
@@ -67,15 +67,13 @@ class Changes:
         return operations
 
 
-def row_digest(standing: str, wanted: Iterable[str | None]) -> str:
+def row_digest(standing: str, wanted: Sequence[str | None]) -> str:
     """A digest of what the roster says of a person here; a rejection holds good as long as it is the same.
 
     Args:
         wanted: the wanted values, in the order of their attributes' names.
     """
-    # Spelt as `json` would, whose encoder is made for greater things and takes several times as long
-    values = ", ".join(["null" if value is None else encode_basestring(value) for value in wanted])
-    return hashlib.blake2b(f"[{encode_basestring(standing)}, [{values}]]".encode(), digest_size=8).hexdigest()
+    return digest((standing, wanted), size=8)
 
 
 def changes(spec: TargetSpec, frame: pl.DataFrame, names: Sequence[str], circumstances: Planning) -> Changes:
@@ -88,20 +86,25 @@ def changes(spec: TargetSpec, frame: pl.DataFrame, names: Sequence[str], circums
     leavers = enforced(spec, names, LEAVER)
     unwritable = fixed(spec, names)
     state = pl.col("_state").fill_null("new")
-    touchy = frame.filter(
+    touchy = frame.select(
         ((pl.col(STANDING) == MEMBER) & (any_of(frame, members) | any_of(frame, unwritable) | (state != "active")))
         | ((pl.col(STANDING) == LEAVER) & (any_of(frame, leavers) | (state != "left")))
         | ((pl.col(STANDING) == FUTURE) & (pl.col("_matched") != "link"))
         | (pl.col("_matched") != "link")
-    )
+    ).to_series()
     work = _Work(spec, names, members, leavers, unwritable, circumstances)
-    for row in _rows(spec, touchy, work.names):
+    # To copy so wide a frame costs more than to look
+    for row in _rows(spec, frame if touchy.all() else frame.filter(touchy), work.names):
         work.consider(row)
     return Changes(tuple(work.operations), tuple(work.links), tuple(work.todos), tuple(work.drift))
 
 
 class _Row(Struct, gc=False):
-    """One person and their account; values stand at the places of their attributes' names."""
+    """One person and their account; values stand at the places of their attributes' names.
+
+    `known`, `differs` and `drifted` are patterns with a sign for each place, ``1`` where it is so: they are few, and
+    what follows from one is worked out once.
+    """
 
     person: str
     account: str
@@ -114,9 +117,9 @@ class _Row(Struct, gc=False):
     seen: bool
     wanted: Values
     held: Values
-    acknowledged: Values
-    known: tuple[bool, ...]
-    differs: tuple[bool, ...]
+    known: str
+    differs: str
+    drifted: str
     owned: Mapping[str, str | None]
     carried: Mapping[str, str | None]
 
@@ -128,21 +131,39 @@ def _rows(spec: TargetSpec, frame: pl.DataFrame, names: Sequence[str]) -> Iterat
     """The rows one by one: values as tuples, since a mapping of all columns would cost more than all that follows."""
     owned = [name for name in names if f"own:{name}" in frame.columns]
     carried = [name for name in spec.carried if f"o:{name}" in frame.columns]
+    patterns = (
+        _pattern(pl.col(f"k:{name}") for name in names).alias("known"),
+        _pattern(pl.col(f"d:{name}") for name in names).alias("differs"),
+        _pattern(_drifted(spec, name, owned=name in owned) for name in names).alias("drifted"),
+    )
     sides = zip(
-        frame.select(_ABOUT).iter_rows(),
-        *(_values(frame, side, names) for side in ("w", "h", "l", "k", "d")),
+        frame.select(*_ABOUT, *patterns).iter_rows(),
+        *(_values(frame, side, names) for side in ("w", "h")),
         _values(frame, "own", owned),
         _values(frame, "o", carried),
         strict=True,
     )
-    for about, wanted, held, acknowledged, known, differs, ours, along in sides:
-        person, account, standing, reason, state, matched, untouchable, protected, seen = about
+    for about, wanted, held, ours, along in sides:
+        person, account, standing, reason, state, matched, untouchable, protected, seen, known, differs, drifted = about
         yield _Row(
             person, account, standing, reason, state, matched, untouchable, protected, seen,
-            wanted, held, acknowledged, known, differs,
+            wanted, held, known, differs, drifted,
             dict(zip(owned, ours, strict=True)) if owned else _NONE,
             dict(zip(carried, along, strict=True)) if carried else _NONE,
         )  # fmt: skip
+
+
+def _pattern(flags: Iterable[pl.Expr]) -> pl.Expr:
+    signs = [pl.when(flag).then(pl.lit("1")).otherwise(pl.lit("0")) for flag in flags]
+    return pl.concat_str(signs) if signs else pl.lit("")
+
+
+def _drifted(spec: TargetSpec, name: str, *, owned: bool) -> pl.Expr:
+    """Whether we once brought about what is wanted now, and the target shows something else."""
+    acknowledged, wanted = pl.col(f"l:{name}"), pl.col(f"own:{name}" if owned else f"w:{name}")
+    type_ = spec.attributes[name].type
+    same = acknowledged.eq_missing(wanted) | folded(acknowledged, type_).eq_missing(folded(wanted, type_))
+    return pl.col("_seen") & acknowledged.is_not_null() & same
 
 
 def _values(frame: pl.DataFrame, side: str, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
@@ -173,12 +194,14 @@ class _Work:
         places = {name: place for place, name in enumerate(self.names)}
         # What is changed is told in the order of the mapping
         self._members, self._leavers, self._fixed = (
-            [places[name] for name in some] for some in (members, leavers, fixed)
+            _marked([places[name] for name in some]) for some in (members, leavers, fixed)
         )
         self._attributes = [spec.attributes[name] for name in self.names]
+        self._roles = frozenset(place for place, attribute in enumerate(self._attributes) if attribute.role)
         # What stands in an attribute that only we ourselves map must not pass for something that we set
         mapped = {*spec.settings.attributes, *spec.settings.leaver}
-        self._image = [(places[name], name, name in mapped) for name in names]
+        self._mapped = [(places[name], name, name in mapped) for name in names]
+        self._image_of = cache(self._image)
         self._activity = places.get(spec.activity or "")
         self.operations: list[Operation] = []
         self.links: list[LinkRow] = []
@@ -199,7 +222,7 @@ class _Work:
 
     def _leaver(self, row: _Row) -> State | None:
         """Returns the state to record at once, None where an operation's success will."""
-        changed = [place for place in self._leavers if row.differs[place]]
+        changed = self._leavers(row.differs)
         if not changed:
             return "left"
         if row.untouchable:
@@ -209,20 +232,19 @@ class _Work:
             self.todos.append((row.person, "left, but the account is protected. Deactivate or demote it by hand."))
             return None
         if row.state == "left":
-            self._change(row, Kind.UPDATE, changed, drifted=any(self._drifted(row, place) for place in changed))
+            self._change(row, Kind.UPDATE, changed, drifted=bool(_among(changed, row.drifted)))
         else:
             self._change(row, Kind.LEAVE, changed)
         return None
 
     def _member(self, row: _Row) -> State | None:
-        changed = [place for place in self._members if row.differs[place]]
+        changed = self._members(row.differs)
         if row.untouchable:
             if changed:
                 self.todos.append((row.person, f"the account is {row.untouchable} and is never touched."))
             return None
-        for place in self._fixed:
-            if row.differs[place] and row.known[place]:
-                self._advise(row, place)
+        for place in _among(self._fixed(row.differs), row.known):
+            self._advise(row, place)
         if row.protected:
             changed = self._spared(row, changed)
         inactive = self._inactive(row)
@@ -242,20 +264,20 @@ class _Work:
     def _named(self, places: Iterable[int]) -> str:
         return ", ".join(self.names[place] for place in places)
 
-    def _spared(self, row: _Row, changed: Sequence[int]) -> list[int]:
+    def _spared(self, row: _Row, changed: Places) -> Places:
         """What may be changed of a protected account: neither a role nor that it is active."""
         kept = [
             place
             for place in changed
-            if self._attributes[place].role or (place == self._activity and row.wanted[place] == "false")
+            if place in self._roles or (place == self._activity and row.wanted[place] == "false")
         ]
         if kept:
             self.todos.append(
                 (row.person, f"{self._named(kept)} should change, but the account is protected. Change it by hand.")
             )
-        return [place for place in changed if place not in kept]
+        return tuple(place for place in changed if place not in kept)
 
-    def _deactivated(self, row: _Row, changed: Sequence[int]) -> State:
+    def _deactivated(self, row: _Row, changed: Places) -> State:
         """Somebody else deactivated it while our ledger says active."""
         sentence = "somebody deactivated the account; it is not reactivated without approval."
         self.drift.append((row.person, sentence))
@@ -263,23 +285,15 @@ class _Work:
             self._change(row, Kind.REJOIN, changed, drifted=True, hold=f"{self._spec.name}: {sentence}")
         return "active"
 
-    def _update(self, row: _Row, changed: Sequence[int]) -> None:
-        drifted = [place for place in changed if self._drifted(row, place)]
+    def _update(self, row: _Row, changed: Places) -> None:
+        drifted = _among(changed, row.drifted)
         if drifted:
             self.drift.append((row.person, f"changed in the target behind our back: {self._named(drifted)}."))
             if self._spec.settings.drift == "report":
-                changed = [place for place in changed if place not in drifted]
+                changed = tuple(place for place in changed if place not in drifted)
         if changed:
-            kind = Kind.ROLE if all(self._attributes[place].role for place in changed) else Kind.UPDATE
+            kind = Kind.ROLE if self._roles.issuperset(changed) else Kind.UPDATE
             self._change(row, kind, changed, drifted=bool(drifted) and self._spec.settings.drift == "correct")
-
-    def _drifted(self, row: _Row, place: int) -> bool:
-        """Whether we once brought about what is wanted now, and the target shows something else."""
-        acknowledged = row.acknowledged[place]
-        if acknowledged is None or not row.seen:
-            return False
-        wanted, type_ = row.owned.get(self.names[place], row.wanted[place]), self._attributes[place].type
-        return acknowledged == wanted or fold(acknowledged, type_) == fold(wanted, type_)
 
     def _advise(self, row: _Row, place: int) -> None:
         name = self.names[place]
@@ -287,18 +301,18 @@ class _Work:
         self.todos.append((row.person, f"{name} differs and cannot be changed by us: {what}."))
 
     def _change(
-        self, row: _Row, kind: Kind, changed: Sequence[int], *, drifted: bool = False, hold: str | None = None
+        self, row: _Row, kind: Kind, changed: Places, *, drifted: bool = False, hold: str | None = None
     ) -> None:
-        spec, names = self._spec, self.names
-        wants, holds, differs, known = row.wanted, row.held, row.differs, row.known
+        spec, names, wants, holds = self._spec, self.names, row.wanted, row.held
         before = {names[place]: holds[place] for place in changed}
         after = {names[place]: wants[place] or None for place in changed}
+        image, known = self._image_of(row.differs, row.known, changed)
         wanted: dict[str, str | None] = {}
-        for place, name, mapped in self._image:
+        for place, name, takes, keeps in image:
             value = wants[place]
-            if value is not None and (not differs[place] or place in changed):
+            if takes and value is not None:
                 wanted[name] = value or None
-            elif mapped and known[place]:
+            elif keeps:
                 wanted[name] = holds[place]
         self.operations.append(
             Operation(
@@ -316,10 +330,28 @@ class _Work:
                 if not row.owned
                 else {name: value or None for name, value in row.owned.items() if value is not None},
                 reason=row.reason,
-                counted=any(known[place] for place in changed),
+                counted=known,
                 hold=hold,
                 snapshot=self._circumstances.snapshot,
                 planned=self._moment,
                 row=row_digest(row.standing, wants),
             )
         )
+
+    def _image(self, differs: str, known: str, changed: Places) -> tuple[tuple[tuple[int, str, bool, bool], ...], bool]:
+        """Of each attribute whether the image takes what is wanted, and whether it else keeps what is held; beside it
+        whether what is held is known of anything that changes."""
+        image = tuple(
+            (place, name, differs[place] == "0" or place in changed, mapped and known[place] == "1")
+            for place, name, mapped in self._mapped
+        )
+        return image, bool(_among(changed, known))
+
+
+def _marked(places: Sequence[int]) -> Callable[[str], Places]:
+    """Which of some places a pattern marks, worked out once for each pattern."""
+    return cache(lambda pattern: _among(places, pattern))
+
+
+def _among(places: Sequence[int], pattern: str) -> Places:
+    return tuple([place for place in places if pattern[place] == "1"])

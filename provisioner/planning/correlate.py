@@ -5,8 +5,10 @@ Everybody is known by row numbers here. Wide frames are never joined: a column o
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import polars as pl
 
@@ -18,6 +20,7 @@ FOLDING = frozenset({Type.FOLDED, Type.EMAIL, Type.SET})
 #: Columns of row numbers: of the desired frame, of the ledger, and of the observed frame.
 DESIRED_ROW, LEDGER_ROW, OBSERVED_ROW = "_desired", "_entry", "_observed"
 LINK = "link"
+_SEED: Final = secrets.randbits(64)
 _COLUMNS = (PERSON, ACCOUNT, "_matched", DESIRED_ROW, LEDGER_ROW, OBSERVED_ROW)
 
 
@@ -112,7 +115,8 @@ def correlate(
 def _beside(frame: pl.DataFrame, others: pl.Series, *, on: str, rows: tuple[str, str]) -> pl.DataFrame:
     """A left join with the row numbers of both sides, in the order of the left one.
 
-    Texts are told apart by their digests, which join in half the time; should two texts share one, the texts join.
+    Texts are told apart by their digests, which join in half the time. What joined so must agree in a second digest
+    too, whose seed nobody knows beforehand: together they are as good as the text. Should one not, the texts join.
 
     Args:
         others: the other side's texts, found where they equal the frame's column `on`.
@@ -122,9 +126,10 @@ def _beside(frame: pl.DataFrame, others: pl.Series, *, on: str, rows: tuple[str,
     texts = frame[on]
     if not texts.null_count() and not others.null_count():
         found = _joined(texts.hash(), others.hash(), rows)
-        whole = frame if found.height == frame.height else frame.select(pl.all().gather(found[mine]))
-        if (whole[on] == others.gather(found[theirs])).all():
-            return pl.concat([whole, found], how="horizontal")
+        told = texts.hash(_SEED)
+        whole = found.height == frame.height
+        if ((told if whole else told.gather(found[mine])) == others.hash(_SEED).gather(found[theirs])).all():
+            return pl.concat([frame if whole else frame.select(pl.all().gather(found[mine])), found], how="horizontal")
     found = _joined(texts, others, rows)
     return pl.concat([frame.select(pl.all().gather(found[mine])), found], how="horizontal")
 
@@ -177,11 +182,10 @@ def _hits(pool: pl.DataFrame, observed: pl.DataFrame, name: str, type_: Type) ->
     """Every pairing of a person and an account whose values of one attribute are the same."""
     filled = pl.col("_m").is_not_null() & (pl.col("_m") != "")
     left = pool.select(DESIRED_ROW, PERSON, folded(pl.col(f"m:{name}"), type_).alias("_m")).filter(filled)
-    right = (
-        observed.select(ACCOUNT, folded(pl.col(name), type_).alias("_m"))
-        .with_row_index(OBSERVED_ROW)
-        .filter(pl.col("_m").is_in(left["_m"].implode()))
-    )
+    texts = observed.select(folded(pl.col(name), type_))[name]
+    # By digests who might be meant, since few of them are; by texts who is
+    rows = texts.hash().is_in(left["_m"].hash().implode()).arg_true()
+    right = pl.DataFrame({OBSERVED_ROW: rows, ACCOUNT: observed[ACCOUNT].gather(rows), "_m": texts.gather(rows)})
     return left.join(right, on="_m", how="inner", maintain_order="left_right").select(
         PERSON,
         ACCOUNT,

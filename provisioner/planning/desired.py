@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Final, TypeVar
 
 import polars as pl
 
@@ -15,15 +12,11 @@ from provisioner.errors import ConfigurationError
 from provisioner.model.attributes import InvalidValueError, Type, canonical
 from provisioner.planning.knowledge import KnowledgeRule, Record, compile_rules, records_of
 from provisioner.planning.spec import TargetSpec
-from provisioner.sql import Evaluated, Expression, compile_expression, evaluate_predicate, evaluate_text
+from provisioner.sql import Evaluated, Expression, compile_expression, evaluate_predicate, evaluate_texts
 
 PERSON, STANDING, REASON = "_person", "_standing", "_reason"
 MEMBER, LEAVER, STILL, FUTURE = "member", "leaver", "still", "future"
 _PLAIN = frozenset({Type.TEXT, Type.FOLDED, Type.EMAIL})
-#: People from which on threads pay, and how many of them at most.
-_MANY: Final = 50_000
-_THREADS: Final = 4
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +117,9 @@ def desired_accounts(
     leaving = base[STANDING] == LEAVER
     wanted: dict[str, pl.Series] = {}
     broken = scope.failed & ~leaving
+    said = _said(spec, compiled, people)
     names = list(dict.fromkeys([*compiled.attributes, *compiled.leaver]))
-    mapped = _side_by_side(lambda name: _attribute(spec, compiled, name, people, leaving), names, people.height)
+    mapped = [_attribute(spec, name, said, people, leaving) for name in names]
     for name, (column, plain, failed, found) in zip(names, mapped, strict=True):
         wanted[f"w:{name}"] = column
         if name in spec.settings.match and plain is not None:
@@ -155,12 +149,24 @@ def desired_accounts(
     return Desired(frame.drop("_verdict", "_scope", "_ends"), tuple(faults), tuple(records))
 
 
-def _side_by_side(work: Callable[[str], T], names: Sequence[str], people: int) -> Sequence[T]:
-    """The work on each attribute; that on a column of texts runs in one thread, so for many people take a few."""
-    if people < _MANY:
-        return [work(name) for name in names]
-    with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
-        return list(pool.map(work, names))
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What an expression of the mapping says of everybody."""
+
+    expression: Expression
+    result: Evaluated
+
+
+def _said(spec: TargetSpec, compiled: CompiledTarget, people: pl.DataFrame) -> dict[tuple[str, str], _Said]:
+    """By section (``attributes``, ``leaver``) and attribute, what the mapping says where the roster has the say."""
+    asked = {
+        (section, name): expression
+        for section, expressions in (("attributes", compiled.attributes), ("leaver", compiled.leaver))
+        for name, expression in expressions.items()
+        if name in (rules := getattr(spec.settings, section)) and rules[name].authority != "target"
+    }
+    results = evaluate_texts(list(asked.values()), people)
+    return {key: _Said(one, result) for (key, one), result in zip(asked.items(), results, strict=True)}
 
 
 def _standing() -> pl.Expr:
@@ -188,7 +194,7 @@ def _reason() -> pl.Expr:
 
 
 def _attribute(
-    spec: TargetSpec, compiled: CompiledTarget, name: str, people: pl.DataFrame, leaving: pl.Series
+    spec: TargetSpec, name: str, said: Mapping[tuple[str, str], _Said], people: pl.DataFrame, leaving: pl.Series
 ) -> tuple[pl.Series, pl.Series | None, pl.Series, list[Fault]]:
     """One attribute for everybody: members by `attributes`, leavers by `leaver` and nothing else.
 
@@ -199,18 +205,15 @@ def _attribute(
     plain: pl.Series | None = None
     column = pl.Series(name, [None], dtype=pl.String).new_from_index(0, people.height)
     broken = pl.repeat(False, people.height, dtype=pl.Boolean, eager=True)
-    for expression, rule, applies, where in (
-        (compiled.attributes.get(name), spec.settings.attributes.get(name), ~leaving, "attributes"),
-        (compiled.leaver.get(name), spec.settings.leaver.get(name), leaving, "leaver"),
-    ):
-        if expression is None or rule is None or rule.authority == "target":
+    for section, applies in (("attributes", ~leaving), ("leaver", leaving)):
+        if (section, name) not in said:
             continue
-        result = evaluate_text(expression, people)
-        path = f"targets.{spec.name}.{where}.{name}"
+        expression, result = said[section, name].expression, said[section, name].result
+        path = f"targets.{spec.name}.{section}.{name}"
         failed = result.failed & applies
         faults += _faults(people, failed, result.reasons, expression, path)
         values, invalid = _canonical(result.values, type_, constant=expression.constant)
-        plain = values if where == "attributes" else plain
+        plain = values if section == "attributes" else plain
         left_alone = failed
         if invalid:
             unfit = result.values.is_in(list(invalid)).fill_null(value=False) & applies
@@ -219,11 +222,12 @@ def _attribute(
                 for key, value in people.select("_key", pl.Series("_v", result.values)).filter(unfit).iter_rows()
             ]
             left_alone = failed | unfit
-        if rule.empty == "clear":
+        if getattr(spec.settings, section)[name].empty == "clear":
             values = values.fill_null("")
         if left_alone.any():
             values = values.set(left_alone, None)
-        column = values if applies.all() else values.zip_with(applies, column)
+        # To take values away costs nothing; to merge two columns of a million texts does
+        column = values.set(leaving, None) if section == "attributes" else values.zip_with(applies, column)
         broken = broken | failed
     return column.alias(name), plain, broken, faults
 
@@ -250,9 +254,9 @@ def _canonical(values: pl.Series, type_: Type, *, constant: bool = False) -> tup
         except InvalidValueError as exc:
             invalid[value] = str(exc)
             spelt[value] = None
-    if not spelt:
-        return values, invalid
     old, new = list(spelt), list(spelt.values())
+    if old == new:
+        return values, invalid
     return values.replace_strict(old, new, default=None, return_dtype=pl.String), invalid
 
 

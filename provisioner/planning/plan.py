@@ -265,7 +265,7 @@ def _trust(
     unpaired = missing
     if missing.height:
         unpaired = missing.join(found.pairs.select(PERSON), on=PERSON, how="anti", maintain_order="left")
-    left = int((ledger["_state"].gather(found.pairs[LEDGER_ROW].drop_nulls()) == "left").sum())
+    left = int((ledger["_state"] == "left").gather(found.pairs[LEDGER_ROW].drop_nulls()).sum())
     base = found.pairs.height - left + unpaired.height + circumstances.others
     why = disbelief(spec, desired.frame, found.pairs, observation, ledger, missing=missing.height, base=base)
     return _Trust(missing, unpaired, base, why)

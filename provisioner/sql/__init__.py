@@ -6,7 +6,7 @@ at no clock and see no other row. `evaluation` works it out over a frame whose c
 fails alone.
 """
 
-from provisioner.sql.evaluation import Evaluated, evaluate, evaluate_predicate, evaluate_text
+from provisioner.sql.evaluation import Evaluated, evaluate, evaluate_predicate, evaluate_text, evaluate_texts
 from provisioner.sql.expression import Expression, compile_expression
 from provisioner.sql.tokens import FUNCTIONS
 
@@ -18,4 +18,5 @@ __all__ = [
     "evaluate",
     "evaluate_predicate",
     "evaluate_text",
+    "evaluate_texts",
 ]

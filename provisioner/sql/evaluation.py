@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
@@ -37,10 +38,14 @@ def evaluate(expression: Expression, frame: pl.DataFrame) -> Evaluated:
     Raises:
         ConfigurationError: the frame lacks a column; never because of what the cells hold.
     """
+    _check_columns(expression, frame)
+    return _Bisection(expression, frame).run()
+
+
+def _check_columns(expression: Expression, frame: pl.DataFrame) -> None:
     missing = sorted(expression.columns.difference(frame.columns))
     if missing:
         raise ConfigurationError(f"{expression.where}: {expression.text!r}: there is no column {missing[0]!r}.")
-    return _Bisection(expression, frame).run()
 
 
 def evaluate_text(expression: Expression, frame: pl.DataFrame) -> Evaluated:
@@ -56,10 +61,60 @@ def evaluate_text(expression: Expression, frame: pl.DataFrame) -> Evaluated:
         failed = None if failed is None else failed.new_from_index(0, frame.height)
     else:
         values, failed = _as_text(result.values)
+    return _told(result, values, failed)
+
+
+def _told(result: Evaluated, values: pl.Series, failed: pl.Series | None) -> Evaluated:
+    """A result with its values as text, and those failed that are no finite number."""
     if failed is None:
         return Evaluated(values, result.failed, result.reasons)
     rows = (failed & ~result.failed).arg_true().to_list()
     return Evaluated(values, result.failed | failed, result.reasons | dict.fromkeys(rows, "the number is not finite"))
+
+
+def evaluate_texts(expressions: Sequence[Expression], frame: pl.DataFrame) -> list[Evaluated]:
+    """`evaluate_text` of many expressions: all at once, and only if a row fails of one, each by itself.
+
+    Raises:
+        ConfigurationError: see `evaluate`.
+    """
+    for expression in expressions:
+        _check_columns(expression, frame)
+    varying = {str(place): one for place, one in enumerate(expressions) if not one.constant}
+    try:
+        values = frame.select(parsed(one.text).alias(name) for name, one in varying.items())
+    except FAILURES:
+        return [evaluate_text(one, frame) for one in expressions]
+    texts = _plain_texts(values)
+    untouched = _none_of(frame.height)
+    found = []
+    for place, expression in enumerate(expressions):
+        name = str(place)
+        if name in texts:
+            found.append(Evaluated(texts[name].alias("value"), untouched))
+        elif name in varying:
+            found.append(_told(Evaluated(values[name].alias("value"), untouched), *_as_text(values[name])))
+        else:
+            found.append(evaluate_text(expression, frame))
+    return found
+
+
+def _plain_texts(values: pl.DataFrame) -> dict[str, pl.Series]:
+    """What `_as_text` makes of those columns that are no numbers or times, and in which nobody's text is beyond ASCII.
+
+    All are gone through together, which the processors share.
+    """
+    columns = {
+        name: pl.col(name).cast(pl.String)
+        for name, dtype in values.schema.items()
+        if not (dtype.is_temporal() or dtype.is_float() or dtype.is_decimal())
+    }
+    if not columns:
+        return {}
+    beyond = values.select(_beyond_ascii(text).any().alias(name) for name, text in columns.items()).row(0, named=True)
+    texts = values.select(text.str.strip_chars() for name, text in columns.items() if not beyond[name])
+    blank = texts.select((pl.all() == "").any()).row(0, named=True) if texts.width else {}
+    return {name: texts[name].set(texts[name] == "", None) if blank[name] else texts[name] for name in texts.columns}
 
 
 def evaluate_predicate(expression: Expression, frame: pl.DataFrame) -> Evaluated:
@@ -132,10 +187,12 @@ class _Bisection:
         return pl.Series("value", [None] * length, self._select(empty).dtype)
 
     def _mask(self) -> pl.Series:
-        if not self._reasons:
-            return pl.repeat(False, self._height, dtype=pl.Boolean, eager=True).alias("failed")
-        rows = pl.Series(list(self._reasons), dtype=pl.UInt32)
-        return pl.repeat(False, self._height, dtype=pl.Boolean, eager=True).scatter(rows, True).alias("failed")
+        mask = _none_of(self._height)
+        return mask.scatter(pl.Series(list(self._reasons), dtype=pl.UInt32), True) if self._reasons else mask
+
+
+def _none_of(height: int) -> pl.Series:
+    return pl.repeat(False, height, dtype=pl.Boolean, eager=True).alias("failed")
 
 
 def _reason(error: BaseException) -> str:
@@ -163,11 +220,15 @@ def _as_text(values: pl.Series) -> tuple[pl.Series, pl.Series | None]:
 
 def composed(text: pl.Series) -> pl.Series:
     """Text in Unicode form NFC. Plain ASCII is so already, and looking is some twenty times cheaper than doing it."""
-    beyond = text.str.len_bytes() != text.str.len_chars()
+    beyond = text.to_frame("text").select(_beyond_ascii(pl.col("text"))).to_series()
     if not beyond.any():
         return text
     rows = beyond.arg_true()
     return text.scatter(rows, text.gather(rows).str.normalize("NFC"))
+
+
+def _beyond_ascii(text: pl.Expr) -> pl.Expr:
+    return text.str.len_bytes() != text.str.len_chars()
 
 
 def _plain_numbers(values: pl.Series) -> tuple[pl.Series, pl.Series]:

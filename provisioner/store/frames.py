@@ -24,7 +24,7 @@ def pack(frame: pl.DataFrame) -> bytes:
 
 def unpack(content: bytes) -> pl.DataFrame:
     """The inverse of `pack`."""
-    return pl.read_ipc(io.BytesIO(content))
+    return pl.read_ipc(content)
 
 
 def roster_columns(names: Iterable[str]) -> list[str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,11 +11,9 @@ from unittest.mock import patch
 import polars as pl
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from provisioner.model.operation import Operation
-from provisioner.planning import change, desired, facts, plan
-from provisioner.planning.change import row_digest
+from provisioner.planning import change, facts, plan
 from tests.planning.support import World, held_by, linked, person, spec_of
 from tests.planning.test_properties import worlds
 
@@ -98,16 +94,3 @@ def test_whoever_is_left_behind_has_nothing_to_be_done(world: World) -> None:
     with patch.object(plan, "suspects", lambda *arguments: arguments[2]):
         whole = world.plan()
     assert world.plan() == whole
-
-
-@given(worlds())
-def test_mapping_by_threads_is_mapping(world: World) -> None:
-    with patch.object(desired, "_MANY", 0):
-        threaded = world.plan()
-    assert world.plan() == threaded
-
-
-@given(st.text(), st.lists(st.none() | st.text()))
-def test_a_row_s_digest_is_that_of_its_json(standing: str, wanted: list[str | None]) -> None:
-    text = json.dumps([standing, wanted], ensure_ascii=False)
-    assert row_digest(standing, wanted) == hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

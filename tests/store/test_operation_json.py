@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioner.model.operation import Kind, Operation, from_json, to_json
+from provisioner.model.operation import Kind, Operation, digest, from_json, operation_id, to_json
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=8)
 VALUES = st.dictionaries(TEXT, st.none() | TEXT, max_size=3)
@@ -57,3 +58,19 @@ def test_what_a_later_version_added_is_passed_over() -> None:
 def test_what_is_no_operation_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"JSON|missing|Expected|Invalid|truncated"):
         from_json(text)
+
+
+@given(TEXT, TEXT, st.sampled_from(Kind), VALUES, VALUES)
+def test_an_operation_is_named_by_its_json_for_ever(
+    target: str, person: str, kind: Kind, before: dict[str, str | None], after: dict[str, str | None]
+) -> None:
+    named = [target, person, kind.value, before, after]
+    text = json.dumps(named, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    assert (
+        operation_id(target, person, kind, before, after) == hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+    )
+
+
+def test_a_digest_does_not_depend_on_the_order_of_names() -> None:
+    assert digest({"a": "1", "b": None}, size=8) == digest({"b": None, "a": "1"}, size=8)
+    assert digest(["a", None], size=8) != digest(["a", "null"], size=8)

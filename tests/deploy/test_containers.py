@@ -120,6 +120,8 @@ def test_the_redis_server_has_its_password_and_forgets_nothing(tmp_path: Path) -
             wanted = {"appendonly": "yes", "maxmemory-policy": "noeviction", "appendfsync": "everysec"}
             for name, value in wanted.items():
                 assert client.config_get(name) == {name: value}
+            # The newer name beside the older one, where the server knows both
+            assert set(client.config_get("hash-max-*-value").values()) == {"2048"}
             with redis.Redis(port=port) as stranger, pytest.raises(redis.AuthenticationError):
                 stranger.ping()
     finally:

@@ -62,6 +62,7 @@ def test_is_private_and_set_up_for_the_ledger(data_dir: Path) -> None:
             assert info["aof_enabled"] == 1
             assert info["maxmemory_policy"] == "noeviction"
             assert client.config_get("save") == {"save": ""}
+            assert set(client.config_get("hash-max-*-value").values()) == {"2048"}
         assert os.getpgid(pid_of(server)) != os.getpgid(0)
         assert server.running()
         assert server.log.read_text()

@@ -84,7 +84,7 @@ class RedisServer:
             *("--unixsocket", str(self.socket), "--unixsocketperm", "700"),
             *("--dir", str(self._folder), "--logfile", str(log)),
             *("--save", "", "--appendonly", "yes" if self._append_only else "no", "--appendfsync", "always"),
-            *("--maxmemory-policy", "noeviction"),
+            *("--maxmemory-policy", "noeviction", "--hash-max-ziplist-value", "2048"),
         ]
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
         deadline = time.monotonic() + _START_SECONDS

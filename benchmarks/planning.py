@@ -66,7 +66,7 @@ STAGES: Final[Mapping[str, tuple[str, ...]]] = {
     "map": ("desired_accounts",),
     "correlate": ("correlate", "_trust"),
     "diff": ("suspects", "hold", "ours_to_clear", "merged", "differing", "_protected"),
-    "guard": ("_guarded",),
+    "guard": ("guarded",),
 }
 PEER: Final = Path(__file__).parent.parent / "build" / "peers" / "csv-diff-1.2"
 PINS: Final = """\

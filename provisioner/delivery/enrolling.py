@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Collection
 from dataclasses import replace
+from typing import Any
 
 import structlog
 
 from provisioner.delivery.deployment import Deployment
 from provisioner.errors import TargetError
+from provisioner.model.operations import rewritten
 from provisioner.planning.plan import TargetPlan
 from provisioner.planning.riding import tokens, unsure, without
 from provisioner.targets.http import Http
@@ -21,7 +25,7 @@ async def without_existing(dep: Deployment, target: str, http: Http, plan: Targe
     Looked up once per plan, and only where an enrolment is due of somebody whose account was there before: nobody else
     can have one. If they cannot be read, those enrolments wait for the next run, and everything else goes on.
     """
-    asked = unsure(plan.operations)
+    asked = await asyncio.to_thread(unsure, plan.operations)
     if not asked:
         return plan
     try:
@@ -30,9 +34,9 @@ async def without_existing(dep: Deployment, target: str, http: Http, plan: Targe
         log.warning("enrolments_not_read", target=target, code=exc.code)
         note = f"{len(asked)} enrolments wait for the next run, because existing ones could not be read: {exc.message}"
         ids = {operation.id for operation in asked}
-        return replace(plan, operations=tuple(without(plan.operations, ids)), notes=(*plan.notes, note))
-    return replace(
-        plan,
-        operations=tuple(without(plan.operations, there)),
-        enrolled=tokens(plan.operations, there),
-    )
+        return await asyncio.to_thread(_without, plan, ids, notes=(*plan.notes, note))
+    return await asyncio.to_thread(_without, plan, there, enrolled=tokens(asked, there))
+
+
+def _without(plan: TargetPlan, ids: Collection[str], **told: Any) -> TargetPlan:
+    return replace(plan, operations=rewritten(plan.operations, lambda batch: without(batch, ids)), **told)

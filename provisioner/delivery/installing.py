@@ -214,7 +214,7 @@ async def install(dep: Deployment, run: str, target: str, snapshot: Snapshot, pl
     plan = planned.plan
     for old, new in snapshot.renamed.items():
         await dep.ledger.rename(target, old, new)
-    said = {"predicted": json.dumps(predicted(dep, target, plan, planned.requests))}
+    said = {"predicted": json.dumps(await asyncio.to_thread(predicted, dep, target, plan, planned.requests))}
     await dep.runs.set_target(run, target, _told(plan) | said)
     await dep.runs.add_requests(run, target, planned.requests)
     links: list[dict[str, Any]] = [
@@ -247,7 +247,7 @@ async def install(dep: Deployment, run: str, target: str, snapshot: Snapshot, pl
         run=run,
         target=target,
         operations=len(plan.operations),
-        held=sum(1 for operation in plan.operations if operation.hold),
+        held=sum(plan.tally["held"].values()),
         dropped=dropped,
     )
 
@@ -265,7 +265,7 @@ def _told(plan: TargetPlan) -> dict[str, str | float | int]:
 
 def _base_after(plan: TargetPlan) -> int:
     """What guards measure by when the accounts that a plan makes are there."""
-    return plan.base + sum(1 for one in plan.operations if one.kind is Kind.CREATE and not (one.hold or one.refused))
+    return plan.base + plan.tally["going"].get(Kind.CREATE, 0)
 
 
 def _entry(dep: Deployment, target: str, operation: Operation) -> Entry:
@@ -290,15 +290,10 @@ def figures_of(plan: TargetPlan) -> dict[str, int]:
         "adopted": plan.adopted,
         "orphans": len(plan.orphans),
         "conflicts": len(plan.conflicts),
-        "todo": plan.linked - plan.unchanged - len(plan.conflicts) - _touched(plan),
+        "todo": plan.linked - plan.unchanged - len(plan.conflicts) - plan.touched,
         "blocked": sum(1 for todo in plan.todos if not todo.linked),
         "unchanged": plan.unchanged,
     }
-
-
-def _touched(plan: TargetPlan) -> int:
-    kinds = (Kind.UPDATE, Kind.ROLE, Kind.LEAVE, Kind.REJOIN)
-    return sum(1 for operation in plan.operations if operation.kind in kinds)
 
 
 def lists_of(plan: TargetPlan) -> dict[str, Sequence[Any]]:

@@ -20,11 +20,14 @@ def predicted(dep: Deployment, target: str, plan: TargetPlan, reads: int) -> dic
     Args:
         reads: requests that observing took.
     """
-    going = [operation for operation in plan.operations if not (operation.hold or operation.refused)]
     made = dep.targets[target]
     # What rides takes no request of its own
-    groups = Counter(made.group(operation).partition("#")[0] for operation in going if not operation.rides)
+    groups = Counter(
+        made.group(operation).partition("#")[0]
+        for operation in plan.operations
+        if not (operation.hold or operation.refused or operation.rides)
+    )
     return {
-        "operations": dict(Counter(operation.kind.value for operation in going)),
+        "operations": {kind.value: count for kind, count in plan.tally["going"].items()},
         "requests": reads + requests_for(dep, target, groups),
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from typing import Any
 
 from provisioner.delivery.deployment import Deployment
@@ -12,7 +11,7 @@ from provisioner.delivery.predicting import predicted
 from provisioner.delivery.roster import RejectedRosterError, rejects_json, take
 from provisioner.errors import TargetError, UnauthorisedError, UnreachableError
 from provisioner.model.attributes import natural_values
-from provisioner.model.operation import Kind, Operation
+from provisioner.model.operation import URGENCY, Kind, Operation
 from provisioner.model.run import run_status
 from provisioner.planning.plan import TargetPlan
 from provisioner.store.runs import Request
@@ -54,8 +53,9 @@ async def preview(dep: Deployment, request: Request, *, content: bytes | None = 
             return target, _failed(exc), []
         health = await dep.health.of(target)
         part = _part(planned.plan, planned.requests, paused=health.paused)
-        part["predicted"] = predicted(dep, target, planned.plan, planned.requests)
-        return target, part, [_operation(dep, operation) for operation in planned.plan.operations]
+        part["predicted"] = await asyncio.to_thread(predicted, dep, target, planned.plan, planned.requests)
+        operations = sorted(planned.plan.operations, key=lambda operation: URGENCY[operation.kind])
+        return target, part, [_operation(dep, operation) for operation in operations]
 
     for target, part, operations in await asyncio.gather(*(one(target) for target in targets)):
         document["targets"][target] = part
@@ -82,18 +82,12 @@ def _failed(exc: TargetError) -> dict[str, Any]:
 
 
 def _part(plan: TargetPlan, requests: int, *, paused: bool) -> dict[str, Any]:
-    counts: dict[str, Counter[str]] = {"held": Counter(), "rejected": Counter(), "waiting": Counter()}
-    for operation in plan.operations:
-        if operation.refused:
-            counts["rejected"][operation.kind.value] += 1
-        elif operation.hold:
-            counts["held"][operation.kind.value] += 1
-        elif paused:
-            counts["waiting"][operation.kind.value] += 1
+    fates = {fate: {kind.value: count for kind, count in counts.items()} for fate, counts in plan.tally.items()}
+    counts = {"held": fates["held"], "rejected": fates["rejected"], "waiting": fates["going"] if paused else {}}
     status = (
         "failed" if plan.unbelieved else "paused" if counts["waiting"] else "held" if counts["held"] else "succeeded"
     )
-    part = _empty(status) | figures_of(plan) | {name: dict(found) for name, found in counts.items()}
+    part = _empty(status) | figures_of(plan) | counts
     part["planned"] = {kind.value: count for kind, count in plan.planned.items()}
     part["requests"] = requests
     part["guards"] = [trip.sentence for trip in plan.guards]

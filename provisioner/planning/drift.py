@@ -95,7 +95,14 @@ def drifted(
     )
     rows = {row[PERSON]: row for row in desired.frame.iter_rows(named=True)}
     untouchable = dict(observation.frame.select(ACCOUNT, UNTOUCHABLE).filter(pl.col(UNTOUCHABLE).is_not_null()).rows())
-    standing = {one.person: one for one in plan.operations if one.kind in ACCOUNT_KINDS}
+    standing: dict[str, Operation] = {}
+    gone: list[Drifted] = []
+    for one in plan.operations:
+        if one.person in by_person:
+            if one.kind in ACCOUNT_KINDS:
+                standing[one.person] = one
+        elif one.kind is Kind.CREATE and one.drift:
+            gone.append(Drifted(one.person, None, _GONE, *_about(one)))
     told: dict[str, str] = {}
     for todo in plan.drift:
         told[todo.person] = f"{told[todo.person]} {todo.sentence}" if todo.person in told else todo.sentence
@@ -103,11 +110,7 @@ def drifted(
         _person(spec, all_of_it, rows.get(person), standing.get(person), told.get(person), untouchable)
         for person, all_of_it in by_person.items()
     ]
-    for operation in plan.operations:
-        if operation.kind is Kind.CREATE and operation.drift and operation.person not in by_person:
-            then, because = _about(operation)
-            result.append(Drifted(operation.person, None, _GONE, then, because))
-    return tuple(sorted(result, key=lambda one: one.person))
+    return tuple(sorted([*result, *gone], key=lambda one: one.person))
 
 
 def _changed(spec: TargetSpec, observation: Observation, ledger: pl.DataFrame) -> Iterator[_Found]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 
 import polars as pl
@@ -14,12 +15,23 @@ from provisioner.planning.knowledge import Record
 from provisioner.planning.spec import ACCOUNT, Planning, TargetSpec
 
 _ROLE = "custom_attributes.role"
+_CODE, _DATE = "_code", "_date"
+
+
+def owing(spec: TargetSpec, ledger: pl.DataFrame) -> pl.DataFrame:
+    """The ledger's entries that owe the target an event: `_person`, `_account`, `_owed`."""
+    entries = ledger.select(PERSON, ACCOUNT, "_owed")
+    return entries.filter(pl.col("_owed").is_not_null() & (pl.col("_owed") != "{}")) if spec.facts else entries.clear()
 
 
 def events(
-    spec: TargetSpec, operations: Sequence[Operation], ledger: pl.DataFrame, circumstances: Planning
+    spec: TargetSpec, operations: Sequence[Operation], owed: pl.DataFrame, circumstances: Planning
 ) -> list[Operation]:
-    """One event per fact: those that this plan brings about, and those that the ledger still owes."""
+    """One event per fact: those that this plan brings about, and those that the ledger still owes.
+
+    Args:
+        owed: of `owing`.
+    """
     if not spec.facts:
         return []
     moment = int(circumstances.now.timestamp())
@@ -28,7 +40,6 @@ def events(
         fact = _fact(operation)
         if fact in spec.facts:
             found.append(_event(spec, operation.person, operation.account, fact, moment, operation))
-    owed = ledger.filter(pl.col("_owed").is_not_null() & (pl.col("_owed") != "{}"))
     for person, account, text in owed.select(PERSON, ACCOUNT, "_owed").iter_rows():
         for fact, when in sorted(json.loads(text).items()):
             if fact in spec.facts:
@@ -67,86 +78,122 @@ def _event(
     )
 
 
-def enrolments(
-    spec: TargetSpec,
-    desired: pl.DataFrame,
-    pairs: pl.DataFrame,
-    operations: Sequence[Operation],
-    ledger: pl.DataFrame,
-    circumstances: Planning,
-) -> list[Operation]:
-    """One `enrol` per member and code whose rule says yes, once ever."""
-    rules = getattr(spec.settings, "enrolments", ())
-    if not rules:
-        return []
-    creating = {operation.person: operation for operation in operations if operation.kind is Kind.CREATE}
-    found = []
-    for rule in rules:
+def due_enrolments(
+    spec: TargetSpec, desired: pl.DataFrame, pairs: pl.DataFrame, ledger: pl.DataFrame, circumstances: Planning
+) -> pl.DataFrame:
+    """The members of whom a rule says yes and who were never enrolled by it.
+
+    Columns: `_person`, `_account` (null where there is none), `_code` and `_date` (until when, null for no day).
+    """
+    found = [pl.DataFrame(schema=dict.fromkeys((PERSON, ACCOUNT, _CODE, _DATE), pl.String))]
+    for rule in getattr(spec.settings, "enrolments", ()):
         date = None
         if rule.due_in_days is not None:
             date = (circumstances.today + timedelta(days=rule.due_in_days)).isoformat()
         already = ledger.filter(pl.col("_enrolled").list.contains(rule.code)).select(PERSON)
-        due = (
+        found.append(
             desired.filter(pl.col(f"e:{rule.code}"))
             .select(PERSON)
             .join(already, on=PERSON, how="anti", maintain_order="left")
             .join(pairs.select(PERSON, ACCOUNT), on=PERSON, how="left", maintain_order="left")
+            .with_columns(pl.lit(rule.code).alias(_CODE), pl.lit(date, dtype=pl.String).alias(_DATE))
         )
-        for person, account in due.iter_rows():
-            leader = creating.get(person)
-            if leader is None and account is None:
-                continue
-            after: dict[str, str | None] = {"enrolment_code": rule.code, "due_date": date}
-            found.append(
-                Operation(
-                    id=operation_id(spec.name, person, Kind.ENROL, {}, {"enrolment_code": rule.code}),
-                    target=spec.name,
-                    person=person,
-                    kind=Kind.ENROL,
-                    account=account,
-                    before={},
-                    after=after,
-                    slot=f"enrol:{rule.code}",
-                    follows=leader.id if leader else None,
-                    reason="enrolment rule",
-                    snapshot=circumstances.snapshot,
-                )
+    return pl.concat(found)
+
+
+def enrolments(
+    spec: TargetSpec, due: pl.DataFrame, operations: Sequence[Operation], circumstances: Planning
+) -> list[Operation]:
+    """One `enrol` per member and code that is due, where there is an account or will be one.
+
+    Args:
+        due: of `due_enrolments`.
+    """
+    if not due.height:
+        return []
+    creating = _creating(operations)
+    found = []
+    for person, account, code, date in due.select(PERSON, ACCOUNT, _CODE, _DATE).iter_rows():
+        leader = creating.get(person)
+        if leader is None and account is None:
+            continue
+        after: dict[str, str | None] = {"enrolment_code": code, "due_date": date}
+        found.append(
+            Operation(
+                id=operation_id(spec.name, person, Kind.ENROL, {}, {"enrolment_code": code}),
+                target=spec.name,
+                person=person,
+                kind=Kind.ENROL,
+                account=account,
+                before={},
+                after=after,
+                slot=f"enrol:{code}",
+                follows=leader.id if leader else None,
+                reason="enrolment rule",
+                snapshot=circumstances.snapshot,
             )
+        )
     return found
 
 
-def knowledge(
-    spec: TargetSpec,
-    records: Sequence[Record],
-    pairs: pl.DataFrame,
-    operations: Sequence[Operation],
-    ledger: pl.DataFrame,
-    circumstances: Planning,
-) -> list[Operation]:
-    """One `enrol` per record of external knowledge, once ever."""
+def _creating(operations: Sequence[Operation]) -> dict[str, Operation]:
+    return {operation.person: operation for operation in operations if operation.kind is Kind.CREATE}
+
+
+@dataclass(frozen=True, slots=True)
+class DueRecord:
+    """A record of external knowledge that was never sent, and the account of its person, None if there is none."""
+
+    record: Record
+    account: str | None
+
+    @property
+    def person(self) -> str:
+        """Whose it is."""
+        return self.record.person
+
+
+def due_records(records: Sequence[Record], pairs: pl.DataFrame, ledger: pl.DataFrame) -> list[DueRecord]:
+    """The records that were never sent, each once."""
     if not records:
         return []
-    creating = {operation.person: operation for operation in operations if operation.kind is Kind.CREATE}
     about = pl.Series([record.person for record in records], dtype=pl.String).unique().implode()
     accounts = dict(pairs.filter(pl.col(PERSON).is_in(about)).select(PERSON, ACCOUNT).iter_rows())
     entries = ledger.filter(pl.col(PERSON).is_in(about)).select(PERSON, "_enrolled")
     already = {person: set(codes or ()) for person, codes in entries.iter_rows()}
-    found: dict[tuple[str, str], Operation] = {}
-    for record in records:
-        person, leader = record.person, creating.get(record.person)
-        if record.slot in already.get(person, ()) or (leader is None and person not in accounts):
-            continue
-        found[person, record.slot] = Operation(
-            id=operation_id(spec.name, person, Kind.ENROL, {}, record.values),
-            target=spec.name,
-            person=person,
-            kind=Kind.ENROL,
-            account=accounts.get(person),
-            before={},
-            after=record.values,
-            slot=record.slot,
-            follows=leader.id if leader else None,
-            reason="external knowledge",
-            snapshot=circumstances.snapshot,
-        )
+    found = {
+        (record.person, record.slot): DueRecord(record, accounts.get(record.person))
+        for record in records
+        if record.slot not in already.get(record.person, ())
+    }
     return list(found.values())
+
+
+def knowledge(
+    spec: TargetSpec, due: Sequence[DueRecord], operations: Sequence[Operation], circumstances: Planning
+) -> list[Operation]:
+    """One `enrol` per record that is due, where there is an account or will be one."""
+    if not due:
+        return []
+    creating = _creating(operations)
+    found = []
+    for one in due:
+        record, leader = one.record, creating.get(one.person)
+        if leader is None and one.account is None:
+            continue
+        found.append(
+            Operation(
+                id=operation_id(spec.name, one.person, Kind.ENROL, {}, record.values),
+                target=spec.name,
+                person=one.person,
+                kind=Kind.ENROL,
+                account=one.account,
+                before={},
+                after=record.values,
+                slot=record.slot,
+                follows=leader.id if leader else None,
+                reason="external knowledge",
+                snapshot=circumstances.snapshot,
+            )
+        )
+    return found

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import floor
 
-from provisioner.model.operation import Kind
+from msgspec import structs
+
+from provisioner.model.operation import Kind, Operation
+from provisioner.planning.spec import Planning
 from provisioner.settings import GuardLimit, GuardSettings
 
 #: Guard → the kinds that it covers.
@@ -65,3 +68,48 @@ def tripped(
             for kind in kinds:
                 held[kind] = Tripped(guard, count, before, allowed, base)
     return held
+
+
+def counts(operation: Operation, circumstances: Planning) -> bool:
+    """Whether an operation counts for a guard; what somebody decided about does not."""
+    approved = operation.id in circumstances.approved
+    return operation.counted and not approved and not _refused(operation, circumstances)
+
+
+def guarded(operations: Sequence[Operation], trips: Mapping[Kind, Tripped], circumstances: Planning) -> list[Operation]:
+    """Operations with what each must wait for; whatever follows a held one waits with it.
+
+    Args:
+        operations: with all that follow one another.
+        trips: of `tripped`.
+    """
+    approved = circumstances.approved
+    held: dict[str, str] = {}
+    no: set[str] = set()
+    result: list[Operation] = []
+    for operation in operations:
+        reason = operation.hold
+        if operation.id not in approved:
+            if operation.kind in trips and operation.counted:
+                reason = trips[operation.kind].sentence
+            if operation.kind is Kind.LEAVE and circumstances.removals_wait:
+                reason = circumstances.removals_wait
+        else:
+            reason = None
+        if operation.follows in held:
+            reason = held[operation.follows]
+        refused = _refused(operation, circumstances) or operation.follows in no
+        if refused:
+            no.add(operation.id)
+        if reason:
+            held[operation.id] = reason
+        # What somebody approved counts for no guard, now or later
+        counted = operation.counted and operation.id not in approved
+        if (reason, refused, counted) != (operation.hold, operation.refused, operation.counted):
+            operation = structs.replace(operation, hold=reason, refused=refused, counted=counted)
+        result.append(operation)
+    return result
+
+
+def _refused(operation: Operation, circumstances: Planning) -> bool:
+    return circumstances.rejected.get(operation.id) == operation.row

@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC
+from typing import Literal, TypeAlias, get_args
 
 import polars as pl
-from msgspec import structs
 
 from provisioner.model.account import State
 from provisioner.model.operation import ACCOUNT_KINDS, URGENCY, Kind, Operation
+from provisioner.model.operations import Batch, rewritten
 from provisioner.planning.belief import Code, Disbelief, disbelief, doubts, recalled
-from provisioner.planning.change import Changes, changes
 from provisioner.planning.correlate import (
     DESIRED_ROW,
     LEDGER_ROW,
@@ -35,8 +35,9 @@ from provisioner.planning.desired import (
     desired_accounts,
 )
 from provisioner.planning.diff import Held, differing, hold, merged, ours_to_clear, suspects
-from provisioner.planning.facts import enrolments, events, knowledge
-from provisioner.planning.guards import Tripped, tripped
+from provisioner.planning.drafts import Aside, Material, drafted
+from provisioner.planning.facts import due_enrolments, due_records, owing
+from provisioner.planning.guards import Tripped, guarded, tripped
 from provisioner.planning.riding import riding
 from provisioner.planning.spec import ACCOUNT, Observation, Planning, TargetSpec
 from provisioner.sql import evaluate_predicate
@@ -61,18 +62,29 @@ class Todo:
     linked: bool = True
 
 
+#: What becomes of an operation: it goes out by itself, waits for someone's approval, or was refused by someone.
+Fate: TypeAlias = Literal["going", "held", "rejected"]
+
+
+def _fate(operation: Operation) -> Fate:
+    if operation.refused:
+        return "rejected"
+    return "held" if operation.hold else "going"
+
+
 @dataclass(frozen=True, slots=True)
 class TargetPlan:
     """Everything that a run will do about one target, and everything that it will leave alone and why.
 
-    `operations` are in the order of delivery. `base` is what guards measure by. `unbelieved` is the sentence for a
-    listing that is not believed and `disbelief` its code: then `operations` are but the leaves of accounts that were
-    seen.
+    `operations` are in the order of delivery; where they are very many, each batch of people is by itself (see
+    `provisioner.model.operations`). `tally` counts them, by what becomes of them and by kind. `base` is what guards
+    measure by. `unbelieved` is the sentence for a listing that is not believed and `disbelief` its code: then
+    `operations` are but the leaves of accounts that were seen.
     `enrolled` are, by person, enrolments that were found to exist already.
     """
 
     target: str
-    operations: tuple[Operation, ...] = ()
+    operations: Sequence[Operation] = ()
     links: tuple[Link, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
     todos: tuple[Todo, ...] = ()
@@ -91,11 +103,23 @@ class TargetPlan:
     disbelief: Code = "listing_shrank"
     enrolled: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
+    tally: Mapping[Fate, Mapping[Kind, int]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Count the operations once, as there may be very many."""
+        counted = Counter((_fate(operation), operation.kind) for operation in self.operations)
+        fates = {fate: {kind: counted[fate, kind] for kind in Kind if counted[fate, kind]} for fate in get_args(Fate)}
+        object.__setattr__(self, "tally", fates)
+
     @property
     def planned(self) -> dict[Kind, int]:
         """How many operations of each kind."""
-        counts = Counter(operation.kind for operation in self.operations)
-        return {kind: counts.get(kind, 0) for kind in Kind}
+        return {kind: sum(counts.get(kind, 0) for counts in self.tally.values()) for kind in Kind}
+
+    @property
+    def touched(self) -> int:
+        """How many accounts that are there are changed."""
+        return sum(self.planned[kind] for kind in ACCOUNT_KINDS if kind is not Kind.CREATE)
 
 
 def plan_target(
@@ -132,14 +156,20 @@ def plan_target(
     held = Held(merged(spec, ours_to_clear(spec, held.frame), held.names), held.names)
     frame = differing(spec, held)
     frame = frame.with_columns(_protected(spec, compiled, observation, frame))
-    changed = changes(spec, frame, held.names, circumstances)
     creates, clashes, blocked = _creates(spec, desired, found)
     perhaps = doubts(spec, creates, observation, pl.concat([found.pairs[ACCOUNT], ledger[ACCOUNT]]))
     creates = creates.filter(~pl.col(PERSON).is_in([doubt.person for doubt in perhaps]))
     blocked += [Todo(doubt.person, doubt.sentence, linked=False) for doubt in perhaps]
-    return _assemble(
-        spec, desired, found, changed, creates, clashes, blocked, ledger, observation, circumstances, trust
+    material = Material(
+        frame,
+        creates,
+        owing(spec, ledger),
+        due_enrolments(spec, desired.frame, found.pairs, ledger, circumstances),
+        due_records(desired.records, found.pairs, ledger),
     )
+    gone, believed = set(found.missing), trust.unbelieved is None
+    drafts, aside = drafted(spec, material, held.names, gone, circumstances, believed=believed)
+    return _assemble(spec, desired, found, drafts, aside, clashes, blocked, observation, circumstances, trust)
 
 
 def _protected(spec: TargetSpec, compiled: CompiledTarget, observation: Observation, frame: pl.DataFrame) -> pl.Series:
@@ -186,57 +216,52 @@ def _assemble(
     spec: TargetSpec,
     desired: Desired,
     found: Correlation,
-    changed: Changes,
-    creates: pl.DataFrame,
+    drafts: Sequence[Operation],
+    aside: Aside,
     clashes: tuple[Conflict, ...],
     blocked: Sequence[Todo],
-    ledger: pl.DataFrame,
     observation: Observation,
     circumstances: Planning,
     trust: _Trust,
 ) -> TargetPlan:
-    operations = [*changed.operations, *changed.creations(spec, creates, set(found.missing), circumstances)]
-    links = [Link(*link) for link in changed.links]
-    adopted = found.pairs[LEDGER_ROW].null_count()
-    missing, unpaired, base, unbelieved = trust.missing, trust.unpaired, trust.base, trust.unbelieved
-    if unbelieved:
-        operations = [operation for operation in operations if operation.kind is Kind.LEAVE]
-        links, changed = [], replace(changed, todos=(), drift=())
-    entries = ledger.select(PERSON, ACCOUNT, "_owed", "_enrolled")
-    told = events(spec, operations, entries, circumstances)
-    due = {event.follows: {event.reason: int(event.after["created_at"] or 0)} for event in told if event.follows}
-    operations = [structs.replace(one, owes=due[one.id]) if one.id in due else one for one in operations]
+    """The plan: what was drafted, guarded and in order, and what is told beside it."""
+    unbelieved, guards = trust.unbelieved, spec.settings.guards
+    links = [Link(*link) for link in aside.links]
     if not unbelieved:
-        operations += told
-        operations += enrolments(spec, desired.frame, found.pairs, operations, entries, circumstances)
-        operations += knowledge(spec, desired.records, found.pairs, operations, entries, circumstances)
-        over = unpaired.filter(pl.col(STANDING) == LEAVER).select(PERSON, ACCOUNT)
+        over = trust.unpaired.filter(pl.col(STANDING) == LEAVER).select(PERSON, ACCOUNT)
         links += [Link(person, account, "left", "link") for person, account in over.iter_rows()]
-    guarded, trips = _guarded(spec, operations, base, circumstances)
-    guarded.sort(key=lambda operation: (URGENCY[operation.kind], operation.person, operation.slot))
-    guarded = riding(spec, guarded)
+    trips = tripped(guards, aside.counted, circumstances.sent, trust.base) if guards else {}
+    todos = [Todo(person, sentence) for person, sentence in aside.todos]
+    waiting, touched = {todo.person for todo in todos}, 0
+
+    def ordered(batch: Batch) -> Batch:
+        nonlocal touched
+        operations = guarded(batch, trips, circumstances)
+        operations.sort(key=lambda operation: (URGENCY[operation.kind], operation.person, operation.slot))
+        changed = [one.person for one in operations if one.kind in ACCOUNT_KINDS and one.account]
+        touched += len(changed)
+        waiting.difference_update(changed)
+        return riding(spec, operations)
+
+    operations = rewritten(drafts, ordered)
     conflicts = (*found.conflicts, *clashes)
-    touched = {operation.person for operation in guarded if operation.kind in ACCOUNT_KINDS and operation.account}
-    todos = [Todo(person, sentence) for person, sentence in changed.todos]
-    waiting = {todo.person for todo in todos} - touched
-    linked = found.pairs.height + len(conflicts)
     return TargetPlan(
         target=spec.name,
-        operations=tuple(guarded),
+        operations=operations,
         links=tuple(links),
         conflicts=conflicts,
         todos=(*todos, *blocked),
         faults=desired.faults,
-        drift=tuple(Todo(person, sentence) for person, sentence in changed.drift),
+        drift=tuple(Todo(person, sentence) for person, sentence in aside.drift),
         orphans=found.orphans,
-        missing=tuple(missing[PERSON].to_list()),
-        guards=trips,
+        missing=tuple(trust.missing[PERSON].to_list()),
+        guards=tuple(dict.fromkeys(trips.values())),
         notes=observation.notes,
         observed=observation.frame.height,
-        linked=linked,
-        adopted=adopted,
-        unchanged=found.pairs.height - len(touched) - len(waiting),
-        base=base,
+        linked=found.pairs.height + len(conflicts),
+        adopted=found.pairs[LEDGER_ROW].null_count(),
+        unchanged=found.pairs.height - touched - len(waiting),
+        base=trust.base,
         unbelieved=unbelieved.sentence if unbelieved else None,
         disbelief=unbelieved.code if unbelieved else "listing_shrank",
     )
@@ -279,49 +304,6 @@ def _missing(desired: Desired, found: Correlation, ledger: pl.DataFrame) -> pl.D
         .join(ledger.select(PERSON, ACCOUNT, "_state"), on=PERSON, how="inner", maintain_order="left")
         .filter(pl.col("_state") != "left")
     )
-
-
-def _guarded(
-    spec: TargetSpec, operations: Sequence[Operation], base: int, circumstances: Planning
-) -> tuple[list[Operation], tuple[Tripped, ...]]:
-    """Operations with what each must wait for; whatever follows a held one waits with it."""
-    approved = circumstances.approved
-    counted = Counter(
-        operation.kind
-        for operation in operations
-        if operation.counted and operation.id not in approved and not _refused(operation, circumstances)
-    )
-    guards = spec.settings.guards
-    trips = tripped(guards, counted, circumstances.sent, base) if guards else {}
-    held: dict[str, str] = {}
-    no: set[str] = set()
-    result: list[Operation] = []
-    for operation in operations:
-        reason = operation.hold
-        if operation.id not in approved:
-            if operation.kind in trips and operation.counted:
-                reason = trips[operation.kind].sentence
-            if operation.kind is Kind.LEAVE and circumstances.removals_wait:
-                reason = circumstances.removals_wait
-        else:
-            reason = None
-        if operation.follows in held:
-            reason = held[operation.follows]
-        refused = _refused(operation, circumstances) or operation.follows in no
-        if refused:
-            no.add(operation.id)
-        if reason:
-            held[operation.id] = reason
-        # What somebody approved counts for no guard, now or later
-        counts = operation.counted and operation.id not in approved
-        if (reason, refused, counts) != (operation.hold, operation.refused, operation.counted):
-            operation = structs.replace(operation, hold=reason, refused=refused, counted=counts)
-        result.append(operation)
-    return result, tuple(dict.fromkeys(trips.values()))
-
-
-def _refused(operation: Operation, circumstances: Planning) -> bool:
-    return circumstances.rejected.get(operation.id) == operation.row
 
 
 __all__ = ["FUTURE", "LEAVER", "Link", "TargetPlan", "Todo", "plan_target"]

@@ -45,7 +45,11 @@ def unsure(operations: Sequence[Operation]) -> list[Operation]:
 
 
 def without(operations: Sequence[Operation], gone: Collection[str]) -> list[Operation]:
-    """The operations without those of these ids, also where they would have travelled with another."""
+    """The operations without those of these ids, also where they would have travelled with another.
+
+    Args:
+        operations: with all that is about their people.
+    """
     codes = {(one.person, one.after.get("enrolment_code")) for one in operations if one.id in gone}
     kept: list[Operation] = []
     for one in operations:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from provisioner.model.operation import URGENCY, Kind, Operation, Status, to_json
+from provisioner.model.operations import batches_of
 from provisioner.store import keys
 from provisioner.store.client import Redis
 from provisioner.store.connection import redis_errors
@@ -130,21 +131,24 @@ class PlanStore:
         urgent: bool,
     ) -> dict[str, _Row]:
         """Write a plan's operations into Redis, as yet without a status; by person what there is to install."""
-        followers: dict[str, list[str]] = {}
-        for operation in operations:
-            if operation.follows:
-                followers.setdefault(operation.follows, []).append(operation.id)
         rows: dict[str, _Row] = {}
-        for start in range(0, len(operations), _CHUNK):
-            async with self._redis.pipeline(transaction=False) as pipe:
-                places = {}
-                for place, operation in enumerate(operations[start : start + _CHUNK], start):
-                    fields = _fields(entry(operation), place, followers.get(operation.id, ()), urgent=urgent)
-                    pipe.hset(keys.operation(run, target, operation.id), mapping=fields)
-                    places[operation.id] = place
-                    _row_of(rows, operation.person)[1].append(operation.id)
-                pipe.zadd(keys.run_operations(run, target), places)
-                await pipe.execute()
+        place = 0
+        for batch in batches_of(operations):
+            followers: dict[str, list[str]] = {}
+            for operation in batch:
+                if operation.follows:
+                    followers.setdefault(operation.follows, []).append(operation.id)
+            for start in range(0, len(batch), _CHUNK):
+                async with self._redis.pipeline(transaction=False) as pipe:
+                    order = {}
+                    for operation in batch[start : start + _CHUNK]:
+                        fields = _fields(entry(operation), place, followers.get(operation.id, ()), urgent=urgent)
+                        pipe.hset(keys.operation(run, target, operation.id), mapping=fields)
+                        order[operation.id] = _order(operation, place)
+                        _row_of(rows, operation.person)[1].append(operation.id)
+                        place += 1
+                    pipe.zadd(keys.run_operations(run, target), order)
+                    await pipe.execute()
         return rows
 
     async def _add_standing(self, run: str, target: str, rows: dict[str, _Row], *, everybody: bool) -> None:
@@ -228,6 +232,11 @@ def _row_of(rows: dict[str, _Row], person: str) -> _Row:
     return rows.setdefault(person, ([], [], []))
 
 
+def _order(operation: Operation, place: int) -> float:
+    """By which operations are delivered and shown, whatever batch they came in."""
+    return URGENCY[operation.kind] * 1e9 + place
+
+
 def _fields(entry: Entry, place: int, followers: Sequence[str], *, urgent: bool) -> dict[str, str | bytes | float]:
     operation = entry.operation
     status = Status.REJECTED if operation.refused else Status.HELD if operation.hold else Status.PENDING
@@ -237,7 +246,7 @@ def _fields(entry: Entry, place: int, followers: Sequence[str], *, urgent: bool)
         "kind": operation.kind.value,
         "slot": f"{operation.person}\x1f{operation.slot}",
         "group": entry.group,
-        "score": (_URGENT if urgent else 0.0) + URGENCY[operation.kind] * 1e9 + place,
+        "score": (_URGENT if urgent else 0.0) + _order(operation, place),
         "wanted_status": status.value,
         "follows": operation.follows or "",
     }

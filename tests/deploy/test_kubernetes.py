@@ -112,7 +112,12 @@ def test_the_network_is_closed_but_for_what_is_named() -> None:
 def test_the_redis_server_forgets_nothing() -> None:
     (redis,) = PODS["provisioner-redis"]["containers"]
     script = redis["args"][0]
-    for line in ("appendonly yes", "maxmemory-policy noeviction", "hash-max-ziplist-value 2048", 'requirepass "$password"'):
+    for line in (
+        "appendonly yes",
+        "maxmemory-policy noeviction",
+        "hash-max-ziplist-value 2048",
+        'requirepass "$password"',
+    ):
         assert line in script
 
 

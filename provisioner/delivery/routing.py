@@ -27,8 +27,9 @@ from provisioner.store.inbound import Received
 from provisioner.store.outbox import Outgoing
 from provisioner.store.plans import Entry
 from provisioner.store.runs import Request, moment
+from provisioner.targets.answers import Answer
 from provisioner.targets.concurrently import each
-from provisioner.targets.http import Answer, Http
+from provisioner.targets.http import Http
 
 log = structlog.get_logger(__name__)
 

@@ -32,8 +32,9 @@ from provisioner.errors import ProvisionerError, StoreError, TargetError
 from provisioner.model.operation import Kind, Operation
 from provisioner.model.outcome import Done, Outcome, Permanent, Temporary, Unclear
 from provisioner.store.queue import Claim, End
+from provisioner.targets.answers import as_outcome
 from provisioner.targets.concurrently import each
-from provisioner.targets.http import DEADLINE, Http, as_outcome
+from provisioner.targets.http import DEADLINE, Http
 
 log = structlog.get_logger(__name__)
 

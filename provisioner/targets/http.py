@@ -11,9 +11,6 @@ import json
 import random
 import sys
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -22,28 +19,18 @@ from urllib.parse import quote
 
 import httpx
 
-from provisioner.errors import (
-    ListingError,
-    MalformedAnswerError,
-    ReadOnlyError,
-    TargetError,
-    UnauthorisedError,
-    UnreachableError,
-)
-from provisioner.logs import clean
-from provisioner.model.outcome import Permanent, Temporary, Unauthorised, Unclear
+from provisioner.errors import MalformedAnswerError, ReadOnlyError
+from provisioner.model.outcome import Permanent, Temporary, Unclear
+from provisioner.targets.answers import NOT_JSON, Answer, Failure, as_error, classify, parsed, retry_after_seconds
 
 #: Seconds from the first byte sent to the last byte read; httpx's own timeouts count between chunks only.
 DEADLINE = 30.0
 READ_DEADLINE = 60.0
 READ_TRIES = 4
 MAX_ANSWER = 64 * 1024 * 1024
-_EXCERPT = 300
-_LOOKED_AT = 50 * _EXCERPT
 _TIMEOUTS = httpx.Timeout(connect=10.0, read=30.0, write=30.0, pool=30.0)
 
 T = TypeVar("T")
-Failure = Permanent | Temporary | Unauthorised | Unclear
 #: The HTTP client that `new_client` makes, for those who only hand it on.
 Client: TypeAlias = httpx.AsyncClient
 
@@ -60,22 +47,6 @@ class Pace(Protocol):
 
     async def slot(self, deadline: float) -> Slot:
         """Wait for a permission to send one request that is over after `deadline` seconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """An answer that arrived whole: status, headers (names in lower case), parsed JSON."""
-
-    status: int
-    headers: Mapping[str, str]
-    json: Any
-
-
-class _NotJson:
-    """Marks a body that is no JSON; an answer may still be good without one."""
-
-
-NOT_JSON = _NotJson()
 
 
 class _Path(str):
@@ -201,7 +172,7 @@ class Http:
             # A GET changes nothing, so an unclear one is simply asked again
             again = isinstance(failure, (Temporary, Unclear))
             if not again or attempt == READ_TRIES:
-                raise _as_error(self.target, path, failure)
+                raise as_error(self.target, _shown(path), failure)
             delay = failure.delay if isinstance(failure, Temporary) else None
             if delay is None or delay > READ_DEADLINE:
                 delay = min(8.0, 0.25 * 2**attempt) * (0.5 + random.random() / 2)  # noqa: S311 (jitter)
@@ -278,15 +249,8 @@ class Http:
         finally:
             await response.aclose()
         return Answer(
-            response.status_code, {k.lower(): v for k, v in response.headers.items()}, _parse(b"".join(chunks))
+            response.status_code, {k.lower(): v for k, v in response.headers.items()}, parsed(b"".join(chunks))
         )
-
-
-def _parse(content: bytes) -> Any:
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError):
-        return NOT_JSON
 
 
 def _cause(exc: Exception) -> str:
@@ -301,105 +265,3 @@ def _shown(path: str) -> str:
     return "/".join(
         part if part.replace("_", "").replace(".", "").isalnum() and len(part) < 24 else "…" for part in parts
     )
-
-
-def retry_after_seconds(headers: Mapping[str, str], *, now: datetime | None = None) -> float | None:
-    """Read Retry-After, which is either seconds or a date (RFC 9110, 10.2.3); None if absent or nonsense."""
-    text = headers.get("retry-after", "").strip()
-    if not text:
-        return None
-    try:
-        seconds = float(text)
-        return seconds if 0 <= seconds < 86_400 * 7 else None
-    except ValueError:
-        pass
-    try:
-        moment = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - (now or datetime.now(UTC))).total_seconds())
-
-
-def sentence(body: Any) -> str:
-    """What an error body says, as one line; the common shapes of the four vendors and of most others."""
-    if isinstance(body, dict):
-        for key in ("message", "error", "errors", "error_reason", "detail", "reason"):
-            if body.get(key):
-                return _clip(body[key])
-        return _clip(body) if body else ""
-    return _clip(body) if isinstance(body, (str, list)) and body else ""
-
-
-def _clip(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    # What is far beyond the excerpt is not looked at: an answer may be as long as a listing
-    text = text[:_LOOKED_AT]
-    # It is kept with the operation and shown for weeks; some vendors repeat what they were sent, credentials included
-    text = clean(" ".join(text.split()))
-    return text if len(text) <= _EXCERPT else text[: _EXCERPT - 1] + "…"
-
-
-#: Status → what it means, where no vendor says otherwise; ranges are handled below.
-_MEANING: Mapping[int, tuple[str, str]] = {
-    400: ("bad_request", "the request was refused as incomplete"),
-    403: ("forbidden", "the request was forbidden"),
-    404: ("not_found", "nothing is there"),
-    405: ("method_not_allowed", "the method is not allowed there"),
-    406: ("not_acceptable", "the format was refused"),
-    409: ("conflict", "it conflicts with what is there"),
-    410: ("gone", "it is gone"),
-    413: ("too_large", "the request was too large"),
-    415: ("unsupported_type", "the content type was refused"),
-    418: ("refused", "the request was refused"),
-    422: ("invalid", "the record was refused as invalid"),
-}
-
-
-def classify(answer: Answer, *, unauthorised: Collection[int] = (401,)) -> Failure | None:
-    """What an answer's status means; None for success. The one table by which everything is judged.
-
-    408, 425, 429 and 503 were not carried out, so they are temporary; any other 5xx may have been, at least in part,
-    so it is unclear; a redirect is permanent, since following it could carry credentials elsewhere.
-    """
-    status = answer.status
-    if 200 <= status < 300:
-        return None
-    said = sentence(answer.json)
-    tail = f": {said}" if said else ""
-    if status in unauthorised:
-        return Unauthorised(f"credentials refused ({status}){tail}")
-    if status == 429:
-        return Temporary(
-            "rate_limited", f"too many requests (429){tail}", retry_after_seconds(answer.headers), limited=True
-        )
-    if status in (408, 425, 503):
-        return Temporary(
-            "unavailable", f"temporarily unavailable ({status}){tail}", retry_after_seconds(answer.headers)
-        )
-    if status >= 500:
-        return Unclear("server_error", f"the target failed ({status}){tail}")
-    if 300 <= status < 400:
-        return Permanent("redirected", f"it answers with a redirect ({status}), which is never followed")
-    code, meaning = _MEANING.get(status, ("refused", "the request was refused"))
-    return Permanent(code, f"{meaning} ({status}){tail}")
-
-
-def _as_error(target: str, path: str, failure: Failure) -> TargetError:
-    text = f"GET {_shown(path)}: {failure.message}."
-    if isinstance(failure, Unauthorised):
-        return UnauthorisedError(target, text, remedy="Check the target's credentials.")
-    if isinstance(failure, Temporary) and failure.unreached:
-        return UnreachableError(target, text, remedy="Check base_url and the network.")
-    if isinstance(failure, (Temporary, Unclear)):
-        return UnreachableError(target, text, remedy="The next run tries again.")
-    return TargetError(target, text)
-
-
-def as_outcome(error: TargetError) -> Failure:
-    """What a failed read means for an operation of which nothing has been sent yet."""
-    if isinstance(error, UnauthorisedError):
-        return Unauthorised(error.message)
-    if isinstance(error, (UnreachableError, MalformedAnswerError, ListingError)):
-        return Temporary(error.code, error.message, unreached=isinstance(error, UnreachableError), whole=False)
-    return Permanent(error.code, error.message)

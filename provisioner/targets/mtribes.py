@@ -20,8 +20,9 @@ from provisioner.model.inbound import Fact
 from provisioner.model.operation import Kind, Operation
 from provisioner.model.outcome import Done, Outcome, Permanent
 from provisioner.settings.targets import MtribesPaths, MtribesSettings
+from provisioner.targets.answers import Answer, Failure, sentence
 from provisioner.targets.base import Ask, Listing, Target, Told
-from provisioner.targets.http import Answer, Failure, Http, at, sentence
+from provisioner.targets.http import Http, at
 
 #: "at most three levels separated by `/`"
 TAG_LEVELS = 3

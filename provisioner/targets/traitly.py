@@ -23,8 +23,9 @@ from provisioner.model.operation import Kind, Operation
 from provisioner.model.outcome import Done, Outcome, Permanent, Unclear
 from provisioner.settings.targets import TraitlySettings
 from provisioner.targets import traitly_events
+from provisioner.targets.answers import Answer, sentence
 from provisioner.targets.base import Ask, Listing, Target, Told
-from provisioner.targets.http import Answer, Http, sentence
+from provisioner.targets.http import Http
 
 CUSTOMERS = "/api/v1/customer"
 EVENTS = "/api/v1/event"

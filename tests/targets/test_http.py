@@ -26,19 +26,9 @@ from provisioner.errors import (
 )
 from provisioner.model.outcome import Permanent, Temporary, Unauthorised, Unclear
 from provisioner.targets import http as transport
+from provisioner.targets.answers import NOT_JSON, Answer, as_outcome, classify, retry_after_seconds, sentence
 from provisioner.targets.concurrently import each
-from provisioner.targets.http import (
-    NOT_JSON,
-    Answer,
-    Http,
-    as_outcome,
-    at,
-    classify,
-    new_client,
-    retry_after_seconds,
-    sentence,
-    user_agent,
-)
+from provisioner.targets.http import Http, at, new_client, user_agent
 
 R = TypeVar("R")
 DROP = b""
@@ -483,7 +473,7 @@ def test_the_first_failure_ends_the_others_and_is_raised_as_it_is() -> None:
 def test_a_success_is_not_searched_for_a_complaint(monkeypatch: pytest.MonkeyPatch) -> None:
     """A listing may be a hundred megabytes long."""
     monkeypatch.setattr(transport, "sentence", lambda _: pytest.fail("a success was searched"))
-    assert transport.classify(transport.Answer(200, {}, {"message": "fine", "data": []})) is None
+    assert classify(Answer(200, {}, {"message": "fine", "data": []})) is None
 
 
 def test_of_a_long_complaint_only_the_beginning_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -494,7 +484,7 @@ def test_of_a_long_complaint_only_the_beginning_is_looked_at(monkeypatch: pytest
         return text
 
     monkeypatch.setattr(transport, "clean", clean)
-    said = transport.sentence({"message": "no such thing " * 1_000_000})
+    said = sentence({"message": "no such thing " * 1_000_000})
     assert said.startswith("no such thing no such thing")
     assert len(said) <= 300
     assert max(looked) <= 50 * 300

@@ -19,7 +19,7 @@ from provisioner.planning.riding import riding, without
 from provisioner.planning.spec import TargetSpec
 from provisioner.sandbox import SandboxServer
 from provisioner.targets import http as transport
-from provisioner.targets.http import Answer
+from provisioner.targets.answers import Answer
 from provisioner.targets.tribal_habits import batch, knowledge, pages
 from provisioner.targets.tribal_habits.catalogue import own_code, what_is, word
 from tests.targets.bench import Bench, change, target_of

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from provisioner.targets import http
+from provisioner.targets import answers
 from provisioner.web.views import _REMEDIES
 
-PACKAGE = Path(http.__file__).parents[1]
+PACKAGE = Path(answers.__file__).parents[1]
 CODE = re.compile(r"\b(?:Permanent|Temporary|Unclear)\(\s*\"([a-z_]+)\"")
 
 
 def test_every_code_of_a_failure_has_its_advice() -> None:
-    codes = {code for code, _ in http._MEANING.values()}
+    codes = {code for code, _ in answers._MEANING.values()}
     for folder in ("targets", "delivery"):
         for path in (PACKAGE / folder).rglob("*.py"):
             codes |= set(CODE.findall(path.read_text(encoding="utf-8")))

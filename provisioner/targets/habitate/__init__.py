@@ -20,13 +20,14 @@ from provisioner.model.inbound import InboundEvent
 from provisioner.model.operation import Kind, Operation
 from provisioner.model.outcome import Done, Outcome, Permanent, Temporary, Unauthorised, Unclear
 from provisioner.settings import HabitateSettings, TargetSettings
+from provisioner.targets.answers import Failure, as_outcome
 from provisioner.targets.base import Ask, Listing, Target
 from provisioner.targets.concurrently import each
 from provisioner.targets.habitate import boards, events, listing, members
 from provisioner.targets.habitate.attributes import CATALOGUE, UPDATE_FIELDS
 from provisioner.targets.habitate.directory import Directory, UnknownNameError, read
 from provisioner.targets.habitate.searching import Search
-from provisioner.targets.http import Failure, Http, as_outcome
+from provisioner.targets.http import Http
 
 _LEAVE = "leave"
 _SAVE = "save"

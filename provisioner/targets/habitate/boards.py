@@ -12,9 +12,10 @@ from provisioner.errors import TargetError
 from provisioner.model.attributes import members
 from provisioner.model.outcome import Permanent, Unclear
 from provisioner.model.unsure import parted
+from provisioner.targets.answers import Answer, Failure, as_outcome
 from provisioner.targets.habitate.directory import Directory, UnknownNameError
 from provisioner.targets.habitate.members import send
-from provisioner.targets.http import Answer, Failure, Http, as_outcome, at
+from provisioner.targets.http import Http, at
 
 
 @dataclass(frozen=True, slots=True)

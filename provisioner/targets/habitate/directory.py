@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from provisioner.errors import ListingError, MalformedAnswerError, TargetError, UnauthorisedError
-from provisioner.targets.http import Answer, Http
+from provisioner.targets.answers import Answer
+from provisioner.targets.http import Http
 
 #: Seconds for which what was read is believed.
 LASTING = 600.0

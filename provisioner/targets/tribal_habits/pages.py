@@ -13,8 +13,9 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from provisioner.errors import ListingError, MalformedAnswerError
+from provisioner.targets.answers import Answer
 from provisioner.targets.concurrently import each
-from provisioner.targets.http import Answer, Http
+from provisioner.targets.http import Http
 
 AT_ONCE = 4
 TRIES = 3

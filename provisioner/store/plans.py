@@ -32,7 +32,7 @@ _NAMED: Final = 20
 _KEPT: Final = 86400
 
 #: Of one person: slots that stand, ids of operations, links.
-_Row = tuple[list[str], list[str], list[dict[str, Any]]]
+_Row = tuple[list[str], list[str], list[Mapping[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class PlanStore:
                 await self._forget_attempt(run, target, left_over)
                 rows = await self._lay_down(run, target, operations, entry, urgent=urgent)
                 for link in links:
-                    _row_of(rows, link["person"])[2].append(dict(link))
+                    _row_of(rows, link["person"])[2].append(link)
                 for person in people or ():
                     _row_of(rows, person)
                 scanned = people is None or len(people) > _NAMED

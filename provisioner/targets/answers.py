@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+import msgspec
+
 from provisioner.errors import (
     ListingError,
     MalformedAnswerError,
@@ -41,12 +43,31 @@ class _NotJson:
 NOT_JSON = _NotJson()
 
 
-def parsed(content: bytes) -> Any:
+def parsed(content: bytes | bytearray) -> Any:
     """The JSON of a body, `NOT_JSON` if it is none."""
     try:
         return json.loads(content)
     except (ValueError, RecursionError):
         return NOT_JSON
+
+
+_parts = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_value = msgspec.json.decode
+
+
+def parsed_row_by_row(content: bytes | bytearray) -> Any:
+    """The same of a long listing: an object whose lists are read row by row, so that other threads get on meanwhile.
+
+    What is of another shape, or what only Python's reader takes, is read whole.
+    """
+    try:
+        return {
+            name: [_value(row) for row in _rows(part)] if memoryview(part)[0] == ord("[") else _value(part)
+            for name, part in _parts(content).items()
+        }
+    except (msgspec.DecodeError, RecursionError):
+        return parsed(content)
 
 
 def retry_after_seconds(headers: Mapping[str, str], *, now: datetime | None = None) -> float | None:

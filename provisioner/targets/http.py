@@ -11,6 +11,7 @@ import json
 import random
 import sys
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -21,13 +22,26 @@ import httpx
 
 from provisioner.errors import MalformedAnswerError, ReadOnlyError
 from provisioner.model.outcome import Permanent, Temporary, Unclear
-from provisioner.targets.answers import NOT_JSON, Answer, Failure, as_error, classify, parsed, retry_after_seconds
+from provisioner.targets.answers import (
+    NOT_JSON,
+    Answer,
+    Failure,
+    as_error,
+    classify,
+    parsed,
+    parsed_row_by_row,
+    retry_after_seconds,
+)
 
 #: Seconds from the first byte sent to the last byte read; httpx's own timeouts count between chunks only.
 DEADLINE = 30.0
 READ_DEADLINE = 60.0
 READ_TRIES = 4
+#: Bytes of an answer to a write, and to a read: a vendor may list everybody in one answer, at some 300 bytes each.
 MAX_ANSWER = 64 * 1024 * 1024
+MAX_LISTING = 512 * 1024 * 1024
+#: Bytes from which on an answer is parsed beside the event loop.
+_LONG = 4 * 1024 * 1024
 _TIMEOUTS = httpx.Timeout(connect=10.0, read=30.0, write=30.0, pool=30.0)
 
 T = TypeVar("T")
@@ -212,10 +226,9 @@ class Http:
         limited, retry_after = False, None
         try:
             async with asyncio.timeout(deadline):
-                result = await self._stream(method, path, params, body)
-            if isinstance(result, Answer) and result.status == 429:
-                limited, retry_after = True, retry_after_seconds(result.headers)
-            return result
+                found = await self._stream(method, path, params, body)
+            if isinstance(found, _Received) and found.status == 429:
+                limited, retry_after = True, retry_after_seconds(found.headers)
         except TimeoutError:
             return Unclear("deadline", f"no answer within {deadline:.0f} s")
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as exc:
@@ -227,10 +240,11 @@ class Http:
             return Unclear("connection_lost", f"the connection broke before the answer: {_cause(exc)}")
         finally:
             await slot.answered(limited=limited, retry_after=retry_after)
+        return await _answer(found) if isinstance(found, _Received) else found
 
     async def _stream(
         self, method: str, path: str, params: Mapping[str, str | int] | None, body: Any
-    ) -> Answer | Failure:
+    ) -> _Received | Failure:
         content = None if body is None else json.dumps(body, separators=(",", ":")).encode()
         headers = {**self._headers, "Content-Type": "application/json"}
         request = self._client.build_request(
@@ -239,18 +253,34 @@ class Http:
         self.requests += 1
         self.writes += method != "GET"
         response = await self._client.send(request, stream=True)
+        reading = method == "GET"
+        limit = MAX_LISTING if reading else MAX_ANSWER
+        received = bytearray()
         try:
-            chunks, size = [], 0
             async for chunk in response.aiter_bytes():
-                size += len(chunk)
-                if size > MAX_ANSWER:
-                    return Unclear("answer_too_large", f"the answer is larger than {MAX_ANSWER >> 20} MiB")
-                chunks.append(chunk)
+                received += chunk
+                if len(received) > limit:
+                    # To ask once more would bring as much; but what was to be written may have been
+                    kind = Permanent if reading else Unclear
+                    return kind("answer_too_large", f"the answer is larger than {limit >> 20} MiB")
         finally:
             await response.aclose()
-        return Answer(
-            response.status_code, {k.lower(): v for k, v in response.headers.items()}, parsed(b"".join(chunks))
-        )
+        return _Received(response.status_code, {k.lower(): v for k, v in response.headers.items()}, received)
+
+
+@dataclass(frozen=True, slots=True)
+class _Received:
+    """An answer as it came."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytearray = field(repr=False)
+
+
+async def _answer(received: _Received) -> Answer:
+    if len(received.content) < _LONG:
+        return Answer(received.status, received.headers, parsed(received.content))
+    return Answer(received.status, received.headers, await asyncio.to_thread(parsed_row_by_row, received.content))
 
 
 def _cause(exc: Exception) -> str:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, TypeVar
 
 from provisioner.errors import ConfigurationError, ListingError, MalformedAnswerError, TargetError
 from provisioner.model.account import Account
@@ -33,6 +33,7 @@ _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 #: How a vendor says that it has no such list.
 _ABSENT = (404, 405)
 _ACCEPTED = "mtribes accepts the access token."
+T = TypeVar("T")
 
 
 class Mtribes(Target[MtribesSettings]):
@@ -99,8 +100,7 @@ class Mtribes(Target[MtribesSettings]):
                 unlistable=f"mtribes cannot list users ({first.status}); going on from the ledger. "
                 "If it should, check space_id, api_version and paths.users.",
             )
-        rows = (await self._pages(http, path, first)).values()
-        return Listing(await asyncio.to_thread(lambda: tuple(map(self._account, rows))))
+        return Listing(tuple((await self._pages(http, path, self._account, first)).values()))
 
     async def find(
         self,
@@ -151,14 +151,14 @@ class Mtribes(Target[MtribesSettings]):
             return await self._probe_users(http, first.status)
         lines = [_ACCEPTED]
         mine = None
-        for org, about in (await self._pages(http, path, first)).items():
+        for org, about in (await self._pages(http, path, dict, first)).items():
             organisation = f"organisation {_name(about)!r}"
             path = self._path("spaces", org_id=org)
             first = await http.read(path, self._page(1), accept=(403, *_ABSENT))
             if first.status in (403, *_ABSENT):
                 lines.append(f"The Spaces of {organisation} {org} cannot be listed ({first.status}).")
                 continue
-            for space, details in (await self._pages(http, path, first)).items():
+            for space, details in (await self._pages(http, path, dict, first)).items():
                 lines.append(f"Space {_name(details)!r} {space} ({organisation})")
                 if space.lower() == (self.settings.space_id or "").lower():
                     mine = _name(details)
@@ -185,8 +185,8 @@ class Mtribes(Target[MtribesSettings]):
             TargetError: the Tribes or their users cannot be read.
         """
         found: dict[str, set[str]] = {}
-        for tribe, about in (await self._pages(http, self._path("tribes"))).items():
-            for user in await self._pages(http, self._path("tribe_users", tribe_id=tribe)):
+        for tribe, about in (await self._pages(http, self._path("tribes"), dict)).items():
+            for user in await self._pages(http, self._path("tribe_users", tribe_id=tribe), dict):
                 found.setdefault(user, set()).add(_name(about))
         return {user: tuple(sorted(names)) for user, names in found.items()}
 
@@ -252,13 +252,15 @@ class Mtribes(Target[MtribesSettings]):
         page = {self.settings.page_param: number, self.settings.page_size_param: self.settings.page_size}
         return {name: value for name, value in page.items() if name}
 
-    async def _pages(self, http: Http, path: str, first: Answer | None = None) -> Mapping[str, Mapping[str, Any]]:
-        """All objects of a paged list by id; `first` is its first page, if that was read already.
+    async def _pages(
+        self, http: Http, path: str, of: Callable[[Mapping[str, Any]], T], first: Answer | None = None
+    ) -> Mapping[str, T]:
+        """What `of` makes of all objects of a paged list, by id; `first` is its first page, if that was read already.
 
         The list ends with a page that shows nothing new: a short page need not be the last, and who ignores the page
         number shows the same again.
         """
-        found: dict[str, Mapping[str, Any]] = {}
+        found: dict[str, T] = {}
         for number in range(1, _MAX_PAGES + 1):
             answer = first if first and number == 1 else await http.read(path, self._page(number))
             rows = self._rows(answer, path)
@@ -269,7 +271,8 @@ class Mtribes(Target[MtribesSettings]):
                     f"GET {path}: page {number} is the first page again, and a full one; the rest is out of reach.",
                     remedy="Check page_param and page_size_param; if the list is whole, choose another page_size.",
                 )
-            found |= fresh
+            # A page may hold everybody, which takes seconds
+            found |= await asyncio.to_thread(_made, of, fresh)
             if not fresh or not self.settings.page_param:
                 return found
         raise ListingError(self.name, f"GET {path}: no end after {_MAX_PAGES} pages.")
@@ -305,6 +308,10 @@ class Mtribes(Target[MtribesSettings]):
             else:
                 values[name] = canonical(value, Type.TEXT)
         return Account(row["id"], values, untouchable)
+
+
+def _made(of: Callable[[Mapping[str, Any]], T], rows: Mapping[str, Mapping[str, Any]]) -> dict[str, T]:
+    return {identifier: of(row) for identifier, row in rows.items()}
 
 
 def _tribes(names: Sequence[str], moment: float) -> Fact:

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl, urljoin, urlsplit
 
@@ -26,6 +25,7 @@ from provisioner.targets import traitly_events
 from provisioner.targets.answers import Answer, sentence
 from provisioner.targets.base import Ask, Listing, Target, Told
 from provisioner.targets.http import Http
+from provisioner.targets.traitly_events import next_actions_of
 
 CUSTOMERS = "/api/v1/customer"
 EVENTS = "/api/v1/event"
@@ -41,19 +41,6 @@ _MAX_PAGES = 10_000
 _NAMED = 3
 #: Customers whose next actions one reading asks for; the next goes on where it ended.
 _ASKED_AT_ONCE = 200
-
-
-@dataclass(frozen=True, slots=True)
-class NextActions:
-    """What Traitly recommends for one customer.
-
-    `likelihood` that the customer completes `goal`, from 0 to 1; `names` of the recommended events, the most
-    important first.
-    """
-
-    likelihood: float | None
-    goal: str | None
-    names: tuple[str, ...]
 
 
 class Traitly(Target[TraitlySettings]):
@@ -117,11 +104,13 @@ class Traitly(Target[TraitlySettings]):
         """
         return await asyncio.to_thread(self._listing, await self._rows(http, CUSTOMERS, {}))
 
-    def _listing(self, rows: Iterable[Mapping[str, Any]]) -> Listing:
+    def _listing(self, rows: list[Mapping[str, Any]]) -> Listing:
+        """The listing of these rows, which are let go of one by one: they take a kilobyte each, and so do accounts."""
         accounts: dict[str, Account] = {}
         doubled: dict[str, None] = {}
-        for row in rows:
-            account = self._account(row)
+        rows.reverse()
+        while rows:
+            account = self._account(rows.pop())
             if account.id in accounts:
                 doubled[account.id] = None
             else:
@@ -197,7 +186,9 @@ class Traitly(Target[TraitlySettings]):
         self._data(answer, CUSTOMERS)
         return ("Traitly accepts the token and answers.",)
 
-    async def next_actions(self, http: Http, customer_id: str, goal: str | None = None) -> NextActions | None:
+    async def next_actions(
+        self, http: Http, customer_id: str, goal: str | None = None
+    ) -> traitly_events.NextActions | None:
         """The recommended next actions of one customer; None where Traitly has none for it (404).
 
         The page's text names the plural, its example the singular: the plural is asked first.
@@ -209,7 +200,7 @@ class Traitly(Target[TraitlySettings]):
         for path in NEXT_ACTIONS:
             answer = await http.read(path, query, accept=(404,))
             if answer.status != 404:
-                return _next_actions(answer, self._data(answer, path))
+                return next_actions_of(answer.json, self._data(answer, path))
         return None
 
     def event(self, body: Mapping[str, Any]) -> InboundEvent:
@@ -386,21 +377,6 @@ def _rows_of(answer: Answer) -> list[Mapping[str, Any]] | None:
     """The list `data` that every answer holds, or None if it does not."""
     rows = answer.json.get("data") if isinstance(answer.json, dict) else None
     return rows if isinstance(rows, list) and all(isinstance(row, dict) for row in rows) else None
-
-
-def _next_actions(answer: Answer, rows: Sequence[Mapping[str, Any]]) -> NextActions:
-    meta = answer.json.get("meta")
-    goal = meta.get("goal_name") if isinstance(meta, dict) else None
-    ranked = sorted(rows, key=lambda row: -(_number(row.get("importance")) or 0.0))
-    return NextActions(
-        likelihood=_number(answer.json.get("likelihood")),
-        goal=goal if isinstance(goal, str) else None,
-        names=tuple(row["event_name"] for row in ranked if isinstance(row.get("event_name"), str)),
-    )
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
 def _doubled(identifiers: Mapping[str, None]) -> tuple[str, ...]:

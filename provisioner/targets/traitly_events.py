@@ -1,4 +1,4 @@
-"""What Traitly tells by its webhooks. Pure.
+"""What Traitly tells by its webhooks, and what it recommends when asked. Pure.
 
 Source: sections "Webhook: Recommended Next Actions" and "Webhook: Goal Propensity Change" of the API reference. Neither
 has an id, so the body itself names the event.
@@ -7,6 +7,7 @@ has an id, so the body itself names the event.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from provisioner.model.inbound import (
@@ -25,6 +26,19 @@ from provisioner.model.inbound import (
 
 NEXT_ACTIONS: Final = "recommended-next-actions"
 PROPENSITY: Final = "goal-propensity-change"
+
+
+@dataclass(frozen=True, slots=True)
+class NextActions:
+    """What Traitly recommends for one customer.
+
+    `likelihood` that the customer completes `goal`, from 0 to 1; `names` of the recommended events, the most
+    important first.
+    """
+
+    likelihood: float | None
+    goal: str | None
+    names: tuple[str, ...]
 
 
 def event(target: str, body: Mapping[str, Any]) -> InboundEvent:
@@ -81,3 +95,23 @@ def likelihood_fact(likelihood: str | None, goal: str | None, at: float) -> Fact
     if goal:
         shows[f"likelihood.{goal}"] = likelihood
     return Fact(f"likelihood.{goal or ''}", at, shows)
+
+
+def next_actions_of(body: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> NextActions:
+    """What an answer recommends.
+
+    Args:
+        rows: its `data`.
+    """
+    meta = body.get("meta")
+    goal = meta.get("goal_name") if isinstance(meta, dict) else None
+    ranked = sorted(rows, key=lambda row: -(_number(row.get("importance")) or 0.0))
+    return NextActions(
+        likelihood=_number(body.get("likelihood")),
+        goal=goal if isinstance(goal, str) else None,
+        names=tuple(row["event_name"] for row in ranked if isinstance(row.get("event_name"), str)),
+    )
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None

@@ -20,9 +20,9 @@ from provisioner.delivery.deployment import Deployment
 from provisioner.delivery.sending import SENDERS, deliver
 from provisioner.sandbox import Switchboard
 from provisioner.store.runs import Request
+from provisioner.targets import mtribes
 from provisioner.targets.habitate import listing
 from provisioner.targets.traitly import Traitly
-from provisioner.targets.tribal_habits import TribalHabits
 from tests.decisions.conftest import Opened, company
 from tests.support.harness import FAST, sync_once
 
@@ -214,11 +214,11 @@ async def test_what_takes_long_for_many_runs_beside_the_loop(
     watched(observing, "accounts_of")
     watched(installing, "plan_target")
     watched(Traitly, "_listing")
-    watched(TribalHabits, "_accounts")
+    watched(mtribes, "_made")
     watched(listing, "_by_msid")
     roster.write_text(company(FEW))
     async with opened() as dep:
         await sync_once(dep)
         await sync_once(dep)
-    assert {name for name, _ in where} >= {"frame_of", "plan_target", "_listing", "_accounts", "_by_msid"}
+    assert {name for name, _ in where} >= {"frame_of", "plan_target", "_listing", "_made", "_by_msid"}
     assert not [name for name, on_the_loop in where if on_the_loop]

@@ -25,8 +25,18 @@ from provisioner.errors import (
     UnreachableError,
 )
 from provisioner.model.outcome import Permanent, Temporary, Unauthorised, Unclear
+from provisioner.targets import answers
 from provisioner.targets import http as transport
-from provisioner.targets.answers import NOT_JSON, Answer, as_outcome, classify, retry_after_seconds, sentence
+from provisioner.targets.answers import (
+    NOT_JSON,
+    Answer,
+    as_outcome,
+    classify,
+    parsed,
+    parsed_row_by_row,
+    retry_after_seconds,
+    sentence,
+)
 from provisioner.targets.concurrently import each
 from provisioner.targets.http import Http, at, new_client, user_agent
 
@@ -256,6 +266,40 @@ def test_an_answer_without_end_is_not_read_to_its_end(monkeypatch: pytest.Monkey
     result, _ = over([answer(200, b"1" * 5000)], sending)
     assert isinstance(result, Unclear)
     assert result.code == "answer_too_large"
+    monkeypatch.setattr(transport, "MAX_LISTING", 2000)
+    result, wire = over([answer(200, b"1" * 5000)], reading)
+    assert isinstance(result, TargetError)
+    assert "larger than" in result.message
+    assert len(wire.requests) == 1
+
+
+ROWS = st.lists(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    ),
+    max_size=4,
+)
+
+
+@given(
+    st.dictionaries(st.text(), ROWS | st.integers() | st.text(), max_size=3) | ROWS, st.sampled_from(["", " ", "\n"])
+)
+def test_a_long_answer_is_read_as_a_short_one(value: object, space: str) -> None:
+    text = (space + json.dumps(value, indent=len(space) or None)).encode()
+    # As texts, since NaN is equal to nothing
+    assert repr(parsed_row_by_row(text)) == repr(parsed(text)) == repr(json.loads(text))
+    assert parsed_row_by_row(text[:-1] + b"x") is NOT_JSON
+
+
+def test_a_long_answer_is_parsed_beside_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "_LONG", 10)
+    result, _ = over([answer(200, b'{"data": [{"a": 1}, [2]], "n": 3, "more": "text"}')], reading)
+    assert isinstance(result, Answer)
+    assert result.json == {"data": [{"a": 1}, [2]], "n": 3, "more": "text"}
+    broken, _ = over([answer(200, b'{"data": [{"a": 1}, [2]')], sending)
+    assert isinstance(broken, Answer)
+    assert broken.json is NOT_JSON
 
 
 @pytest.mark.parametrize(
@@ -472,7 +516,7 @@ def test_the_first_failure_ends_the_others_and_is_raised_as_it_is() -> None:
 
 def test_a_success_is_not_searched_for_a_complaint(monkeypatch: pytest.MonkeyPatch) -> None:
     """A listing may be a hundred megabytes long."""
-    monkeypatch.setattr(transport, "sentence", lambda _: pytest.fail("a success was searched"))
+    monkeypatch.setattr(answers, "sentence", lambda _: pytest.fail("a success was searched"))
     assert classify(Answer(200, {}, {"message": "fine", "data": []})) is None
 
 
@@ -483,7 +527,7 @@ def test_of_a_long_complaint_only_the_beginning_is_looked_at(monkeypatch: pytest
         looked.append(len(text))
         return text
 
-    monkeypatch.setattr(transport, "clean", clean)
+    monkeypatch.setattr(answers, "clean", clean)
     said = sentence({"message": "no such thing " * 1_000_000})
     assert said.startswith("no such thing no such thing")
     assert len(said) <= 300

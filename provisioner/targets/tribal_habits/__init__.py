@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -108,8 +107,8 @@ class TribalHabits(Target[TribalHabitsSettings]):
         Raises:
             ListingError, TargetError: see `Target.observe`.
         """
-        whole = await pages.read_whole(http, _USERS, size=self.settings.page_size, key="user_name")
-        return Listing(await asyncio.to_thread(self._accounts, whole.records), as_of=whole.as_of)
+        whole = await pages.read_whole(http, _USERS, self._account, size=self.settings.page_size, key="user_name")
+        return Listing(whole.records, as_of=whole.as_of)
 
     async def observe_recent(self, http: Http, since: float) -> Recent:
         """Read the users changed after a moment, and how many there are in all.
@@ -118,14 +117,11 @@ class TribalHabits(Target[TribalHabitsSettings]):
             ListingError, TargetError: see `Target.observe`.
         """
         filters = {"updated_at": pages.moment(since)}
-        whole = await pages.read_whole(http, _USERS, filters, size=self.settings.page_size, key="user_name")
+        size = self.settings.page_size
+        whole = await pages.read_whole(http, _USERS, self._account, filters, size=size, key="user_name")
         # After the changes, so that whoever is made between the two readings is missed by the sum and not for good
         first = pages.page(self.name, await http.read(_USERS, {"max_per_page": 1}))
-        return Recent(await asyncio.to_thread(self._accounts, whole.records), first.total_records, whole.as_of)
-
-    def _accounts(self, records: Sequence[Mapping[str, Any]]) -> Sequence[Account]:
-        """Very many take seconds, in which others must go on: so this runs in a thread."""
-        return [self._account(record) for record in records]
+        return Recent(whole.records, first.total_records, whole.as_of)
 
     def event(self, body: Mapping[str, Any]) -> InboundEvent:
         """A webhook of the portal: enrolments."""
@@ -143,7 +139,7 @@ class TribalHabits(Target[TribalHabitsSettings]):
         began = moment
         for what in ("topic", "pathway"):
             path = f"/papi/{what}_assignments"
-            whole = await pages.read_whole(http, path, filters, size=self.settings.page_size, key="id")
+            whole = await pages.read_whole(http, path, dict, filters, size=self.settings.page_size, key="id")
             began = min(began, whole.as_of or moment)
             for record in whole.records:
                 told = events.assignment(record, what)

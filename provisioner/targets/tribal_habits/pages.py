@@ -6,11 +6,11 @@ What comes back is believed, not what was asked for: the upper bound of `max_per
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from provisioner.errors import ListingError, MalformedAnswerError
 from provisioner.targets.answers import Answer
@@ -19,6 +19,9 @@ from provisioner.targets.http import Http
 
 AT_ONCE = 4
 TRIES = 3
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,33 +77,40 @@ def _count(target: str, value: object) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Whole:
-    """All records of a list, in its order, and the vendor's time when its first page was answered (epoch seconds)."""
+class Whole(Generic[T]):
+    """All records of a list, in its order, as what was made of them; and the vendor's time when its first page was
+    answered (epoch seconds)."""
 
-    records: Sequence[Mapping[str, Any]]
+    records: Sequence[T]
     as_of: float | None = None
+
+
+def _itself(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    return record
 
 
 async def read_all(
     http: Http, path: str, params: Mapping[str, str] | None = None, *, accept: Collection[int] = ()
 ) -> Sequence[Mapping[str, Any]]:
     """The records of `read_whole`."""
-    return (await read_whole(http, path, params, accept=accept)).records
+    return (await read_whole(http, path, _itself, params, accept=accept)).records
 
 
 async def read_whole(
     http: Http,
     path: str,
+    of: Callable[[Mapping[str, Any]], T],
     params: Mapping[str, str] | None = None,
     *,
     size: int = 100,
     key: str | None = None,
     accept: Collection[int] = (),
-) -> Whole:
+) -> Whole[T]:
     """All records of a list, or none.
 
     Args:
         path: of the list.
+        of: makes of a record what is kept; page by page, so that a long list is not held twice.
         params: its filters.
         size: how many records to ask for in a page.
         key: a field that is unique over the whole list; a record seen twice means that one was missed.
@@ -112,7 +122,7 @@ async def read_whole(
     """
     fault = ""
     for _ in range(TRIES):
-        found = await _read_once(http, path, {**(params or {}), "max_per_page": size}, key, accept)
+        found = await _read_once(http, path, of, {**(params or {}), "max_per_page": size}, key, accept)
         if not isinstance(found, str):
             return found
         fault = found
@@ -122,8 +132,13 @@ async def read_whole(
 
 
 async def _read_once(
-    http: Http, path: str, params: Mapping[str, str | int], key: str | None, accept: Collection[int]
-) -> Whole | str:
+    http: Http,
+    path: str,
+    of: Callable[[Mapping[str, Any]], T],
+    params: Mapping[str, str | int],
+    key: str | None,
+    accept: Collection[int],
+) -> Whole[T] | str:
     async def answered(number: int) -> Answer | None:
         answer = await http.read(path, {"page": number, **params}, accept=accept)
         return None if answer.status in accept else answer
@@ -136,8 +151,16 @@ async def _read_once(
     if begin is None:
         return Whole(())
     first = page(http.target, begin)
-    pages = [first]
+    records: list[T] = []
+    seen: set[Any] = set()
+
+    def take(one: Page) -> None:
+        records.extend(map(of, one.records))
+        if key is not None:
+            seen.update(record.get(key) for record in one.records)
+
     fault = first.fault(1)
+    take(first)
     # In handfuls, so that a listing that contradicts itself early is not read to its end
     for start in range(2, first.total_pages + 1, AT_ONCE):
         if fault:
@@ -147,11 +170,10 @@ async def _read_once(
             if one is None or one.shape != first.shape:
                 return "it changed while it was read"
             fault = fault or one.fault(number)
-            pages.append(one)
+            take(one)
     if fault:
         return fault
-    records = [record for one in pages for record in one.records]
-    if key is not None and len({record.get(key) for record in records}) != first.total_records:
+    if key is not None and len(seen) != first.total_records:
         return f"its {first.total_records} records do not have as many different {key}s"
     return Whole(records, _date(begin))
 

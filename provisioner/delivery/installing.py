@@ -23,7 +23,7 @@ from provisioner.delivery.predicting import predicted
 from provisioner.delivery.quarantine import quarantine, recover
 from provisioner.errors import ProvisionerError, StoreError, TargetError, UnauthorisedError, UnreachableError
 from provisioner.model.attributes import natural_values
-from provisioner.model.operation import Kind, Operation
+from provisioner.model.operation import Kind, Operation, Status
 from provisioner.model.unsure import at_stake
 from provisioner.planning.desired import PERSON, desired_accounts
 from provisioner.planning.guards import COVERS
@@ -247,7 +247,7 @@ async def install(dep: Deployment, run: str, target: str, snapshot: Snapshot, pl
         run=run,
         target=target,
         operations=len(plan.operations),
-        held=sum(plan.tally["held"].values()),
+        held=sum(plan.tally[Status.HELD].values()),
         dropped=dropped,
     )
 
@@ -265,7 +265,7 @@ def _told(plan: TargetPlan) -> dict[str, str | float | int]:
 
 def _base_after(plan: TargetPlan) -> int:
     """What guards measure by when the accounts that a plan makes are there."""
-    return plan.base + plan.tally["going"].get(Kind.CREATE, 0)
+    return plan.base + plan.tally[Status.PENDING].get(Kind.CREATE, 0)
 
 
 def _entry(dep: Deployment, target: str, operation: Operation) -> Entry:

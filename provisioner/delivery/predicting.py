@@ -7,6 +7,7 @@ from typing import Any
 
 from provisioner.delivery.deployment import Deployment
 from provisioner.delivery.estimate import requests_for
+from provisioner.model.operation import Status
 from provisioner.planning.plan import TargetPlan
 
 
@@ -25,9 +26,9 @@ def predicted(dep: Deployment, target: str, plan: TargetPlan, reads: int) -> dic
     groups = Counter(
         made.group(operation).partition("#")[0]
         for operation in plan.operations
-        if not (operation.hold or operation.refused or operation.rides)
+        if operation.planned_status is Status.PENDING and not operation.rides
     )
     return {
-        "operations": {kind.value: count for kind, count in plan.tally["going"].items()},
+        "operations": {kind.value: count for kind, count in plan.tally[Status.PENDING].items()},
         "requests": reads + requests_for(dep, target, groups),
     }

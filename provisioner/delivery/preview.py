@@ -11,7 +11,7 @@ from provisioner.delivery.predicting import predicted
 from provisioner.delivery.roster import RejectedRosterError, rejects_json, take
 from provisioner.errors import TargetError, UnauthorisedError, UnreachableError
 from provisioner.model.attributes import natural_values
-from provisioner.model.operation import URGENCY, Kind, Operation
+from provisioner.model.operation import URGENCY, Kind, Operation, Status
 from provisioner.model.run import run_status
 from provisioner.planning.plan import TargetPlan
 from provisioner.store.runs import Request
@@ -82,8 +82,11 @@ def _failed(exc: TargetError) -> dict[str, Any]:
 
 
 def _part(plan: TargetPlan, requests: int, *, paused: bool) -> dict[str, Any]:
-    fates = {fate: {kind.value: count for kind, count in counts.items()} for fate, counts in plan.tally.items()}
-    counts = {"held": fates["held"], "rejected": fates["rejected"], "waiting": fates["going"] if paused else {}}
+    pending, held, rejected = (
+        {kind.value: count for kind, count in plan.tally[status].items()}
+        for status in (Status.PENDING, Status.HELD, Status.REJECTED)
+    )
+    counts = {"held": held, "rejected": rejected, "waiting": pending if paused else {}}
     status = (
         "failed" if plan.unbelieved else "paused" if counts["waiting"] else "held" if counts["held"] else "succeeded"
     )
@@ -100,7 +103,6 @@ def _part(plan: TargetPlan, requests: int, *, paused: bool) -> dict[str, Any]:
 
 def _operation(dep: Deployment, operation: Operation) -> dict[str, Any]:
     attributes = dep.specs[operation.target].attributes
-    status = "rejected" if operation.refused else "held" if operation.hold else "pending"
     return {
         "id": operation.id,
         "target": operation.target,
@@ -110,7 +112,7 @@ def _operation(dep: Deployment, operation: Operation) -> dict[str, Any]:
         "before": natural_values(operation.before, attributes),
         "after": natural_values(operation.after, attributes),
         "drift": operation.drift,
-        "status": status,
+        "status": operation.planned_status.value,
         "attempts": 0,
         "error": {"code": "held", "message": operation.hold} if operation.hold else None,
         "reason": operation.reason,

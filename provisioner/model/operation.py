@@ -88,6 +88,13 @@ class Operation(Struct, frozen=True, omit_defaults=True, gc=False):
     rides: bool = False
 
     @property
+    def planned_status(self) -> Status:
+        """Where it stands when its plan is installed: it goes out by itself, waits for approval, or was refused."""
+        if self.refused:
+            return Status.REJECTED
+        return Status.HELD if self.hold else Status.PENDING
+
+    @property
     def token(self) -> str:
         """By which the ledger remembers an enrolment, so that it is asked for once ever."""
         return self.slot.removeprefix("enrol:")

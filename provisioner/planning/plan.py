@@ -6,12 +6,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC
-from typing import Literal, TypeAlias, get_args
 
 import polars as pl
 
 from provisioner.model.account import State
-from provisioner.model.operation import ACCOUNT_KINDS, URGENCY, Kind, Operation
+from provisioner.model.operation import ACCOUNT_KINDS, URGENCY, Kind, Operation, Status
 from provisioner.model.operations import Batch, rewritten
 from provisioner.planning.belief import Code, Disbelief, disbelief, doubts, recalled
 from provisioner.planning.correlate import (
@@ -62,23 +61,13 @@ class Todo:
     linked: bool = True
 
 
-#: What becomes of an operation: it goes out by itself, waits for someone's approval, or was refused by someone.
-Fate: TypeAlias = Literal["going", "held", "rejected"]
-
-
-def _fate(operation: Operation) -> Fate:
-    if operation.refused:
-        return "rejected"
-    return "held" if operation.hold else "going"
-
-
 @dataclass(frozen=True, slots=True)
 class TargetPlan:
     """Everything that a run will do about one target, and everything that it will leave alone and why.
 
     `operations` are in the order of delivery; where they are very many, each batch of people is by itself (see
-    `provisioner.model.operations`). `tally` counts them, by what becomes of them and by kind. `base` is what guards
-    measure by. `unbelieved` is the sentence for a listing that is not believed and `disbelief` its code: then
+    `provisioner.model.operations`). `tally` counts them, by `Operation.planned_status` and by kind. `base` is what
+    guards measure by. `unbelieved` is the sentence for a listing that is not believed and `disbelief` its code: then
     `operations` are but the leaves of accounts that were seen.
     `enrolled` are, by person, enrolments that were found to exist already.
     """
@@ -103,13 +92,16 @@ class TargetPlan:
     disbelief: Code = "listing_shrank"
     enrolled: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
-    tally: Mapping[Fate, Mapping[Kind, int]] = field(init=False)
+    tally: Mapping[Status, Mapping[Kind, int]] = field(init=False)
 
     def __post_init__(self) -> None:
         """Count the operations once, as there may be very many."""
-        counted = Counter((_fate(operation), operation.kind) for operation in self.operations)
-        fates = {fate: {kind: counted[fate, kind] for kind in Kind if counted[fate, kind]} for fate in get_args(Fate)}
-        object.__setattr__(self, "tally", fates)
+        tally: dict[Status, Counter[Kind]] = {
+            status: Counter() for status in (Status.PENDING, Status.HELD, Status.REJECTED)
+        }
+        for operation in self.operations:
+            tally[operation.planned_status][operation.kind] += 1
+        object.__setattr__(self, "tally", tally)
 
     @property
     def planned(self) -> dict[Kind, int]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from provisioner.model.operation import URGENCY, Kind, Operation, Status, to_json
+from provisioner.model.operation import URGENCY, Kind, Operation, to_json
 from provisioner.model.operations import batches_of
 from provisioner.store import keys
 from provisioner.store.client import Redis
@@ -239,7 +239,6 @@ def _order(operation: Operation, place: int) -> float:
 
 def _fields(entry: Entry, place: int, followers: Sequence[str], *, urgent: bool) -> dict[str, str | bytes | float]:
     operation = entry.operation
-    status = Status.REJECTED if operation.refused else Status.HELD if operation.hold else Status.PENDING
     fields: dict[str, str | bytes | float] = {
         "doc": to_json(operation),
         "person": operation.person,
@@ -247,7 +246,7 @@ def _fields(entry: Entry, place: int, followers: Sequence[str], *, urgent: bool)
         "slot": f"{operation.person}\x1f{operation.slot}",
         "group": entry.group,
         "score": (_URGENT if urgent else 0.0) + _order(operation, place),
-        "wanted_status": status.value,
+        "wanted_status": operation.planned_status.value,
         "follows": operation.follows or "",
     }
     # Each field takes a hundred bytes in Redis, and most operations have none of these

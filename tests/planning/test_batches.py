@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioner.model.operation import URGENCY, Kind, Operation
+from provisioner.model.operation import URGENCY, Kind, Operation, Status
 from provisioner.model.operations import Packed, batches_of, gathered, rewritten
 from provisioner.planning import drafts
 from provisioner.planning.plan import TargetPlan
@@ -63,7 +63,7 @@ def test_what_is_about_a_person_lies_in_one_batch_in_the_order_of_delivery() -> 
         assert {one.follows for one in batch if one.follows} <= ids
     assert plan.planned[Kind.CREATE] == plan.planned[Kind.EVENT] == 2
     assert plan.planned[Kind.ENROL] == 8
-    assert plan.tally["going"] == {kind: count for kind, count in plan.planned.items() if count}
+    assert plan.tally[Status.PENDING] == {kind: count for kind, count in plan.planned.items() if count}
 
 
 def operation(number: int) -> Operation:

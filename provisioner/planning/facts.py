@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -114,26 +114,49 @@ def enrolments(
     creating = _creating(operations)
     found = []
     for person, account, code, date in due.select(PERSON, ACCOUNT, _CODE, _DATE).iter_rows():
-        leader = creating.get(person)
-        if leader is None and account is None:
-            continue
-        after: dict[str, str | None] = {"enrolment_code": code, "due_date": date}
-        found.append(
-            Operation(
-                id=operation_id(spec.name, person, Kind.ENROL, {}, {"enrolment_code": code}),
-                target=spec.name,
-                person=person,
-                kind=Kind.ENROL,
-                account=account,
-                before={},
-                after=after,
-                slot=f"enrol:{code}",
-                follows=leader.id if leader else None,
-                reason="enrolment rule",
-                snapshot=circumstances.snapshot,
-            )
-        )
+        named, after = {"enrolment_code": code}, {"enrolment_code": code, "due_date": date}
+        found += _enrol(
+            spec, circumstances, creating, person, account,
+            named=named, after=after, slot=f"enrol:{code}", reason="enrolment rule",
+        )  # fmt: skip
     return found
+
+
+def _enrol(
+    spec: TargetSpec,
+    circumstances: Planning,
+    creating: Mapping[str, Operation],
+    person: str,
+    account: str | None,
+    *,
+    named: Mapping[str, str | None],
+    after: Mapping[str, str | None],
+    slot: str,
+    reason: str,
+) -> list[Operation]:
+    """One `enrol`, which follows its person's create; none where there is no account and will be none.
+
+    Args:
+        named: by what of it it is told from others.
+    """
+    leader = creating.get(person)
+    if leader is None and account is None:
+        return []
+    return [
+        Operation(
+            id=operation_id(spec.name, person, Kind.ENROL, {}, named),
+            target=spec.name,
+            person=person,
+            kind=Kind.ENROL,
+            account=account,
+            before={},
+            after=after,
+            slot=slot,
+            follows=leader.id if leader else None,
+            reason=reason,
+            snapshot=circumstances.snapshot,
+        )
+    ]
 
 
 def _creating(operations: Sequence[Operation]) -> dict[str, Operation]:
@@ -178,22 +201,9 @@ def knowledge(
     creating = _creating(operations)
     found = []
     for one in due:
-        record, leader = one.record, creating.get(one.person)
-        if leader is None and one.account is None:
-            continue
-        found.append(
-            Operation(
-                id=operation_id(spec.name, one.person, Kind.ENROL, {}, record.values),
-                target=spec.name,
-                person=one.person,
-                kind=Kind.ENROL,
-                account=one.account,
-                before={},
-                after=record.values,
-                slot=record.slot,
-                follows=leader.id if leader else None,
-                reason="external knowledge",
-                snapshot=circumstances.snapshot,
-            )
-        )
+        values = one.record.values
+        found += _enrol(
+            spec, circumstances, creating, one.person, one.account,
+            named=values, after=values, slot=one.record.slot, reason="external knowledge",
+        )  # fmt: skip
     return found

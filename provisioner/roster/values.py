@@ -10,6 +10,8 @@ from typing import Final, Literal
 
 import polars as pl
 
+from provisioner.sql.evaluation import beyond_ascii
+
 #: Columns that we add; a roster may not have them.
 RESERVED: Final = frozenset(
     {"_key", "_line", "_verdict", "_row_verdict", "_starts", "_ends", "_absent_snapshots", "_absent_since"}
@@ -113,7 +115,7 @@ def clean_name(text: str) -> str:
 def clean_names(column: pl.Series) -> pl.Series:
     """`clean_name` for a whole column; the empty text is null."""
     cleaned = column.str.strip_chars()
-    rows = _beyond_ascii(column)
+    rows = beyond_ascii(column).arg_true()
     if rows.len():
         visible = column.gather(rows).str.replace_all(f"[{INVISIBLE}]", "")
         cleaned = cleaned.scatter(rows, visible.str.normalize("NFC").str.strip_chars())
@@ -124,10 +126,5 @@ def clean_names(column: pl.Series) -> pl.Series:
 def folded(column: pl.Series) -> pl.Series:
     """What two keys are compared by."""
     lower = column.str.to_lowercase()
-    rows = _beyond_ascii(lower)
+    rows = beyond_ascii(lower).arg_true()
     return lower.scatter(rows, lower.gather(rows).str.normalize("NFC")) if rows.len() else lower
-
-
-def _beyond_ascii(column: pl.Series) -> pl.Series:
-    """The rows for which Unicode has to be asked, which takes some twenty times as long as looking who they are."""
-    return (column.str.len_bytes() != column.str.len_chars()).arg_true()

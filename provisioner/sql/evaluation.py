@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Final
+from typing import Final, TypeVar
 
 import polars as pl
 
@@ -18,6 +18,7 @@ _CONVERSION: Final = re.compile(r"conversion from `str` to `([^`]+)` failed in c
 _LEAST_TOLD: Final = 1_000
 _SHARE_TOLD: Final = 20
 _EXACT_WHOLE: Final = 2**53
+Text = TypeVar("Text", pl.Series, pl.Expr)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,7 @@ def _plain_texts(values: pl.DataFrame) -> dict[str, pl.Series]:
     }
     if not columns:
         return {}
-    beyond = values.select(_beyond_ascii(text).any().alias(name) for name, text in columns.items()).row(0, named=True)
+    beyond = values.select(beyond_ascii(text).any().alias(name) for name, text in columns.items()).row(0, named=True)
     texts = values.select(text.str.strip_chars() for name, text in columns.items() if not beyond[name])
     blank = texts.select((pl.all() == "").any()).row(0, named=True) if texts.width else {}
     return {name: texts[name].set(texts[name] == "", None) if blank[name] else texts[name] for name in texts.columns}
@@ -219,15 +220,16 @@ def _as_text(values: pl.Series) -> tuple[pl.Series, pl.Series | None]:
 
 
 def composed(text: pl.Series) -> pl.Series:
-    """Text in Unicode form NFC. Plain ASCII is so already, and looking is some twenty times cheaper than doing it."""
-    beyond = text.to_frame("text").select(_beyond_ascii(pl.col("text"))).to_series()
+    """Text in Unicode form NFC, which plain ASCII is already."""
+    beyond = beyond_ascii(text)
     if not beyond.any():
         return text
     rows = beyond.arg_true()
     return text.scatter(rows, text.gather(rows).str.normalize("NFC"))
 
 
-def _beyond_ascii(text: pl.Expr) -> pl.Expr:
+def beyond_ascii(text: Text) -> Text:
+    """Whose text is beyond ASCII, so that Unicode has to be asked: which takes some twenty times as long as to look."""
     return text.str.len_bytes() != text.str.len_chars()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import TypeAlias, overload
 
 from msgspec import msgpack
@@ -21,6 +22,10 @@ _encode = msgpack.Encoder().encode
 _decode = msgpack.Decoder(list[Operation]).decode
 #: Quick rather than small: names and values repeat so much that any level will do.
 _LEVEL = 1
+
+
+def _unpacked(packed: bytes) -> Batch:
+    return _decode(zlib.decompress(packed))
 
 
 class Packed(Sequence[Operation]):
@@ -37,7 +42,7 @@ class Packed(Sequence[Operation]):
 
     def batches(self) -> Iterator[Batch]:
         """The batches, unpacked one after the other."""
-        return (_decode(zlib.decompress(one)) for one in self._packed)
+        return map(_unpacked, self._packed)
 
     def __len__(self) -> int:
         return sum(self._sizes)
@@ -56,7 +61,7 @@ class Packed(Sequence[Operation]):
         left = place + len(self) if place < 0 else place
         for packed, size in zip(self._packed, self._sizes, strict=True):
             if 0 <= left < size:
-                return _decode(zlib.decompress(packed))[left]
+                return _unpacked(packed)[left]
             left -= size
         raise IndexError(place)
 
@@ -65,15 +70,7 @@ def gathered(batches: Iterable[Batch]) -> Sequence[Operation]:
     """The operations of all batches, each of which is taken when the one before it is packed away."""
     waiting = iter(batches)
     first, second = next(waiting, ()), next(waiting, None)
-    if second is None:
-        return tuple(first)
-
-    def whole() -> Iterator[Batch]:
-        yield first
-        yield second
-        yield from waiting
-
-    return Packed(whole())
+    return tuple(first) if second is None else Packed(chain((first, second), waiting))
 
 
 def batches_of(operations: Sequence[Operation]) -> Iterator[Batch]:

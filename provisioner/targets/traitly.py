@@ -25,7 +25,6 @@ from provisioner.targets import traitly_events
 from provisioner.targets.answers import Answer, sentence
 from provisioner.targets.base import Ask, Listing, Target, Told
 from provisioner.targets.http import Http
-from provisioner.targets.traitly_events import next_actions_of
 
 CUSTOMERS = "/api/v1/customer"
 EVENTS = "/api/v1/event"
@@ -200,7 +199,7 @@ class Traitly(Target[TraitlySettings]):
         for path in NEXT_ACTIONS:
             answer = await http.read(path, query, accept=(404,))
             if answer.status != 404:
-                return next_actions_of(answer.json, self._data(answer, path))
+                return traitly_events.next_actions_of(answer.json, self._data(answer, path))
         return None
 
     def event(self, body: Mapping[str, Any]) -> InboundEvent:

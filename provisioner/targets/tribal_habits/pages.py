@@ -85,15 +85,11 @@ class Whole(Generic[T]):
     as_of: float | None = None
 
 
-def _itself(record: Mapping[str, Any]) -> Mapping[str, Any]:
-    return record
-
-
 async def read_all(
     http: Http, path: str, params: Mapping[str, str] | None = None, *, accept: Collection[int] = ()
 ) -> Sequence[Mapping[str, Any]]:
     """The records of `read_whole`."""
-    return (await read_whole(http, path, _itself, params, accept=accept)).records
+    return (await read_whole(http, path, dict, params, accept=accept)).records
 
 
 async def read_whole(

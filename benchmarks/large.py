@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from benchmarks.report import Figures
 from benchmarks.staging import TARGETS, Stage, cpu_seconds, finished, peak_memory, pids_of, quietly, staged
-from provisioner.store.address import RedisAddress
-from provisioner.store.connection import connect
-from provisioner.store.runs import Request
+from provisioner.store.redis.address import RedisAddress
+from provisioner.store.redis.connection import connect
+from provisioner.store.runs.documents import Request
 from tests.chaos.fleet import Fleet
 
 #: People in the roster per person asked for.

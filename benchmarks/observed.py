@@ -16,14 +16,14 @@ import polars as pl
 
 from benchmarks.report import Figures
 from provisioner.planning.spec import ACCOUNT, UNTOUCHABLE
-from provisioner.store import keys
-from provisioner.store.address import RedisAddress
-from provisioner.store.client import Redis
-from provisioner.store.connection import connect
-from provisioner.store.frames import FrameStore, Reading
-from provisioner.store.ledger import LedgerStore
-from provisioner.store.plans import PlanStore
-from provisioner.store.scripts import Scripts
+from provisioner.store.people.ledger import LedgerStore
+from provisioner.store.people.snapshots import FrameStore, Reading
+from provisioner.store.queue.plans import PlanStore
+from provisioner.store.redis import keys
+from provisioner.store.redis.address import RedisAddress
+from provisioner.store.redis.client import Redis
+from provisioner.store.redis.connection import connect
+from provisioner.store.redis.scripts import Scripts
 from tests.support.redis_server import RedisServer
 
 #: Accounts per person asked for.

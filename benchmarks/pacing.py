@@ -17,7 +17,7 @@ from pathlib import Path
 
 from benchmarks.report import Figures
 from benchmarks.staging import Stage, quietly, staged
-from provisioner.delivery.deployment import Deployment
+from provisioner.runtime.context import Deployment
 from provisioner.settings import load
 from provisioner.targets.http import Http
 

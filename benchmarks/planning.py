@@ -40,7 +40,7 @@ from provisioner.planning.desired import compile_target
 from provisioner.planning.plan import TargetPlan, plan_target
 from provisioner.planning.spec import Observation, Planning, TargetSpec
 from provisioner.settings import GuardSettings
-from provisioner.store.frames import pack, unpack, unpack_people
+from provisioner.store.people.snapshots import pack, unpack, unpack_people
 from provisioner.targets.registry import make, target_class
 
 MOST_OF_FLOOR, LEAST_OF_PEER, MOST_MEMORY, MOST_BY_DOUBLING = 3.0, 5.0, 3 * 1024**3, 2.0

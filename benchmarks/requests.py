@@ -23,10 +23,10 @@ import structlog
 
 from benchmarks.report import Figures
 from benchmarks.staging import BOARDS, EACH_MANAGES, TARGETS, stand_in, write_roster
-from provisioner.delivery import requests
-from provisioner.delivery.deployment import Deployment
-from provisioner.delivery.sending import deliver
-from provisioner.store.runs import Request
+from provisioner.dispatch.pool import deliver
+from provisioner.runs import lifecycle
+from provisioner.runtime.context import Deployment
+from provisioner.store.runs.documents import Request
 from tests.support.harness import load_settings, raise_limits, settings_document
 from tests.support.redis_server import RedisServer
 
@@ -117,9 +117,9 @@ def scenes(size: int, changed: int) -> tuple[Scene, ...]:
 
 async def _sync(folder: Path, document: Mapping[str, Any], target: str) -> str:
     async with Deployment.open(load_settings(folder, document)) as dep:
-        run = await requests.request_run(dep, Request(trigger="manual", targets=(target,)))
-        if await requests.begin(dep, run):
-            await requests.plan(dep, run, target)
+        run = await lifecycle.request_run(dep, Request(trigger="manual", targets=(target,)))
+        if await lifecycle.begin(dep, run):
+            await lifecycle.plan(dep, run, target)
         again = await deliver(dep, target)
         while again.seconds is not None:
             await asyncio.sleep(min(again.seconds, 1.0))

@@ -17,11 +17,11 @@ from typing import Any
 
 from benchmarks.report import Figures
 from benchmarks.staging import TARGETS, Stage, finished, quietly, staged, write_roster
-from provisioner.delivery import requests
-from provisioner.delivery.deployment import Deployment
+from provisioner.runs import lifecycle
+from provisioner.runtime.context import Deployment
 from provisioner.settings import Settings
-from provisioner.store.runs import Request, unfinished
-from provisioner.worker.nudging import nudge
+from provisioner.store.runs.documents import Request, unfinished
+from provisioner.worker.wakeups import nudge
 from tests.support.harness import load_settings
 
 #: The targets of the bulk run: those that take one request per person.
@@ -95,7 +95,7 @@ async def _ask(settings: Settings, numbers: Sequence[int]) -> list[float]:
         for number in numbers:
             key = f"p{number:07}"
             began = time.monotonic()
-            run = await requests.request_run(dep, Request(trigger="manual", people=(key,)))
+            run = await lifecycle.request_run(dep, Request(trigger="manual", people=(key,)))
             await asyncio.to_thread(nudge, settings, run, urgent=True)
             while await dep.runs.get(run, "finished") is None:
                 if time.monotonic() - began > 120:

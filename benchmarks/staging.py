@@ -21,12 +21,12 @@ from typing import Any
 
 import structlog
 
-from provisioner.delivery import requests
-from provisioner.delivery.deployment import Deployment
+from provisioner.runs import lifecycle
+from provisioner.runtime.context import Deployment
 from provisioner.sandbox.client import Switchboard
 from provisioner.settings import Settings
-from provisioner.store.runs import Request
-from provisioner.worker.nudging import nudge
+from provisioner.store.runs.documents import Request
+from provisioner.worker.wakeups import nudge
 from tests.chaos.fleet import Fleet
 from tests.support.harness import load_settings, settings_document
 from tests.support.redis_server import RedisServer
@@ -75,7 +75,7 @@ class Stage:
 
         async def body() -> str:
             async with Deployment.open(self.settings) as dep:
-                return await requests.request_run(dep, request)
+                return await lifecycle.request_run(dep, request)
 
         run = asyncio.run(body())
         nudge(self.settings, run, urgent=request.people is not None)

@@ -13,10 +13,10 @@ from multiprocessing import get_context
 
 from benchmarks.report import Figures
 from benchmarks.staging import Stage, cpu_seconds, finished, pids_of, quietly, staged, write_roster
-from provisioner.delivery.deployment import Deployment, build_targets
-from provisioner.delivery.sending import SENDERS
+from provisioner.dispatch.pool import SENDERS
+from provisioner.runtime.context import Deployment, build_targets
 from provisioner.settings import Settings
-from provisioner.store.runs import Request
+from provisioner.store.runs.documents import Request
 from provisioner.targets.http import new_client
 
 #: Target → where it takes a change, how many go together, and what the floor sends for each.

@@ -120,8 +120,8 @@ def test_the_demo_comes_out_right_and_leaves_nothing(started: list[Demo], tmp_pa
 
 #: The settings say otherwise what a completed course leads to.
 _OTHER_EVENT: Final = """
-from provisioner.cli import circle
-circle.EVENT, circle.WITHIN = "Something else", 3.0
+from provisioner.cli import demo_roundtrip
+demo_roundtrip.EVENT, demo_roundtrip.WITHIN = "Something else", 3.0
 """
 #: The worker alone finds settings that it cannot use.
 _BROKEN_WORKER: Final = """

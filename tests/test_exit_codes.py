@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from provisioner import errors
-from provisioner.model.run import PRECEDENCE, exit_code, first_of, run_status
+from provisioner.model.run_document import PRECEDENCE, exit_code, first_of, run_status
 
 CLEAN: dict[str, Any] = {"status": "succeeded", "planned": {"create": 2}, "succeeded": {"create": 2}}
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provisioner.errors import ConfigurationError
-from provisioner.sql import (
+from provisioner.expressions import (
     FUNCTIONS,
     Evaluated,
     compile_expression,

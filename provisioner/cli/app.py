@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from provisioner.cli import checking, keeping, looking, operating, runs, serving, webhooks
+from provisioner.cli import check, decisions, inspect, maintenance, runs, serve, webhooks
 from provisioner.cli.errors import report
 from provisioner.cli.session import debug_wanted, use
 
@@ -85,32 +85,32 @@ def provisioner(
     return 0
 
 
-app.command()(checking.check)
+app.command()(check.check)
 app.command()(runs.plan)
 app.command()(runs.sync)
 app.command("runs")(runs.list_runs)
 app.command()(runs.show)
-app.command()(operating.approve)
-app.command()(operating.reject)
-app.command()(operating.retry)
-app.command()(looking.why)
-app.command()(looking.drift)
-app.command()(looking.todos)
-app.command()(looking.orphans)
-app.command()(looking.audit)
-app.command()(looking.export)
+app.command()(decisions.approve)
+app.command()(decisions.reject)
+app.command()(decisions.retry)
+app.command()(inspect.why)
+app.command()(inspect.drift)
+app.command()(inspect.todos)
+app.command()(inspect.orphans)
+app.command()(inspect.audit)
+app.command()(inspect.export)
 app.command()(webhooks.webhooks)
-app.command()(operating.pause)
-app.command()(operating.resume)
-app.command()(keeping.forget)
-app.command()(keeping.backup)
-app.command()(keeping.restore)
-app.command()(serving.up)
-app.command()(serving.worker)
-app.command()(serving.beat)
-app.command()(serving.web)
-app.command()(serving.sandbox)
-app.command()(serving.demo)
+app.command()(decisions.pause)
+app.command()(decisions.resume)
+app.command()(maintenance.forget)
+app.command()(maintenance.backup)
+app.command()(maintenance.restore)
+app.command()(serve.up)
+app.command()(serve.worker)
+app.command()(serve.beat)
+app.command()(serve.web)
+app.command()(serve.sandbox)
+app.command()(serve.demo)
 
 
 def main() -> None:

@@ -24,15 +24,16 @@ from urllib.parse import urlsplit
 from rich.text import Text
 
 from provisioner import logs
-from provisioner.cli import circle, describing
-from provisioner.cli.output import cells, console, table
-from provisioner.cli.processes import Children, tied_to_us
+from provisioner.cli import demo_roundtrip
+from provisioner.cli.render import run_report
+from provisioner.cli.render.output import cells, console, table
+from provisioner.cli.supervisor import Children, tied_to_us
 from provisioner.errors import ProvisionerError
 from provisioner.example import DAY_TWO, ROSTER, SETTINGS, content, existing_accounts
 from provisioner.example.verify import active_accounts, believed, employed, faults, rows
 from provisioner.sandbox import KINDS, Switchboard
 from provisioner.settings import load
-from provisioner.store.embedded import EmbeddedRedis
+from provisioner.store.redis.embedded import EmbeddedRedis
 from provisioner.worker import workers
 
 #: Who comes back on the second day.
@@ -172,9 +173,9 @@ class _Demo:
                 "lists every operation; that is left out here."
             )
             plan = self._json("plan")
-            describing.roster(self._out, plan, plan.get("rejects") or ())
-            describing.figures(self._out, plan)
-            describing.remarks(self._out, plan)
+            run_report.roster(self._out, plan, plan.get("rejects") or ())
+            run_report.figures(self._out, plan)
+            run_report.remarks(self._out, plan)
         with self._step("Day one: sync"):
             self._command("sync", "--wait")
         wrong = self._check(ROSTER)
@@ -199,7 +200,7 @@ class _Demo:
                 wrong.append(f"the last sync sent {sent} requests that write, although nothing had changed.")
         with self._step("The other direction: a course is completed"):
             row = next(row for row in rows(DAY_TWO) if row["employee_id"] == _PERSON)
-            wrong += circle.Circle(self._switchboard, self._webhook, self._folder / _TABLE, row).show(self._out)
+            wrong += demo_roundtrip.Circle(self._switchboard, self._webhook, self._folder / _TABLE, row).show(self._out)
         self._summary(wrong)
         return not wrong
 
@@ -354,7 +355,7 @@ class _Demo:
         for day, run in enumerate(runs, start=1):
             listed = self._quietly("show", run["run"], "--operations")["operations"]
             for row in (row for row in listed if row["person"] == _PERSON):
-                told.add_row(*cells(day, row["target"], row["kind"], describing.change(row), row["status"]))
+                told.add_row(*cells(day, row["target"], row["kind"], run_report.change(row), row["status"]))
         self._out.print()
         self._out.print(told)
         held = table("Target", "The account now")

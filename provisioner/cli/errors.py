@@ -7,7 +7,7 @@ import traceback
 
 import typer
 
-from provisioner.cli.output import plain, print_json
+from provisioner.cli.render.output import plain, print_json
 from provisioner.errors import ProvisionerError
 from provisioner.logs import clean
 

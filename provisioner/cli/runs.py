@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from provisioner.cli import describing
 from provisioner.cli.errors import INTERRUPTED
-from provisioner.cli.following import follow, progress
-from provisioner.cli.output import console, print_json
+from provisioner.cli.render import run_report
+from provisioner.cli.render.output import console, print_json
+from provisioner.cli.render.progress import follow, progress
 from provisioner.cli.session import log, settings_and_logs, who
 from provisioner.errors import UsageError, WorkerError
-from provisioner.model.run import exit_code
+from provisioner.model.run_document import exit_code
 from provisioner.settings import Settings, parse_duration
-from provisioner.store.runs import Request
+from provisioner.store.runs.documents import Request
 
 if TYPE_CHECKING:
-    from provisioner.delivery.deployment import Deployment
+    from provisioner.runtime.context import Deployment
 
 #: How a roster's digest is spelt, and runs that are looked through for the newest.
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
@@ -55,19 +55,19 @@ def plan(
         print_json(document)
         return exit_code(document)
     out = console()
-    describing.heading(out, document, settings.zone)
-    describing.roster(out, document, document.get("rejects") or ())
-    describing.figures(out, document)
+    run_report.heading(out, document, settings.zone)
+    run_report.roster(out, document, document.get("rejects") or ())
+    run_report.figures(out, document)
     rows = document.get("operations") or ()
-    describing.operations(out, rows, outcome=_any_held(document))
-    describing.remarks(out, document)
-    describing.causes(out, [row for row in rows if row["status"] in describing.UNDONE])
+    run_report.operations(out, rows, outcome=_any_held(document))
+    run_report.remarks(out, document)
+    run_report.causes(out, [row for row in rows if row["status"] in run_report.UNDONE])
     options = [
         *(("--target", name) for name in target or ()),
         *(("--person", key) for key in person or ()),
         *((("--roster", roster),) if roster else ()),
     ]
-    describing.next_steps(out, document, again=describing.command_line("sync", options))
+    run_report.next_steps(out, document, again=run_report.command_line("sync", options))
     return exit_code(document)
 
 
@@ -106,7 +106,7 @@ def list_runs(
     if as_json:
         print_json({"runs": documents})
     elif documents:
-        describing.history(console(), documents, settings.zone)
+        run_report.history(console(), documents, settings.zone)
     else:
         sys.stdout.write("There are no runs yet. Start one: provisioner sync --wait\n")
     return 0
@@ -201,8 +201,8 @@ def _seconds(text: str) -> float:
 
 async def _preview(settings: Settings, request: Request) -> dict[str, Any]:
     # Celery, polars and the targets take a second to import, which --help and --version need not wait for
-    from provisioner.delivery.deployment import Deployment
-    from provisioner.delivery.preview import preview
+    from provisioner.runs.preview import preview
+    from provisioner.runtime.context import Deployment
 
     async with Deployment.open(settings, reading=True) as dep:
         dep.chosen(request.targets)
@@ -211,9 +211,9 @@ async def _preview(settings: Settings, request: Request) -> dict[str, Any]:
 
 
 async def _start(settings: Settings, request: Request) -> str:
-    from provisioner.delivery.audit import record
-    from provisioner.delivery.deployment import Deployment
-    from provisioner.delivery.requests import request_run
+    from provisioner.runs.lifecycle import request_run
+    from provisioner.runtime.audit import record
+    from provisioner.runtime.context import Deployment
     from provisioner.worker import nudge, workers
 
     async with Deployment.open(settings) as dep:
@@ -247,7 +247,7 @@ async def _newest_digest(dep: Deployment) -> str | None:
 
 
 async def _follow(settings: Settings, run: str, longest: float) -> dict[str, Any]:
-    from provisioner.delivery.deployment import Deployment
+    from provisioner.runtime.context import Deployment
 
     async with Deployment.open(settings) as dep:
         with progress() as shown:
@@ -255,7 +255,7 @@ async def _follow(settings: Settings, run: str, longest: float) -> dict[str, Any
 
 
 async def _recent(settings: Settings, limit: int) -> list[dict[str, Any]]:
-    from provisioner.delivery.deployment import Deployment
+    from provisioner.runtime.context import Deployment
 
     async with Deployment.open(settings) as dep:
         found = [await dep.runs.document(run) for run in await dep.runs.recent(limit)]
@@ -269,7 +269,7 @@ async def _read(
 
     `wanted`: the operations with one of `statuses` are asked for; else, with `explain`, those that were not done.
     """
-    from provisioner.delivery.deployment import Deployment
+    from provisioner.runtime.context import Deployment
 
     async with Deployment.open(settings) as dep:
         document = await dep.runs.document(run)
@@ -282,9 +282,9 @@ async def _read(
             undone = [
                 name
                 for name, target in document["targets"].items()
-                if any(describing.total(target, figure) for figure in describing.UNDONE)
+                if any(run_report.total(target, figure) for figure in run_report.UNDONE)
             ]
-            rows = await dep.runs.operations(run, undone, statuses=describing.UNDONE)
+            rows = await dep.runs.operations(run, undone, statuses=run_report.UNDONE)
         rejects = await dep.runs.rejects(run) if explain else []
     return document, rows, rejects
 
@@ -298,16 +298,16 @@ def _describe(
     listing: bool,
 ) -> None:
     out = console()
-    describing.heading(out, document, settings.zone)
-    describing.roster(out, document, rejects)
-    describing.figures(out, document)
-    describing.accuracy(out, document)
-    describing.remarks(out, document)
-    describing.causes(out, [row for row in rows if row["status"] in describing.UNDONE])
+    run_report.heading(out, document, settings.zone)
+    run_report.roster(out, document, rejects)
+    run_report.figures(out, document)
+    run_report.accuracy(out, document)
+    run_report.remarks(out, document)
+    run_report.causes(out, [row for row in rows if row["status"] in run_report.UNDONE])
     if listing:
-        describing.operations(out, rows, limit=None)
-    describing.next_steps(out, document)
+        run_report.operations(out, rows, limit=None)
+    run_report.next_steps(out, document)
 
 
 def _any_held(document: Mapping[str, Any]) -> bool:
-    return any(describing.total(target, "held") for target in document["targets"].values())
+    return any(run_report.total(target, "held") for target in document["targets"].values())

@@ -13,7 +13,7 @@ from pydantic import BaseModel, SecretStr
 
 from provisioner import logs
 from provisioner.settings import Settings, load
-from provisioner.store.address import RedisAddress
+from provisioner.store.redis.address import RedisAddress
 
 CONFIG_VARIABLE: Final = "PROVISIONER_CONFIG"
 #: These two steer the command only; the settings know nothing of them.

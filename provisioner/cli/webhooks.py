@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 import typer
 from rich.console import Console
 
-from provisioner.cli.output import cells, console, local, plain, print_json, table
+from provisioner.cli.render.output import cells, console, local, plain, print_json, table
 from provisioner.cli.runs import Json
 from provisioner.cli.session import settings_and_logs, who
 from provisioner.errors import UsageError, WorkerError
@@ -97,25 +97,25 @@ def _list(
 
 
 async def _waiting(settings: Settings, limit: int) -> dict[str, Any]:
-    from provisioner.delivery.deployment import Deployment
-    from provisioner.delivery.letters import waiting
+    from provisioner.events.dead_letters import waiting
+    from provisioner.runtime.context import Deployment
 
     async with Deployment.open(settings) as dep:
         return await waiting(dep, limit)
 
 
 async def _letter(settings: Settings, name: str) -> dict[str, Any]:
-    from provisioner.delivery.deployment import Deployment
-    from provisioner.delivery.letters import letter
+    from provisioner.events.dead_letters import letter
+    from provisioner.runtime.context import Deployment
 
     async with Deployment.open(settings) as dep:
         return await letter(dep, name)
 
 
 async def _replayed(settings: Settings, ids: Sequence[str] | None) -> dict[str, int]:
-    from provisioner.delivery.deployment import Deployment
-    from provisioner.delivery.letters import replay
-    from provisioner.worker.inbound import EventNudge
+    from provisioner.events.dead_letters import replay
+    from provisioner.runtime.context import Deployment
+    from provisioner.worker.event_tasks import EventNudge
 
     async with Deployment.open(settings) as dep:
         done = await replay(dep, ids, by=who())

@@ -9,10 +9,10 @@ from datetime import date, timedelta
 import polars as pl
 
 from provisioner.errors import ConfigurationError
+from provisioner.expressions import Evaluated, Expression, compile_expression, evaluate_predicate, evaluate_texts
 from provisioner.model.attributes import InvalidValueError, Type, canonical
-from provisioner.planning.knowledge import KnowledgeRule, Record, compile_rules, records_of
+from provisioner.planning.external_knowledge import KnowledgeRule, Record, compile_rules, records_of
 from provisioner.planning.spec import TargetSpec
-from provisioner.sql import Evaluated, Expression, compile_expression, evaluate_predicate, evaluate_texts
 
 PERSON, STANDING, REASON = "_person", "_standing", "_reason"
 MEMBER, LEAVER, STILL, FUTURE = "member", "leaver", "still", "future"

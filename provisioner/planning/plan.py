@@ -9,10 +9,12 @@ from datetime import UTC
 
 import polars as pl
 
+from provisioner.expressions import evaluate_predicate
 from provisioner.model.account import State
 from provisioner.model.operation import ACCOUNT_KINDS, URGENCY, Kind, Operation, Status
-from provisioner.model.operations import Batch, rewritten
-from provisioner.planning.belief import Code, Disbelief, disbelief, doubts, recalled
+from provisioner.model.operation_batches import Batch, rewritten
+from provisioner.planning.build import Aside, Material, drafted
+from provisioner.planning.bundling import riding
 from provisioner.planning.correlate import (
     DESIRED_ROW,
     LEDGER_ROW,
@@ -34,12 +36,10 @@ from provisioner.planning.desired import (
     desired_accounts,
 )
 from provisioner.planning.diff import Held, differing, hold, merged, ours_to_clear, suspects
-from provisioner.planning.drafts import Aside, Material, drafted
-from provisioner.planning.facts import due_enrolments, due_records, owing
 from provisioner.planning.guards import Tripped, guarded, tripped
-from provisioner.planning.riding import riding
+from provisioner.planning.listing_trust import Code, Disbelief, disbelief, doubts, recalled
+from provisioner.planning.side_changes import due_enrolments, due_records, owing
 from provisioner.planning.spec import ACCOUNT, Observation, Planning, TargetSpec
-from provisioner.sql import evaluate_predicate
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +66,9 @@ class TargetPlan:
     """Everything that a run will do about one target, and everything that it will leave alone and why.
 
     `operations` are in the order of delivery; where they are very many, each batch of people is by itself (see
-    `provisioner.model.operations`). `tally` counts them, by `Operation.planned_status` and by kind. `base` is what
-    guards measure by. `unbelieved` is the sentence for a listing that is not believed and `disbelief` its code: then
-    `operations` are but the leaves of accounts that were seen.
+    `provisioner.model.operation_batches`). `tally` counts them, by `Operation.planned_status` and by kind. `base` is
+    what guards measure by. `unbelieved` is the sentence for a listing that is not believed and `disbelief` its code:
+    then `operations` are but the leaves of accounts that were seen.
     `enrolled` are, by person, enrolments that were found to exist already.
     """
 

@@ -7,9 +7,9 @@ Only `fetch` touches the outside.
 """
 
 from provisioner.roster.absence import advance_absence
+from provisioner.roster.classify import judge
 from provisioner.roster.gate import Baseline, gate
-from provisioner.roster.judging import judge
-from provisioner.roster.reading import read
+from provisioner.roster.rows import read
 from provisioner.roster.source import fetch, pushed
 from provisioner.roster.values import RESERVED, People, Read, Reject, Source, Verdict
 

@@ -13,7 +13,7 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from provisioner.errors import ConfigurationError, RosterError
-from provisioner.roster.form import MAX_SIZE
+from provisioner.roster.forms import MAX_SIZE
 from provisioner.roster.remote import fetch_https, fetch_stored
 from provisioner.roster.values import Source
 from provisioner.settings import RosterSettings

@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 import polars as pl
 
-from provisioner.sql.evaluation import beyond_ascii
+from provisioner.expressions.evaluation import beyond_ascii
 
 #: Columns that we add; a roster may not have them.
 RESERVED: Final = frozenset(

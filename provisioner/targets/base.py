@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from provisioner.errors import ConfigurationError
 from provisioner.model.account import Account
 from provisioner.model.attributes import Attribute
-from provisioner.model.inbound import Fact, InboundEvent, any_event
+from provisioner.model.event import Fact, InboundEvent, any_event
 from provisioner.model.operation import Kind, Operation
 from provisioner.model.outcome import Outcome
 from provisioner.settings import TargetSettings

@@ -22,7 +22,7 @@ import httpx
 
 from provisioner.errors import MalformedAnswerError, ReadOnlyError
 from provisioner.model.outcome import Permanent, Temporary, Unclear
-from provisioner.targets.answers import (
+from provisioner.targets.responses import (
     NOT_JSON,
     Answer,
     Failure,

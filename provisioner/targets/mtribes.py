@@ -16,13 +16,13 @@ from typing import Any, ClassVar, TypeVar
 from provisioner.errors import ConfigurationError, ListingError, MalformedAnswerError, TargetError
 from provisioner.model.account import Account
 from provisioner.model.attributes import Attribute, InvalidValueError, Type, canonical, members
-from provisioner.model.inbound import Fact
+from provisioner.model.event import Fact
 from provisioner.model.operation import Kind, Operation
 from provisioner.model.outcome import Done, Outcome, Permanent
 from provisioner.settings.targets import MtribesPaths, MtribesSettings
-from provisioner.targets.answers import Answer, Failure, sentence
 from provisioner.targets.base import Ask, Listing, Target, Told
 from provisioner.targets.http import Http, at
+from provisioner.targets.responses import Answer, Failure, sentence
 
 #: "at most three levels separated by `/`"
 TAG_LEVELS = 3

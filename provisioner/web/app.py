@@ -13,11 +13,13 @@ from fastapi import FastAPI
 from starlette.staticfiles import StaticFiles
 
 from provisioner.settings import Settings
-from provisioner.web import acting, api, health, inbound, lists, live, pages, signing
-from provisioner.web.guard import SecureHeaders
+from provisioner.web.api import health, runs
+from provisioner.web.api.webhooks import webhooks
+from provisioner.web.auth import sign_in
+from provisioner.web.pages import actions, events, live, reading, worklists
 from provisioner.web.problems import add_handlers
-from provisioner.web.site import Site
-from provisioner.web.webhooks import webhooks
+from provisioner.web.security_headers import SecureHeaders
+from provisioner.web.web_context import Site
 
 _STATIC: Final = Path(__file__).parent / "static"
 
@@ -54,8 +56,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(webhooks(settings, lambda: site.redis))
     if served:
         app.include_router(health.metrics_router)
-        app.include_router(api.router)
-        for part in (signing, pages, lists, inbound, acting, live):
+        app.include_router(runs.router)
+        for part in (sign_in, reading, worklists, events, actions, live):
             app.include_router(part.router, include_in_schema=False)
         app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     return app

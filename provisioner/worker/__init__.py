@@ -5,7 +5,7 @@ Redis, so a nudge that is lost, late or doubled harms nothing; beat's tick finds
 """
 
 from provisioner.worker.app import app
-from provisioner.worker.nudging import nudge, nudge_target, workers
 from provisioner.worker.processes import run_beat, run_worker
+from provisioner.worker.wakeups import nudge, nudge_target, workers
 
 __all__ = ["app", "nudge", "nudge_target", "run_beat", "run_worker", "workers"]

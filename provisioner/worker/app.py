@@ -10,7 +10,7 @@ from celery import Celery
 from celery.signals import setup_logging
 
 from provisioner.settings import Settings, load
-from provisioner.store.address import RedisAddress
+from provisioner.store.redis.address import RedisAddress
 
 #: Single-person work has a queue of its own, so that bulk work never stands before it.
 URGENT: Final = "provisioner.urgent"
@@ -18,7 +18,7 @@ WORK: Final = "provisioner.work"
 #: Seconds; a nudge for later than this is left to the tick.
 LONGEST_COUNTDOWN: Final = 60.0
 
-app = Celery("provisioner", include=["provisioner.worker.tasks", "provisioner.worker.inbound"])
+app = Celery("provisioner", include=["provisioner.worker.tasks", "provisioner.worker.event_tasks"])
 
 
 @cache

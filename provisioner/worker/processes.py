@@ -16,7 +16,7 @@ from kombu.transport.redis import QoS
 
 from provisioner.settings import Settings
 from provisioner.worker.app import URGENT, WORK, configure
-from provisioner.worker.child import child
+from provisioner.worker.worker_process import child
 
 log = structlog.get_logger(__name__)
 

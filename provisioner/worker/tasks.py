@@ -7,23 +7,24 @@ from typing import Any, Final
 
 import structlog
 
-from provisioner.delivery import requests
-from provisioner.delivery.deployment import Deployment
-from provisioner.delivery.finishing import abandon_unplannable, end_with_error, give_up_planning, refresh
-from provisioner.delivery.memory import remembers
-from provisioner.delivery.notifying import send_waiting
-from provisioner.delivery.retention import sweep
-from provisioner.delivery.sending import deliver
-from provisioner.delivery.spool import Spool
-from provisioner.delivery.watching import roster_changed, seen
+from provisioner.admin.retention import sweep
+from provisioner.dispatch.outcome_spool import Spool
+from provisioner.dispatch.pool import deliver
+from provisioner.dispatch.redis_loss import remembers
 from provisioner.errors import ProvisionerError
-from provisioner.store import keys
-from provisioner.store.connection import redis_errors
-from provisioner.store.runs import Request
+from provisioner.progress.notifications import send_waiting
+from provisioner.progress.run_status import abandon_unplannable, end_with_error, give_up_planning, refresh
+from provisioner.runs import lifecycle
+from provisioner.runs.roster_watch import roster_changed, seen
+from provisioner.runtime.context import Deployment
+from provisioner.store.redis import keys
+from provisioner.store.redis.connection import redis_errors
+from provisioner.store.runs.documents import Request
 from provisioner.worker.app import LONGEST_COUNTDOWN, URGENT, WORK, app
-from provisioner.worker.child import StoppedError, child
-from provisioner.worker.nudging import send
-from provisioner.worker.once import once
+from provisioner.worker.person_run import carry_through
+from provisioner.worker.single_flight import once
+from provisioner.worker.wakeups import send
+from provisioner.worker.worker_process import StoppedError, child
 
 log = structlog.get_logger(__name__)
 
@@ -60,7 +61,7 @@ def begin(run: str) -> None:
             if quiet:
                 await _promise(dep, "begin", run, queue=_queue(urgent=urgent), seconds=min(quiet, LONGEST_COUNTDOWN))
             elif urgent:
-                await requests.carry_through(dep, run, stopped=child.stopped)
+                await carry_through(dep, run, stopped=child.stopped)
                 for target in await dep.runs.targets(run):
                     await _promise_delivery(dep, target, 0.0, urgent=True)
             else:
@@ -98,7 +99,7 @@ async def _plan(dep: Deployment, run: str, target: str) -> bool:
         await refresh(dep, run)
         return True
     try:
-        planned = await requests.plan(dep, run, target)
+        planned = await lifecycle.plan(dep, run, target)
     except ProvisionerError:
         raise
     except Exception as exc:
@@ -118,7 +119,7 @@ async def _plan(dep: Deployment, run: str, target: str) -> bool:
 async def _begin(dep: Deployment, run: str) -> tuple[str, ...]:
     """Begin; what fails in a way that nobody thought of ends the run, for it would fail so again."""
     try:
-        return await requests.begin(dep, run)
+        return await lifecycle.begin(dep, run)
     except ProvisionerError:
         raise
     except Exception as exc:
@@ -211,7 +212,7 @@ def scheduled(trigger: str) -> None:
 
     async def work(dep: Deployment) -> None:
         await _arrived(dep, f"scheduled:{trigger}")
-        run = await requests.request_run(dep, Request(trigger=trigger, full=trigger == "full"))
+        run = await lifecycle.request_run(dep, Request(trigger=trigger, full=trigger == "full"))
         await _promise(dep, "begin", run, queue=WORK)
 
     _safely(work, trigger=trigger)
@@ -225,7 +226,7 @@ def watch() -> None:
         async with once(dep, "watch") as free:
             written = await roster_changed(dep) if free else None
             if written is not None:
-                run = await requests.request_run(dep, Request(trigger="roster"))
+                run = await lifecycle.request_run(dep, Request(trigger="roster"))
                 await seen(dep, written)
                 await _promise(dep, "begin", run, queue=WORK)
 

@@ -12,7 +12,7 @@ import redis
 from playwright.sync_api import Page, sync_playwright
 
 from provisioner.example import DAY_TWO, ROSTER, content, existing_accounts
-from provisioner.store import keys
+from provisioner.store.redis import keys
 from tests.browser.site import CHROMIUM, FLAGS, TOKEN, LiveSite, live_site
 
 WIDTHS: Final = {"phone": (390, 844), "desktop": (1366, 900)}

@@ -12,15 +12,15 @@ from typing import Any, Final
 
 import pytest
 
-from provisioner.delivery import requests
-from provisioner.delivery.deployment import Deployment
 from provisioner.errors import ProvisionerError
 from provisioner.example import existing_accounts
 from provisioner.example.verify import faults
+from provisioner.runs import lifecycle
+from provisioner.runtime.context import Deployment
 from provisioner.sandbox import SandboxServer, Switchboard
 from provisioner.settings import Settings
-from provisioner.store import keys
-from provisioner.store.runs import Request
+from provisioner.store.redis import keys
+from provisioner.store.runs.documents import Request
 from provisioner.worker import nudge
 from tests.chaos.fleet import Fleet
 from tests.chaos.people import as_csv, made_up, moved_on
@@ -55,7 +55,7 @@ def away(board: Switchboard, instance: str, seed: int, how: str) -> None:
 async def ask(settings: Settings, request: Request) -> str:
     """Ask for a run."""
     async with Deployment.open(settings) as dep:
-        run = await requests.request_run(dep, request)
+        run = await lifecycle.request_run(dep, request)
     await asyncio.to_thread(nudge, settings, run)
     return run
 

@@ -14,12 +14,12 @@ from typing import Final
 
 import pytest
 
-from provisioner.delivery import requests
-from provisioner.delivery.deployment import Deployment
+from provisioner.runs import lifecycle
+from provisioner.runtime.context import Deployment
 from provisioner.sandbox import SandboxServer
 from provisioner.settings import Settings
-from provisioner.store import keys
-from provisioner.store.runs import Request
+from provisioner.store.redis import keys
+from provisioner.store.runs.documents import Request
 from provisioner.worker import nudge
 from tests.chaos.fleet import Fleet
 from tests.chaos.people import as_csv, made_up, moved_on
@@ -118,7 +118,7 @@ async def _run(settings: Settings, *, sweep: bool) -> str | None:
         if sweep:
             # The tick trims once an hour; here an hour is over sooner
             await dep.redis.delete(keys.SWEPT)
-        run = await requests.request_run(dep, Request(trigger="schedule"))
+        run = await lifecycle.request_run(dep, Request(trigger="schedule"))
         await asyncio.to_thread(nudge, settings, run)
         status: str | None = "running"
         deadline = time.monotonic() + 60

@@ -14,8 +14,8 @@ import pytest
 import redis
 import yaml
 
-from provisioner.delivery.deployment import Deployment
-from provisioner.delivery.machinery import clocks, last_run, memory, persistence, pulse
+from provisioner.admin.preflight.redis import clocks, last_run, memory, persistence, pulse
+from provisioner.runtime.context import Deployment
 from provisioner.sandbox import SandboxServer
 from tests.cli.calling import call, traitly, write_settings
 from tests.decisions.conftest import company

@@ -208,7 +208,7 @@ def test_an_unexpected_error_is_one_line_without_personal_data(
     async def broken(*_: object, **__: object) -> None:
         raise RuntimeError("no such thing for ada@example.com")
 
-    monkeypatch.setattr("provisioner.delivery.checks.check", broken)
+    monkeypatch.setattr("provisioner.admin.preflight.check", broken)
     answer = call("check", PROVISIONER_CONFIG=str(write_settings(tmp_path)), PROVISIONER_DEBUG=debug)
     assert answer.code == 1
     assert "Unexpected RuntimeError: no such thing for [email]" in answer.err

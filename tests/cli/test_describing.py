@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo
 import pytest
 from rich.console import Console
 
-from provisioner.cli import describing
-from provisioner.cli.following import Lines, summary
-from provisioner.cli.output import local, plain, span
+from provisioner.cli.render import run_report
+from provisioner.cli.render.output import local, plain, span
+from provisioner.cli.render.progress import Lines, summary
 
 ZONE = ZoneInfo("Australia/Sydney")
 
@@ -55,13 +55,13 @@ def _run(status: str, target: dict[str, Any], **changes: Any) -> dict[str, Any]:
     ],
 )
 def test_change(changes: dict[str, Any], text: str) -> None:
-    assert describing.change(_operation(**changes)) == text
+    assert run_report.change(_operation(**changes)) == text
 
 
 def test_at_most_fifty_operations_of_a_target_are_shown() -> None:
     out, into = _console()
     rows = [_operation(person=f"P{number:03}") for number in range(60)]
-    describing.operations(out, [*rows, _operation(target="habitate", person="H1")])
+    run_report.operations(out, [*rows, _operation(target="habitate", person="H1")])
     shown = into.getvalue()
     assert "P049" in shown
     assert "P050" not in shown
@@ -72,7 +72,7 @@ def test_at_most_fifty_operations_of_a_target_are_shown() -> None:
 
 def test_nothing_of_a_roster_or_a_vendor_reaches_the_terminal_as_a_command() -> None:
     out, into = _console()
-    describing.operations(out, [_operation(after={"name": "\x1b[2J[red]x[/red]\u202e"}, error={"message": "\x07bell"})])
+    run_report.operations(out, [_operation(after={"name": "\x1b[2J[red]x[/red]\u202e"}, error={"message": "\x07bell"})])
     shown = into.getvalue()
     assert "\x1b" not in shown
     assert "\x07" not in shown
@@ -86,7 +86,7 @@ def test_what_is_undone_is_grouped_by_cause() -> None:
     no = {"code": "bad_row", "message": "email is taken"}
     rows = [_operation(person=f"P{number}", status="failed", error=no) for number in range(7)]
     rows.append(_operation(person="Q", status="held", error={"code": "held", "message": "too many"}))
-    describing.causes(out, rows)
+    run_report.causes(out, rows)
     lines = into.getvalue().splitlines()[2:]
     assert [line.split() for line in lines] == [
         ["traitly", "failed", "7", "bad_row:", "email", "is", "taken", "P0"],
@@ -122,7 +122,7 @@ def test_what_is_undone_is_grouped_by_cause() -> None:
 )
 def test_next_steps(document: dict[str, Any], commands: list[str]) -> None:
     out, into = _console()
-    describing.next_steps(out, document)
+    run_report.next_steps(out, document)
     assert [line.rpartition(": provisioner")[2] for line in into.getvalue().splitlines() if line] == [
         command.removeprefix("provisioner") for command in commands
     ]
@@ -131,12 +131,12 @@ def test_next_steps(document: dict[str, Any], commands: list[str]) -> None:
 def test_an_accepted_roster_is_not_asked_about_again() -> None:
     out, into = _console()
     roster = {"degraded": ["It shrank."], "digest": "sha256:ab", "accepted": True}
-    describing.next_steps(out, _run("succeeded", {"status": "succeeded"}, roster=roster))
+    run_report.next_steps(out, _run("succeeded", {"status": "succeeded"}, roster=roster))
     assert into.getvalue() == ""
 
 
 def test_commands_can_be_typed_as_they_are_shown() -> None:
-    assert describing.command_line("sync", [("--person", "O'Hara 1")]) == "provisioner sync --person 'O'\"'\"'Hara 1'"
+    assert run_report.command_line("sync", [("--person", "O'Hara 1")]) == "provisioner sync --person 'O'\"'\"'Hara 1'"
 
 
 def test_times_are_the_organisations_own() -> None:
@@ -149,7 +149,7 @@ def test_history_sums_over_targets() -> None:
     out, into = _console()
     target = {"status": "held", "planned": {"leave": 3, "update": 2}, "succeeded": {"update": 2}, "held": {"leave": 3}}
     times = {"started_at": "2026-01-15T12:00:00.000Z", "finished_at": "2026-01-15T12:01:05.000Z"}
-    describing.history(out, [{**_run("held", target), **times}], ZONE)
+    run_report.history(out, [{**_run("held", target), **times}], ZONE)
     row = into.getvalue().splitlines()[1]
     assert row.split() == ["r1", "manual", "held", "2026-01-15", "23:00:00", "AEDT", "1m", "5s", "5", "2", "0", "3"]
 

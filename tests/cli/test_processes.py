@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.cli import processes
-from provisioner.cli.processes import Children
+from provisioner.cli import supervisor
+from provisioner.cli.supervisor import Children
 from tests.cli.calling import environment
 
 WAIT_SECONDS = 30.0
@@ -74,8 +74,8 @@ def test_the_last_words_of_a_quiet_child_are_told_when_it_dies(capfd: pytest.Cap
 
 def test_the_delay_grows_and_starts_over_after_a_healthy_life(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
-    monkeypatch.setattr("provisioner.cli.processes.time.monotonic", lambda: now)
-    child = processes._Child("one", ("sandbox",))
+    monkeypatch.setattr("provisioner.cli.supervisor.time.monotonic", lambda: now)
+    child = supervisor._Child("one", ("sandbox",))
     children = Children({}, quiet=True)
     waits = []
     for life in (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 59.0, 60.0, 0.0):
@@ -104,7 +104,7 @@ def test_children_end_when_their_parent_is_killed() -> None:
     program = (
         "import os\n"
         "from provisioner import logs\n"
-        "from provisioner.cli.processes import Children\n"
+        "from provisioner.cli.supervisor import Children\n"
         "logs.configure('error', json=True)\n"
         "children = Children(os.environ, quiet=True)\n"
         "children.start('vendors', 'sandbox', '--port', '0')\n"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from provisioner.cli.telling import facts
-from provisioner.delivery.deployment import Deployment
-from provisioner.model.inbound import Fact
+from provisioner.cli.render.facts_view import facts
+from provisioner.model.event import Fact
+from provisioner.runtime.context import Deployment
 from provisioner.settings import load
 from tests.cli.calling import call, write_settings
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from provisioner.delivery.deployment import Deployment
+from provisioner.runtime.context import Deployment
 from provisioner.sandbox import SandboxServer, Switchboard
 from tests.support.harness import load_settings, raise_limits, settings_document
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.delivery.approving import Choice, decide_about
+from provisioner.admin.decisions import Choice, decide_about
 from provisioner.errors import UsageError
-from provisioner.model.run import exit_code
+from provisioner.model.run_document import exit_code
 from provisioner.sandbox import Switchboard
 from tests.decisions.conftest import Opened, company
 from tests.support.harness import drain, sync_once

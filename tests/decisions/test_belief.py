@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import pytest
 
-from provisioner.delivery.deployment import Deployment
-from provisioner.model.run import exit_code
+from provisioner.model.run_document import exit_code
+from provisioner.runtime.context import Deployment
 from provisioner.sandbox import Switchboard
 from tests.decisions.conftest import Opened, company
 from tests.support.harness import plan_once, sync_once

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import pytest
 
-from provisioner.delivery.deployment import Deployment
+from provisioner.runtime.context import Deployment
 from provisioner.sandbox import SandboxServer, Switchboard
 from tests.decisions.conftest import HEADER
 from tests.support.harness import load_settings, plan_once, raise_limits, settings_document, sync_once

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from provisioner.delivery.deployment import Deployment
-from provisioner.delivery.story import lists
+from provisioner.admin.person_report import lists
+from provisioner.runtime.context import Deployment
 from tests.cli.calling import call
 from tests.inbound.support import PEOPLE, Company, company
 from tests.support.harness import sync_once

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from provisioner.model.run import exit_code
+from provisioner.model.run_document import exit_code
 from provisioner.sandbox import Switchboard
 from tests.decisions.conftest import Opened, company
 from tests.support.harness import sync_once

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from provisioner.cli.describing import accuracy, roster
-from provisioner.delivery import requests
-from provisioner.delivery.approving import Choice, decide_about
-from provisioner.model.run import exit_code
+from provisioner.admin.decisions import Choice, decide_about
+from provisioner.cli.render.run_report import accuracy, roster
+from provisioner.model.run_document import exit_code
+from provisioner.runs import lifecycle
 from provisioner.sandbox import Switchboard
-from provisioner.store.runs import Request
+from provisioner.store.runs.documents import Request
 from tests.decisions.conftest import Opened, company
 from tests.support.harness import drain, plan_once, sync_once
 
@@ -79,12 +79,12 @@ async def test_each_difference_says_why(opened: Opened, roster: Path, switchboar
         switchboard.clear_faults("tribal_habits")
         # Planned, not sent, and then the roster says that they stay
         roster.write_text(company(PEOPLE + 2, gone=(1, 2)))
-        run = await requests.request_run(dep, Request(trigger="manual"))
-        for target in await requests.begin(dep, run):
-            await requests.plan(dep, run, target)
+        run = await lifecycle.request_run(dep, Request(trigger="manual"))
+        for target in await lifecycle.begin(dep, run):
+            await lifecycle.plan(dep, run, target)
         roster.write_text(company(PEOPLE + 2, gone=(2,)))
-        newer = await requests.request_run(dep, Request(trigger="manual"))
-        await requests.begin(dep, newer)
+        newer = await lifecycle.request_run(dep, Request(trigger="manual"))
+        await lifecycle.begin(dep, newer)
         await drain(dep)
         first = await dep.runs.document(run)
         assert first is not None
@@ -99,9 +99,9 @@ async def test_what_a_newer_plan_or_something_newer_took_over_is_told(opened: Op
         roster.write_text(company(PEOPLE))
         runs: list[str] = []
         for _ in range(2):
-            run = await requests.request_run(dep, Request(trigger="manual", full=bool(runs)))
-            for target in await requests.begin(dep, run):
-                await requests.plan(dep, run, target)
+            run = await lifecycle.request_run(dep, Request(trigger="manual", full=bool(runs)))
+            for target in await lifecycle.begin(dep, run):
+                await lifecycle.plan(dep, run, target)
             runs.append(run)
         older = await dep.runs.document(runs[0])
         assert older is not None

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.delivery import metrics
-from provisioner.delivery.approving import Choice, decide_about
-from provisioner.delivery.forgetting import forget
-from provisioner.delivery.receipts import receipt, unfinished
-from provisioner.delivery.retention import sweep
-from provisioner.delivery.story import story
+from provisioner.admin.decisions import Choice, decide_about
+from provisioner.admin.erase import forget
+from provisioner.admin.leaver_receipts import receipt, unfinished
+from provisioner.admin.person_report import story
+from provisioner.admin.retention import sweep
+from provisioner.progress import metrics
 from provisioner.sandbox import Switchboard
-from provisioner.store import keys
-from provisioner.store.receipts import ReceiptStore
+from provisioner.store.people.receipts import ReceiptStore
+from provisioner.store.redis import keys
 from tests.decisions.conftest import Opened, company
 from tests.support.harness import drain, sync_once
 

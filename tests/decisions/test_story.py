@@ -10,13 +10,13 @@ from zoneinfo import ZoneInfo
 import pytest
 from rich.console import Console
 
-from provisioner.cli import timeline
-from provisioner.delivery import inbound
-from provisioner.delivery.deployment import Deployment
-from provisioner.delivery.forgetting import forget
-from provisioner.delivery.story import story
+from provisioner.admin.erase import forget
+from provisioner.admin.person_report import story
+from provisioner.cli.render import person_history
+from provisioner.events import process
+from provisioner.runtime.context import Deployment
 from provisioner.sandbox import Switchboard
-from provisioner.store import keys
+from provisioner.store.redis import keys
 from tests.decisions.conftest import Opened, company
 from tests.support.harness import drain, sync_once
 
@@ -44,7 +44,7 @@ async def tell(dep: Deployment) -> None:
         await dep.inbound.accept(
             "tribal_habits", digest=event.digest, event=event.name, known=event.known, body=json.dumps(COMPLETED)
         )
-    await inbound.work(dep)
+    await process.work(dep)
     await drain(dep)
 
 
@@ -71,7 +71,7 @@ async def test_every_run_tells_what_was_wanted_tried_and_answered(
             ("tribal_habits", "enrolment_completed", False)
         ]
         text = StringIO()
-        timeline.timeline(Console(file=text, width=200), found, ZoneInfo("UTC"))
+        person_history.timeline(Console(file=text, width=200), found, ZoneInfo("UTC"))
         told = text.getvalue()
         assert told.index(second["run"]) < told.index("webhook of tribal_habits: enrolment_completed")
         assert told.index("webhook of tribal_habits") < told.index(first["run"])
@@ -101,13 +101,13 @@ async def test_a_leaver_s_receipt_is_told(opened: Opened, roster: Path) -> None:
         text = StringIO()
         out = Console(file=text, width=200)
         found = await story(dep, "W0002")
-        timeline.receipt(out, found["receipt"], ZoneInfo("UTC"))
-        timeline.receipt(out, (await story(dep, "W0003"))["receipt"], ZoneInfo("UTC"))
+        person_history.receipt(out, found["receipt"], ZoneInfo("UTC"))
+        person_history.receipt(out, (await story(dep, "W0003"))["receipt"], ZoneInfo("UTC"))
         told = text.getvalue()
         assert told.count("Leaver, asked for since") == 1
         assert "finished" in told
         assert "not finished" not in told
         roster.write_text(company(20, gone=(2, 3, 4, 5)))
         await sync_once(dep)
-        timeline.receipt(out, (await story(dep, "W0003"))["receipt"], ZoneInfo("UTC"))
+        person_history.receipt(out, (await story(dep, "W0003"))["receipt"], ZoneInfo("UTC"))
         assert "not finished: the accounts below that are not done still stand" in text.getvalue()

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 from redis.asyncio.connection import AbstractConnection
 
-from provisioner.delivery import installing, observing, requests
-from provisioner.delivery.deployment import Deployment
-from provisioner.delivery.sending import SENDERS, deliver
+from provisioner.dispatch.pool import SENDERS, deliver
+from provisioner.runs import enqueue, lifecycle, observe
+from provisioner.runtime.context import Deployment
 from provisioner.sandbox import Switchboard
-from provisioner.store.runs import Request
+from provisioner.store.runs.documents import Request
 from provisioner.targets import mtribes
 from provisioner.targets.habitate import listing
 from provisioner.targets.traitly import Traitly
@@ -59,9 +59,9 @@ def trips(monkeypatch: pytest.MonkeyPatch) -> Trips:
 
 
 async def planned(dep: Deployment) -> str:
-    run = await requests.request_run(dep, Request(trigger="manual"))
-    for target in await requests.begin(dep, run):
-        await requests.plan(dep, run, target)
+    run = await lifecycle.request_run(dep, Request(trigger="manual"))
+    for target in await lifecycle.begin(dep, run):
+        await lifecycle.plan(dep, run, target)
     return run
 
 
@@ -210,9 +210,9 @@ async def test_what_takes_long_for_many_runs_beside_the_loop(
 
         monkeypatch.setattr(owner, name, seen)
 
-    watched(observing, "frame_of")
-    watched(observing, "accounts_of")
-    watched(installing, "plan_target")
+    watched(observe, "frame_of")
+    watched(observe, "accounts_of")
+    watched(enqueue, "plan_target")
     watched(Traitly, "_listing")
     watched(mtribes, "_made")
     watched(listing, "_by_msid")

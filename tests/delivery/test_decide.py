@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioner.delivery.decide import (
+from provisioner.dispatch.retry_policy import (
     MAX_TRIES,
     Decision,
     Fail,

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.delivery import requests
-from provisioner.delivery.memory import QUIET, remembers
-from provisioner.delivery.sending import deliver
-from provisioner.delivery.spool import Spool, Spooled
+from provisioner.dispatch.outcome_spool import Spool, Spooled
+from provisioner.dispatch.pool import deliver
+from provisioner.dispatch.redis_loss import QUIET, remembers
 from provisioner.errors import StoreError
+from provisioner.runs import lifecycle
 from provisioner.sandbox import Switchboard
-from provisioner.store.plans import PlanStore
-from provisioner.store.queue import QueueStore
-from provisioner.store.runs import Request
+from provisioner.store.queue.operations import QueueStore
+from provisioner.store.queue.plans import PlanStore
+from provisioner.store.runs.documents import Request
 from tests.decisions.conftest import Opened, company
 from tests.support.harness import drain, sync_once
 
@@ -27,9 +27,9 @@ async def test_an_acknowledged_outcome_outlives_a_redis_that_does_not_answer(
 ) -> None:
     roster.write_text(company(3))
     async with opened(only=("traitly",)) as dep:
-        run = await requests.request_run(dep, Request(trigger="manual"))
-        for target in await requests.begin(dep, run):
-            await requests.plan(dep, run, target)
+        run = await lifecycle.request_run(dep, Request(trigger="manual"))
+        for target in await lifecycle.begin(dep, run):
+            await lifecycle.plan(dep, run, target)
 
         async def gone(*_: object, **__: object) -> bool:
             raise StoreError("Redis does not answer.")
@@ -58,9 +58,9 @@ async def test_an_acknowledged_outcome_outlives_a_redis_that_does_not_answer(
 async def test_a_line_that_was_torn_by_a_crash_spoils_no_other(opened: Opened, roster: Path, tmp_path: Path) -> None:
     roster.write_text(company(2))
     async with opened(only=("traitly",)) as dep:
-        run = await requests.request_run(dep, Request(trigger="manual"))
-        for target in await requests.begin(dep, run):
-            await requests.plan(dep, run, target)
+        run = await lifecycle.request_run(dep, Request(trigger="manual"))
+        for target in await lifecycle.begin(dep, run):
+            await lifecycle.plan(dep, run, target)
         first, second = await dep.queue.claim("traitly", lease=60, token="t", limits={"*": 2})
         spool = Spool(dep.settings.data_dir)
         spool.add(Spooled(first, {"account": "W0000"}, "W0000"))
@@ -106,9 +106,9 @@ async def test_a_redis_that_lost_everything_is_noticed_and_its_people_are_adopte
 async def test_what_was_in_flight_when_redis_lost_everything_is_still_recorded(opened: Opened, roster: Path) -> None:
     roster.write_text(company(1))
     async with opened(only=("traitly",)) as dep:
-        run = await requests.request_run(dep, Request(trigger="manual"))
-        for target in await requests.begin(dep, run):
-            await requests.plan(dep, run, target)
+        run = await lifecycle.request_run(dep, Request(trigger="manual"))
+        for target in await lifecycle.begin(dep, run):
+            await lifecycle.plan(dep, run, target)
         (claim,) = await dep.queue.claim("traitly", lease=60, token="t", limits={"*": 1})
         await dep.redis.flushall()
         assert await dep.queue.done(claim, {"account": "W0000", "values": {"plan": "Employee"}}, "W0000")
@@ -131,8 +131,8 @@ async def test_a_redis_that_goes_while_a_target_is_planned_fails_no_part_of_the_
 ) -> None:
     roster.write_text(company(2))
     async with opened(only=("mtribes",)) as dep:
-        run = await requests.request_run(dep, Request(trigger="manual"))
-        (target,) = await requests.begin(dep, run)
+        run = await lifecycle.request_run(dep, Request(trigger="manual"))
+        (target,) = await lifecycle.begin(dep, run)
 
         async def gone(*_: object, **__: object) -> int:
             raise StoreError("Redis does not answer.")
@@ -140,9 +140,9 @@ async def test_a_redis_that_goes_while_a_target_is_planned_fails_no_part_of_the_
         with monkeypatch.context() as patched:
             patched.setattr(PlanStore, "install", gone)
             with pytest.raises(StoreError):
-                await requests.plan(dep, run, target)
+                await lifecycle.plan(dep, run, target)
         assert (await dep.runs.target(run, target))["stage"] == "planning"
-        assert await requests.plan(dep, run, target)
+        assert await lifecycle.plan(dep, run, target)
         await drain(dep)
         document = await dep.runs.document(run)
         assert document is not None

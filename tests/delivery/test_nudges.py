@@ -10,20 +10,20 @@ from typing import Any
 
 import pytest
 
-from provisioner.delivery import requests
-from provisioner.delivery.deployment import Deployment
-from provisioner.delivery.installing import plan_and_install
-from provisioner.delivery.sending import deliver
+from provisioner.dispatch.pool import deliver
 from provisioner.example.verify import faults
+from provisioner.runs import lifecycle
+from provisioner.runs.enqueue import plan_and_install
+from provisioner.runtime.context import Deployment
 from provisioner.sandbox import SandboxServer, Switchboard
 from provisioner.settings import Settings
-from provisioner.store import keys
-from provisioner.store.frames import Snapshot
-from provisioner.store.runs import Request
-from provisioner.worker import child as child_module
-from provisioner.worker import once as once_module
+from provisioner.store.people.snapshots import Snapshot
+from provisioner.store.redis import keys
+from provisioner.store.runs.documents import Request
+from provisioner.worker import single_flight as once_module
 from provisioner.worker import tasks
-from provisioner.worker.child import Child, StoppedError
+from provisioner.worker import worker_process as child_module
+from provisioner.worker.worker_process import Child, StoppedError
 from tests.chaos.people import as_csv, made_up
 from tests.support.harness import FAST, load_settings, settings_document
 
@@ -83,7 +83,7 @@ def test_nudges_may_be_lost_doubled_or_late(
 
     async def ask() -> str:
         async with Deployment.open(settings) as dep:
-            return await requests.request_run(dep, Request(trigger="manual"))
+            return await lifecycle.request_run(dep, Request(trigger="manual"))
 
     async def over(run: str) -> bool:
         async with Deployment.open(settings) as dep:
@@ -125,7 +125,7 @@ def test_a_nudge_that_is_under_way_serves_for_all_who_ask(
 
     async def ask() -> None:
         async with Deployment.open(settings) as dep:
-            await requests.request_run(dep, Request(trigger="manual"))
+            await lifecycle.request_run(dep, Request(trigger="manual"))
 
     monkeypatch.setattr(tasks, "_PATIENCE", 0.0)
     asyncio.run(ask())
@@ -195,9 +195,9 @@ def test_work_in_hand_is_finished_when_the_process_is_to_end(
 
     async def plan() -> str:
         async with Deployment.open(settings) as dep:
-            run = await requests.request_run(dep, Request(trigger="manual", targets=("traitly",)))
-            await requests.begin(dep, run)
-            await requests.plan(dep, run, "traitly")
+            run = await lifecycle.request_run(dep, Request(trigger="manual", targets=("traitly",)))
+            await lifecycle.begin(dep, run)
+            await lifecycle.plan(dep, run, "traitly")
             return run
 
     async def left(run: str) -> tuple[int, int, int]:
@@ -224,7 +224,7 @@ def test_work_in_hand_is_finished_when_the_process_is_to_end(
 
 async def _ask(settings: Settings, **request: Any) -> str:
     async with Deployment.open(settings) as dep:
-        return await requests.request_run(dep, Request(trigger="manual", **request))
+        return await lifecycle.request_run(dep, Request(trigger="manual", **request))
 
 
 async def _document(settings: Settings, run: str) -> dict[str, Any]:
@@ -244,7 +244,7 @@ def test_planning_that_breaks_in_an_unforeseen_way_ends_that_part_only(
             raise ZeroDivisionError
         return await plan_and_install(dep, run, target, snapshot, **more)
 
-    monkeypatch.setattr("provisioner.delivery.requests.plan_and_install", broken)
+    monkeypatch.setattr("provisioner.runs.lifecycle.plan_and_install", broken)
     run = asyncio.run(_ask(settings, targets=("mtribes", "traitly")))
     tasks.begin(run)
     for target in ("mtribes", "traitly"):
@@ -287,18 +287,18 @@ def test_a_run_joins_only_one_that_is_still_to_be_planned(settings: Settings, ro
         async with Deployment.open(settings) as dep:
             runs = []
             for trigger in ("one", "two", "three"):
-                run = await requests.request_run(dep, Request(trigger=trigger, targets=("mtribes",)))
-                await requests.begin(dep, run)
+                run = await lifecycle.request_run(dep, Request(trigger=trigger, targets=("mtribes",)))
+                await lifecycle.begin(dep, run)
                 runs.append(run)
             busy, waiting, last = runs
             await dep.redis.set(keys.busy("mtribes"), busy)
-            assert not await requests.plan(dep, waiting, "mtribes"), "it waits"
+            assert not await lifecycle.plan(dep, waiting, "mtribes"), "it waits"
             # Planned by a worker that was killed before it could say so
             await dep.runs.set_target(waiting, "mtribes", {"stage": "delivering"})
-            assert not await requests.plan(dep, last, "mtribes"), "it waits too"
+            assert not await lifecycle.plan(dep, last, "mtribes"), "it waits too"
             assert await dep.redis.get(keys.waiting("mtribes")) == last.encode()
             await dep.redis.delete(keys.busy("mtribes"))
-            assert await requests.plan(dep, last, "mtribes")
+            assert await lifecycle.plan(dep, last, "mtribes")
             assert (await dep.runs.target(last, "mtribes"))["stage"] == "delivering"
 
     asyncio.run(body())

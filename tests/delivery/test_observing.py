@@ -9,11 +9,11 @@ from typing import Any
 import polars as pl
 import pytest
 
-from provisioner.delivery import observing, requests
-from provisioner.delivery.observing import accounts_of, frame_of
 from provisioner.model.account import Account
+from provisioner.runs import lifecycle, observe
+from provisioner.runs.observe import accounts_of, frame_of
 from provisioner.sandbox import SandboxServer
-from provisioner.store.runs import Request
+from provisioner.store.runs.documents import Request
 from tests.targets.portal import PORTAL, Portal, person
 
 PEOPLE = 25
@@ -148,7 +148,7 @@ def test_everything_is_listed_when_asked_and_when_it_is_too_long_ago(
     assert is_full(portal)
     portal.sync()
     assert is_delta(portal)
-    monkeypatch.setattr(observing, "_FULL_EVERY", 0.0)
+    monkeypatch.setattr(observe, "_FULL_EVERY", 0.0)
     portal.sync()
     assert is_full(portal)
 
@@ -206,7 +206,7 @@ def test_one_persons_run_looks_up_that_person(portal: Portal) -> None:
 def test_a_daily_run_does_not_join_one_that_reads_less(portal: Portal) -> None:
     async def ask(dep: Any) -> list[str]:
         return [
-            await requests.request_run(dep, Request(trigger="schedule", full=full)) for full in (False, True, False)
+            await lifecycle.request_run(dep, Request(trigger="schedule", full=full)) for full in (False, True, False)
         ]
 
     plain, full, again = portal.run(ask)

@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from provisioner.delivery.pace import TargetPace, TargetSlot, resource_of
 from provisioner.errors import StoreError, TargetError
+from provisioner.runtime.rate_limit import TargetPace, TargetSlot, resource_of
 from provisioner.settings import Rate, TargetSettings
-from provisioner.store.connection import RedisAddress, connect
-from provisioner.store.pace import PaceStore
+from provisioner.store.queue.rate_limit import PaceStore
+from provisioner.store.redis.connection import RedisAddress, connect
 
 RATES = (Rate(1, 300.0),)
 

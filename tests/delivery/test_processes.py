@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.delivery import requests
-from provisioner.delivery.deployment import Deployment
+from provisioner.runs import lifecycle
+from provisioner.runtime.context import Deployment
 from provisioner.sandbox import SandboxServer, Switchboard
 from provisioner.settings import Settings
-from provisioner.store.runs import Request
+from provisioner.store.runs.documents import Request
 from provisioner.worker import nudge
 from tests.decisions.conftest import company
 from tests.support.harness import load_settings, settings_document, write_settings
@@ -82,7 +82,7 @@ def start(settings: Settings, tmp_path: Path) -> Iterator[Start]:
 def ask(settings: Settings) -> str:
     async def body() -> str:
         async with Deployment.open(settings) as dep:
-            return await requests.request_run(dep, Request(trigger="manual"))
+            return await lifecycle.request_run(dep, Request(trigger="manual"))
 
     run = asyncio.run(body())
     nudge(settings, run)

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.delivery.deployment import Deployment
-from provisioner.delivery.quarantine import PROBE_FIRST, PROBE_LAST, judge, wait_for_probe, weighed
-from provisioner.delivery.sending import deliver
+from provisioner.dispatch.pool import deliver
 from provisioner.model.outcome import Done, Permanent, Temporary, Unauthorised, Unclear
-from provisioner.model.run import exit_code
+from provisioner.model.run_document import exit_code
+from provisioner.progress.quarantine import PROBE_FIRST, PROBE_LAST, judge, wait_for_probe, weighed
+from provisioner.runtime.context import Deployment
 from provisioner.sandbox import Switchboard
-from provisioner.store import keys
+from provisioner.store.redis import keys
 from tests.decisions.conftest import Opened, company
 from tests.support.harness import drain, due_now, sync_once
 

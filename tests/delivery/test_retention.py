@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.delivery.deployment import Deployment
-from provisioner.delivery.retention import sweep
-from provisioner.store import keys
+from provisioner.admin.retention import sweep
+from provisioner.runtime.context import Deployment
+from provisioner.store.redis import keys
 from tests.decisions.conftest import Opened, company
 from tests.support.harness import sync_once
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.delivery import requests
-from provisioner.delivery.estimate import estimate, finish_estimate
-from provisioner.delivery.sending import deliver
+from provisioner.dispatch.pool import deliver
+from provisioner.runs import lifecycle
+from provisioner.runs.estimate import estimate, finish_estimate
 from provisioner.sandbox import Switchboard
-from provisioner.store import keys
-from provisioner.store.runs import Request
+from provisioner.store.redis import keys
+from provisioner.store.runs.documents import Request
 from tests.decisions.conftest import Opened, company
 from tests.support.harness import drain, due_now, sync_once
 
@@ -56,9 +56,9 @@ async def test_what_a_worker_had_in_hand_when_it_died_is_unclear_and_done_once(
 ) -> None:
     roster.write_text(company(1))
     async with opened(only=("habitate",)) as dep:
-        run = await requests.request_run(dep, Request(trigger="manual"))
-        for target in await requests.begin(dep, run):
-            await requests.plan(dep, run, target)
+        run = await lifecycle.request_run(dep, Request(trigger="manual"))
+        for target in await lifecycle.begin(dep, run):
+            await lifecycle.plan(dep, run, target)
         (claim,) = await dep.queue.claim("habitate", lease=60, token="dead", limits={"*": 1})
         http = dep.http("habitate", dep.pace_of("habitate"))
         await dep.targets["habitate"].apply(http, [claim.operation])
@@ -101,9 +101,9 @@ async def test_a_leaver_of_a_newer_plan_overtakes_what_waits(
 async def test_stopped_returns_at_once_with_nothing_in_hand(opened: Opened, roster: Path) -> None:
     roster.write_text(company(5))
     async with opened(only=("traitly",)) as dep:
-        run = await requests.request_run(dep, Request(trigger="manual"))
-        for target in await requests.begin(dep, run):
-            await requests.plan(dep, run, target)
+        run = await lifecycle.request_run(dep, Request(trigger="manual"))
+        for target in await lifecycle.begin(dep, run):
+            await lifecycle.plan(dep, run, target)
         again = await deliver(dep, "traitly", stopped=lambda: True)
         backlog = await dep.queue.backlog("traitly")
         assert (again.seconds, backlog.ready, backlog.leased) == (0.0, 5, 0)

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.delivery import requests
-from provisioner.delivery.deployment import Deployment
-from provisioner.delivery.sending import ledger_patch
+from provisioner.dispatch.pool import ledger_patch
 from provisioner.model.operation import Operation
 from provisioner.model.outcome import Done
+from provisioner.runs import lifecycle
+from provisioner.runtime.context import Deployment
 from provisioner.sandbox import Switchboard
-from provisioner.store import keys
-from provisioner.store.plans import Entry
-from provisioner.store.runs import Request, counts
+from provisioner.store.queue.plans import Entry
+from provisioner.store.redis import keys
+from provisioner.store.runs.documents import Request, counts
 from tests.decisions.conftest import Opened, company
 from tests.support.harness import drain
 
@@ -27,9 +27,9 @@ def _entry(operation: Operation) -> Entry:
 
 
 async def planned(dep: Deployment) -> str:
-    run = await requests.request_run(dep, Request(trigger="manual"))
-    for target in await requests.begin(dep, run):
-        await requests.plan(dep, run, target)
+    run = await lifecycle.request_run(dep, Request(trigger="manual"))
+    for target in await lifecycle.begin(dep, run):
+        await lifecycle.plan(dep, run, target)
     return run
 
 
@@ -91,12 +91,12 @@ async def test_a_plan_is_installed_once(opened: Opened, roster: Path) -> None:
 async def test_a_plan_that_was_broken_off_leaves_nothing_behind(opened: Opened, roster: Path) -> None:
     roster.write_text(company(3))
     async with opened(only=("traitly",)) as dep:
-        run = await requests.request_run(dep, Request(trigger="manual"))
-        await requests.begin(dep, run)
+        run = await lifecycle.request_run(dep, Request(trigger="manual"))
+        await lifecycle.begin(dep, run)
         await dep.redis.rpush(keys.stage(run, "traitly"), "stale")
         await dep.redis.hset(keys.operation(run, "traitly", "stale"), mapping={"doc": "{}", "wanted_status": "pending"})
         await dep.redis.zadd(keys.run_operations(run, "traitly"), {"stale": 0})
-        await requests.plan(dep, run, "traitly")
+        await lifecycle.plan(dep, run, "traitly")
         rows = await dep.runs.operations(run, ["traitly"])
         assert len(rows) == 6
         assert not await dep.redis.exists(keys.operation(run, "traitly", "stale"))
@@ -127,7 +127,7 @@ async def test_an_event_that_was_told_since_is_not_told_again(opened: Opened, ro
         await dep.queue.done(event, ledger_patch(event.operation, Done()), "W0000")
         assert len(rows) == 2
         # A plan whose observation began before the event went out would ask for it once more
-        again = await requests.request_run(dep, Request(trigger="manual"))
+        again = await lifecycle.request_run(dep, Request(trigger="manual"))
         dropped = await dep.plans.install(
             again, "traitly", [event.operation], _entry, [], began=began, people=None, urgent=False
         )
@@ -197,11 +197,11 @@ class KilledError(BaseException):
 async def test_a_plan_that_was_broken_off_is_installed_though_the_target_is_away(
     opened: Opened, switchboard: Switchboard, roster: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("provisioner.store.plans._PART", 0)
+    monkeypatch.setattr("provisioner.store.queue.plans._PART", 0)
     roster.write_text(company(6))
     async with opened(only=("mtribes",)) as dep:
-        run = await requests.request_run(dep, Request(trigger="manual"))
-        await requests.begin(dep, run)
+        run = await lifecycle.request_run(dep, Request(trigger="manual"))
+        await lifecycle.begin(dep, run)
         script, parts = dep.plans._script, 3
 
         async def dying(names: list[str], arguments: list[str]) -> object:
@@ -214,9 +214,9 @@ async def test_a_plan_that_was_broken_off_is_installed_though_the_target_is_away
         with monkeypatch.context() as killed:
             killed.setattr(dep.plans, "_script", dying)
             with pytest.raises(KilledError):
-                await requests.plan(dep, run, "mtribes")
+                await lifecycle.plan(dep, run, "mtribes")
         switchboard.fault("mtribes", drop="before", times=None)
-        await requests.plan(dep, run, "mtribes")
+        await lifecycle.plan(dep, run, "mtribes")
         rows = await dep.runs.operations(run, ["mtribes"])
         assert [row["status"] for row in rows] == ["pending"] * 6
         switchboard.clear_faults("mtribes")

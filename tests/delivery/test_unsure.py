@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from provisioner.model.attributes import Attribute, Type, canonical, members
 from provisioner.model.operation import Kind, Operation
-from provisioner.model.unsure import at_stake, marked, parted
+from provisioner.model.unconfirmed import at_stake, marked, parted
 from provisioner.sandbox import Switchboard
 from tests.decisions.conftest import Opened, company
 from tests.support.harness import drain, sync_once

@@ -16,8 +16,8 @@ import yaml
 from prometheus_client import generate_latest
 
 from provisioner.cli.app import app
-from provisioner.delivery.deployment import Deployment
-from provisioner.delivery.metrics import registry, take
+from provisioner.progress.metrics import registry, take
+from provisioner.runtime.context import Deployment
 from provisioner.settings import load
 from tests.cli.calling import write_settings
 
@@ -32,7 +32,7 @@ SECTIONS = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", RUNBOOK, re.MULTILINE
 
 def exported() -> set[str]:
     """The names under which figures are told; counters get their ending from the library."""
-    source = (ROOT / "provisioner" / "delivery" / "metrics.py").read_text(encoding="utf-8")
+    source = (ROOT / "provisioner" / "progress" / "metrics.py").read_text(encoding="utf-8")
     names = set(re.findall(r'"(provisioner_[a-z_]+)"', source))
     counters = set(re.findall(r'CounterMetricFamily\(\s*"(provisioner_[a-z_]+)"', source))
     return (names - counters) | {f"{name}_total" for name in counters}

@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from provisioner.sql import compile_expression, evaluate_text
+from provisioner.expressions import compile_expression, evaluate_text
 
 PAGE = (Path(__file__).parents[2] / "docs" / "cookbook.md").read_text(encoding="utf-8")
 NULL = "*(null)*"

@@ -18,7 +18,7 @@ import redis
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from provisioner.delivery.deployment import Deployment
+from provisioner.runtime.context import Deployment
 from provisioner.sandbox import SandboxServer
 from tests.support.harness import load_settings, plan_once, raise_limits, settings_document, sync_once
 from tests.support.redis_server import RedisServer

@@ -22,12 +22,12 @@ from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import Any, Final
 
-from provisioner.delivery.deployment import Deployment
 from provisioner.errors import StoreError
+from provisioner.runtime.context import Deployment
 from provisioner.sandbox import Switchboard
 from provisioner.settings import Settings
-from provisioner.store import keys
-from provisioner.store.inbound import GROUP
+from provisioner.store.events.inbound import GROUP
+from provisioner.store.redis import keys
 from provisioner.worker import workers
 from tests.chaos.fleet import Member
 from tests.chaos.people import as_csv, made_up

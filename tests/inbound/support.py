@@ -16,15 +16,15 @@ from typing import Any, Final
 import uvicorn
 from fastapi import FastAPI
 
-from provisioner.delivery.deployment import Deployment
-from provisioner.delivery.inbound import Worked, work
-from provisioner.delivery.requests import carry_through
+from provisioner.events.process import Worked, work
+from provisioner.runtime.context import Deployment
 from provisioner.sandbox.client import Switchboard
 from provisioner.sandbox.server import SandboxServer
 from provisioner.settings import Settings
-from provisioner.store.address import RedisAddress
-from provisioner.store.connection import connect
-from provisioner.web.webhooks import webhooks
+from provisioner.store.redis.address import RedisAddress
+from provisioner.store.redis.connection import connect
+from provisioner.web.api.webhooks import webhooks
+from provisioner.worker.person_run import carry_through
 from tests.support.harness import drain, load_settings, raise_limits, settings_document
 
 SECRET: Final = "a-secret-of-the-tests"

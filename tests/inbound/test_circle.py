@@ -6,8 +6,8 @@ import asyncio
 import csv
 import time
 
-from provisioner.delivery.deployment import Deployment
-from provisioner.delivery.writeback import export, write_due
+from provisioner.progress.writeback import export, write_due
+from provisioner.runtime.context import Deployment
 from tests.inbound.support import SECRET, Company, handled
 from tests.support.harness import sync_once
 

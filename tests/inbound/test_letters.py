@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from provisioner.delivery.audit import audit
-from provisioner.delivery.deployment import Deployment
-from provisioner.delivery.letters import letter, replay, waiting
 from provisioner.errors import UsageError
-from provisioner.store.inbound import Received
-from provisioner.store.outbox import Outgoing
+from provisioner.events.dead_letters import letter, replay, waiting
+from provisioner.runtime.audit import audit
+from provisioner.runtime.context import Deployment
+from provisioner.store.events.inbound import Received
+from provisioner.store.events.outbox import Outgoing
 from tests.cli.calling import call
 from tests.inbound.support import Company, enrolment
 from tests.web.conftest import VIEWER, Site, make_site, sandbox

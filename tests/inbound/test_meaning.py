@@ -6,9 +6,9 @@ import asyncio
 import json
 from typing import Any
 
-from provisioner.delivery.deployment import Deployment
-from provisioner.delivery.readback import read_back
-from provisioner.planning.events import known_by
+from provisioner.events.poll import read_back
+from provisioner.planning.routes import known_by
+from provisioner.runtime.context import Deployment
 from tests.inbound.support import PEOPLE, SECRET, Company, enrolment, handled, joined, next_actions, post, propensity
 from tests.support.harness import sync_once
 

@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 
-from provisioner.delivery.deployment import Deployment
-from provisioner.delivery.inbound import MAX_TRIES, work
+from provisioner.events.process import MAX_TRIES, work
+from provisioner.runtime.context import Deployment
 from provisioner.settings import load
-from provisioner.store.inbound import InboundStore
+from provisioner.store.events.inbound import InboundStore
 from tests.inbound.support import SECRET, Company, enrolment, handled, post
 from tests.support.harness import drain, sync_once
 

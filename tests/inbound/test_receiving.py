@@ -20,9 +20,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from provisioner.delivery.deployment import Deployment
-from provisioner.model.inbound import MAX_DEPTH, InvalidEventError, NotJsonError, flatten, read_json
-from provisioner.web.webhooks import LARGEST
+from provisioner.model.event import MAX_DEPTH, InvalidEventError, NotJsonError, flatten, read_json
+from provisioner.runtime.context import Deployment
+from provisioner.web.api.webhooks import LARGEST
 from tests.e2e.site import eventually
 from tests.inbound.support import (
     SECRET,
@@ -122,7 +122,7 @@ def test_every_secret_is_compared_in_full_and_once(firm: Company, site: str, mon
         compared.append((len(first), len(second)))
         return compare(first, second)
 
-    monkeypatch.setattr("provisioner.web.webhooks.hmac.compare_digest", counting)
+    monkeypatch.setattr("provisioner.web.api.webhooks.hmac.compare_digest", counting)
     assert firm.settings.events
     for path in (*CLOSED, "/webhooks/tribal_habits/" + "x" * 5000, HERE):
         compared.clear()

@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 import yaml
 
-from provisioner.delivery.deployment import Deployment, build_targets, routes_of
-from provisioner.delivery.inbound import work
-from provisioner.delivery.routing import SENDERS, send_out, signature
 from provisioner.errors import ConfigurationError
-from provisioner.store.outbox import Outgoing
+from provisioner.events.process import work
+from provisioner.events.routes import SENDERS, send_out, signature
+from provisioner.runtime.context import Deployment, build_targets, routes_of
+from provisioner.store.events.outbox import Outgoing
 from tests.inbound.support import (
     PEOPLE,
     SECRET,

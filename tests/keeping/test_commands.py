@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from provisioner.store import keys
+from provisioner.store.redis import keys
 from tests.cli.calling import call, write_settings
 
 ENTRY = {"account": "C-1", "state": "active", "values": {}, "created": True, "matched": "created", "recorded": 1.0}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from provisioner.store import keys
-from provisioner.store.backup import KEPT
+from provisioner.store.admin.backup import KEPT
+from provisioner.store.redis import keys
 
 ROOT = Path(__file__).parents[2]
 NAMES = re.findall(r"^    provisioner:(\S+)", keys.__doc__ or "", re.MULTILINE)

@@ -9,14 +9,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from provisioner.delivery import requests
-from provisioner.delivery.audit import audit, record
-from provisioner.delivery.deployment import Deployment
-from provisioner.delivery.forgetting import forget
+from provisioner.admin.erase import forget
 from provisioner.errors import ProvisionerError, UsageError
+from provisioner.runs import lifecycle
+from provisioner.runtime.audit import audit, record
+from provisioner.runtime.context import Deployment
 from provisioner.sandbox import Switchboard
-from provisioner.store import keys
-from provisioner.store.runs import Request
+from provisioner.store.redis import keys
+from provisioner.store.runs.documents import Request
 from tests.decisions.conftest import Opened, company
 from tests.keeping.conftest import TARGETS, writes
 from tests.support.harness import drain, sync_once
@@ -207,12 +207,12 @@ async def test_a_run_that_is_not_planned_yet_leaves_the_person_out(
 ) -> None:
     async with opened(only=("traitly",)) as dep:
         roster.write_text(company(3))
-        run = await requests.request_run(dep, Request(trigger="manual"))
-        targets = await requests.begin(dep, run)
+        run = await lifecycle.request_run(dep, Request(trigger="manual"))
+        targets = await lifecycle.begin(dep, run)
         forgotten = await forget(dep, "W0001", by="test")
         assert forgotten.erased["snapshots"] == 1
         for target in targets:
-            await requests.plan(dep, run, target)
+            await lifecycle.plan(dep, run, target)
         await drain(dep)
         assert sorted(one["customer_id"] for one in switchboard.accounts("traitly")) == ["W0000", "W0002"]
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from provisioner.delivery.deployment import Deployment
-from provisioner.delivery.memory import remembers
-from provisioner.delivery.saving import backup, restore
+from provisioner.admin.backup import backup, restore
+from provisioner.dispatch.redis_loss import remembers
 from provisioner.errors import StoreError, UsageError
+from provisioner.runtime.context import Deployment
 from provisioner.sandbox import Switchboard
-from provisioner.store import keys
-from provisioner.store.schema import VERSION
+from provisioner.store.redis import keys
+from provisioner.store.redis.schema import VERSION
 from tests.decisions.conftest import Opened, company
 from tests.keeping.conftest import TARGETS, writes
 from tests.support.harness import sync_once

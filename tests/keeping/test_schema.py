@@ -10,8 +10,8 @@ import pytest
 from redis import asyncio as redis_async
 
 from provisioner.errors import StoreError
-from provisioner.store import keys
-from provisioner.store.schema import MIGRATIONS, VERSION, ensure_schema, stored
+from provisioner.store.redis import keys
+from provisioner.store.redis.schema import MIGRATIONS, VERSION, ensure_schema, stored
 
 pytestmark = pytest.mark.anyio
 

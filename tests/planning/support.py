@@ -10,12 +10,12 @@ from typing import Any, Final
 
 import polars as pl
 
-from provisioner.delivery.observing import frame_of
 from provisioner.model.account import Account, LedgerEntry
 from provisioner.model.operation import Operation
 from provisioner.planning.desired import CompiledTarget, compile_target
 from provisioner.planning.plan import TargetPlan, plan_target
 from provisioner.planning.spec import Observation, Planning, TargetSpec
+from provisioner.runs.observe import frame_of
 from provisioner.settings import GuardSettings
 from provisioner.targets.registry import make, target_class
 

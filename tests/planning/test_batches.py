@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provisioner.model.operation import URGENCY, Kind, Operation, Status
-from provisioner.model.operations import Packed, batches_of, gathered, rewritten
-from provisioner.planning import drafts
+from provisioner.model.operation_batches import Packed, batches_of, gathered, rewritten
+from provisioner.planning import build
 from provisioner.planning.plan import TargetPlan
 from provisioner.targets.registry import target_class
 from tests.planning.support import World, held_by, linked, person, spec_of
@@ -27,7 +27,7 @@ KNOWLEDGE = [
 
 
 def in_batches(world: World, people: int) -> TargetPlan:
-    with patch.object(drafts, "PEOPLE", people):
+    with patch.object(build, "PEOPLE", people):
         return world.plan()
 
 

@@ -7,9 +7,9 @@ from typing import Any, Final
 
 import pytest
 
-from provisioner.delivery.observing import frame_of
 from provisioner.model.account import Account
 from provisioner.model.operation import Kind
+from provisioner.runs.observe import frame_of
 from tests.planning.support import AFTER, World, attributes_of, held_by, linked, person, spec_of
 
 PEOPLE: Final = [f"P{number:02}" for number in range(20)]

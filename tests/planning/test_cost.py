@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 
 from provisioner.model.operation import Operation
-from provisioner.planning import change, facts, plan
+from provisioner.planning import account_changes, plan, side_changes
 from tests.planning.support import World, held_by, linked, person, spec_of
 from tests.planning.test_properties import worlds
 
@@ -54,7 +54,7 @@ def cost(monkeypatch: pytest.MonkeyPatch) -> Callable[[World], Counter[str]]:
 
     for owner, name in HANDED:
         monkeypatch.setattr(owner, name, counted(getattr(owner, name)))
-    for module in (change, facts):
+    for module in (account_changes, side_changes):
         monkeypatch.setattr(module, "Operation", made)
 
     def counting(world: World) -> Counter[str]:

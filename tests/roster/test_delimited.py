@@ -9,9 +9,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from provisioner.roster.decoding import UNDECODABLE, decode
-from provisioner.roster.delimited import read_delimited
-from provisioner.roster.table import MAX_COLUMNS, MAX_ROW
+from provisioner.roster.forms.decoding import UNDECODABLE, decode
+from provisioner.roster.forms.delimited import read_delimited
+from provisioner.roster.forms.table import MAX_COLUMNS, MAX_ROW
 
 COLUMNS = ("employee_id", "b", "c", "d")
 HEADER = ",".join(COLUMNS)

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from provisioner.errors import ConfigurationError, RosterError
-from provisioner.roster import Read, form, judge
+from provisioner.roster import Read, forms, judge
 from tests.roster.support import TODAY, read_bytes, settings
 from tests.roster.workbooks import workbook
 
@@ -72,7 +72,7 @@ def test_a_cell_far_off_the_table_is_refused() -> None:
 
 
 def test_bombs_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(form, "MAX_SIZE", 1024**2)
+    monkeypatch.setattr(forms, "MAX_SIZE", 1024**2)
     with pytest.raises(RosterError, match="unpacks to more than 1 MiB"):
         read_bytes(gzip.compress(b"x" * 2 * 1024**2))
     with pytest.raises(RosterError, match="unpacks to more than 1 MiB"):

@@ -11,17 +11,17 @@ from typing import Any, Final, TypeVar
 
 from provisioner.model.account import LedgerEntry
 from provisioner.model.operation import Kind, Operation, operation_id
-from provisioner.store import keys
-from provisioner.store.address import RedisAddress
-from provisioner.store.client import Redis
-from provisioner.store.connection import connect
-from provisioner.store.frames import FrameStore
-from provisioner.store.health import HealthStore
-from provisioner.store.ledger import LedgerStore
-from provisioner.store.plans import Entry, PlanStore
-from provisioner.store.queue import Claim, QueueStore
-from provisioner.store.runs import RunStore, counts
-from provisioner.store.scripts import Scripts
+from provisioner.store.people.ledger import LedgerStore
+from provisioner.store.people.snapshots import FrameStore
+from provisioner.store.queue.operations import Claim, QueueStore
+from provisioner.store.queue.plans import Entry, PlanStore
+from provisioner.store.redis import keys
+from provisioner.store.redis.address import RedisAddress
+from provisioner.store.redis.client import Redis
+from provisioner.store.redis.connection import connect
+from provisioner.store.redis.scripts import Scripts
+from provisioner.store.runs.documents import RunStore, counts
+from provisioner.store.runs.target_health import HealthStore
 
 T = TypeVar("T")
 

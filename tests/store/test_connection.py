@@ -22,8 +22,8 @@ from redbeat.schedulers import get_redis
 
 from provisioner.errors import ConfigurationError, StoreError
 from provisioner.settings import Settings
-from provisioner.store.address import LONGEST_SOCKET_PATH, RedisAddress, socket_path, socket_record
-from provisioner.store.connection import check_server, connect, connect_sync, inspect_server, ping
+from provisioner.store.redis.address import LONGEST_SOCKET_PATH, RedisAddress, socket_path, socket_record
+from provisioner.store.redis.connection import check_server, connect, connect_sync, inspect_server, ping
 from tests.support.redis_server import RedisServer, find_executable
 
 SECRET = "hunter2-canary"

@@ -16,10 +16,10 @@ import pytest
 
 from provisioner.errors import StoreError
 from provisioner.settings import Settings
-from provisioner.store import embedded
-from provisioner.store.address import LONGEST_SOCKET_PATH, RedisAddress, socket_path, socket_record
-from provisioner.store.connection import connect_sync
-from provisioner.store.embedded import EmbeddedRedis, find_server
+from provisioner.store.redis import embedded
+from provisioner.store.redis.address import LONGEST_SOCKET_PATH, RedisAddress, socket_path, socket_record
+from provisioner.store.redis.connection import connect_sync
+from provisioner.store.redis.embedded import EmbeddedRedis, find_server
 
 pytestmark = pytest.mark.redis
 
@@ -131,7 +131,7 @@ def test_a_folder_too_deep_for_a_socket_gets_a_short_one(data_dir: Path) -> None
 
 def test_ends_with_its_parent_even_if_that_is_killed(data_dir: Path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from provisioner.store.embedded import EmbeddedRedis; "
+        "import sys, time; from pathlib import Path; from provisioner.store.redis.embedded import EmbeddedRedis; "
         "EmbeddedRedis(Path(sys.argv[1])).start(); print('ready', flush=True); time.sleep(60)"
     )
     with subprocess.Popen(

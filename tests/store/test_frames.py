@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import polars as pl
 import pytest
 
-from provisioner.store.frames import Snapshot
+from provisioner.store.people.snapshots import Snapshot
 from tests.store.bench import Bench
 
 PEOPLE = pl.DataFrame(

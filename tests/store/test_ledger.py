@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from provisioner.model.account import LedgerEntry
-from provisioner.store import keys
+from provisioner.store.redis import keys
 from tests.store.bench import TARGET, Bench
 
 

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provisioner.settings import Rate
-from provisioner.store.connection import RedisAddress, connect
-from provisioner.store.pace import PREFIX, Granted, Lane, PaceStatus, PaceStore, Wait, Window, WindowStatus
-from provisioner.store.scripts import Scripts
+from provisioner.store.queue.rate_limit import PREFIX, Granted, Lane, PaceStatus, PaceStore, Wait, Window, WindowStatus
+from provisioner.store.redis.connection import RedisAddress, connect
+from provisioner.store.redis.scripts import Scripts
 
 #: Long enough that no slot frees while a test looks.
 SLOW: Sequence[Window] = ((20, 600.0),)
@@ -77,7 +77,7 @@ async def _send_all(url: str, seed: int) -> list[float]:
     arrivals: list[float] = []
     async with opened(url) as store:
         # Late: the transport's adapter lives above the store
-        from provisioner.delivery.pace import TargetPace
+        from provisioner.runtime.rate_limit import TargetPace
 
         pace = TargetPace(store, "vendor", "vendor", [Rate(LIMIT, WINDOW)])
 

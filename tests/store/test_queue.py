@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from provisioner.model.operation import Kind
-from provisioner.store import keys
+from provisioner.store.redis import keys
 from tests.store.bench import LATER, LEASE, TARGET, Bench, operation, patch
 
 ERROR = {"code": "refused", "message": "no"}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from provisioner.model.operation import Kind, Operation
-from provisioner.store.queue import Claim
+from provisioner.store.queue.operations import Claim
 from tests.store.bench import LATER, TARGET, Bench, operation, patch
 
 PEOPLE = ("A", "B", "C")

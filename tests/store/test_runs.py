@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from provisioner.model.operation import Kind
-from provisioner.store.runs import Request, moment
+from provisioner.store.runs.documents import Request, moment
 from tests.store.bench import TARGET, Bench, operation, patch
 
 

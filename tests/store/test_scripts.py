@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from provisioner.errors import StoreError
-from provisioner.store.connection import RedisAddress, connect
-from provisioner.store.pace import Granted, PaceStore
-from provisioner.store.scripts import Scripts, source
+from provisioner.store.queue.rate_limit import Granted, PaceStore
+from provisioner.store.redis.connection import RedisAddress, connect
+from provisioner.store.redis.scripts import Scripts, source
 from tests.support.redis_server import RedisServer
 
 LUA = Path(str(resources.files("provisioner.store"))) / "lua"

@@ -9,14 +9,15 @@ from typing import Any
 
 import yaml
 
-from provisioner.delivery import requests
-from provisioner.delivery.deployment import Deployment
-from provisioner.delivery.preview import preview
-from provisioner.delivery.sending import deliver
+from provisioner.dispatch.pool import deliver
+from provisioner.runs import lifecycle
+from provisioner.runs.preview import preview
+from provisioner.runtime.context import Deployment
 from provisioner.sandbox import Switchboard
 from provisioner.settings import Settings, load
-from provisioner.store import keys
-from provisioner.store.runs import Request
+from provisioner.store.redis import keys
+from provisioner.store.runs.documents import Request
+from provisioner.worker.person_run import carry_through
 
 EXAMPLE = Path(__file__).parents[2] / "config" / "provisioner.yaml"
 #: Instance of the sandbox, and target of the example → a rate that no test comes near.
@@ -61,12 +62,12 @@ def raise_limits(switchboard: Switchboard) -> None:
 async def sync_once(dep: Deployment, **request: Any) -> dict[str, Any]:
     """One run from request to end; its JSON."""
     content = request.pop("content", None)
-    run = await requests.request_run(dep, Request(trigger="manual", **request), content=content)
+    run = await lifecycle.request_run(dep, Request(trigger="manual", **request), content=content)
     if request.get("people"):
-        await requests.carry_through(dep, run, stopped=lambda: False)
+        await carry_through(dep, run, stopped=lambda: False)
     else:
-        for target in await requests.begin(dep, run):
-            await requests.plan(dep, run, target)
+        for target in await lifecycle.begin(dep, run):
+            await lifecycle.plan(dep, run, target)
     await drain(dep)
     document = await dep.runs.document(run)
     assert document is not None

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from provisioner.delivery.deployment import Deployment
+from provisioner.runtime.context import Deployment
 from provisioner.sandbox import SandboxServer
 from provisioner.sandbox.tribal_habits import TRIBAL_HABITS_KEY
 from tests.support.harness import load_settings, plan_once, sync_once

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from provisioner.delivery import decide
-from provisioner.delivery.approving import Choice, decide_about
-from provisioner.delivery.deployment import Deployment
+from provisioner.admin.decisions import Choice, decide_about
+from provisioner.dispatch import retry_policy
 from provisioner.errors import ConfigurationError
+from provisioner.runtime.context import Deployment
 from provisioner.sandbox import SandboxServer
 from provisioner.targets.tribal_habits import enrolments
 from tests.support.harness import drain
@@ -33,7 +33,7 @@ def sandbox() -> Iterator[SandboxServer]:
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """What failed is tried again at once."""
-    monkeypatch.setattr(decide, "_CAP", 0.0)
+    monkeypatch.setattr(retry_policy, "_CAP", 0.0)
 
 
 @pytest.fixture

@@ -25,9 +25,11 @@ from provisioner.errors import (
     UnreachableError,
 )
 from provisioner.model.outcome import Permanent, Temporary, Unauthorised, Unclear
-from provisioner.targets import answers
 from provisioner.targets import http as transport
-from provisioner.targets.answers import (
+from provisioner.targets import responses
+from provisioner.targets.concurrently import each
+from provisioner.targets.http import Http, at, new_client, user_agent
+from provisioner.targets.responses import (
     NOT_JSON,
     Answer,
     as_outcome,
@@ -37,8 +39,6 @@ from provisioner.targets.answers import (
     retry_after_seconds,
     sentence,
 )
-from provisioner.targets.concurrently import each
-from provisioner.targets.http import Http, at, new_client, user_agent
 
 R = TypeVar("R")
 DROP = b""
@@ -516,7 +516,7 @@ def test_the_first_failure_ends_the_others_and_is_raised_as_it_is() -> None:
 
 def test_a_success_is_not_searched_for_a_complaint(monkeypatch: pytest.MonkeyPatch) -> None:
     """A listing may be a hundred megabytes long."""
-    monkeypatch.setattr(answers, "sentence", lambda _: pytest.fail("a success was searched"))
+    monkeypatch.setattr(responses, "sentence", lambda _: pytest.fail("a success was searched"))
     assert classify(Answer(200, {}, {"message": "fine", "data": []})) is None
 
 
@@ -527,7 +527,7 @@ def test_of_a_long_complaint_only_the_beginning_is_looked_at(monkeypatch: pytest
         looked.append(len(text))
         return text
 
-    monkeypatch.setattr(answers, "clean", clean)
+    monkeypatch.setattr(responses, "clean", clean)
     said = sentence({"message": "no such thing " * 1_000_000})
     assert said.startswith("no such thing no such thing")
     assert len(said) <= 300

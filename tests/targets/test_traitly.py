@@ -22,7 +22,7 @@ from provisioner.settings.targets import TraitlySettings
 from provisioner.targets.base import Ask, Listing
 from provisioner.targets.http import Http, new_client
 from provisioner.targets.traitly import CUSTOMERS, EVENTS, NEXT_ACTIONS, Traitly
-from provisioner.targets.traitly_events import NextActions
+from provisioner.targets.traitly.events import NextActions
 
 R = TypeVar("R")
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "targets" / "traitly.md"

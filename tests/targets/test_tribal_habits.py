@@ -18,8 +18,8 @@ from provisioner.model.outcome import Done, Permanent, Temporary, Unclear
 from provisioner.sandbox import SandboxServer
 from provisioner.sandbox.tribal_habits import TRIBAL_HABITS_KEY
 from provisioner.targets import http as transport
-from provisioner.targets.answers import Answer
 from provisioner.targets.base import Ask
+from provisioner.targets.responses import Answer
 from provisioner.targets.tribal_habits import batch
 from provisioner.targets.tribal_habits.attributes import CATALOGUE, read, spell
 from tests.targets.bench import Bench, change, target_of

@@ -15,11 +15,11 @@ from msgspec import structs
 from provisioner.errors import ConfigurationError, ListingError, MalformedAnswerError
 from provisioner.model.operation import Kind, Operation
 from provisioner.model.outcome import Done, Permanent, Unclear
-from provisioner.planning.riding import riding, without
+from provisioner.planning.bundling import riding, without
 from provisioner.planning.spec import TargetSpec
 from provisioner.sandbox import SandboxServer
 from provisioner.targets import http as transport
-from provisioner.targets.answers import Answer
+from provisioner.targets.responses import Answer
 from provisioner.targets.tribal_habits import batch, knowledge, pages
 from provisioner.targets.tribal_habits.catalogue import own_code, what_is, word
 from tests.targets.bench import Bench, change, target_of

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.web import bodies
+from provisioner.web import request_bodies
 from tests.decisions.conftest import company
 from tests.web.conftest import OPERATOR, VIEWER, Site, bearer
 
@@ -200,7 +200,7 @@ def test_a_pushed_roster_is_used_until_the_url_changes(site: Site) -> None:
 
 def test_a_roster_that_is_too_large_is_not_kept(site: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     del tmp_path
-    monkeypatch.setattr(bodies, "LARGEST_ROSTER", 1000)
+    monkeypatch.setattr(request_bodies, "LARGEST_ROSTER", 1000)
     is_problem(site.client.put("/api/roster", content=b"x" * 1001, headers=bearer(OPERATOR)), 413)
 
     def pieces() -> object:

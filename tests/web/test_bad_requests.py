@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from provisioner.delivery.audit import audit
-from provisioner.web.access import COOKIE
+from provisioner.runtime.audit import audit
+from provisioner.web.auth.access import COOKIE
 from tests.decisions.conftest import company
 from tests.support.redis_server import RedisServer
 from tests.web.conftest import OPERATOR, VIEWER, Site, bearer, csrf_in

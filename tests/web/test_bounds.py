@@ -10,7 +10,7 @@ from typing import Any
 
 import redis
 
-from provisioner.store import keys
+from provisioner.store.redis import keys
 from tests.cli.calling import call
 from tests.web.conftest import Site
 

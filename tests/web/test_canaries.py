@@ -11,7 +11,7 @@ import pytest
 import structlog
 
 from provisioner import logs
-from provisioner.delivery.notifying import send_waiting
+from provisioner.progress.notifications import send_waiting
 from tests.decisions.conftest import company
 from tests.web.conftest import Site, bearer, csrf_in
 

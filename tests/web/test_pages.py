@@ -8,8 +8,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from provisioner.delivery.audit import audit
-from provisioner.web.access import COOKIE, safe_place
+from provisioner.runtime.audit import audit
+from provisioner.web.auth.access import COOKIE, safe_place
 from tests.decisions.conftest import company
 from tests.web.conftest import VIEWER, Site, bearer, csrf_in
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from provisioner.delivery.audit import audit
-from provisioner.delivery.notifying import send_waiting
-from provisioner.delivery.quarantine import quarantine, recover
-from provisioner.store import keys
+from provisioner.progress.notifications import send_waiting
+from provisioner.progress.quarantine import quarantine, recover
+from provisioner.runtime.audit import audit
+from provisioner.store.redis import keys
 from tests.decisions.conftest import company
 from tests.web.conftest import Site
 

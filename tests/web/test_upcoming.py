@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from provisioner.web.upcoming import next_time
+from provisioner.web.pages.next_run import next_time
 
 SYDNEY = ZoneInfo("Australia/Sydney")
 

@@ -12,11 +12,11 @@ import fsspec
 import polars as pl
 import pytest
 
-from provisioner.delivery.deployment import Deployment
-from provisioner.delivery.tables import written
-from provisioner.delivery.writeback import check_columns, export, table_of, write_due
 from provisioner.errors import ConfigurationError, UsageError
-from provisioner.model.inbound import Fact
+from provisioner.model.event import Fact
+from provisioner.progress.tables import written
+from provisioner.progress.writeback import check_columns, export, table_of, write_due
+from provisioner.runtime.context import Deployment
 from provisioner.settings import Settings
 from tests.inbound.support import PEOPLE, company
 from tests.support.harness import sync_once

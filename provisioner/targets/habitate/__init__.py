@@ -16,11 +16,10 @@ from provisioner.errors import ConfigurationError, TargetError
 from provisioner.model.account import Account
 from provisioner.model.attributes import Attribute, Type, canonical, fold
 from provisioner.model.attributes import members as names_in
-from provisioner.model.inbound import InboundEvent
+from provisioner.model.event import InboundEvent
 from provisioner.model.operation import Kind, Operation
 from provisioner.model.outcome import Done, Outcome, Permanent, Temporary, Unauthorised, Unclear
 from provisioner.settings import HabitateSettings, TargetSettings
-from provisioner.targets.answers import Failure, as_outcome
 from provisioner.targets.base import Ask, Listing, Target
 from provisioner.targets.concurrently import each
 from provisioner.targets.habitate import boards, events, listing, members
@@ -28,6 +27,7 @@ from provisioner.targets.habitate.attributes import CATALOGUE, UPDATE_FIELDS
 from provisioner.targets.habitate.directory import Directory, UnknownNameError, read
 from provisioner.targets.habitate.searching import Search
 from provisioner.targets.http import Http
+from provisioner.targets.responses import Failure, as_outcome
 
 _LEAVE = "leave"
 _SAVE = "save"

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from provisioner.errors import TargetError
 from provisioner.model.attributes import members
 from provisioner.model.outcome import Permanent, Unclear
-from provisioner.model.unsure import parted
-from provisioner.targets.answers import Answer, Failure, as_outcome
+from provisioner.model.unconfirmed import parted
 from provisioner.targets.habitate.directory import Directory, UnknownNameError
 from provisioner.targets.habitate.members import send
 from provisioner.targets.http import Http, at
+from provisioner.targets.responses import Answer, Failure, as_outcome
 
 
 @dataclass(frozen=True, slots=True)

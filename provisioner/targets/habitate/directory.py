@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from provisioner.errors import ListingError, MalformedAnswerError, TargetError, UnauthorisedError
-from provisioner.targets.answers import Answer
 from provisioner.targets.http import Http
+from provisioner.targets.responses import Answer
 
 #: Seconds for which what was read is believed.
 LASTING = 600.0

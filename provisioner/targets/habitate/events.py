@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from provisioner.model.inbound import (
+from provisioner.model.event import (
     Fact,
     InboundEvent,
     InvalidEventError,

@@ -13,7 +13,6 @@ from provisioner.errors import TargetError, UnauthorisedError
 from provisioner.model.attributes import InvalidValueError, fold, members
 from provisioner.model.operation import Operation
 from provisioner.model.outcome import Done, Outcome, Permanent, Temporary, Unauthorised, Unclear
-from provisioner.targets.answers import Answer, Failure, as_outcome
 from provisioner.targets.habitate.attributes import (
     CATALOGUE,
     CREATE_FIELDS,
@@ -27,6 +26,7 @@ from provisioner.targets.habitate.directory import NO_STATUS, Directory, Unknown
 from provisioner.targets.habitate.listing import USER, USERS, details_of
 from provisioner.targets.habitate.searching import Search
 from provisioner.targets.http import Http, at
+from provisioner.targets.responses import Answer, Failure, as_outcome
 
 #: Pages of newest members that are looked through for the one whom a refused create ran into, of each status.
 _CONFLICT_PAGES = 4

@@ -14,7 +14,7 @@ from msgspec import structs
 from provisioner.errors import ConfigurationError, MalformedAnswerError
 from provisioner.model.account import Account
 from provisioner.model.attributes import Attribute, InvalidValueError, fold
-from provisioner.model.inbound import Fact, InboundEvent
+from provisioner.model.event import Fact, InboundEvent
 from provisioner.model.operation import Kind, Operation
 from provisioner.model.outcome import Done, Outcome, Permanent
 from provisioner.settings import TargetSettings, TribalHabitsSettings

@@ -10,7 +10,7 @@ from typing import Any
 
 from provisioner.model.operation import Kind, Operation
 from provisioner.model.outcome import Done, Outcome, Permanent, Unclear
-from provisioner.targets.answers import Answer, sentence
+from provisioner.targets.responses import Answer, sentence
 from provisioner.targets.tribal_habits import enrolments
 from provisioner.targets.tribal_habits.attributes import CATALOGUE, NEVER_EMPTY, spell
 

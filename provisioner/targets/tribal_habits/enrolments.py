@@ -11,9 +11,9 @@ from typing import Any
 
 from provisioner.model.operation import Operation
 from provisioner.model.outcome import Done, Outcome, Permanent
-from provisioner.targets.answers import Answer
 from provisioner.targets.concurrently import each
 from provisioner.targets.http import Http, at
+from provisioner.targets.responses import Answer
 from provisioner.targets.tribal_habits.catalogue import Catalogue, What, what_is, word
 from provisioner.targets.tribal_habits.pages import AT_ONCE as READS
 from provisioner.targets.tribal_habits.pages import read_all

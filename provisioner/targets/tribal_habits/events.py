@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from provisioner.model.inbound import (
+from provisioner.model.event import (
     Fact,
     InboundEvent,
     any_event,

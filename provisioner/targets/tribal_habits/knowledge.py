@@ -14,8 +14,8 @@ from typing import Any, Final
 from provisioner.model.attributes import Attribute, InvalidValueError, Type, canonical
 from provisioner.model.operation import Operation
 from provisioner.model.outcome import Done, Outcome, Permanent
-from provisioner.targets.answers import Answer
 from provisioner.targets.http import Http
+from provisioner.targets.responses import Answer
 from provisioner.targets.tribal_habits.pages import moment, read_all
 
 PATH = "/papi/external_knowledges"

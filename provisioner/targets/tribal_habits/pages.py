@@ -13,9 +13,9 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Generic, TypeVar
 
 from provisioner.errors import ListingError, MalformedAnswerError
-from provisioner.targets.answers import Answer
 from provisioner.targets.concurrently import each
 from provisioner.targets.http import Http
+from provisioner.targets.responses import Answer
 
 AT_ONCE = 4
 TRIES = 3

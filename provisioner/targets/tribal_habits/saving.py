@@ -11,9 +11,9 @@ from msgspec import structs
 from provisioner.errors import TargetError
 from provisioner.model.operation import Kind, Operation
 from provisioner.model.outcome import Done, Outcome, Permanent, Temporary
-from provisioner.targets.answers import Answer, as_outcome
 from provisioner.targets.concurrently import each
 from provisioner.targets.http import Http
+from provisioner.targets.responses import Answer, as_outcome
 from provisioner.targets.tribal_habits import batch, pages
 
 PATH = "/papi/users/batch_save"

@@ -1,0 +1,1 @@
+"""What operators ask for: decisions, reports, checks, backup, erasing, retention."""

@@ -1,0 +1,193 @@
+"""What people decide: held operations let go or dropped, failed ones sent again, targets paused and resumed.
+
+A decision is about operations that the newest plan still wants. An operation's id names the change wherever it was
+planned, so a decision on an older run reaches the same operation of the newest one; what is no longer wanted is
+refused, each with its reason.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import structlog
+
+from provisioner.errors import UsageError
+from provisioner.progress.notifications import quarantine_over
+from provisioner.progress.run_status import refresh
+from provisioner.runtime.audit import record
+from provisioner.runtime.context import Deployment
+
+log = structlog.get_logger(__name__)
+
+Verdict = Literal["approved", "rejected", "retried"]
+_ACTS_ON = {"approved": "held", "rejected": "held", "retried": "failed"}
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which operations of a run are meant: of a target or all, of some people or all."""
+
+    target: str | None = None
+    people: tuple[str, ...] | None = None
+
+    def covers(self, document: dict[str, Any]) -> bool:
+        """Whether an operation is meant."""
+        return self.people is None or document["person"] in self.people
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """An operation that the decision did not reach, and why."""
+
+    id: str
+    target: str
+    person: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What a decision brought about; `targets` now have work, `runs` changed."""
+
+    done: tuple[dict[str, Any], ...]
+    refused: tuple[Refused, ...]
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The targets whose operations were decided about."""
+        return tuple(dict.fromkeys(document["target"] for document in self.done))
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """The runs that now hold what was decided about."""
+        return tuple(dict.fromkeys(document["run"] for document in self.done))
+
+    def to_json(self) -> dict[str, Any]:
+        """For people and programs."""
+        return {
+            "done": [{name: one[name] for name in ("id", "run", "target", "person", "kind")} for one in self.done],
+            "refused": [
+                {"id": one.id, "target": one.target, "person": one.person, "reason": one.reason} for one in self.refused
+            ],
+        }
+
+
+async def decide_about(
+    dep: Deployment, run: str, verdict: Verdict, choice: Choice, *, by: str, reason: str = ""
+) -> Decided:
+    """Approve, reject or retry operations of a run.
+
+    Args:
+        by: who decides, for the record; `reason`: why.
+
+    Raises:
+        UsageError: there is no such run or target, or a named person has no such operation in it.
+    """
+    if not await dep.runs.exists(run):
+        raise UsageError(f"There is no run {run!r}.", remedy="`provisioner runs` lists them.")
+    targets = dep.chosen([choice.target]) if choice.target else await dep.runs.targets(run)
+    done: list[dict[str, Any]] = []
+    refused: list[Refused] = []
+    met: set[str] = set()
+    for target in targets:
+        for document in await dep.runs.operations(run, [target]):
+            if not choice.covers(document) or not await _meant(dep, run, target, document, verdict):
+                continue
+            met.add(document["person"])
+            outcome = await _one(dep, run, target, document, verdict, by=by, reason=reason)
+            if isinstance(outcome, Refused):
+                refused.append(outcome)
+            else:
+                done.append(outcome)
+    _all_met(choice.people, met, run, verdict)
+    decided = Decided(tuple(done), tuple(refused))
+    for changed in {run, *decided.runs}:
+        await refresh(dep, changed)
+    people = tuple(dict.fromkeys(document["person"] for document in done))
+    facts = {"run": run, "targets": list(decided.targets), "refused": len(refused)}
+    await record(dep, by, verdict, people=people, reason=reason, facts=facts)
+    log.info("decided", run=run, verdict=verdict, by=by, count=len(done), refused=len(refused))
+    return decided
+
+
+def _all_met(people: Sequence[str] | None, met: Collection[str], run: str, verdict: Verdict) -> None:
+    unknown = [person for person in people or () if person not in met]
+    if unknown:
+        raise UsageError(
+            f"Run {run} has no {_ACTS_ON[verdict]} operation of {', '.join(unknown)}.",
+            remedy=f"`provisioner show {run} --operations` lists them.",
+        )
+
+
+async def _meant(dep: Deployment, run: str, target: str, document: dict[str, Any], verdict: Verdict) -> bool:
+    """Whether the run's operation was one to decide about, even if a newer plan has replaced it since."""
+    if document["status"] == _ACTS_ON[verdict]:
+        return True
+    if document["status"] != "superseded":
+        return False
+    row = await dep.runs.operation(run, target, document["id"])
+    return verdict != "retried" and bool(json.loads((row or {}).get("doc", "{}")).get("hold"))
+
+
+async def _one(
+    dep: Deployment, run: str, target: str, document: dict[str, Any], verdict: Verdict, *, by: str, reason: str
+) -> dict[str, Any] | Refused:
+    operation_id, person = document["id"], document["person"]
+
+    def no(why: str) -> Refused:
+        return Refused(operation_id, target, person, why)
+
+    newest = (await dep.health.list(target, "plan") or [run])[0]
+    # Run ids begin with their time, so the later one sorts after
+    holder = max(run, newest)
+    row = await dep.runs.operation(holder, target, operation_id)
+    if row is None:
+        return no(f"the newest plan (run {newest}) no longer wants it")
+    status = row.get("status")
+    if status == "pending" and json.loads(row["doc"]).get("follows") and verdict != "rejected":
+        # What it follows was let go a moment ago, and took it along
+        return {**document, "run": holder}
+    if status != _ACTS_ON[verdict]:
+        return no(f"it is {status} now (run {holder}), not {_ACTS_ON[verdict]}")
+    now = await dep.runs.now()
+    record = {"by": by, "at": now, "reason": reason, "verdict": verdict}
+    if verdict == "rejected":
+        if not await dep.queue.refuse(holder, target, operation_id, record):
+            return no("it changed meanwhile")
+    elif not await dep.queue.release(holder, target, operation_id, record):
+        return no("another operation stands for this person now")
+    if verdict != "retried":
+        await dep.health.decide(target, operation_id, {**record, "row": json.loads(row["doc"]).get("row", "")})
+    return {**document, "run": holder}
+
+
+async def pause(dep: Deployment, target: str, *, by: str) -> None:
+    """Stop writing to a target; what is in hand is finished.
+
+    Raises:
+        UsageError: there is no such target.
+    """
+    dep.chosen([target])
+    await dep.health.pause(target, paused=True)
+    await record(dep, by, "paused", facts={"target": target})
+    log.info("paused", target=target, by=by)
+
+
+async def resume(dep: Deployment, target: str, *, by: str) -> None:
+    """Write to a target again; ends a quarantine too.
+
+    Raises:
+        UsageError: there is no such target.
+    """
+    dep.chosen([target])
+    await dep.health.pause(target, paused=False)
+    if await dep.health.recovered(target):
+        await quarantine_over(dep, target)
+    await record(dep, by, "resumed", facts={"target": target})
+    for run in await dep.runs.recent(50):
+        if target in await dep.runs.targets(run):
+            await refresh(dep, run)
+    log.info("resumed", target=target, by=by)

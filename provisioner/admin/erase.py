@@ -1,0 +1,211 @@
+"""`forget`: everything about one person is erased here; what the vendors hold stays theirs and is named.
+
+Nothing may move meanwhile, or it would bring back what was just erased: no run may plan a target, none may be reading
+the roster, and nothing may be under way to a vendor for this person. So all targets are held, as a run holds them, and
+where something is under way, its end is awaited.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import structlog
+
+from provisioner.dispatch.outcome_spool import Spool
+from provisioner.errors import ProvisionerError, UsageError
+from provisioner.planning.spec import ACCOUNT
+from provisioner.progress.run_status import refresh
+from provisioner.runs.target_lock import held
+from provisioner.runtime.audit import record
+from provisioner.runtime.context import Deployment
+from provisioner.store.admin.erase import Eraser
+from provisioner.store.redis import keys
+from provisioner.store.redis.connection import redis_errors
+
+log = structlog.get_logger(__name__)
+
+#: Seconds for which the end of what is under way is awaited.
+PATIENCE: Final = 60.0
+_POLL: Final = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An account that the vendor still has. `state` is what we last brought about: `active` or `left`; `created`
+    whether we made it."""
+
+    target: str
+    kind: str | None
+    account: str
+    state: str
+    created: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What was erased, counted by where it lay, and what others still hold.
+
+    `dropped` operations had not been sent. `pushed`: a roster that was handed over by HTTP lies here and may hold the
+    person's row; `listed`: the last clean roster had the person as present.
+    """
+
+    person: str
+    accounts: tuple[Held, ...]
+    erased: dict[str, int]
+    dropped: int
+    pushed: bool
+    listed: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """For people and programs."""
+        return asdict(self)
+
+
+async def forget(dep: Deployment, person: str, *, by: str, patience: float = PATIENCE) -> Forgotten:
+    """Erase a person's data here. A later run that meets them in the roster takes them for somebody new.
+
+    Args:
+        by: who asks for it, for the audit trail, which does not name the person.
+        patience: seconds for which the end of what is under way is awaited.
+
+    Raises:
+        UsageError: nothing is known of anybody of that key.
+        ProvisionerError: what is under way did not end in time; asking again goes on where this ended.
+        StoreError: Redis does not answer; asking again goes on where this ended.
+    """
+    await Spool(dep.settings.data_dir).replay(dep)
+    eraser = Eraser(dep.redis, person)
+    erased = {"rejects": await eraser.rejects()}
+    if not await eraser.known():
+        erased["operations"] = await eraser.operations()
+        erased["facts"] = await eraser.facts()
+        erased["receipts"] = await eraser.receipt()
+        if not any(erased.values()):
+            raise UsageError(
+                f"Nothing is known of a person {person!r}.",
+                remedy=f"Use a value of the column {dep.settings.roster.key!r}, as it is written there.",
+            )
+        erased |= await _mentions(dep, eraser, by)
+        return Forgotten(person, (), erased, 0, await _pushed(dep), listed=False)
+    targets = await eraser.targets()
+    async with _still(dep, targets, person, patience):
+        accounts = [found for target in targets if (found := await _account(dep, target, person)) is not None]
+        names = await _names(dep, person, accounts)
+        listed = await _listed(dep, person)
+        dropped = 0
+        for target in targets:
+            dropped += await _within(patience, f"{target} is being sent something about this person", eraser, target)
+        erased["roster"] = await eraser.rows()
+        erased["snapshots"] = await eraser.snapshots()
+        ids = {target: {one.account for one in accounts if one.target == target} for target in targets}
+        erased["ledger"] = len(accounts)
+        erased["observed"] = sum([await eraser.observed(target, ACCOUNT, ids[target]) for target in targets])
+        erased["lists"] = sum([await eraser.lists(target, ids[target]) for target in targets])
+        erased["operations"] = await eraser.operations()
+        erased["facts"] = await eraser.facts()
+        erased["receipts"] = await eraser.receipt()
+        erased["letters"] = await eraser.letters(names)
+        erased |= await _mentions(dep, eraser, by)
+    for run in await dep.runs.recent(50):
+        await refresh(dep, run)
+    # The key is personal data itself
+    log.info("person_forgotten", accounts=len(accounts), dropped=dropped, **erased)
+    return Forgotten(person, tuple(accounts), erased, dropped, await _pushed(dep), listed)
+
+
+async def _mentions(dep: Deployment, eraser: Eraser, by: str) -> dict[str, int]:
+    """Take the name out of what stays: requests for runs, and the trail of what people did."""
+    erased = {"requests": await eraser.requests(), "audit": await eraser.audit()}
+    await record(dep, by, "forgotten", facts={"count": 1})
+    return erased
+
+
+async def _within(patience: float, what: str, eraser: Eraser, target: str) -> int:
+    async def gone() -> int | None:
+        return await eraser.standing(target)
+
+    return await _awaited(patience, what, gone)
+
+
+async def _awaited(patience: float, what: str, look: Callable[[], Awaitable[int | None]]) -> int:
+    """What a look finds, once it finds anything but None."""
+    deadline = asyncio.get_running_loop().time() + patience
+    while (found := await look()) is None:
+        if asyncio.get_running_loop().time() >= deadline:
+            raise ProvisionerError(f"The person is not forgotten yet: {what}.", remedy="Ask again when that is over.")
+        await asyncio.sleep(_POLL)
+    return found
+
+
+@asynccontextmanager
+async def _still(dep: Deployment, targets: tuple[str, ...], person: str, patience: float) -> AsyncIterator[None]:
+    """Let nothing plan while the context lasts."""
+    token = f"forget-{secrets.token_hex(4)}"
+    async with AsyncExitStack() as stack:
+        for target in dict.fromkeys((*dep.settings.targets, *targets)):
+
+            async def hold(name: str = target) -> int | None:
+                attempt = AsyncExitStack()
+                if await attempt.enter_async_context(held(dep, name, token)):
+                    stack.push_async_exit(attempt)
+                    return 0
+                await attempt.aclose()
+                return None
+
+            await _awaited(patience, f"a run is planning {target}", hold)
+
+        async def settled() -> int | None:
+            return None if await _moving(dep, person) else 0
+
+        await _awaited(patience, "a run is reading the roster", settled)
+        yield
+
+
+async def _moving(dep: Deployment, person: str) -> bool:
+    """Whether a run is reading the roster now, or is about this very person."""
+    for run in await dep.runs.unfinished():
+        with redis_errors():
+            if await dep.runs.get(run, "stage") == "queued" and await dep.redis.exists(f"{keys.run(run)}:beginning"):
+                return True
+        request = await dep.runs.request(run)
+        if request is not None and request.people is not None and person in request.people:
+            for target in await dep.runs.targets(run):
+                if (await dep.runs.target(run, target)).get("stage") in ("queued", "planning"):
+                    return True
+    return False
+
+
+async def _account(dep: Deployment, target: str, person: str) -> Held | None:
+    entry = await dep.ledger.entry(target, person)
+    if entry is None:
+        return None
+    settings = dep.settings.targets.get(target)
+    return Held(target, settings.kind if settings else None, entry.account, entry.state, entry.created)
+
+
+async def _names(dep: Deployment, person: str, accounts: Sequence[Held]) -> frozenset[str]:
+    """The texts by which a vendor's event may name the person: those by which accounts are recognised."""
+    found = {person}
+    for held_there in accounts:
+        entry = await dep.ledger.entry(held_there.target, person)
+        settings = dep.settings.targets.get(held_there.target)
+        values = entry.values if entry else {}
+        found |= {held_there.account, *(values.get(name) or "" for name in (settings.match if settings else ()))}
+    return frozenset(found - {""})
+
+
+async def _listed(dep: Deployment, person: str) -> bool:
+    known = await dep.frames.known()
+    if known is None:
+        return False
+    row = known.filter(known["_key"] == person)
+    return row.height > 0 and row["_absent_since"][0] is None
+
+
+async def _pushed(dep: Deployment) -> bool:
+    return await dep.frames.pushed() is not None

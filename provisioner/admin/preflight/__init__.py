@@ -1,0 +1,120 @@
+"""`check`: is everything in place for a sync? One line each, with what to do where something is not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from typing import Final
+
+import polars as pl
+
+from provisioner.admin.preflight.redis import disk, store
+from provisioner.admin.preflight.results import Line, failure
+from provisioner.admin.preflight.targets import reach
+from provisioner.errors import ConfigurationError, ProvisionerError
+from provisioner.planning.desired import MEMBER, STANDING, compile_target, desired_accounts
+from provisioner.planning.spec import TargetSpec
+from provisioner.progress.writeback import check_columns
+from provisioner.roster import Baseline, Source, fetch, gate
+from provisioner.runs.roster_snapshot import people_of
+from provisioner.runtime.clock import day_in
+from provisioner.runtime.context import build_targets, routes_of
+from provisioner.settings import Settings
+
+#: Rows that are mapped to show what the expressions make of them.
+_SAMPLED: Final = 10
+#: Findings of one sort that are told one by one.
+_TOLD: Final = 10
+
+
+async def check(settings: Settings, *, connect: bool) -> list[Line]:
+    """Look at settings, mapping, Redis, disk and roster; with `connect` at each target too, by a few harmless reads."""
+    specs, lines = _mapping(settings)
+    redis = await store(settings, needed=connect)
+    lines += [*redis.lines, await disk(settings)]
+    if specs is not None:
+        lines += await _roster(settings, specs, redis.baseline)
+        if connect:
+            lines += await reach(settings, redis=redis.usable)
+    return lines
+
+
+def _mapping(settings: Settings) -> tuple[Mapping[str, TargetSpec] | None, list[Line]]:
+    """What there is to map to, None if nothing can be mapped at all."""
+    if not settings.targets:
+        message = "No target is configured, so a sync would do nothing."
+        return None, [Line("settings", "fail", message, "Add one under `targets`.", ConfigurationError.exit_code)]
+    try:
+        targets, specs = build_targets(settings)
+        for spec in specs.values():
+            compile_target(spec, None)
+        routes_of(settings, targets)
+        check_columns(settings)
+    except ConfigurationError as exc:
+        return None, [failure("mapping", exc, "Correct it in the settings.")]
+    lines = [Line("settings", "ok", f"{len(settings.targets)} targets, {len(targets)} of them enabled.")]
+    attributes = sum(len(spec.settings.attributes) for spec in specs.values())
+    lines.append(Line("mapping", "ok", f"{attributes} expressions over {len(specs)} targets."))
+    for name, spec in specs.items():
+        if spec.activity in spec.settings.leaver and spec.activity not in spec.settings.attributes:
+            message = f"targets.{name}.leaver.{spec.activity} deactivates leavers, but nothing reactivates who returns."
+            lines.append(Line("mapping", "warn", message, f'Add {spec.activity}: "TRUE" to its attributes.'))
+    return specs, lines
+
+
+async def _roster(settings: Settings, specs: Mapping[str, TargetSpec], baseline: Baseline | None) -> list[Line]:
+    now = datetime.now(UTC)
+    today, today_utc = day_in(settings.zone, now.timestamp())
+    try:
+        source: Source = await asyncio.to_thread(fetch, settings.roster)
+        people, mapped = await asyncio.to_thread(people_of, specs, source, settings.roster, today, today_utc)
+    except ProvisionerError as exc:
+        return [failure("roster", exc, "Mend the export.")]
+    verdict = gate(people, baseline, settings.roster, mapped=mapped, modified=source.modified, now=now)
+    facts = f"{source.name}: {people.rows} rows, {people.frame.height} people, {len(people.rejects)} rejected."
+    lines = [
+        Line("roster", "warn", f"rejected row: {reject}", "Mend the row in the export.")
+        for reject in people.rejects[:_TOLD]
+    ]
+    if verdict.status == "rejected":
+        return [*lines, Line("roster", "fail", f"{facts} {' '.join(verdict.reasons)}", "Mend the export.", 3)]
+    if verdict.status == "degraded":
+        remedy = f"Mend the export, or let it pass with `provisioner sync --accept {source.digest}`."
+        lines.append(Line("roster", "warn", f"{facts} Degraded: {' '.join(verdict.reasons)}", remedy))
+    else:
+        lines.append(Line("roster", "ok", facts))
+    some = people.frame.filter(pl.col("_verdict") == "employed").head(_SAMPLED)
+    ends = settings.roster.ends is not None
+    for spec in specs.values():
+        lines += _sampled(spec, some, today, today_utc, ends=ends)
+    return lines
+
+
+def _sampled(spec: TargetSpec, people: pl.DataFrame, today: date, today_utc: date, *, ends: bool) -> list[Line]:
+    """What a target's expressions make of some people; names of attributes and keys of people only, never a value."""
+    desired = desired_accounts(spec, compile_target(spec, None), people, today=today, today_utc=today_utc, ends=ends)
+    members = desired.frame.filter(pl.col(STANDING) == MEMBER)
+    lines = [
+        Line("mapping", "warn", f"{fault.person}: {fault.where}: {fault.reason}", "Mend the row or the expression.")
+        for fault in desired.faults[:_TOLD]
+    ]
+    rows = f"{spec.name}, tried on {people.height} rows"
+    if members.is_empty():
+        return [*lines, Line("mapping", "ok", f"{rows}: none of them should have an account there.")]
+    good: list[str] = []
+    empty: list[str] = []
+    missed: list[str] = []
+    for name, rule in spec.settings.attributes.items():
+        if rule.authority == "target":
+            continue
+        nulls = int((members[f"w:{name}"].fill_null("") == "").sum())
+        (empty if nulls else good).append(f"{name} in {nulls} of {members.height}" if nulls else name)
+        if nulls == members.height or (nulls and (spec.attributes[name].required or name in spec.settings.match)):
+            missed.append(name)
+    parts = ([f"ok: {', '.join(good)}"] if good else []) + ([f"NULL: {', '.join(empty)}"] if empty else [])
+    message = f"{rows}, {members.height} of them members: {'; '.join(parts)}."
+    if not missed:
+        return [*lines, Line("mapping", "ok", message)]
+    remedy = f"Look at the expressions of {', '.join(missed)}, and at the columns that they read."
+    return [*lines, Line("mapping", "warn", message, remedy)]

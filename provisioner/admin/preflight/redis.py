@@ -1,0 +1,194 @@
+"""What a sync runs on, as a check sees it: Redis and its clock, the disk, beat and the last run. Changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from provisioner.admin.preflight.results import Line, failure
+from provisioner.errors import ConfigurationError, StoreError
+from provisioner.progress.metrics import beat_at
+from provisioner.roster import Baseline
+from provisioner.settings import Settings
+from provisioner.store.people.snapshots import FrameStore
+from provisioner.store.redis import keys
+from provisioner.store.redis.address import RedisAddress
+from provisioner.store.redis.client import Redis
+from provisioner.store.redis.connection import check_server, connect, redis_errors
+from provisioner.store.redis.schema import ensure_schema
+
+#: Seconds that two clocks may be apart: less than a request takes says nothing.
+APART: Final = 5.0
+#: Seconds after which beat, which ticks every other second, is taken for dead.
+_BEAT_LATE: Final = 60.0
+#: Seconds after which runs that should begin by themselves have plainly stopped; the full one comes every day.
+_RUN_LATE: Final = 2 * 86_400.0
+#: Share of Redis's memory above which it is short.
+_MEMORY: Final = 0.9
+#: Bytes that should be free for the spool, tables and Redis's own files, and those without which nothing can be kept.
+_ROOM: Final = 1024**3
+_LEAST_ROOM: Final = 64 * 1024**2
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Redis: what is told of it, whether it can be used, and the roster to compare with, where it knows one."""
+
+    lines: tuple[Line, ...]
+    usable: bool
+    baseline: Baseline | None = None
+
+
+async def store(settings: Settings, *, needed: bool) -> Store:
+    """Look at Redis.
+
+    Args:
+        needed: whether it is a fault that the server of `up`, which has an address without any setting, does not run.
+            Any other server that does not answer is one.
+    """
+    address = RedisAddress.of(settings)
+    client = connect(address)
+    answered = False
+    try:
+        with redis_errors(address):
+            info: Mapping[str, Any] = await client.info()
+        answered = True
+        check_server(info)
+        await ensure_schema(client, reading=True)
+        ahead = await _ahead(client, address)
+        baseline = _baseline(await FrameStore(client).roster())
+        going = await _going(client, settings)
+    except StoreError as exc:
+        fault = needed or answered or not address.own
+        told = failure("redis", exc, "Look at the server and at redis_url.")
+        return Store((told if fault else replace(told, verdict="warn", exit_code=0),), usable=False)
+    finally:
+        await client.aclose()
+    version = Line("redis", "ok", f"Redis {info.get('redis_version', '?')} answers at {address.redacted}.")
+    clock = clocks("Redis's clock", ahead, "Days, rates and ages are counted by Redis's clock: set both by NTP.")
+    return Store((version, persistence(info), memory(info), clock, *going), usable=True, baseline=baseline)
+
+
+def _baseline(facts: Mapping[str, bytes]) -> Baseline | None:
+    return Baseline.from_bytes(int(facts["baseline_people"]), facts["baseline"]) if "baseline" in facts else None
+
+
+def persistence(info: Mapping[str, Any]) -> Line:
+    """Whether what Redis knows outlives it, by its answer to INFO as redis-py parses it."""
+    subject, remedy = "redis persistence", "Set appendonly to yes."
+    if int(info.get("loading", 0)):
+        return Line(subject, "warn", "Redis is still loading its data.", "Wait, then look again.")
+    if not int(info.get("aof_enabled", 0)):
+        return Line(subject, "warn", "Redis may forget the latest changes when it stops (appendonly no).", remedy)
+    for name, what in (("aof_last_write_status", "write"), ("aof_last_bgrewrite_status", "rewrite")):
+        if str(info.get(name, "ok")) != "ok":
+            message = f"Redis could not {what} its append-only file the last time it tried."
+            return Line(subject, "fail", message, "Look at its disk and its log.", StoreError.exit_code)
+    return Line(subject, "ok", "Every change is written to an append-only file.")
+
+
+def memory(info: Mapping[str, Any]) -> Line:
+    """Whether Redis keeps what it knows when memory is short, and how near that is."""
+    subject, policy = "redis memory", str(info.get("maxmemory_policy", "noeviction"))
+    used, limit = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0) or info.get("total_system_memory", 0))
+    told = f"{used / 1024**2:.0f} MiB" + (f" of {limit / 1024**2:.0f} MiB are used" if limit else " are used")
+    if policy != "noeviction":
+        message = f"Redis may throw away the ledger when memory is short (maxmemory-policy {policy}); {told}."
+        return Line(subject, "warn", message, "Set maxmemory-policy to noeviction.")
+    if limit and used > _MEMORY * limit:
+        remedy = "Give Redis more memory, or shorten retention.operations."
+        return Line(subject, "warn", f"Memory is short: {told}.", remedy)
+    return Line(subject, "ok", f"Nothing is thrown away (maxmemory-policy noeviction); {told}.")
+
+
+async def _ahead(client: Redis, address: RedisAddress) -> float:
+    """Seconds by which Redis's clock is ahead of ours."""
+    before = time.time()
+    with redis_errors(address):
+        seconds, micros = await client.time()
+    return float(seconds) + float(micros) / 1e6 - (before + time.time()) / 2
+
+
+def clocks(whose: str, ahead: float, remedy: str) -> Line:
+    """Whether another clock and this machine's agree.
+
+    Args:
+        whose: the other clock, as the beginning of a sentence.
+        ahead: seconds by which it is ahead of ours.
+    """
+    if abs(ahead) <= APART:
+        return Line("clock", "ok", f"{whose} and this machine's agree within {APART:.0f} s.")
+    side = "ahead of" if ahead > 0 else "behind"
+    return Line("clock", "warn", f"{whose} is {abs(ahead):.0f} s {side} this machine's.", remedy)
+
+
+async def _going(client: Redis, settings: Settings) -> tuple[Line, Line]:
+    with redis_errors():
+        meta = await client.hget(keys.BEAT, "meta")
+        last, good = await client.hmget(keys.ENDED, ["last", "succeeded"])
+        now, _ = await client.time()
+    scheduled = any((settings.schedule.sync, settings.schedule.full, settings.schedule.watch_roster))
+    beat = pulse(beat_at(meta), float(now), scheduled=scheduled)
+    return beat, last_run(float(last or 0) or None, float(good or 0) or None, float(now), scheduled=scheduled)
+
+
+def pulse(beat: float | None, now: float, *, scheduled: bool) -> Line:
+    """Whether beat runs. Times are epoch seconds by Redis's clock; None: it never did."""
+    remedy = "Start `provisioner beat`, or `provisioner up`, which runs everything."
+    if beat is not None and now - beat <= _BEAT_LATE:
+        return Line("beat", "ok", "It ticks.")
+    told = "It never ticked" if beat is None else f"It ticked last {_ago(now - beat)} ago"
+    begins = "so no run begins by itself" if scheduled else "so what was put off is not taken up again"
+    return Line("beat", "warn", f"{told}, {begins}.", remedy)
+
+
+def last_run(last: float | None, good: float | None, now: float, *, scheduled: bool) -> Line:
+    """How old the last run is, and the last good one. Times as in `pulse`."""
+    if last is None:
+        return Line("last run", "ok", "There was none yet.")
+    told = f"The last one ended {_ago(now - last)} ago"
+    if good is None:
+        return Line("last run", "warn", f"{told}; none succeeded so far.", "See `provisioner runs`.")
+    told += f", the last one that succeeded {_ago(now - good)} ago."
+    if scheduled and now - good > _RUN_LATE:
+        return Line("last run", "warn", told, "See `provisioner runs` for why.")
+    return Line("last run", "ok", told)
+
+
+def _ago(seconds: float) -> str:
+    whole = max(0, round(seconds))
+    for length, word in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if whole >= length:
+            return f"{whole // length} {word}"
+    return f"{whole} s"
+
+
+async def disk(settings: Settings) -> Line:
+    """Whether `data_dir` can be written to, and how much room it has; it is not made here."""
+    return await asyncio.to_thread(_disk, settings.data_dir)
+
+
+def _disk(folder: Path) -> Line:
+    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    try:
+        # Rights alone do not tell of a full disk, a quota, or one that is mounted to be read only
+        with tempfile.TemporaryFile(dir=there) as file:
+            file.write(b"0")
+            file.flush()
+        free = shutil.disk_usage(there).free
+    except OSError as exc:
+        message = f"data_dir {folder} cannot be written to: {exc.strerror or type(exc).__name__}."
+        remedy = "Give this user the right to, or name another data_dir."
+        return Line("disk", "fail", message, remedy, ConfigurationError.exit_code)
+    told = f"{free / 1024**3:.1f} GiB are free in data_dir {folder}."
+    if free < _LEAST_ROOM:
+        return Line("disk", "fail", f"The disk is full: {told}", "Make room.", StoreError.exit_code)
+    if free < _ROOM:
+        return Line("disk", "warn", told, "Make room: outcomes, tables and Redis's files are kept there.")
+    return Line("disk", "ok", told)

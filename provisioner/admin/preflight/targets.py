@@ -1,0 +1,109 @@
+"""Each target as `check --connect` sees it: credentials, what the key may see, and the vendor's clock.
+
+Everything here reads. Where Redis can be used, each request takes a slot like any other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import AsyncExitStack
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+
+import polars as pl
+
+from provisioner.admin.preflight.redis import clocks
+from provisioner.admin.preflight.results import Line, failure
+from provisioner.errors import TargetError
+from provisioner.planning.spec import UNTOUCHABLE
+from provisioner.runs.observe import accounts_of
+from provisioner.runtime.context import Deployment, build_targets
+from provisioner.runtime.rate_limit import Unpaced
+from provisioner.settings import Settings
+from provisioner.targets.base import Ask, Target
+from provisioner.targets.http import Http, Pace, new_client
+
+#: Accounts that are looked at for what the key may see.
+_LOOKED_AT: Final = 3
+#: Seconds that a read waits for a slot before its target is told as busy.
+_PATIENCE: Final = 300.0
+_CLOCK_REMEDY: Final = "Set this machine's clock by NTP; if it is right, tell the vendor."
+
+
+async def reach(settings: Settings, *, redis: bool) -> list[Line]:
+    """Look at every enabled target, all at once.
+
+    Args:
+        redis: whether Redis can be used; without it nobody counts the requests, which are few.
+
+    Raises:
+        StoreError: Redis was there a moment ago, and is not any more.
+    """
+    async with AsyncExitStack() as stack:
+        dep = await stack.enter_async_context(Deployment.open(settings, reading=True)) if redis else None
+        targets = dep.targets if dep else build_targets(settings)[0]
+        found = await asyncio.gather(*(_target(target, dep) for target in targets.values()))
+    return [line for lines in found for line in lines]
+
+
+async def _target(target: Target[Any], dep: Deployment | None) -> list[Line]:
+    pace: Pace = Unpaced() if dep is None else dep.pace_of(target.name, lane="urgent", patience=_PATIENCE)
+    clock = _Clock()
+    async with new_client() as client:
+        client.event_hooks = {"response": [clock.note]}
+        http = Http(target.name, client, target.origin, target.headers(), pace, read_only=True)
+        lines: list[Line] = []
+        try:
+            said = await target.probe(http)
+            lines.append(Line(target.name, "ok", " ".join(said) or "It answers, and the credentials are good."))
+            if dep is not None:
+                lines += await _rights(target, http, dep)
+        except TargetError as exc:
+            lines.append(failure(target.name, exc, "Look at its settings, and ask the vendor."))
+    if clock.ahead is not None:
+        lines.append(clocks(f"{target.name}'s clock", clock.ahead, _CLOCK_REMEDY))
+    return lines
+
+
+async def _rights(target: Target[Any], http: Http, dep: Deployment) -> list[Line]:
+    """Whether accounts show by what they are recognised, seen at a few that are known.
+
+    Raises:
+        TargetError: they cannot be read.
+    """
+    subject = f"{target.name} rights"
+    frame = await dep.frames.observed(target.name)
+    some = None if frame is None else frame.filter(pl.col(UNTOUCHABLE).is_null()).head(_LOOKED_AT)
+    if some is None or some.is_empty():
+        told = "No account is known yet. `provisioner plan` reads them all, and tells what the key may not see."
+        return [Line(subject, "ok", told)]
+    known = accounts_of(some)
+    listing = await target.find(http, [Ask(account, account) for account in known], known)
+    if listing is None or not listing.accounts:
+        return []
+    names = [name for name in target.settings.match if target.attribute(name).observed]
+    dark = [name for name in names if not any(account.values.get(name) for account in listing.accounts)]
+    if not dark:
+        return [Line(subject, "ok", f"Accounts show {', '.join(names)}, by which people are recognised.")]
+    told = f"None of {len(listing.accounts)} accounts shows {', '.join(dark)}, so nobody is recognised by it."
+    return [Line(subject, "warn", told, "Give the key's owner the right to see it.")]
+
+
+class _Clock:
+    """Compares the Date of each answer with our own time; `ahead` is in seconds, None while no answer had a Date."""
+
+    def __init__(self) -> None:
+        self.ahead: float | None = None
+
+    async def note(self, response: Any) -> None:
+        """One answer, when its headers are there."""
+        try:
+            said = parsedate_to_datetime(response.headers.get("date", ""))
+        except ValueError:
+            return
+        # A Date holds whole seconds
+        ahead = (said if said.tzinfo else said.replace(tzinfo=UTC)).timestamp() + 0.5 - time.time()
+        if self.ahead is None or abs(ahead) < abs(self.ahead):
+            self.ahead = ahead

@@ -1,0 +1,49 @@
+"""`check`: whether all that a sync depends on is right, before anything depends on it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from provisioner.cli.render.output import cells, console, plain, print_json, table
+from provisioner.cli.session import settings_and_logs
+from provisioner.model.run_document import first_of
+
+_STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+
+
+def check(
+    connect: Annotated[bool, typer.Option("--connect", help="Read once from every target, harmlessly.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+) -> int:
+    """Check settings, mapping, roster, Redis and disk."""
+    # Celery, polars and the targets take a second to import, which --help and --version need not wait for
+    from provisioner.admin.preflight import check as checked
+
+    lines = asyncio.run(checked(settings_and_logs(), connect=connect))
+    code = first_of(line.exit_code for line in lines)
+    if as_json:
+        told = [
+            {"subject": line.subject, "verdict": line.verdict, "message": line.message, "remedy": line.remedy}
+            for line in lines
+        ]
+        print_json({"checks": told, "exit_code": code})
+        return code
+    out = console()
+    shown = table("", "Subject", "Finding")
+    for line in lines:
+        finding = plain(line.message if not line.remedy else f"{line.message} {line.remedy}", keep="\n")
+        shown.add_row(*cells(Text(line.verdict, _STYLES[line.verdict]), line.subject, Text(finding)))
+    out.print(shown)
+    failed = sum(line.verdict == "fail" for line in lines)
+    warned = sum(line.verdict == "warn" for line in lines)
+    warnings = f"{warned} warning{'' if warned == 1 else 's'}"
+    if failed:
+        out.print(Text(f"\n{failed} to mend before the next sync, {warnings}.", "bold red"))
+    else:
+        next_ = "provisioner plan" if connect else "provisioner check --connect"
+        out.print(Text(f"\nAll right, {warnings}. Next: {next_}", "green"))
+    return code

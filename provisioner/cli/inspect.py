@@ -1,0 +1,223 @@
+"""`why`, `todos`, `drift`, `orphans`, `audit` and `export`: what a person looks at, and what HR gets back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from provisioner.cli.render import person_history
+from provisioner.cli.render.drift import changes
+from provisioner.cli.render.facts_view import facts
+from provisioner.cli.render.output import cells, console, local, plain, print_json, table
+from provisioner.cli.runs import Json, Targets
+from provisioner.cli.session import settings_and_logs
+from provisioner.settings import Settings
+
+_AUDIT_COLUMNS = frozenset({"id", "at", "by", "action"})
+Key = Annotated[str, typer.Argument(metavar="KEY", help="The person's key in the roster.")]
+
+
+def why(key: Key, as_json: Json = False) -> int:
+    """Tell one person's story: row, scope, link, desired and observed account, and what happened in every kept run."""
+    settings = settings_and_logs()
+    document = asyncio.run(_story(settings, key))
+    if as_json:
+        print_json(document)
+        return 0
+    out = console()
+    out.print(f"Person {plain(key)}", style="bold")
+    _row(out, document["roster"], settings)
+    for name, target in document["targets"].items():
+        _target(out, name, target, settings)
+        facts(out, document["facts"].get(name, {}))
+    person_history.receipt(out, document["receipt"], settings.zone)
+    person_history.timeline(out, document, settings.zone)
+    return 0
+
+
+def todos(target: Targets = None, as_json: Json = False) -> int:
+    """List what only a person can settle, the conflicts, and leavers who are not finished."""
+    settings = settings_and_logs()
+    found = asyncio.run(_to_do(settings, target))
+    if as_json:
+        print_json(found)
+        return 0
+    if found["leavers"]:
+        person_history.leavers(console(), found["leavers"], settings.zone)
+        console().print(f"{len(found['leavers'])} leavers still have an account that they should not have.\n")
+    rows = [{**one, "what": "conflict"} for one in found["conflicts"]]
+    rows += [{**one, "what": "to do"} for one in found["todos"]]
+    _list(rows, ("target", "person", "what", "message"), "Nothing waits for a person.")
+    return 0
+
+
+def drift(target: Targets = None, as_json: Json = False) -> int:
+    """List what changed in the targets since we last wrote, as the newest run saw it, and what is done about it."""
+    settings = settings_and_logs()
+    found = asyncio.run(_lists(settings, ("drift",), target))
+    if as_json:
+        print_json(found)
+        return 0
+    changes(console(), found["drift"], settings.zone)
+    return 0
+
+
+def orphans(target: Targets = None, as_json: Json = False) -> int:
+    """List accounts that belong to nobody on the roster; they are never touched."""
+    settings = settings_and_logs()
+    found = asyncio.run(_lists(settings, ("orphans",), target))
+    if as_json:
+        print_json(found)
+        return 0
+    _list(found["orphans"], ("target", "account"), "No orphans: every account has a person.")
+    return 0
+
+
+def audit(
+    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 50,
+    as_json: Json = False,
+) -> int:
+    """List what people did here, the newest first."""
+    settings = settings_and_logs()
+    entries = asyncio.run(_audit(settings, limit))
+    if as_json:
+        print_json({"audit": entries})
+        return 0
+    rows = [
+        {
+            "when": local(one["at"], settings.zone),
+            "who": one["by"],
+            "what": one["action"],
+            "about": ", ".join(f"{name} {_shown(value)}" for name, value in one.items() if name not in _AUDIT_COLUMNS),
+        }
+        for one in entries
+    ]
+    _list(rows, ("when", "who", "what", "about"), "Nobody has done anything by hand yet.")
+    return 0
+
+
+def export(
+    file: Annotated[str | None, typer.Argument(metavar="FILE", help="Where to; else writeback.url.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Write the table that HR gets back: accounts, statuses and outcomes per person."""
+    settings = settings_and_logs()
+    written = asyncio.run(_export(settings, file))
+    if as_json:
+        print_json(written)
+    else:
+        done = "written" if written["written"] else "not written, for it holds the same already"
+        console().print(f"{written['place']}: {written['rows']} people, {done}.")
+    return 0
+
+
+async def _audit(settings: Settings, limit: int) -> list[dict[str, Any]]:
+    from provisioner.runtime.audit import audit as entries_of
+    from provisioner.runtime.context import Deployment
+
+    async with Deployment.open(settings) as dep:
+        return await entries_of(dep, limit)
+
+
+async def _export(settings: Settings, file: str | None) -> dict[str, Any]:
+    from provisioner.progress.writeback import export as write
+    from provisioner.runtime.context import Deployment
+
+    async with Deployment.open(settings) as dep:
+        return (await write(dep, file)).to_json()
+
+
+async def _story(settings: Settings, key: str) -> dict[str, Any]:
+    # Celery, polars and the targets take a second to import, which --help and --version need not wait for
+    from provisioner.admin.person_report import story
+    from provisioner.runtime.context import Deployment
+
+    async with Deployment.open(settings) as dep:
+        return await story(dep, key)
+
+
+async def _to_do(settings: Settings, targets: list[str] | None) -> dict[str, Any]:
+    from provisioner.admin.leaver_receipts import unfinished
+    from provisioner.admin.person_report import lists
+    from provisioner.runtime.context import Deployment
+
+    async with Deployment.open(settings) as dep:
+        chosen = dep.chosen(targets)
+        found: dict[str, Any] = {name: await lists(dep, name, chosen) for name in ("todos", "conflicts")}
+        return found | {"leavers": await unfinished(dep, chosen)}
+
+
+async def _lists(settings: Settings, names: Iterable[str], targets: list[str] | None) -> dict[str, Any]:
+    from provisioner.admin.person_report import lists
+    from provisioner.runtime.context import Deployment
+
+    async with Deployment.open(settings) as dep:
+        chosen = dep.chosen(targets)
+        return {name: await lists(dep, name, chosen) for name in names}
+
+
+def _list(rows: Sequence[Mapping[str, Any]], columns: tuple[str, ...], nothing: str) -> None:
+    out = console()
+    if not rows:
+        out.print(nothing)
+        return
+    shown = table(*columns)
+    for row in rows:
+        shown.add_row(*cells(*(row.get(column, "") for column in columns)))
+    out.print(shown)
+    out.print(f"{len(rows)} in all.")
+
+
+def _row(out: Console, roster: Mapping[str, Any] | None, settings: Settings) -> None:
+    if roster is None:
+        out.print("The last clean roster does not have this person.")
+        return
+    out.print(
+        f"Roster: line {roster['line']} of {plain(roster['file'])}, "
+        f"taken {local(roster['taken_at'], settings.zone)}: {roster['verdict']}"
+    )
+    if roster["absent_since"]:
+        out.print(f"Absent since {roster['absent_since']}, from {roster['absent_snapshots']} snapshots.")
+    shown = table("column", "value")
+    for column, value in roster["row"].items():
+        if value is not None:
+            shown.add_row(*cells(column, value))
+    out.print(shown)
+
+
+def _target(out: Console, name: str, target: Mapping[str, Any], settings: Settings) -> None:
+    link = target["link"]
+    if link is None:
+        told = "no account"
+    else:
+        how = "created by us" if link["created_by_us"] else f"found by {link['matched'] or 'an earlier link'}"
+        told = f"account {plain(link['account'])} ({how}, {link['state']})"
+        told += f", last written {local(link['recorded_at'], settings.zone)}"
+    out.print()
+    out.print(f"{name}: {told}", style="bold")
+    if target["standing"]:
+        out.print(f"  should be: {target['standing']} ({target['reason']}); target {target['health']}")
+    for message in (*target["conflicts"], *target["todos"]):
+        out.print(f"  to do: {plain(message)}")
+    rows = table("  attribute", "desired", "observed", "last written", "", "expression")
+    for one in target["attributes"]:
+        mark = "" if one["same"] else "differs"
+        rows.add_row(
+            *cells(
+                f"  {one['attribute']}",
+                _shown(one["desired"]),
+                _shown(one["observed"]),
+                _shown(one["acknowledged"]),
+                mark,
+                one["expression"],
+            )
+        )
+    out.print(rows)
+
+
+def _shown(value: Any) -> str:
+    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

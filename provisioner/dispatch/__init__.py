@@ -1,0 +1,1 @@
+"""Claimed operations leave for a vendor here: claim, send, record."""

@@ -1,0 +1,49 @@
+"""The last question before a removal: does the newest clean roster still say that this person leaves?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from provisioner.model.operation import Kind, Operation
+from provisioner.planning.desired import LEAVER, PERSON, STANDING, desired_accounts
+from provisioner.runtime.clock import day_in
+from provisioner.runtime.context import Deployment
+from provisioner.store.redis import keys
+from provisioner.store.redis.connection import redis_errors
+
+#: Why such a leave is dropped.
+REASON: Final = "the newest roster no longer says that this person leaves"
+
+
+class Recheck:
+    """Answers for one target, reading the newest snapshot at most once per digest."""
+
+    def __init__(self, dep: Deployment, target: str) -> None:
+        self._dep, self._target = dep, target
+        self._digest: str | None = None
+        self._leavers: frozenset[str] = frozenset()
+
+    async def refused(self, operations: Iterable[Operation]) -> frozenset[str]:
+        """The ids of those leaves that must not be sent; other kinds always may."""
+        leaves = [operation for operation in operations if operation.kind is Kind.LEAVE]
+        if not leaves:
+            return frozenset()
+        with redis_errors():
+            digest, taken = await self._dep.redis.hmget(keys.ROSTER, ["digest", "taken"])
+        newest, moment = (digest or b"").decode(), float(taken or b"0")
+        doubted = [leave for leave in leaves if leave.snapshot != newest and moment > leave.planned]
+        if doubted and newest != self._digest:
+            self._leavers, self._digest = await self._leaving(), newest
+        return frozenset(leave.id for leave in doubted if leave.person not in self._leavers)
+
+    async def _leaving(self) -> frozenset[str]:
+        people = await self._dep.frames.known()
+        if people is None:
+            return frozenset()
+        spec = self._dep.specs[self._target]
+        today, today_utc = day_in(self._dep.settings.zone, await self._dep.runs.now())
+        desired = desired_accounts(
+            spec, self._dep.compiled(self._target, None), people, today=today, today_utc=today_utc, ends=False
+        )
+        return frozenset(desired.frame.filter(desired.frame[STANDING] == LEAVER)[PERSON].to_list())

@@ -1,0 +1,177 @@
+"""Outcomes that could not be recorded because Redis did not answer, kept in a file until it does.
+
+The target has acknowledged them, so they must not be forgotten: each is one line of JSON, on disk before anything else
+happens, readable by the owner only since it holds what the ledger would. They are recorded before new work is begun;
+recording one twice changes nothing. Each machine keeps its own in its `data_dir`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+from msgspec import convert, to_builtins
+
+from provisioner.model.operation import Operation
+from provisioner.runtime.context import Deployment
+from provisioner.store.queue.operations import Claim, End
+
+log = structlog.get_logger(__name__)
+
+_NAME: Final = "outcomes.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Spooled:
+    """A success (`error` None) with what the ledger learns by it, or a lasting failure, of one claimed operation."""
+
+    claim: Claim
+    patch: Mapping[str, Any]
+    account: str | None
+    error: Mapping[str, str] | None = None
+
+    @property
+    def end(self) -> End:
+        """What the queue is to record."""
+        if self.error is not None:
+            return End.failed(self.claim, self.error, self.patch)
+        return End.done(self.claim, self.patch, self.account)
+
+    def to_line(self) -> bytes:
+        """One line of the file."""
+        claim = self.claim
+        document = {
+            "run": claim.run,
+            "token": claim.token,
+            "attempts": claim.attempts,
+            "unclear": claim.unclear,
+            "since": claim.since,
+            "claimed": claim.claimed,
+            "operation": to_builtins(claim.operation),
+            "patch": dict(self.patch),
+            "account": self.account,
+            "error": dict(self.error) if self.error is not None else None,
+        }
+        return json.dumps(document, separators=(",", ":")).encode() + b"\n"
+
+    @classmethod
+    def from_line(cls, line: bytes) -> Spooled:
+        """The inverse of `to_line`.
+
+        Raises:
+            ValueError, KeyError, TypeError: it is no such line.
+        """
+        document = json.loads(line)
+        claim = Claim(
+            operation=convert(document["operation"], Operation),
+            **{name: document[name] for name in ("run", "token", "attempts", "unclear", "since", "claimed")},
+        )
+        return cls(claim, document["patch"], document["account"], document["error"])
+
+
+class Spool:
+    """The file of one `data_dir`; processes may share it."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._folder = data_dir
+        self._path = data_dir / _NAME
+
+    def add(self, outcome: Spooled) -> None:
+        """Put an outcome on disk; it is there when this returns.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        while True:
+            place = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(place, fcntl.LOCK_EX)
+                if not self._is_current(place):
+                    # It was set aside for recording between our opening and our lock
+                    continue
+                size = os.fstat(place).st_size
+                torn = size > 0 and os.pread(place, 1, size - 1) != b"\n"
+                os.write(place, (b"\n" if torn else b"") + outcome.to_line())
+                os.fsync(place)
+            finally:
+                os.close(place)
+            self._sync_folder()
+            return
+
+    def _is_current(self, place: int) -> bool:
+        try:
+            there = self._path.stat()
+        except FileNotFoundError:
+            return False
+        ours = os.fstat(place)
+        return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
+
+    def _sync_folder(self) -> None:
+        folder = os.open(self._folder, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing waits to be recorded."""
+        return next(iter(self._files()), None) is None
+
+    def _files(self) -> list[Path]:
+        return sorted(path for path in self._folder.glob(f"{_NAME}*") if path.stat().st_size)
+
+    def _set_aside(self) -> None:
+        try:
+            place = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return
+        try:
+            fcntl.flock(place, fcntl.LOCK_EX)
+            if self._is_current(place) and os.fstat(place).st_size:
+                self._path.rename(self._folder / f"{_NAME}.{secrets.token_hex(4)}")
+        finally:
+            os.close(place)
+
+    async def replay(self, dep: Deployment) -> int:
+        """Record what was kept; how many there were.
+
+        Raises:
+            StoreError: Redis does not answer yet; nothing is lost.
+        """
+        if self.empty:
+            return 0
+        self._set_aside()
+        count = 0
+        for path in self._files():
+            if path == self._path:
+                continue
+            with path.open("rb") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    continue
+                for line in file:
+                    count += await self._record(dep, line)
+                path.unlink(missing_ok=True)
+        if count:
+            log.info("spooled_outcomes_recorded", count=count)
+        return count
+
+    async def _record(self, dep: Deployment, line: bytes) -> int:
+        try:
+            outcome = Spooled.from_line(line)
+        except (ValueError, KeyError, TypeError):
+            # Only the last line before a crash can be torn: its operation is unclear, and looked up
+            log.warning("spooled_outcome_torn", length=len(line))
+            return 0
+        await dep.queue.record([outcome.end], outcome.claim.run, outcome.claim.operation.target)
+        return 1

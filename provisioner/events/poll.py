@@ -1,0 +1,58 @@
+"""Reading back on schedule what targets know of people beside their accounts' attributes.
+
+Enrolments that changed since the last reading, Tribe memberships, recommended next actions: the same facts that
+webhooks tell, so that a webhook that never came is made up for. A target that cannot be read is passed over until the
+next time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import structlog
+
+from provisioner.errors import TargetError
+from provisioner.runtime.context import Deployment
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadBack:
+    """How many facts were new, by target, and what could not be read, and why."""
+
+    new: dict[str, int] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+async def read_back(dep: Deployment) -> ReadBack:
+    """Read what every enabled target has to tell of linked people, and keep it.
+
+    Raises:
+        StoreError: Redis does not answer.
+    """
+    result = ReadBack()
+    for target, made in dep.targets.items():
+        if (await dep.health.of(target)).blocked:
+            continue
+        frame = await dep.ledger.frame(target, ())
+        people = {account: person for account, person in frame.select("_account", "_person").iter_rows() if account}
+        try:
+            told = await made.read_back(
+                dep.reading(target), sorted(people), await dep.inbound.mark(target), await dep.runs.now()
+            )
+        except TargetError as exc:
+            result.failed[target] = exc.message
+            log.warning("not_read_back", target=target, code=exc.code)
+            continue
+        if told is None:
+            continue
+        count = 0
+        now = await dep.runs.now()
+        for account, facts in told.facts.items():
+            if account in people:
+                count += await dep.inbound.keep_facts(target, people[account], facts, now)
+        await dep.inbound.keep_mark(target, told.mark)
+        result.new[target] = count
+        log.info("read_back", target=target, count=count)
+    return result

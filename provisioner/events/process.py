@@ -1,0 +1,346 @@
+"""Events from outside, from the stream to what they bring about. Every step may be repeated and harms nothing.
+
+An event was accepted once (`provisioner.store.events.inbound`). Here its person is found, what it tells is kept, its
+meaning is acted on (a new member of the roster is linked at once), and its routes are followed. Only then does it
+leave the stream.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import polars as pl
+import structlog
+
+from provisioner.errors import ProvisionerError, StoreError
+from provisioner.events.routes import Effects, Entries, WaitingError, bring_about, consider, routes_from
+from provisioner.expressions import evaluate_text
+from provisioner.model.attributes import InvalidValueError, fold
+from provisioner.model.event import InboundEvent, InvalidEventError
+from provisioner.planning.desired import compile_target
+from provisioner.planning.routes import Misrouted, Route, Routed, route, row_of
+from provisioner.runs import lifecycle
+from provisioner.runtime.context import Deployment
+from provisioner.store.events.inbound import Received
+from provisioner.store.people.person_events import HeardStore
+from provisioner.store.people.snapshots import roster_columns
+from provisioner.store.runs.documents import Request
+
+log = structlog.get_logger(__name__)
+
+#: Seconds of work per nudge.
+BUDGET: Final = 10.0
+#: Seconds after which an event that someone took counts as left behind.
+IDLE: Final = 30.0
+#: How often an event is taken before it counts as one that cannot be handled.
+MAX_TRIES: Final = 8
+#: Events taken at once. One that was taken before is taken alone, so that it cannot drag others along.
+BATCH: Final = 50
+#: Seconds for which an event waits for what it needs, such as an account that a guard holds back.
+LONGEST_WAIT: Final = 7 * 86400.0
+#: Events waiting that mean that something is wrong with the workers.
+ALARM: Final = 10_000
+#: All processes read as one: which of them took an event does not matter, only when.
+_CONSUMER: Final = "worker"
+
+
+@dataclass(frozen=True, slots=True)
+class Worked:
+    """What was done: `handled` events; `targets` have work now, `runs` want to begin; `more` is left."""
+
+    handled: int = 0
+    targets: tuple[str, ...] = ()
+    runs: tuple[str, ...] = ()
+    more: bool = False
+
+
+async def work(
+    dep: Deployment, *, stopped: Callable[[], bool] = lambda: False, idle: float = IDLE, budget: float = BUDGET
+) -> Worked:
+    """Handle what is in the stream, for at most `budget` seconds.
+
+    Args:
+        idle: seconds after which an event that someone took is taken over.
+
+    Raises:
+        StoreError: Redis does not answer; what was in hand is taken over later.
+    """
+    await dep.inbound.begin()
+    await dep.inbound.bring_due(await dep.runs.now())
+    until = time.monotonic() + budget
+    handled, targets, runs = 0, dict[str, None](), list[str]()
+    who = _Who(dep)
+    while not stopped() and time.monotonic() < until:
+        left = await dep.inbound.take_over(_CONSUMER, idle)
+        batch = [left] if left else await dep.inbound.take(_CONSUMER, BATCH)
+        if not batch:
+            break
+        done = await _handle(dep, batch, who)
+        handled += done.handled
+        targets |= dict.fromkeys(done.targets)
+        runs += done.runs
+    else:
+        return Worked(handled, tuple(targets), tuple(runs), more=True)
+    return Worked(handled, tuple(targets), tuple(runs))
+
+
+async def _handle(dep: Deployment, batch: list[Received], who: _Who) -> Worked:
+    wave = _Wave(dep, who)
+    for received in batch:
+        if received.tries > MAX_TRIES:
+            await _bury(dep, received, None)
+            continue
+        try:
+            await wave.hear(received)
+        except InvalidEventError as exc:
+            await _bury(dep, received, f"it is no event of {received.target}: {exc}")
+        except StoreError:
+            raise
+        except ProvisionerError as exc:
+            await _note(dep, received, exc)
+    await wave.keep()
+    await wave.follow()
+    targets = await bring_about(dep, wave.effects)
+    runs = []
+    for target, people in wave.to_sync.items():
+        request = Request(trigger="webhook", targets=(target,), people=tuple(people))
+        runs.append(await lifecycle.request_run(dep, request))
+    over = [one.received for one in wave.told if one.received not in wave.unfinished]
+    await dep.inbound.finish([one for one in over if one.id not in wave.misrouted])
+    for received in over:
+        if received.id in wave.misrouted:
+            await _bury(dep, received, wave.misrouted[received.id])
+    for received, reason in wave.unfinished.items():
+        if reason is not None:
+            await _put_off(dep, received, reason)
+    return Worked(len(over), targets, tuple(runs))
+
+
+async def _note(dep: Deployment, received: Received, exc: ProvisionerError) -> None:
+    """It is taken over and tried again, alone; remember why it could not be handled."""
+    await dep.inbound.note_error(received, str(exc))
+    log.warning("event_not_handled", target=received.target, event_name=received.event, code=exc.code)
+
+
+async def _put_off(dep: Deployment, received: Received, reason: str) -> None:
+    """Look again ever more slowly, until it is too late to be of use."""
+    now = await dep.runs.now()
+    age = now - received.at
+    if age > LONGEST_WAIT:
+        await _bury(dep, received, reason)
+    else:
+        await dep.inbound.put_off(received, now + min(max(age, 2.0), 600.0))
+
+
+async def _bury(dep: Deployment, received: Received, error: str | None) -> None:
+    if await dep.inbound.bury(received, error, await dep.runs.now()):
+        log.error("event_is_dead_letter", target=received.target, event_name=received.event, id=received.id)
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """An event of whom we know what it says and whom it is about."""
+
+    received: Received
+    event: InboundEvent
+    person: str | None
+
+
+@dataclass(slots=True)
+class _Wave:
+    """Some events handled together, so that what is asked of Redis is asked once for all of them.
+
+    `unfinished` are those that come again, with what they wait for; None: with what went wrong, which is noted.
+    """
+
+    dep: Deployment
+    who: _Who
+    told: list[_Told] = field(default_factory=list)
+    effects: Effects = field(default_factory=Effects)
+    to_sync: dict[str, dict[str, None]] = field(default_factory=dict)
+    misrouted: dict[str, str] = field(default_factory=dict)
+    unfinished: dict[Received, str | None] = field(default_factory=dict)
+
+    async def hear(self, received: Received) -> None:
+        """Find out what one event says, and whom it is about.
+
+        Raises:
+            InvalidEventError: it is none; it was accepted under other settings.
+            StoreError: Redis does not answer.
+        """
+        dep, target = self.dep, received.target
+        made = dep.targets.get(target)
+        if made is None:
+            raise InvalidEventError("the target is not enabled")
+        event = made.event(json.loads(received.body))
+        person, linked = await self.who.person(target, event)
+        if not event.known:
+            await dep.inbound.keep_unknown(received)
+        if person is None:
+            await self._nobody(received, event)
+        elif event.joined and not linked:
+            await self._joined(target, person)
+        self.told.append(_Told(received, event, person))
+
+    async def keep(self) -> None:
+        """Keep what all of them tell, and of whom.
+
+        Raises:
+            StoreError: Redis does not answer.
+        """
+        about = [(one, one.person) for one in self.told if one.person is not None]
+        facts = [
+            (one.received.target, person, fact if fact.at else replace(fact, at=one.received.at))
+            for one, person in about
+            for fact in one.event.facts
+        ]
+        await self.dep.inbound.keep_all_facts(facts, await self.dep.runs.now() if facts else 0.0)
+        ttl = int(self.dep.settings.retention.runs.total_seconds())
+        await HeardStore(self.dep.redis).add_all(
+            [(person, _name_of(one), one.received.at) for one, person in about], ttl=ttl
+        )
+
+    async def follow(self) -> None:
+        """Follow the routes of all of them.
+
+        Raises:
+            StoreError: Redis does not answer.
+        """
+        routed = [one for one in self.told if routes_from(self.dep.routes, one.received.target, one.event.name)]
+        rows = [row_of(one.event, one.received.target, one.person, await self.who.row(one.person)) for one in routed]
+        try:
+            results = route(self.dep.routes, rows)
+        except ProvisionerError:
+            # One of them must not stop the others
+            results = []
+            for one, row in zip(routed, rows, strict=True):
+                results.append(await self._alone(one, row))
+        entries = await self._entries(routed, results)
+        for one, found in zip(routed, results, strict=True):
+            await self._follow(one, found, entries)
+
+    async def _alone(self, one: _Told, row: Mapping[str, str | None]) -> list[Routed | Misrouted]:
+        try:
+            return route(self.dep.routes, [row])[0]
+        except ProvisionerError as exc:
+            self.unfinished[one.received] = None
+            await _note(self.dep, one.received, exc)
+            return []
+
+    async def _entries(self, routed: list[_Told], results: list[list[Routed | Misrouted]]) -> Entries:
+        """The ledger's entries of everybody to whose accounts the routes lead."""
+        people: dict[str, dict[str, None]] = {}
+        for one, found in zip(routed, results, strict=True):
+            for single in found:
+                if single.route.verb != "url" and one.person is not None and single.route.target in self.dep.targets:
+                    people.setdefault(single.route.target, {})[one.person] = None
+        return {target: await self.dep.ledger.entries(target, list(keys)) for target, keys in people.items()}
+
+    async def _follow(self, one: _Told, found: list[Routed | Misrouted], entries: Entries) -> None:
+        """Add what the routes make of one event to the effects; those that wait do not keep the others."""
+        received = one.received
+        for single in found:
+            if isinstance(single, Misrouted):
+                self._missed(one, single.route, single.reason)
+                continue
+            try:
+                await consider(self.dep, single, received, one.event, one.person, self.effects, entries)
+            except WaitingError as exc:
+                self.unfinished[received] = str(exc)
+            except InvalidValueError as exc:
+                self._missed(one, single.route, f"{single.route.where}.name: {exc}")
+
+    def _missed(self, one: _Told, route: Route, reason: str) -> None:
+        self.misrouted[one.received.id] = reason
+        log.warning("event_misrouted", route=route.where, event_name=one.event.name, person=one.person)
+
+    async def _nobody(self, received: Received, event: InboundEvent) -> None:
+        await self.dep.inbound.count(received.target, "nobody")
+        if event.joined and event.account and await self.dep.inbound.orphan(received.target, event.account):
+            log.warning("orphan_joined", target=received.target, account=event.account)
+
+    async def _joined(self, target: str, person: str) -> None:
+        """A new member of the roster: the run of this person links, corrects, or takes away."""
+        standing = await self.dep.runs.standing(target, person, ["account"])
+        if not any(document["status"] == "sending" for document in standing):
+            self.to_sync.setdefault(target, {})[person] = None
+
+
+def _name_of(one: _Told) -> dict[str, Any]:
+    """What names an event among those that came about a person."""
+    return {
+        "target": one.received.target,
+        "event": one.event.name,
+        "digest": one.event.digest,
+        "own": one.event.own,
+    }
+
+
+@dataclass(slots=True)
+class _Who:
+    """Who is who: read once per nudge, since the roster and the links of everybody are needed to find one person."""
+
+    dep: Deployment
+    _rows: pl.DataFrame | None = None
+    _places: dict[str, int] = field(default_factory=dict)
+    _links: dict[str, dict[str, str]] = field(default_factory=dict)
+    _wanted: dict[str, dict[str, dict[str, set[str]]]] = field(default_factory=dict)
+
+    async def _people(self) -> pl.DataFrame:
+        if self._rows is None:
+            known = await self.dep.frames.known()
+            self._rows = pl.DataFrame({"_key": []}, schema={"_key": pl.String}) if known is None else known
+            self._places = {key: place for place, key in enumerate(self._rows["_key"].to_list())}
+        return self._rows
+
+    async def row(self, person: str | None) -> Mapping[str, str | None]:
+        """The person's last clean row, without our own columns; empty for nobody."""
+        people = await self._people()
+        place = self._places.get(person) if person is not None else None
+        if place is None:
+            return {}
+        found = people.row(place, named=True)
+        return {name: found[name] for name in roster_columns(found)}
+
+    async def person(self, target: str, event: InboundEvent) -> tuple[str | None, bool]:
+        """Whose account an event is about, and whether it is linked: by the link, else as `match` would find it."""
+        if event.account:
+            if target not in self._links:
+                frame = await self.dep.ledger.frame(target, ())
+                pairs = frame.select("_account", "_person").iter_rows()
+                self._links[target] = {account.lower(): person for account, person in pairs if account}
+            person = self._links[target].get(event.account.lower())
+            if person is not None:
+                return person, True
+        wanted = await self._by_match(target)
+        for name in self.dep.specs[target].settings.match:
+            value = fold(event.match.get(name), self.dep.specs[target].attributes[name].type)
+            people = wanted.get(name, {}).get(value, set()) if value else set()
+            if len(people) == 1:
+                return next(iter(people)), False
+            if people:
+                # Two people for one account: a run tells of the conflict, nothing is guessed here
+                return None, False
+        return None, False
+
+    async def _by_match(self, target: str) -> dict[str, dict[str, set[str]]]:
+        if target in self._wanted:
+            return self._wanted[target]
+        spec, people = self.dep.specs[target], await self._people()
+        found: dict[str, dict[str, set[str]]] = {}
+        columns = roster_columns(people.columns)
+        if columns:
+            compiled = compile_target(spec, columns)
+            for name in spec.settings.match:
+                values = evaluate_text(compiled.attributes[name], people).values
+                type_ = spec.attributes[name].type
+                for person, value in zip(people["_key"].to_list(), values.to_list(), strict=True):
+                    folded = fold(value, type_)
+                    if folded:
+                        found.setdefault(name, {}).setdefault(folded, set()).add(person)
+        self._wanted[target] = found
+        return found

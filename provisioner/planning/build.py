@@ -1,0 +1,107 @@
+"""From rows to operations, a batch of people at a time: what changes, what is created, and what follows from either."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Final
+
+import polars as pl
+from msgspec import structs
+
+from provisioner.model.operation import Kind, Operation
+from provisioner.model.operation_batches import gathered
+from provisioner.planning.account_changes import Changes, LinkRow, changes
+from provisioner.planning.desired import PERSON
+from provisioner.planning.guards import counts
+from provisioner.planning.side_changes import DueRecord, enrolments, events, knowledge
+from provisioner.planning.spec import Planning, TargetSpec
+
+#: People of a batch, of whom each has an operation or a few.
+PEOPLE: Final = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What operations are made from, about everybody or about the people of one batch.
+
+    `changed` as `differing` left it, with `_protected`; `creates` are rows of the desired frame; `owed` entries of the
+    ledger, `_person`, `_account` and `_owed`, which still owe an event; `due` enrolments, see `due_enrolments`;
+    `records` external knowledge that is due, by person.
+    """
+
+    changed: pl.DataFrame
+    creates: pl.DataFrame
+    owed: pl.DataFrame
+    due: pl.DataFrame
+    records: Sequence[DueRecord]
+
+    def batches(self) -> Iterator[Material]:
+        """The same by batches of people, who are told apart by the order of their keys."""
+        frames = (self.changed, self.creates, self.owed, self.due)
+        if sum(frame.height for frame in frames) + len(self.records) <= PEOPLE:
+            yield self
+            return
+        told = pl.Series(PERSON, [record.person for record in self.records], dtype=pl.String)
+        persons = pl.concat([*(frame[PERSON] for frame in frames), told]).unique().sort()
+        records = sorted(self.records, key=lambda record: record.person)
+        keys = [record.person for record in records]
+        for low, high in pairwise([*persons.gather_every(PEOPLE).to_list(), None]):
+            within, end = pl.col(PERSON) >= low, len(keys)
+            if high is not None:
+                within, end = within & (pl.col(PERSON) < high), bisect_left(keys, high)
+            changed, creates, owed, due = (frame.filter(within) for frame in frames)
+            yield Material(changed, creates, owed, due, records[bisect_left(keys, low) : end])
+
+
+@dataclass(slots=True)
+class Aside:
+    """What is found out beside the operations: links and states to record, to-dos, reported drift, and how many
+    operations of each kind count for a guard."""
+
+    links: list[LinkRow] = field(default_factory=list)
+    todos: list[tuple[str, str]] = field(default_factory=list)
+    drift: list[tuple[str, str]] = field(default_factory=list)
+    counted: Counter[Kind] = field(default_factory=Counter)
+
+
+def drafted(
+    spec: TargetSpec,
+    material: Material,
+    names: Sequence[str],
+    gone: Collection[str],
+    circumstances: Planning,
+    *,
+    believed: bool,
+) -> tuple[Sequence[Operation], Aside]:
+    """The operations that follow, no guard applied, by batches of people; and what was found out beside them.
+
+    Args:
+        names: the attributes that `material.changed` speaks of.
+        gone: people whose linked account is not there any more.
+        believed: if not, there are but the leaves of accounts that were seen.
+    """
+    aside = Aside()
+
+    def batch(part: Material) -> list[Operation]:
+        changed = changes(spec, part.changed, names, circumstances)
+        operations = [*changed.operations, *Changes.creations(spec, part.creates, gone, circumstances)]
+        if not believed:
+            operations = [operation for operation in operations if operation.kind is Kind.LEAVE]
+        told = events(spec, operations, part.owed, circumstances)
+        owes = {event.follows: {event.reason: int(event.after["created_at"] or 0)} for event in told if event.follows}
+        operations = [structs.replace(one, owes=owes[one.id]) if one.id in owes else one for one in operations]
+        if believed:
+            aside.links += changed.links
+            aside.todos += changed.todos
+            aside.drift += changed.drift
+            operations += told
+            operations += enrolments(spec, part.due, operations, circumstances)
+            operations += knowledge(spec, part.records, operations, circumstances)
+        aside.counted.update(one.kind for one in operations if counts(one, circumstances))
+        return operations
+
+    return gathered(map(batch, material.batches())), aside

@@ -1,0 +1,1 @@
+"""The life of a run up to the queue: request, read, observe, plan, enqueue."""

@@ -1,0 +1,310 @@
+"""From a snapshot to a plan of one target, and from that plan to operations in the queue."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+import polars as pl
+import structlog
+
+from provisioner.errors import ProvisionerError, StoreError, TargetError, UnauthorisedError, UnreachableError
+from provisioner.model.attributes import natural_values
+from provisioner.model.operation import Kind, Operation, Status
+from provisioner.model.unconfirmed import at_stake
+from provisioner.planning.desired import PERSON, desired_accounts
+from provisioner.planning.guards import COVERS
+from provisioner.planning.plan import TargetPlan, plan_target
+from provisioner.planning.spec import ACCOUNT, Observation, Planning
+from provisioner.progress.quarantine import quarantine, recover
+from provisioner.runs.drift_report import drift_list
+from provisioner.runs.existing_enrolments import without_existing
+from provisioner.runs.forecast import predicted
+from provisioner.runs.observe import Seen, asks_of, keep, lane_of, observe
+from provisioner.runs.target_lock import held
+from provisioner.runtime.clock import day_in
+from provisioner.runtime.context import Deployment
+from provisioner.store.people.snapshots import Snapshot
+from provisioner.store.queue.plans import Entry, guard_of
+from provisioner.store.redis.lock import Hold
+from provisioner.targets.base import Ask
+from provisioner.targets.http import Http
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A plan with what it stands on."""
+
+    plan: TargetPlan
+    seen: Seen
+    requests: int
+    ledger: pl.DataFrame = field(repr=False)
+
+    @property
+    def observation(self) -> Observation:
+        """What the target was seen to hold."""
+        return self.seen.observation
+
+
+async def make_plan(dep: Deployment, target: str, snapshot: Snapshot, *, full: bool = False) -> Planned:
+    """Observe a target and plan it; `plan` and `sync` share this.
+
+    Args:
+        full: list every account, whatever is remembered.
+
+    Raises:
+        TargetError: it could not be read.
+        ConfigurationError: an expression does not fit the roster's columns.
+    """
+    spec, settings = dep.specs[target], dep.settings
+    compiled = dep.compiled(target, snapshot.columns)
+    names = [*spec.settings.attributes, *spec.settings.leaver, *([spec.ends_attribute] if spec.ends_attribute else [])]
+    now = await dep.runs.now()
+    today, today_utc = day_in(settings.zone, now)
+    http: Http = dep.reading(target, lane=lane_of(snapshot.keys))
+    asks = None
+    if snapshot.keys is not None:
+        links = await dep.ledger.frame(target, names, snapshot.keys)
+        desired = desired_accounts(
+            spec, compiled, snapshot.people, today=today, today_utc=today_utc, ends=settings.roster.ends is not None
+        )
+        asks = asks_of(desired.frame, links, spec.settings.match)
+    seen = await observe(dep, target, http, asks=asks, full=full)
+    observed = seen.observation
+    base = await _base(dep, target) if asks is not None else None
+    # Read after the observation began, so that nothing recorded meanwhile is overlooked
+    if asks is not None and base is not None and await _settled(dep, target, asks, observed):
+        ledger = await dep.ledger.frame(target, names, snapshot.keys)
+    else:
+        ledger = await dep.ledger.frame(target, names)
+    ledger = _renamed(ledger, snapshot)
+    others = _others(ledger, snapshot, base)
+    circumstances = replace(await _circumstances(dep, target, snapshot, now), others=others)
+    plan = await asyncio.to_thread(plan_target, spec, compiled, snapshot.people, observed, ledger, circumstances)
+    plan = await without_existing(dep, target, http, plan)
+    return Planned(plan, seen, http.requests, ledger)
+
+
+async def _base(dep: Deployment, target: str) -> int | None:
+    """How many linked accounts, not in leaver state, there were to be after the newest plan of everybody."""
+    found = await dep.health.list(target, "base")
+    return int(found[0]) if found else None
+
+
+async def _settled(dep: Deployment, target: str, asks: Sequence[Ask], observed: Observation) -> bool:
+    """Whether whose account is whose depends on nobody but those who are asked for: each of them has a link, the linked
+    account is there, and the newest plan of everybody found no conflict about it."""
+    accounts = {ask.account for ask in asks}
+    if None in accounts or not accounts <= set(observed.frame[ACCOUNT].to_list()):
+        return False
+    disputed = {conflict["person"] for conflict in await dep.health.list(target, "conflicts")}
+    return disputed.isdisjoint(ask.person for ask in asks)
+
+
+def _others(ledger: pl.DataFrame, snapshot: Snapshot, base: int | None) -> int:
+    """Linked accounts, not in leaver state, of those whom a run about some people is not about."""
+    if snapshot.keys is None:
+        return 0
+    linked = ledger.filter(pl.col(ACCOUNT).is_not_null() & (pl.col("_state") != "left"))
+    others = linked.filter(~pl.col(PERSON).is_in(list(snapshot.keys))).height
+    return others if base is None else max(others, base - (linked.height - others))
+
+
+def _renamed(ledger: pl.DataFrame, snapshot: Snapshot) -> pl.DataFrame:
+    if not snapshot.renamed:
+        return ledger
+    there = set(ledger["_person"].to_list())
+    moving = {old: new for old, new in snapshot.renamed.items() if old in there and new not in there}
+    return ledger.with_columns(pl.col("_person").replace(moving)) if moving else ledger
+
+
+async def _circumstances(dep: Deployment, target: str, snapshot: Snapshot, now: float) -> Planning:
+    guards = dep.settings.guards_of(target)
+    window = guards.window.total_seconds()
+    sent = {guard: await dep.health.sent(target, guard, now - window) for guard in COVERS} if window else {}
+    decisions = await dep.health.decisions(target)
+    approval = guards.approval.total_seconds()
+    return Planning(
+        now=datetime.fromtimestamp(now, UTC),
+        today=day_in(dep.settings.zone, now)[0],
+        ends=dep.settings.roster.ends is not None,
+        snapshot=snapshot.digest,
+        removals_wait=snapshot.removals_wait,
+        sent=sent,
+        approved=frozenset(
+            key for key, made in decisions.items() if made["verdict"] == "approved" and now - made["at"] <= approval
+        ),
+        rejected={key: made["row"] for key, made in decisions.items() if made["verdict"] == "rejected"},
+    )
+
+
+async def plan_and_install(dep: Deployment, run: str, target: str, snapshot: Snapshot, *, full: bool = False) -> bool:
+    """One run's part for one target, up to the queue.
+
+    Args:
+        full: see `make_plan`.
+
+    Returns False if another run holds the target now, so that this one has to come again.
+    """
+    if snapshot.keys is not None:
+        return await _guarded_install(dep, run, target, snapshot, full=full)
+    async with held(dep, target, run) as hold:
+        if hold is None:
+            return False
+        await dep.runs.set_target(run, target, {"stage": "planning"})
+        return await _guarded_install(dep, run, target, snapshot, full=full, hold=hold)
+
+
+async def _guarded_install(
+    dep: Deployment, run: str, target: str, snapshot: Snapshot, *, full: bool, hold: Hold | None = None
+) -> bool:
+    """Plan and install; False if the target was lost to another task meanwhile, who does it."""
+    if await dep.plans.resume(run, target) is not None:
+        # Whoever began it was killed: what it predicted stands, and another plan of the same run would differ from it
+        unbelieved = "error" in await dep.runs.target(run, target)
+        await dep.runs.set_target(run, target, {"stage": "unbelieved" if unbelieved else "delivering"})
+        log.info("plan_resumed", run=run, target=target)
+        return True
+    try:
+        planned = await make_plan(dep, target, snapshot, full=full)
+        if hold is not None and not await hold.still():
+            return False
+        await recover(dep, target)
+        await keep(dep, target, planned.seen, believed=planned.plan.unbelieved is None)
+        await install(dep, run, target, snapshot, planned)
+    except TargetError as exc:
+        await _refused(dep, run, target, exc)
+    except StoreError:
+        # Says nothing about the target: the tick takes this part up again when Redis is back
+        raise
+    except ProvisionerError as exc:
+        await _ended(dep, run, target, exc, "failed")
+    return True
+
+
+async def _refused(dep: Deployment, run: str, target: str, exc: TargetError) -> None:
+    """The target could not be read, so nothing is planned for it; what older plans left goes on waiting."""
+    now = await dep.runs.now()
+    if isinstance(exc, UnauthorisedError):
+        await quarantine(dep, target, exc.message, now, unreachable=False)
+        outcome = "quarantined"
+    elif isinstance(exc, UnreachableError):
+        await quarantine(dep, target, exc.message, now, unreachable=True)
+        outcome = "unreachable"
+    else:
+        outcome = "failed"
+    await _ended(dep, run, target, exc, outcome)
+
+
+async def _ended(dep: Deployment, run: str, target: str, exc: ProvisionerError, outcome: str) -> None:
+    error = {"code": exc.code, "message": str(exc), "exit": exc.exit_code}
+    await dep.runs.set_target(run, target, {"stage": "refused", "outcome": outcome, "error": json.dumps(error)})
+    log.error("target_not_planned", run=run, target=target, code=exc.code, outcome=outcome)
+
+
+async def install(dep: Deployment, run: str, target: str, snapshot: Snapshot, planned: Planned) -> None:
+    """Put a plan into the queue, and its figures into the run."""
+    plan = planned.plan
+    for old, new in snapshot.renamed.items():
+        await dep.ledger.rename(target, old, new)
+    said = {"predicted": json.dumps(await asyncio.to_thread(predicted, dep, target, plan, planned.requests))}
+    await dep.runs.set_target(run, target, _told(plan) | said)
+    await dep.runs.add_requests(run, target, planned.requests)
+    links: list[dict[str, Any]] = [
+        {"person": link.person, "account": link.account, "state": link.state}
+        | ({"matched": link.matched} if link.matched != "link" else {})
+        for link in plan.links
+    ]
+    links += [{"person": person, "enrolled": list(codes)} for person, codes in plan.enrolled.items()]
+    dropped = await dep.plans.install(
+        run,
+        target,
+        plan.operations,
+        partial(_entry, dep, target),
+        links,
+        began=planned.observation.began,
+        people=snapshot.keys,
+        urgent=snapshot.keys is not None,
+    )
+    if snapshot.keys is None:
+        lists = lists_of(plan) | {"plan": [run], "base": [_base_after(plan)]}
+        if plan.unbelieved:
+            # What is not believed says nothing of what changed: the list stays as it was
+            del lists["drift"]
+        else:
+            lists["drift"] = await drift_list(dep, run, snapshot, planned.observation, planned.ledger, plan)
+        await dep.health.keep_lists(target, lists)
+    await dep.runs.set_target(run, target, {"stage": "unbelieved" if plan.unbelieved else "delivering"})
+    log.info(
+        "planned",
+        run=run,
+        target=target,
+        operations=len(plan.operations),
+        held=sum(plan.tally[Status.HELD].values()),
+        dropped=dropped,
+    )
+
+
+def _told(plan: TargetPlan) -> dict[str, str | float | int]:
+    """What a run's part tells of its plan."""
+    fields: dict[str, str | float | int] = dict(figures_of(plan))
+    fields |= {f"planned:{kind.value}": count for kind, count in plan.planned.items()}
+    fields["guards"] = json.dumps([trip.sentence for trip in plan.guards])
+    fields["notes"] = json.dumps(list(plan.notes))
+    if plan.unbelieved:
+        fields["error"] = json.dumps({"code": plan.disbelief, "message": plan.unbelieved, "exit": 5})
+    return fields
+
+
+def _base_after(plan: TargetPlan) -> int:
+    """What guards measure by when the accounts that a plan makes are there."""
+    return plan.base + plan.tally[Status.PENDING].get(Kind.CREATE, 0)
+
+
+def _entry(dep: Deployment, target: str, operation: Operation) -> Entry:
+    attributes = dep.specs[target].attributes
+    return Entry(
+        operation,
+        group=dep.targets[target].group(operation),
+        guard=guard_of(operation.kind, COVERS) if operation.counted and not operation.hold else "",
+        shown={
+            "before": natural_values(operation.before, attributes),
+            "after": natural_values(operation.after, attributes),
+        },
+        stake=at_stake(operation, attributes),
+    )
+
+
+def figures_of(plan: TargetPlan) -> dict[str, int]:
+    """The plan's figures, as a run's JSON names them."""
+    return {
+        "observed": plan.observed,
+        "linked": plan.linked,
+        "adopted": plan.adopted,
+        "orphans": len(plan.orphans),
+        "conflicts": len(plan.conflicts),
+        "todo": plan.linked - plan.unchanged - len(plan.conflicts) - plan.touched,
+        "blocked": sum(1 for todo in plan.todos if not todo.linked),
+        "unchanged": plan.unchanged,
+    }
+
+
+def lists_of(plan: TargetPlan) -> dict[str, Sequence[Any]]:
+    """What a person has to look after, by list."""
+    return {
+        "conflicts": [
+            {"person": one.person, "accounts": list(one.accounts), "message": one.sentence} for one in plan.conflicts
+        ],
+        "todos": [{"person": one.person, "message": one.sentence} for one in plan.todos]
+        + [{"person": one.person, "message": f"{one.where}: {one.reason}"} for one in plan.faults],
+        "drift": [{"person": one.person, "message": one.sentence} for one in plan.drift],
+        "orphans": list(plan.orphans),
+        "missing": list(plan.missing),
+    }

@@ -1,0 +1,173 @@
+"""Runs are asked for, begun and carried through here; every step may be repeated and harms nothing."""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+import structlog
+
+from provisioner.errors import ConfigurationError, ProvisionerError, RosterError, StoreError
+from provisioner.progress.run_status import end_with_error, refresh
+from provisioner.runs.enqueue import plan_and_install
+from provisioner.runs.roster_snapshot import RejectedRosterError, keep, rejects_json, take
+from provisioner.runtime.context import Deployment
+from provisioner.store.people.snapshots import Snapshot
+from provisioner.store.redis import keys
+from provisioner.store.redis.lock import holder_of
+from provisioner.store.runs.documents import Request
+
+log = structlog.get_logger(__name__)
+
+#: Seconds for which a run's own copy of the people is kept, should it not end.
+_KEPT: Final = 7 * 86400
+
+
+async def request_run(dep: Deployment, request: Request, *, content: bytes | None = None) -> str:
+    """Record a run that somebody or something asks for; its id.
+
+    A run of the same targets that is still queued is joined instead, unless the request brings its own roster, names
+    people or accepts a digest.
+
+    Raises:
+        UsageError: an asked target does not exist.
+    """
+    dep.chosen(request.targets)
+    plain = content is None and request.people is None and request.accept is None and request.roster is None
+    if plain:
+        for run in reversed(await dep.runs.recent(20)):
+            if await dep.runs.get(run, "stage") == "queued":
+                other = await dep.runs.request(run)
+                if other is not None and other.targets == request.targets and _plain(other) and _serves(other, request):
+                    log.info("run_joined", run=run, trigger=request.trigger)
+                    return run
+    run = await dep.runs.create(request, content=content)
+    targets = dep.chosen(request.targets)
+    await dep.runs.set(run, {"targets": json.dumps(targets)})
+    for target in targets:
+        await dep.runs.set_target(run, target, {"status": "running", "stage": "queued"})
+    log.info("run_requested", run=run, trigger=request.trigger, targets=list(targets))
+    return run
+
+
+def _serves(other: Request, request: Request) -> bool:
+    """Whether a run reads at least as much as another request asks for."""
+    return other.full or not request.full
+
+
+def _plain(request: Request) -> bool:
+    return request.people is None and request.accept is None and request.roster is None
+
+
+async def begin(dep: Deployment, run: str) -> tuple[str, ...]:
+    """Read the roster for a run; the targets to be planned now. Begun twice, the second time does nothing.
+
+    Raises nothing for what is wrong with the roster or the request: the run then ends with that error.
+    """
+    request = await dep.runs.request(run)
+    if request is None or not await _first(dep, run):
+        return ()
+    try:
+        taken = await take(dep, request, await dep.runs.content(run))
+    except RejectedRosterError as exc:
+        await dep.runs.set(run, {"roster": json.dumps(exc.document)})
+        await dep.runs.keep_rejects(run, rejects_json(exc.rejects), _retention(dep))
+        await end_with_error(dep, run, exc, status="rejected")
+        return ()
+    except RosterError as exc:
+        await end_with_error(dep, run, exc, status="rejected")
+        return ()
+    except StoreError:
+        # Says nothing about the roster: the tick takes this run up again when Redis is back
+        raise
+    except ProvisionerError as exc:
+        await end_with_error(dep, run, exc)
+        return ()
+    await dep.runs.set(run, {"roster": json.dumps(taken.document)})
+    await dep.runs.keep_rejects(run, rejects_json(taken.rejects), _retention(dep))
+    await keep(dep, taken)
+    await dep.frames.keep_for_run(run, taken.snapshot, _KEPT)
+    targets = await dep.runs.targets(run)
+    for target in targets:
+        if not dep.enabled(target):
+            await dep.runs.set_target(run, target, {"stage": "skipped", "status": "skipped"})
+    await dep.runs.set(run, {"stage": "begun"})
+    await refresh(dep, run)
+    return tuple(target for target in targets if dep.enabled(target))
+
+
+async def _first(dep: Deployment, run: str) -> bool:
+    """Whether nobody else is beginning this run; a beginner that died is replaced after a minute."""
+    return await dep.runs.get(run, "stage") == "queued" and bool(
+        await dep.redis.set(f"{keys.run(run)}:beginning", "1", nx=True, ex=60)
+    )
+
+
+def _retention(dep: Deployment) -> int:
+    return int(dep.settings.retention.runs.total_seconds())
+
+
+async def plan(dep: Deployment, run: str, target: str) -> bool:
+    """Plan one target of a begun run and install the plan; False if the target is busy with another run."""
+    planned = await plan_part(dep, run, target)
+    if planned:
+        await refresh(dep, run)
+    return planned
+
+
+async def plan_part(dep: Deployment, run: str, target: str) -> bool:
+    fields = await dep.runs.target(run, target)
+    if fields.get("stage") not in ("queued", "planning") or "joined" in fields:
+        return True
+    snapshot = await _newest(dep, run, target)
+    if snapshot is None:
+        return True
+    if await _joins(dep, run, target, snapshot):
+        return True
+    request = await dep.runs.request(run)
+    if not await plan_and_install(dep, run, target, snapshot, full=request is not None and request.full):
+        return False
+    await dep.redis.delete(keys.waiting(target))
+    return True
+
+
+async def _joins(dep: Deployment, run: str, target: str, snapshot: Snapshot) -> bool:
+    """A second run of a busy target waits; a further one joins the waiting one."""
+    if snapshot.keys is not None:
+        return False
+    holder = await dep.redis.get(keys.busy(target))
+    if holder is None or holder_of(holder) == run:
+        return False
+    if await dep.redis.set(keys.waiting(target), run, nx=True, ex=3600):
+        return False
+    waiting = await dep.redis.get(keys.waiting(target))
+    if waiting is None or waiting == run.encode():
+        return False
+    if (await dep.runs.target(waiting.decode(), target)).get("stage") != "queued":
+        # It plans already, perhaps from an older roster, or was planned by a worker that died before it could say so
+        await dep.redis.set(keys.waiting(target), run, ex=3600)
+        return False
+    await dep.runs.set_target(run, target, {"joined": waiting.decode()})
+    return True
+
+
+async def _newest(dep: Deployment, run: str, target: str) -> Snapshot | None:
+    """What a run plans a target from: its own roster, or a clean one that came since while it waited."""
+    own = await dep.frames.for_run(run, _columns(dep, target))
+    if own is None or own.keys is not None or own.removals_wait is not None:
+        return own
+    facts = await dep.frames.roster()
+    if float(facts.get("taken", b"0")) <= own.taken or facts.get("digest", b"").decode() == own.digest:
+        return own
+    known = await dep.frames.known()
+    if known is None:
+        return own
+    return Snapshot(known, facts["digest"].decode(), None, float(facts["taken"]))
+
+
+def _columns(dep: Deployment, target: str) -> frozenset[str] | None:
+    """The roster's columns that a target's mapping names; None (all) where it cannot be read, as the plan will tell."""
+    try:
+        return dep.compiled(target, None).columns
+    except ConfigurationError:
+        return None

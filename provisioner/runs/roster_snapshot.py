@@ -1,0 +1,286 @@
+"""The roster's part of a run: read, judged, gated, and kept if it is clean."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, date, datetime
+from typing import Any
+
+import polars as pl
+
+from provisioner.errors import RosterError, UsageError
+from provisioner.expressions import Expression, evaluate_text
+from provisioner.model.attributes import Type
+from provisioner.planning.desired import CompiledTarget, compile_target, desired_accounts
+from provisioner.planning.spec import TargetSpec
+from provisioner.roster import (
+    Baseline,
+    People,
+    Reject,
+    Source,
+    Verdict,
+    advance_absence,
+    fetch,
+    gate,
+    judge,
+    pushed,
+    read,
+)
+from provisioner.runtime.clock import day_in
+from provisioner.runtime.context import Deployment
+from provisioner.settings import RosterSettings
+from provisioner.store.people.snapshots import Snapshot
+from provisioner.store.runs.documents import Request
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a run made of the roster: the snapshot to plan from, its figures as JSON, and the rejected rows.
+
+    `facts` is what the store has to remember of a clean one, None where nothing may be remembered.
+    """
+
+    snapshot: Snapshot
+    document: dict[str, Any]
+    rejects: tuple[Reject, ...]
+    facts: Mapping[str, str | bytes | float] | None
+
+
+class RejectedRosterError(RosterError):
+    """A roster that was read but is not believed; carries its figures."""
+
+    def __init__(self, reasons: tuple[str, ...], document: dict[str, Any], rejects: tuple[Reject, ...]) -> None:
+        super().__init__(
+            f"The roster is rejected, nothing is sent: {' '.join(reasons)}", remedy="Mend the export, then sync again."
+        )
+        self.document = document
+        self.rejects = rejects
+
+
+async def take(dep: Deployment, request: Request, content: bytes | None) -> Taken:
+    """Read and gate the roster for a run.
+
+    Args:
+        content: the roster's bytes, where they were handed over with the request.
+
+    Raises:
+        RosterError: it cannot be read, or it is rejected (`RejectedRosterError`).
+        UsageError: an asked person is neither in it nor known.
+        ConfigurationError: an expression does not fit its columns.
+    """
+    settings = dep.settings.roster
+    facts = await dep.frames.roster()
+    source = await _source(dep, request, content, settings)
+    now = await dep.runs.now()
+    unchanged = source.written == facts.get("written", b"").decode() and not request.accept
+    if request.people is not None and unchanged:
+        known = await dep.frames.known()
+        if known is not None:
+            snapshot = Snapshot(known, facts["digest"].decode(), None, now, keys=request.people)
+            document = _document(known.height, known.height, 0, facts["digest"].decode(), accepted=True, reasons=())
+            return Taken(await _only(dep, snapshot), document, (), None)
+    previous = await dep.frames.known()
+    baseline = None
+    if "baseline" in facts:
+        baseline = Baseline.from_bytes(int(facts["baseline_people"]), facts["baseline"])
+    today, today_utc = day_in(dep.settings.zone, now)
+    moment = datetime.fromtimestamp(now, UTC)
+    people, mapped = await asyncio.to_thread(people_of, dep.specs, source, settings, today, today_utc)
+    verdict = gate(people, baseline, settings, mapped=mapped, modified=source.modified, now=moment)
+    accepted = verdict.status == "clean" or (verdict.status == "degraded" and request.accept == source.digest)
+    document = _document(
+        people.rows,
+        people.frame.height,
+        len(people.rejects),
+        source.digest,
+        accepted=accepted,
+        reasons=() if verdict.status == "clean" else verdict.reasons,
+    )
+    if request.accept and request.accept != source.digest:
+        document["not_accepted"] = (
+            f"Nothing was accepted: {request.accept} was asked for, but the roster that was read is {source.digest}."
+        )
+    if verdict.status == "rejected":
+        raise RejectedRosterError(verdict.reasons, document, people.rejects)
+    last_written = facts.get("written", b"").decode() or None
+    known = advance_absence(
+        previous,
+        people,
+        clean=True,
+        # A degraded roster, or a look at one person, advances nobody's absence
+        written=source.written if accepted and request.people is None else (last_written or ""),
+        last_written=last_written if last_written is not None else "",
+        now=moment,
+        settings=settings.absence,
+    )
+    planned = _unchanged(known, people.present)
+    snapshot = Snapshot(
+        planned,
+        source.digest,
+        None if accepted else _wait(verdict, source.digest),
+        now,
+        renamed=people.renamed,
+        keys=request.people,
+    )
+    keep = accepted and request.people is None
+    return Taken(
+        await _only(dep, snapshot) if request.people is not None else snapshot,
+        document,
+        (*people.rejects, *people.unknown),
+        _facts(source, people, now) if keep else None,
+    )
+
+
+async def keep(dep: Deployment, taken: Taken) -> None:
+    """Make a clean snapshot the last clean one."""
+    if taken.facts is not None:
+        await dep.frames.keep_clean(_restored(taken.snapshot.people), taken.facts)
+
+
+async def _source(dep: Deployment, request: Request, content: bytes | None, settings: RosterSettings) -> Source:
+    if content is not None:
+        return pushed(content, request.roster or "the roster handed over")
+    if request.roster is not None:
+        return await asyncio.to_thread(fetch, settings, url=request.roster)
+    handed = await dep.frames.pushed()
+    if handed is not None and handed.url == settings.url:
+        return replace(pushed(handed.content, "the roster pushed"), modified=datetime.fromtimestamp(handed.at, UTC))
+    return await asyncio.to_thread(fetch, settings)
+
+
+def people_of(
+    specs: Mapping[str, TargetSpec], source: Source, settings: RosterSettings, today: date, today_utc: date
+) -> tuple[People, frozenset[str]]:
+    """Everyone whose row is believed, also by the mapping of every target; and the columns that it reads.
+
+    Raises:
+        RosterError: the file cannot be read as a roster, or columns are missing.
+        ConfigurationError: an expression does not fit the columns.
+    """
+    drafts = {name: compile_target(spec, None) for name, spec in specs.items()}
+    needs = frozenset[str]().union(*(draft.columns for draft in drafts.values()))
+    found = read(source, settings, needs=needs, emails=_emails(specs, drafts))
+    compiled = {name: compile_target(spec, found.columns) for name, spec in specs.items()}
+    people = judge(found, settings, today=today)
+    faults: dict[str, Reject] = {}
+    lines = dict(people.frame.select("_key", "_line").iter_rows())
+    for name, spec in specs.items():
+        desired = desired_accounts(
+            spec, compiled[name], people.frame, today=today, today_utc=today_utc, ends=settings.ends is not None
+        )
+        leaving = people.frame.filter(pl.col("_verdict") != "employed")["_key"]
+        spared = set(leaving.to_list())
+        for fault in desired.faults:
+            if fault.fatal and fault.person not in spared:
+                reject = Reject(lines[fault.person], fault.person, None, None, f"{fault.where}: {fault.reason}")
+                faults.setdefault(fault.person, reject)
+    if faults:
+        people = replace(
+            people,
+            frame=people.frame.filter(~pl.col("_key").is_in(list(faults))),
+            rejects=tuple(sorted((*people.rejects, *faults.values()), key=lambda reject: reject.line)),
+            present=people.present | faults.keys(),
+        )
+    return people, needs
+
+
+def _emails(specs: Mapping[str, TargetSpec], compiled: Mapping[str, CompiledTarget]) -> frozenset[str]:
+    """Columns that are handed on as an email address as they are, their case aside."""
+    found: set[str] = set()
+    for name, spec in specs.items():
+        for attribute, expression in compiled[name].attributes.items():
+            if spec.attributes[attribute].type is Type.EMAIL and _hands_on(expression):
+                found |= expression.columns
+    return frozenset(found)
+
+
+def _hands_on(expression: Expression) -> bool:
+    """Whether an expression gives the one column that it reads, and nothing of its own."""
+    if len(expression.columns) != 1:
+        return False
+    words = ["one", "Two@example.com"]
+    answer = evaluate_text(expression, pl.DataFrame({next(iter(expression.columns)): words}))
+    return [value and value.lower() for value in answer.values.to_list()] == [word.lower() for word in words]
+
+
+def _unchanged(known: pl.DataFrame, present: frozenset[str]) -> pl.DataFrame:
+    """People whose row is rejected or unknown are there, unchanged."""
+    if not present:
+        return known
+    return known.with_columns(
+        pl.when(pl.col("_key").is_in(list(present)))
+        .then(pl.lit("unchanged"))
+        .otherwise(pl.col("_verdict"))
+        .alias("_verdict")
+    )
+
+
+def _restored(people: pl.DataFrame) -> pl.DataFrame:
+    """What is remembered of people whose row was rejected is what their last clean row said."""
+    return people.with_columns(
+        pl.when(pl.col("_verdict") == "unchanged")
+        .then(pl.col("_row_verdict"))
+        .otherwise(pl.col("_verdict"))
+        .alias("_verdict")
+    )
+
+
+async def _only(dep: Deployment, snapshot: Snapshot) -> Snapshot:
+    """The snapshot with the asked people only."""
+    asked = list(snapshot.keys or ())
+    people = snapshot.people.filter(pl.col("_key").is_in(asked))
+    there = set(people["_key"].to_list())
+    for key in asked:
+        if key not in there and not await _linked(dep, key):
+            raise UsageError(
+                f"There is no person {key!r}: neither in the roster nor in the ledger.",
+                remedy=f"Use a value of the column {dep.settings.roster.key!r}.",
+            )
+    return replace(snapshot, people=people)
+
+
+async def _linked(dep: Deployment, key: str) -> bool:
+    for target in dep.targets:
+        if await dep.ledger.entry(target, key) is not None:
+            return True
+    return False
+
+
+def _wait(verdict: Verdict, digest: str) -> str:
+    return (
+        f"the roster is degraded, so removals wait: {' '.join(verdict.reasons)} Mend the export, or let it pass with "
+        f"`provisioner sync --accept {digest}`."
+    )
+
+
+def _document(
+    rows: int, people: int, rejected: int, digest: str, *, accepted: bool, reasons: tuple[str, ...]
+) -> dict[str, Any]:
+    return {
+        "rows": rows,
+        "people": people,
+        "rejected": rejected,
+        "digest": digest,
+        "accepted": accepted,
+        "degraded": list(reasons),
+    }
+
+
+def _facts(source: Source, people: People, now: float) -> dict[str, str | bytes | float]:
+    baseline = Baseline.of(people)
+    return {
+        "digest": source.digest,
+        "written": source.written,
+        "taken": now,
+        "name": source.name,
+        "modified": source.modified.timestamp() if source.modified else 0.0,
+        "baseline": baseline.to_bytes(),
+        "baseline_people": baseline.people,
+    }
+
+
+def rejects_json(rejects: tuple[Reject, ...]) -> list[dict[str, Any]]:
+    """Rejected rows as JSON."""
+    return [asdict(reject) for reject in rejects]

@@ -1,0 +1,22 @@
+"""Who observes and plans a target now: one task at a time, and that which died lets go by itself."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from typing import Final
+
+from provisioner.runtime.context import Deployment
+from provisioner.store.redis import keys
+from provisioner.store.redis.lock import Hold, holding
+
+#: Seconds after which the hold on a target ends if its holder died.
+_HOLD: Final = 15
+
+
+def held(dep: Deployment, target: str, run: str) -> AbstractAsyncContextManager[Hold | None]:
+    """Hold a target for one run's observation and plan; None if somebody has it.
+
+    That may be another task of the same run: a broker that lost its connection hands a task out again while it still
+    runs, and two who lay down one plan would take away each other's operations.
+    """
+    return holding(dep.redis, keys.busy(target), seconds=_HOLD, holder=run)

@@ -1,0 +1,1 @@
+"""What every process needs: its context, clock, rate limit and audit trail."""

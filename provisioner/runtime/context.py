@@ -1,0 +1,191 @@
+"""Everything that one process needs to work: settings, stores, targets, and one HTTP client per event loop."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from provisioner.errors import UsageError
+from provisioner.model.attributes import Attribute
+from provisioner.planning.desired import CompiledTarget, check_overlay, compile_target
+from provisioner.planning.routes import Route, compile_routes
+from provisioner.planning.spec import TargetSpec
+from provisioner.runtime.rate_limit import TargetPace, resource_of
+from provisioner.settings import Settings
+from provisioner.settings.nearest import nearest
+from provisioner.store.events.inbound import InboundStore
+from provisioner.store.events.outbox import OutboxStore
+from provisioner.store.people.ledger import LedgerStore
+from provisioner.store.people.snapshots import FrameStore
+from provisioner.store.queue.operations import QueueStore
+from provisioner.store.queue.plans import PlanStore
+from provisioner.store.queue.rate_limit import Lane, PaceStore
+from provisioner.store.redis.connection import RedisAddress, connect, ping
+from provisioner.store.redis.schema import ensure_schema
+from provisioner.store.redis.scripts import Scripts
+from provisioner.store.runs.documents import RunStore
+from provisioner.store.runs.target_health import HealthStore
+from provisioner.targets.base import Target
+from provisioner.targets.http import Client, Http, Pace, new_client
+from provisioner.targets.registry import make
+
+#: Seconds for which a 429 without Retry-After stops everyone: Tribal Habits blocks for one minute.
+_LEAST_BLOCK: Final = 60.0
+#: Seconds that a read waits for a slot before its target counts as unreachable for this run.
+_PATIENCE: Final = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """One process's hold on the deployment; make it with `open`."""
+
+    settings: Settings
+    redis: Any
+    client: Client
+    targets: Mapping[str, Target[Any]]
+    specs: Mapping[str, TargetSpec]
+    runs: RunStore
+    queue: QueueStore
+    plans: PlanStore
+    ledger: LedgerStore
+    frames: FrameStore
+    health: HealthStore
+    pace: PaceStore
+    inbound: InboundStore
+    outbox: OutboxStore
+    routes: tuple[Route, ...]
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, settings: Settings, *, reading: bool = False) -> AsyncIterator[Deployment]:
+        """Connect, for as long as the context lasts.
+
+        Args:
+            reading: leave Redis as it is; not even the number of its layout is noted.
+
+        Raises:
+            ConfigurationError: a target's settings do not fit what its vendor offers.
+            StoreError: Redis does not answer, or its data is of a layout that this version does not know.
+        """
+        targets, specs = build_targets(settings)
+        address = RedisAddress.of(settings)
+        redis = connect(address)
+        try:
+            await ping(redis, address)
+            await ensure_schema(redis, reading=reading)
+            scripts = Scripts(redis)
+            async with new_client() as client:
+                yield cls(
+                    settings=settings,
+                    redis=redis,
+                    client=client,
+                    targets=targets,
+                    specs=specs,
+                    runs=RunStore(redis),
+                    queue=QueueStore(redis, scripts),
+                    plans=PlanStore(redis, scripts),
+                    ledger=LedgerStore(redis),
+                    frames=FrameStore(redis),
+                    health=HealthStore(redis),
+                    pace=PaceStore(redis, scripts),
+                    inbound=InboundStore(redis, scripts),
+                    outbox=OutboxStore(redis, scripts),
+                    routes=routes_of(settings, targets),
+                )
+        finally:
+            await redis.aclose()
+
+    def compiled(self, target: str, columns: Sequence[str] | None) -> CompiledTarget:
+        """A target's expressions, checked against the roster's columns (only for their form if None).
+
+        Raises:
+            ConfigurationError: one is wrong.
+        """
+        return compile_target(self.specs[target], columns)
+
+    def pace_of(self, target: str, *, lane: Lane = "bulk", patience: float | None = None) -> TargetPace:
+        """Where a target's slots come from."""
+        made, settings = self.targets[target], self.settings.targets[target]
+        return TargetPace(
+            self.pace,
+            target,
+            resource_of(target, settings, made.shared_by_address),
+            settings.rate_limit,
+            lane=lane,
+            adaptive=not made.published_rate,
+            least_block=_LEAST_BLOCK if made.published_rate else 0.0,
+            patience=patience,
+        )
+
+    def http(self, target: str, pace: Pace, *, read_only: bool = False) -> Http:
+        """The transport of a target."""
+        made = self.targets[target]
+        return Http(target, self.client, made.origin, made.headers(), pace, read_only=read_only)
+
+    def reading(self, target: str, *, lane: Lane = "bulk") -> Http:
+        """A transport for reading only: whatever is tried, nothing can be written through it."""
+        return self.http(target, self.pace_of(target, lane=lane, patience=_PATIENCE), read_only=True)
+
+    def chosen(self, names: Iterable[str] | None) -> tuple[str, ...]:
+        """The named targets, or all, in the order of the settings; disabled ones included.
+
+        Raises:
+            UsageError: there is no such target.
+        """
+        if names is None:
+            return tuple(self.settings.targets)
+        asked = list(names)
+        for name in asked:
+            if name not in self.settings.targets:
+                raise UsageError(
+                    f"There is no target {name!r}{nearest(name, self.settings.targets)}.",
+                    remedy=f"Targets are: {', '.join(self.settings.targets) or 'none'}.",
+                )
+        return tuple(name for name in self.settings.targets if name in asked)
+
+    def enabled(self, name: str) -> bool:
+        """Whether runs use this target."""
+        return self.settings.targets[name].enabled
+
+
+def build_targets(settings: Settings) -> tuple[dict[str, Target[Any]], dict[str, TargetSpec]]:
+    """The enabled targets and what the planner needs to know of each.
+
+    Raises:
+        ConfigurationError: a target's settings do not fit what its vendor offers.
+    """
+    targets: dict[str, Target[Any]] = {}
+    specs: dict[str, TargetSpec] = {}
+    for name, own in settings.targets.items():
+        if not own.enabled:
+            continue
+        target = make(name, own)
+        target.check()
+        attributes: dict[str, Attribute] = dict(target.catalogue)
+        for attribute in (*own.attributes, *own.leaver):
+            attributes[attribute] = target.attribute(attribute)
+        spec = TargetSpec(
+            name=name,
+            settings=own,
+            attributes=attributes,
+            activity=target.activity,
+            carried=target.carried,
+            ends_attribute=target.ends_attribute,
+            facts=target.facts,
+            rides=target.rides,
+            knowledge=target.knowledge,
+        )
+        check_overlay(spec)
+        targets[name], specs[name] = target, spec
+    return targets, specs
+
+
+def routes_of(settings: Settings, targets: Mapping[str, Target[Any]]) -> tuple[Route, ...]:
+    """The routes of inbound events, checked.
+
+    Raises:
+        ConfigurationError: a route leads nowhere, or one of its expressions is wrong.
+    """
+    return compile_routes(settings, {name: target.routed for name, target in targets.items()})

@@ -1,0 +1,1 @@
+"""Sessions, audit trail, backup and erasing."""

@@ -1,0 +1,196 @@
+"""What a backup holds of Redis, as records of JSON, and how it comes back: all of it in one step, or nothing.
+
+A record is a part of one key: ``{"key", "type", …}`` with `value` of a string, `fields` of a hash, `members` of a
+sorted set or `entries` of a stream; text that is no UTF-8 stands as ``{"base64": …}``. What is large takes several
+records.
+"""
+
+from __future__ import annotations
+
+import base64
+import itertools
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from provisioner.store.redis import keys
+from provisioner.store.redis.client import Redis
+from provisioner.store.redis.connection import redis_errors
+
+#: What a backup holds, by the beginning of its name (without `keys.PREFIX`). What is not here comes back by itself:
+#: runs and operations are planned anew, accounts read anew, and the pace fills up again.
+KEPT: Final = (
+    "added:",
+    "audit",
+    "decisions:",
+    "facts:",
+    "inbound:counts",
+    "inbound:dead",
+    "inbound:seen",
+    "leavers:",
+    "ledger:",
+    "lists:",
+    "notified",
+    "outbox:dead",
+    "outbox:seen",
+    "readback",
+    "receipt:",
+    "receipts",
+    "roster:",
+    "sent:",
+    "target:",
+)
+_STAGING: Final = f"{keys.PREFIX}restoring:"
+_FIELDS: Final = 500
+
+
+async def dump(redis: Redis) -> AsyncIterator[dict[str, Any]]:
+    """Everything that a backup holds, record by record. Each entry is whole, though others may change meanwhile.
+
+    Raises:
+        StoreError: Redis does not answer.
+    """
+    with redis_errors():
+        for name in await _names(redis):
+            key = f"{keys.PREFIX}{name}"
+            type_ = (await redis.type(key)).decode()
+            if type_ == "string":
+                content = await redis.get(key)
+                if content is not None:
+                    yield {"key": name, "type": type_, "value": _text(content)}
+            elif type_ == "hash":
+                async for some in _chunks(redis.hscan_iter(key, count=_FIELDS)):
+                    fields = {field.decode(): _text(value) for field, value in some}
+                    yield {"key": name, "type": type_, "fields": fields}
+            elif type_ == "zset":
+                async for some in _chunks(redis.zscan_iter(key, count=_FIELDS)):
+                    members = {member.decode(): score for member, score in some}
+                    yield {"key": name, "type": type_, "members": members}
+            elif type_ == "stream":
+                async for page in _pages(redis, key):
+                    entries = {
+                        entry.decode(): {field.decode(): _text(value) for field, value in fields.items()}
+                        for entry, fields in page
+                    }
+                    yield {"key": name, "type": type_, "entries": entries}
+
+
+async def links(redis: Redis) -> int:
+    """How many links the ledger has, over all targets."""
+    with redis_errors():
+        names = [key async for key in redis.scan_iter(match=f"{keys.PREFIX}ledger:*", count=1000)]
+        return sum([int(await redis.hlen(key)) for key in names])
+
+
+async def restless(redis: Redis) -> str | None:
+    """What goes on now that a restore would collide with, as a phrase; None if all is still."""
+    with redis_errors():
+        async for key in redis.scan_iter(match=f"{keys.PREFIX}leases:*", count=1000):
+            if await redis.zcard(key):
+                return f"{key.decode().rpartition(':')[2]} is being sent something"
+        async for key in redis.scan_iter(match=f"{keys.PREFIX}busy:*", count=1000):
+            return f"a run is planning {key.decode().rpartition(':')[2]}"
+    return None
+
+
+async def load(redis: Redis, records: Iterable[Mapping[str, Any]]) -> Counter[str]:
+    """Put a backup's content in place of what there is of it; how many entries, by the beginning of their names.
+
+    It is written beside first, and takes its place in one transaction, so that an end on the way changes nothing.
+
+    Raises:
+        StoreError: Redis does not answer.
+        ValueError, KeyError, TypeError: a record is none.
+    """
+    counts: Counter[str] = Counter()
+    with redis_errors():
+        await _clear(redis)
+        staged: dict[str, None] = {}
+        for some in _batches(records, 100):
+            async with redis.pipeline(transaction=False) as pipe:
+                for record in some:
+                    name = str(record["key"])
+                    if not name.startswith(KEPT):
+                        raise ValueError(f"the key {name!r} does not belong into a backup")
+                    staged[name] = None
+                    counts[name.partition(":")[0]] += _stage(pipe, f"{_STAGING}{name}", record)
+                await pipe.execute()
+        there = await _names(redis)
+        async with redis.pipeline(transaction=True) as pipe:
+            for name in there:
+                pipe.delete(f"{keys.PREFIX}{name}")
+            for name in staged:
+                pipe.rename(f"{_STAGING}{name}", f"{keys.PREFIX}{name}")
+            await pipe.execute()
+    return counts
+
+
+def _stage(pipe: Any, key: str, record: Mapping[str, Any]) -> int:
+    """Queue what writes a record; how many entries it has."""
+    match record["type"]:
+        case "string":
+            pipe.set(key, _bytes(record["value"]))
+            return 1
+        case "hash":
+            pipe.hset(key, mapping={field: _bytes(value) for field, value in record["fields"].items()})
+            return len(record["fields"])
+        case "zset":
+            pipe.zadd(key, {member: float(score) for member, score in record["members"].items()})
+            return len(record["members"])
+        case "stream":
+            for entry, fields in record["entries"].items():
+                pipe.xadd(key, {field: _bytes(value) for field, value in fields.items()}, id=entry)
+            return len(record["entries"])
+        case other:
+            raise ValueError(f"the type {other!r} is unknown")
+
+
+async def _names(redis: Redis) -> list[str]:
+    """The keys that a backup holds, without their prefix, sorted."""
+    found = set()
+    async for key in redis.scan_iter(match=f"{keys.PREFIX}*", count=1000):
+        name = key.decode().removeprefix(keys.PREFIX)
+        if name.startswith(KEPT):
+            found.add(name)
+    return sorted(found)
+
+
+async def _clear(redis: Redis) -> None:
+    """Take away what an earlier restore left when it was ended on the way."""
+    async for key in redis.scan_iter(match=f"{_STAGING}*", count=1000):
+        await redis.delete(key)
+
+
+async def _chunks(pairs: AsyncIterator[tuple[bytes, Any]]) -> AsyncIterator[list[tuple[bytes, Any]]]:
+    some: list[tuple[bytes, Any]] = []
+    async for pair in pairs:
+        some.append(pair)
+        if len(some) == _FIELDS:
+            yield some
+            some = []
+    if some:
+        yield some
+
+
+async def _pages(redis: Redis, key: str) -> AsyncIterator[list[tuple[bytes, dict[bytes, bytes]]]]:
+    start = "-"
+    while page := await redis.xrange(key, min=start, count=_FIELDS):
+        yield page
+        start = f"({page[-1][0].decode()}"
+
+
+def _batches(records: Iterable[Mapping[str, Any]], size: int) -> Iterator[list[Mapping[str, Any]]]:
+    left = iter(records)
+    while some := list(itertools.islice(left, size)):
+        yield some
+
+
+def _text(content: bytes) -> str | dict[str, str]:
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(content).decode()}
+
+
+def _bytes(value: str | Mapping[str, str]) -> bytes:
+    return value.encode() if isinstance(value, str) else base64.b64decode(value["base64"], validate=True)

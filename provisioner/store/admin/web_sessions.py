@@ -1,0 +1,115 @@
+"""What the web server has to remember of its visitors: the key that signs sessions, wrong tokens, repeated requests."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from dataclasses import dataclass
+from typing import Final
+
+from provisioner.store.redis import keys
+from provisioner.store.redis.client import Redis
+from provisioner.store.redis.connection import redis_errors
+
+_KEY: Final = f"{keys.WEB}key"
+#: Wrong tokens that cost nothing; from then on each doubles the wait.
+FREE_TRIES: Final = 5
+LONGEST_WAIT: Final = 300
+#: Seconds after the last wrong token until an address starts anew.
+_FORGOTTEN: Final = 3600
+#: Seconds for which an idempotency key is remembered.
+REMEMBERED: Final = 24 * 3600
+#: Seconds after which a request that died in the middle may be repeated.
+_IN_HAND: Final = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """What is known of an idempotency key: whether it came with another request, and the run it led to, if by now."""
+
+    differs: bool
+    run: str | None
+
+
+class AccessStore:
+    """Sessions, wrong tokens and idempotency keys."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    async def key(self, ended: str | None = None) -> tuple[bytes, bool]:
+        """The key that signs sessions, the same for all processes; and whether the session named `ended` is over."""
+        with redis_errors():
+            async with self._redis.pipeline(transaction=False) as pipe:
+                pipe.get(_KEY)
+                pipe.exists(self._session(ended or "-"))
+                key, over = await pipe.execute()
+            if key is None:
+                await self._redis.set(_KEY, secrets.token_bytes(32), nx=True)
+                key = await self._redis.get(_KEY)
+        return bytes(key), bool(over)
+
+    async def end_session(self, session: str, seconds: int) -> None:
+        """Remember that somebody signed out, for as long as the session would have lasted."""
+        with redis_errors():
+            await self._redis.set(self._session(session), "1", ex=max(1, seconds))
+
+    @staticmethod
+    def _session(session: str) -> str:
+        return f"{keys.WEB}ended:{session}"
+
+    async def wait(self, address: str) -> int:
+        """Seconds until an address may try a token again; 0 if at once."""
+        with redis_errors():
+            left = await self._redis.pttl(f"{_tries(address)}:wait")
+        return max(0, -(-int(left) // 1000))
+
+    async def wrong(self, address: str) -> int:
+        """Count a wrong token; seconds until the next try, which double with each."""
+        place = _tries(address)
+        with redis_errors():
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.incr(place)
+                pipe.expire(place, _FORGOTTEN)
+                count, _ = await pipe.execute()
+            seconds = min(LONGEST_WAIT, 2 ** min(16, int(count) - FREE_TRIES - 1)) if count > FREE_TRIES else 0
+            if seconds:
+                await self._redis.set(f"{place}:wait", "1", ex=seconds)
+        return seconds
+
+    async def right(self, address: str) -> None:
+        """Forget an address's wrong tokens."""
+        with redis_errors():
+            await self._redis.delete(_tries(address))
+
+    async def begin_once(self, name: str, content: bytes) -> Repeat | None:
+        """Take an idempotency key for a request; None if it is new, else what is known of it."""
+        place, digest = f"{keys.WEB}once:{_digest(name)}", _digest(content)
+        fresh = json.dumps({"content": digest, "run": None})
+        with redis_errors():
+            if await self._redis.set(place, fresh, nx=True, ex=_IN_HAND):
+                return None
+            text = await self._redis.get(place)
+        if text is None:
+            return await self.begin_once(name, content)
+        known = json.loads(text)
+        return Repeat(known["content"] != digest, known["run"])
+
+    async def end_once(self, name: str, content: bytes, run: str | None) -> None:
+        """Remember what a request with an idempotency key led to; None: to nothing, so it may be repeated."""
+        place = f"{keys.WEB}once:{_digest(name)}"
+        with redis_errors():
+            if run is None:
+                await self._redis.delete(place)
+            else:
+                await self._redis.set(place, json.dumps({"content": _digest(content), "run": run}), ex=REMEMBERED)
+
+
+def _tries(address: str) -> str:
+    return f"{keys.WEB}tries:{_digest(address)}"
+
+
+def _digest(text: str | bytes) -> str:
+    content = text.encode() if isinstance(text, str) else text
+    return hashlib.blake2b(content, digest_size=16).hexdigest()

@@ -1,0 +1,1 @@
+"""Events that came in and webhooks that go out."""

@@ -1,0 +1,1 @@
+"""What Redis holds of people: ledger, snapshots, receipts, events, outcomes."""

@@ -1,0 +1,191 @@
+"""Columnar data in Redis: everybody's rows, observed accounts, rosters. Arrow, compressed."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import polars as pl
+
+from provisioner.store.redis import keys
+from provisioner.store.redis.client import Redis
+from provisioner.store.redis.connection import redis_errors
+
+
+def pack(frame: pl.DataFrame) -> bytes:
+    """A frame as bytes."""
+    buffer = io.BytesIO()
+    frame.write_ipc(buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def unpack(content: bytes) -> pl.DataFrame:
+    """The inverse of `pack`."""
+    return pl.read_ipc(content)
+
+
+def roster_columns(names: Iterable[str]) -> list[str]:
+    """The roster's own columns among these: what we know of each person beside them begins with an underscore."""
+    return [name for name in names if not name.startswith("_")]
+
+
+def unpack_people(content: bytes | memoryview, wanted: Collection[str] | None) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """People with what we know of each, but of the roster's columns only the wanted ones (None: all).
+
+    Those take only their share of time and memory. Beside them the names of the others.
+    """
+    names = list(pl.read_ipc_schema(io.BytesIO(content)))
+    unread = [] if wanted is None else [name for name in roster_columns(names) if name not in wanted]
+    frame = pl.read_ipc(io.BytesIO(content), columns=[name for name in names if name not in unread])
+    return frame, tuple(unread)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """People as a run sees them, with the facts of the roster that they came from.
+
+    `renamed` maps earlier keys to present ones; `keys` are the asked people of a run that is not about everybody;
+    `unread` are columns of the roster that were left where they are stored, since nobody asked for them.
+    """
+
+    people: pl.DataFrame
+    digest: str
+    removals_wait: str | None
+    taken: float
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    keys: tuple[str, ...] | None = None
+    unread: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The roster's own columns, read or not."""
+        return (*roster_columns(self.people.columns), *self.unread)
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """A roster that an HR system pushed: its bytes, the `roster.url` of that time, and when (epoch seconds)."""
+
+    content: bytes = field(repr=False)
+    url: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """When observed accounts were read: `full` in full for the last time, by our clock, and `seen` at all, by the
+    vendor's clock or ours, whichever was behind (both epoch seconds). `origin` is the address that they came from."""
+
+    full: float
+    seen: float
+    origin: str
+
+
+class FrameStore:
+    """Snapshots of the roster and of the targets."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    async def observed(self, target: str) -> pl.DataFrame | None:
+        """The accounts that a target was last seen to hold."""
+        with redis_errors():
+            content = await self._redis.get(keys.observed(target))
+        return unpack(content) if content else None
+
+    async def remembered(self, target: str) -> tuple[pl.DataFrame, Reading] | None:
+        """The same with when they were read; None if either is unknown."""
+        with redis_errors():
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.get(keys.observed(target))
+                pipe.hgetall(keys.reading(target))
+                content, facts = await pipe.execute()
+        if not content or not facts:
+            return None
+        return unpack(content), Reading(float(facts[b"full"]), float(facts[b"seen"]), facts[b"origin"].decode())
+
+    async def keep_observed(self, target: str, frame: pl.DataFrame | None, reading: Reading) -> None:
+        """Remember every account that a target holds; without a frame, that the remembered ones still hold good."""
+        content = None if frame is None else pack(frame)
+        with redis_errors():
+            async with self._redis.pipeline(transaction=True) as pipe:
+                if content is not None:
+                    pipe.set(keys.observed(target), content)
+                pipe.hset(keys.reading(target), mapping=asdict(reading))
+                await pipe.execute()
+
+    async def known(self) -> pl.DataFrame | None:
+        """Everybody's last clean row, absences included; None before the first clean snapshot."""
+        with redis_errors():
+            content = await self._redis.get(keys.PEOPLE)
+        return unpack(content) if content else None
+
+    async def roster(self) -> dict[str, bytes]:
+        """Facts about the newest snapshots: digest, written, taken, baseline."""
+        with redis_errors():
+            raw = await self._redis.hgetall(keys.ROSTER)
+        return {key.decode(): value for key, value in raw.items()}
+
+    async def keep_clean(self, people: pl.DataFrame, facts: Mapping[str, str | bytes | float]) -> None:
+        """Replace the last clean snapshot, all or nothing."""
+        content = pack(people)
+        with redis_errors():
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.set(keys.PEOPLE, content)
+                pipe.hset(keys.ROSTER, mapping=dict(facts))
+                await pipe.execute()
+
+    async def note_roster(self, facts: Mapping[str, str | bytes | float]) -> None:
+        """Remember facts of a roster without making it the last clean one."""
+        with redis_errors():
+            await self._redis.hset(keys.ROSTER, mapping=dict(facts))
+
+    async def keep_for_run(self, run: str, snapshot: Snapshot, ttl: int) -> None:
+        """Keep what a run plans from, until it is over."""
+        facts = {
+            "digest": snapshot.digest,
+            "removals_wait": snapshot.removals_wait,
+            "taken": snapshot.taken,
+            "renamed": dict(snapshot.renamed),
+            "keys": snapshot.keys,
+        }
+        head = json.dumps(facts).encode()
+        content = len(head).to_bytes(4, "big") + head + pack(snapshot.people)
+        with redis_errors():
+            await self._redis.set(f"{keys.run(run)}:people", content, ex=ttl)
+
+    async def for_run(self, run: str, columns: Collection[str] | None = None) -> Snapshot | None:
+        """What a run plans from; None if it is over or never got so far.
+
+        Args:
+            columns: those of the roster that are wanted (None: all); what we know of each person comes in any case.
+        """
+        with redis_errors():
+            content = await self._redis.get(f"{keys.run(run)}:people")
+        if not content:
+            return None
+        size = int.from_bytes(content[:4], "big")
+        head: dict[str, Any] = json.loads(content[4 : 4 + size])
+        chosen = head.pop("keys")
+        people, unread = unpack_people(memoryview(content)[4 + size :], columns)
+        return Snapshot(people, **head, keys=tuple(chosen) if chosen is not None else None, unread=unread)
+
+    async def drop_for_run(self, run: str) -> None:
+        """Forget what a run planned from."""
+        with redis_errors():
+            await self._redis.delete(f"{keys.run(run)}:people", f"{keys.run(run)}:content")
+
+    async def pushed(self) -> Pushed | None:
+        """The roster that an HR system pushed last."""
+        with redis_errors():
+            content, url, at = await self._redis.hmget(keys.PUSHED, ["content", "url", "at"])
+        return Pushed(content, url.decode(), float(at)) if content is not None else None
+
+    async def keep_pushed(self, pushed: Pushed) -> None:
+        """Keep a pushed roster; it is used until `roster.url` changes."""
+        fields = {"content": pushed.content, "url": pushed.url, "at": pushed.at}
+        with redis_errors():
+            await self._redis.hset(keys.PUSHED, mapping=fields)

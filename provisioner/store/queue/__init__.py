@@ -1,0 +1,1 @@
+"""Operations and plans in Redis, and the rate limit that they leave under."""

@@ -1,0 +1,209 @@
+"""Operations in Redis on their way out: claimed under a lease, and brought to an end.
+
+How they come in is told in `plans`; see lua/queue.lua.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from msgspec import structs
+from redis.exceptions import NoScriptError
+
+from provisioner.model.operation import Operation, from_json
+from provisioner.store.redis import keys
+from provisioner.store.redis.client import Redis
+from provisioner.store.redis.connection import redis_errors
+from provisioner.store.redis.scripts import Argument, Scripts
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """An operation in our hand. `attempts` counts this one; `unclear` means an earlier send may have been done;
+    `since` is when it was first sent, `claimed` when we took it (epoch seconds)."""
+
+    run: str
+    token: str
+    operation: Operation
+    attempts: int
+    unclear: bool
+    since: float
+    group: str = ""
+    claimed: float = 0.0
+
+    @property
+    def member(self) -> str:
+        """Its name in the queues."""
+        return f"{self.run}|{self.operation.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """What became of a claimed operation, as `QueueStore.record` takes it; see lua/queue.lua."""
+
+    claim: Claim
+    command: str
+    rest: tuple[Argument, ...]
+
+    @property
+    def arguments(self) -> tuple[Argument, ...]:
+        """The script's arguments."""
+        claim = self.claim
+        return (self.command, claim.operation.target, claim.run, claim.operation.id, claim.token, *self.rest)
+
+    @classmethod
+    def done(cls, claim: Claim, patch: Mapping[str, Any], account: str | None) -> End:
+        """See `QueueStore.done`."""
+        told = json.dumps(dict(patch))
+        return cls(claim, "done", (told, account or "", claim.operation.person, claim.claimed))
+
+    @classmethod
+    def failed(cls, claim: Claim, error: Mapping[str, str], patch: Mapping[str, Any]) -> End:
+        """See `QueueStore.fail`."""
+        return cls(claim, "fail", (json.dumps(dict(error)), json.dumps(dict(patch))))
+
+    @classmethod
+    def parked(cls, claim: Claim, seconds: float, error: Mapping[str, str], *, unclear: bool, spend: bool) -> End:
+        """See `QueueStore.park`."""
+        return cls(claim, "park", (seconds, json.dumps(dict(error)), int(unclear), int(spend)))
+
+    @classmethod
+    def given(cls, claim: Claim, group: str) -> End:
+        """See `QueueStore.give_back`."""
+        return cls(claim, "give", (group,))
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What a target has to do: `ready` now, `leased` in hand, seconds until the next parked one is due (or None)."""
+
+    ready: int
+    leased: int
+    next_due: float | None
+
+
+class QueueStore:
+    """The queues of all targets."""
+
+    def __init__(self, redis: Redis, scripts: Scripts) -> None:
+        self._redis = redis
+        self._script = scripts.load("queue")
+
+    async def _call(self, command: str, target: str, *args: str | int | float) -> Any:
+        return await self._script([], [command, target, *args])
+
+    async def claim(
+        self, target: str, *, lease: float, token: str, limits: Mapping[str, int], urgent: bool = False
+    ) -> list[Claim]:
+        """Take the most urgent operations that fit into one request, and mark them as being sent."""
+        rows = await self._call("claim", target, lease, token, json.dumps(dict(limits)), int(urgent))
+        claims = []
+        for run, group, doc, attempts, unclear, since, account, claimed, aboard in rows:
+            operation = from_json(doc)
+            if operation.carries:
+                # Some may have been refused, or superseded, since they were planned
+                codes = json.loads(aboard)
+                carries = tuple(one for one in operation.carries if one["enrolment_code"] in codes)
+                operation = structs.replace(operation, carries=carries)
+            if account and not operation.account:
+                operation = structs.replace(operation, account=account.decode())
+            claims.append(
+                Claim(
+                    run=run.decode(),
+                    token=token,
+                    operation=operation,
+                    attempts=int(attempts),
+                    unclear=unclear == b"1",
+                    since=float(since),
+                    group=group.decode(),
+                    claimed=float(claimed),
+                )
+            )
+        return claims
+
+    async def record(
+        self, ends: Sequence[End], run: str, target: str, *, requests: int = 0, together: bool = False
+    ) -> list[bool]:
+        """Record what became of one request's operations, in one round trip; whether each was taken.
+
+        Args:
+            together: nobody may claim some of them before all are recorded.
+            run: to which the `requests` that were sent to the target are counted.
+        """
+        with redis_errors():
+            async with self._redis.pipeline(transaction=together) as pipe:
+                for end in ends:
+                    pipe.evalsha(self._script.digest, 0, *end.arguments)
+                if requests:
+                    pipe.hincrby(keys.run_target(run, target), "requests", requests)
+                    pipe.hincrby(keys.TOTALS, f"{target}|requests", requests)
+                answers = (await pipe.execute(raise_on_error=False))[: len(ends)]
+            for place, answer in enumerate(answers):
+                if isinstance(answer, NoScriptError):
+                    answers[place] = await self._script([], ends[place].arguments)
+                elif isinstance(answer, Exception):
+                    raise answer
+        return [bool(answer) for answer in answers]
+
+    async def done(self, claim: Claim, patch: Mapping[str, Any], account: str | None) -> bool:
+        """Record success, and what the ledger learns by it; False if it is over already, or in someone else's hand.
+
+        The ledger learns it also where the operation itself is gone because Redis lost its data.
+        """
+        return (await self.record([End.done(claim, patch, account)], claim.run, claim.operation.target))[0]
+
+    async def fail(self, claim: Claim, error: Mapping[str, str], patch: Mapping[str, Any] | None = None) -> bool:
+        """Record a failure that another try would not mend; `patch` is what the ledger learns by it all the same."""
+        return (await self.record([End.failed(claim, error, patch or {})], claim.run, claim.operation.target))[0]
+
+    async def park(
+        self, claim: Claim, seconds: float, error: Mapping[str, str], *, unclear: bool, spend: bool = True
+    ) -> bool:
+        """Put it aside for `seconds`; `spend` whether the try counts, `unclear` whether it may have been done."""
+        return (
+            await self.record(
+                [End.parked(claim, seconds, error, unclear=unclear, spend=spend)], claim.run, claim.operation.target
+            )
+        )[0]
+
+    async def give_back(self, claim: Claim, *, group: str = "") -> bool:
+        """Return it unsent; a new `group` keeps it apart from those it was claimed with."""
+        return bool(await self._call("give", claim.operation.target, claim.run, claim.operation.id, claim.token, group))
+
+    async def drop(self, claim: Claim, reason: Mapping[str, str]) -> bool:
+        """End it unsent: something newer says that it must not be sent."""
+        return bool(
+            await self._call(
+                "drop", claim.operation.target, claim.run, claim.operation.id, claim.token, json.dumps(dict(reason))
+            )
+        )
+
+    async def renew(self, target: str, token: str, lease: float, claims: Sequence[Claim]) -> int:
+        """Keep the leases of what is still in hand."""
+        return int(await self._call("renew", target, token, lease, *(claim.member for claim in claims)))
+
+    async def reap(self, target: str) -> int:
+        """Return what a dead worker had in hand to the queue, as unclear."""
+        return int(await self._call("reap", target))
+
+    async def backlog(self, target: str) -> Backlog:
+        """How much there is to do."""
+        ready, leased, wait = await self._call("next", target)
+        due = float(wait)
+        return Backlog(int(ready), int(leased), None if due < 0 else due)
+
+    async def bands(self, target: str) -> dict[int, int]:
+        """How many operations are ready or parked, by their urgency (see `URGENCY`)."""
+        return {urgency: int(count) for urgency, count in enumerate(await self._call("bands", target))}
+
+    async def release(self, run: str, target: str, operation_id: str, by: Mapping[str, Any]) -> bool:
+        """Let a held operation go out, or a failed one go again."""
+        return bool(await self._call("release", target, run, operation_id, json.dumps(dict(by)), secrets.token_hex(8)))
+
+    async def refuse(self, run: str, target: str, operation_id: str, by: Mapping[str, Any]) -> bool:
+        """Drop a held operation because someone said no."""
+        return bool(await self._call("refuse", target, run, operation_id, json.dumps(dict(by)), secrets.token_hex(8)))

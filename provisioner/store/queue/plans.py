@@ -1,0 +1,268 @@
+"""Plans in Redis: laid down, then installed into the queue person by person; and operations that no plan asked for.
+
+See lua/queue_install.lua.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from provisioner.model.operation import URGENCY, Kind, Operation, to_json
+from provisioner.model.operation_batches import batches_of
+from provisioner.store.redis import keys
+from provisioner.store.redis.client import Redis
+from provisioner.store.redis.connection import redis_errors
+from provisioner.store.redis.scripts import Scripts
+
+#: Single-person work sorts before everything else; the limiter keeps slots for it.
+_URGENT: Final = -1e12
+#: Operations of a plan that are written in one go, and slots that are read so.
+_CHUNK: Final = 500
+_SCANNED: Final = 2000
+#: What is installed in one step: so many persons, with their operations, slots and links counted too.
+_PART: Final = 400
+_PIPED: Final = 20
+#: Persons for whom a plan is asked by name, up to whom the slots of each are looked for by themselves.
+_NAMED: Final = 20
+#: Seconds for which it is noted what comes to stand while a plan is being installed, should that never end.
+_KEPT: Final = 86400
+
+#: Of one person: slots that stand, ids of operations, links.
+_Row = tuple[list[str], list[str], list[Mapping[str, Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An operation on its way into the queue.
+
+    `group` is the batch group that its target gave it, `guard` the guard it counts for, `shown` its `before` and
+    `after` as JSON shows them, `stake` what is not known any more if its end is not (see `model.unsure`).
+    """
+
+    operation: Operation
+    group: str
+    guard: str = ""
+    shown: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    stake: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+class PlanStore:
+    """The way into the queues of all targets."""
+
+    def __init__(self, redis: Redis, scripts: Scripts) -> None:
+        self._redis = redis
+        self._script = scripts.load("queue_install")
+
+    async def install(
+        self,
+        run: str,
+        target: str,
+        operations: Sequence[Operation],
+        entry: Callable[[Operation], Entry],
+        links: Iterable[Mapping[str, Any]],
+        *,
+        began: float,
+        people: Sequence[str] | None,
+        urgent: bool,
+    ) -> int:
+        """Put a plan in place of whatever older plans have not sent; a second plan of the same run is ignored.
+
+        The plan is laid down in Redis first and takes effect then, person by person; one that was broken off in between
+        is gone on with by whoever comes next, whatever plan that one brings.
+
+        Args:
+            operations: the plan, in its order; `entry` makes of each what goes into the queue.
+            links: what the ledger learns without any request, each with its `person`.
+            began: when the observation began that the plan stands on, by Redis's clock.
+            people: the persons that the plan is about; None: everybody.
+            urgent: single-person work, which goes before everything else.
+
+        Returns:
+            How many operations were dropped because something newer had been sent or recorded about their person.
+        """
+        part = keys.run_target(run, target)
+        with redis_errors():
+            async with self._redis.pipeline(transaction=False) as pipe:
+                pipe.hmget(part, ["installed", "installing"])
+                pipe.zrange(keys.run_operations(run, target), 0, -1)
+                (installed, begun), left_over = await pipe.execute()
+            if installed is not None:
+                return int(installed)
+            if begun is None:
+                await self._forget_attempt(run, target, left_over)
+                rows = await self._lay_down(run, target, operations, entry, urgent=urgent)
+                for link in links:
+                    _row_of(rows, link["person"])[2].append(link)
+                for person in people or ():
+                    _row_of(rows, person)
+                scanned = people is None or len(people) > _NAMED
+                if scanned:
+                    await self._add_standing(run, target, rows, everybody=people is None)
+                await self._begin(run, target, rows, {"began": began, "everybody": people is None}, scanned=scanned)
+        return await self._go_on(run, target)
+
+    async def _go_on(self, run: str, target: str) -> int:
+        dropped, left = 0, 1
+        while left:
+            dropped, left = await self._script([], ["install", target, run])
+        return int(dropped)
+
+    async def resume(self, run: str, target: str) -> int | None:
+        """Bring a run's plan for a target to its end if it was broken off on the way.
+
+        Returns:
+            How many operations were dropped; None where no plan of this run was begun.
+        """
+        with redis_errors():
+            begun = any(await self._redis.hmget(keys.run_target(run, target), ["installed", "installing"]))
+        return await self._go_on(run, target) if begun else None
+
+    async def _lay_down(
+        self,
+        run: str,
+        target: str,
+        operations: Sequence[Operation],
+        entry: Callable[[Operation], Entry],
+        *,
+        urgent: bool,
+    ) -> dict[str, _Row]:
+        """Write a plan's operations into Redis, as yet without a status; by person what there is to install."""
+        rows: dict[str, _Row] = {}
+        place = 0
+        for batch in batches_of(operations):
+            followers: dict[str, list[str]] = {}
+            for operation in batch:
+                if operation.follows:
+                    followers.setdefault(operation.follows, []).append(operation.id)
+            for start in range(0, len(batch), _CHUNK):
+                async with self._redis.pipeline(transaction=False) as pipe:
+                    order = {}
+                    for operation in batch[start : start + _CHUNK]:
+                        fields = _fields(entry(operation), place, followers.get(operation.id, ()), urgent=urgent)
+                        pipe.hset(keys.operation(run, target, operation.id), mapping=fields)
+                        order[operation.id] = _order(operation, place)
+                        _row_of(rows, operation.person)[1].append(operation.id)
+                        place += 1
+                    pipe.zadd(keys.run_operations(run, target), order)
+                    await pipe.execute()
+        return rows
+
+    async def _add_standing(self, run: str, target: str, rows: dict[str, _Row], *, everybody: bool) -> None:
+        """Add to a plan what stands now; what comes to stand from now on is noted in Redis until it is installed."""
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.zadd(keys.installing(target), {run: time.time()})
+            pipe.expire(keys.installing(target), _KEPT)
+            pipe.zrange(keys.leavers(target), 0, -1)
+            *_, leavers = await pipe.execute()
+        for person in leavers if everybody else ():
+            _row_of(rows, person.decode())
+        async for raw, _ in self._redis.hscan_iter(keys.slots(target), count=_SCANNED):
+            slot = raw.decode()
+            person = slot.partition("\x1f")[0]
+            if everybody or person in rows:
+                _row_of(rows, person)[0].append(slot)
+
+    async def _begin(
+        self, run: str, target: str, rows: Mapping[str, _Row], head: Mapping[str, Any], *, scanned: bool
+    ) -> None:
+        """Cut a plan into parts, each of which is installed in one step."""
+        parts: list[list[Any]] = [[]]
+        weight = 0
+        for person, (slots, ids, links) in rows.items():
+            if weight > _PART:
+                parts.append([])
+                weight = 0
+            # Where they were not scanned, the step itself looks for what stands
+            parts[-1].append([person, slots if scanned else None, ids, links])
+            weight += 1 + len(slots) + len(ids) + len(links)
+        for start in range(0, len(parts), _PIPED):
+            async with self._redis.pipeline(transaction=False) as pipe:
+                if not start:
+                    # A planner that was killed may have left some there
+                    pipe.delete(keys.stage(run, target))
+                for number, part in enumerate(parts[start : start + _PIPED], start + 1):
+                    pipe.rpush(keys.stage(run, target), json.dumps({"n": number, "people": part}))
+                if start + _PIPED >= len(parts):
+                    pipe.hsetnx(keys.run_target(run, target), "installing", json.dumps(dict(head)))
+                await pipe.execute()
+
+    async def add(self, run: str, target: str, entries: Mapping[str, Entry]) -> int:
+        """Put operations beside what stands, which no plan asked for and none replaces.
+
+        Args:
+            run: one that is about these operations only.
+            entries: by a token each; a token that was ever used before adds nothing.
+
+        Returns:
+            How many were new.
+        """
+        tokens = {entry.operation.id: token for token, entry in entries.items()}
+        with redis_errors():
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for place, entry in enumerate(entries.values()):
+                    operation = entry.operation
+                    kept = "tag" if operation.slot.startswith("tag:") else "1"
+                    fields = {**_fields(entry, place, (), urgent=False), "kept": kept}
+                    pipe.hset(keys.operation(run, target, operation.id), mapping=fields)
+                    pipe.rpush(keys.stage(run, target), operation.id)
+                    pipe.zadd(keys.run_operations(run, target), {operation.id: place})
+                await pipe.execute()
+        return int(await self._script([], ["add", target, run, json.dumps(tokens)]))
+
+    async def never_added(self, target: str, tokens: Sequence[str]) -> list[str]:
+        """Those of the tokens that `add` has not used yet."""
+        with redis_errors():
+            moments = await self._redis.zmscore(keys.added(target), list(tokens)) if tokens else []
+        return [token for token, moment in zip(tokens, moments, strict=True) if moment is None]
+
+    async def _forget_attempt(self, run: str, target: str, left_over: Sequence[bytes]) -> None:
+        """Take away what a worker that was killed on the way had put there of this plan."""
+        for start in range(0, len(left_over), _CHUNK):
+            some = [keys.operation(run, target, name.decode()) for name in left_over[start : start + _CHUNK]]
+            await self._redis.delete(*some)
+        if left_over:
+            await self._redis.delete(keys.run_operations(run, target))
+
+
+def _row_of(rows: dict[str, _Row], person: str) -> _Row:
+    return rows.setdefault(person, ([], [], []))
+
+
+def _order(operation: Operation, place: int) -> float:
+    """By which operations are delivered and shown, whatever batch they came in."""
+    return URGENCY[operation.kind] * 1e9 + place
+
+
+def _fields(entry: Entry, place: int, followers: Sequence[str], *, urgent: bool) -> dict[str, str | bytes | float]:
+    operation = entry.operation
+    fields: dict[str, str | bytes | float] = {
+        "doc": to_json(operation),
+        "person": operation.person,
+        "kind": operation.kind.value,
+        "slot": f"{operation.person}\x1f{operation.slot}",
+        "group": entry.group,
+        "score": (_URGENT if urgent else 0.0) + _order(operation, place),
+        "wanted_status": operation.planned_status.value,
+        "follows": operation.follows or "",
+    }
+    # Each field takes a hundred bytes in Redis, and most operations have none of these
+    if entry.shown and entry.shown != {"before": operation.before, "after": operation.after}:
+        fields["shown"] = json.dumps(dict(entry.shown), ensure_ascii=False)
+    if entry.guard:
+        fields["guard"] = entry.guard
+    if followers:
+        fields["followers"] = json.dumps(list(followers))
+    if operation.rides:
+        fields["rides"] = operation.token
+    if entry.stake:
+        fields["stake"] = json.dumps(dict(entry.stake))
+    return fields
+
+
+def guard_of(kind: Kind, covers: Mapping[str, Sequence[Kind]]) -> str:
+    """The guard that counts a kind, or the empty text."""
+    return next((guard for guard, kinds in covers.items() if kind in kinds), "")

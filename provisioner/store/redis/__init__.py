@@ -1,0 +1,1 @@
+"""The connection to Redis: address, client, server, scripts, key names and layout."""

@@ -1,0 +1,181 @@
+"""Clients of Redis, and whether the server behind them is fit to hold the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+import redis as redis_sync
+from redis import asyncio as redis_async
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.asyncio.sentinel import Sentinel as AsyncSentinel
+from redis.asyncio.sentinel import SentinelConnectionPool as AsyncSentinelPool
+from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
+from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError, RedisError
+from redis.retry import Retry
+from redis.sentinel import Sentinel, SentinelConnectionPool
+
+from provisioner.errors import StoreError
+from provisioner.store.redis.address import ANSWER_TIMEOUT, CONNECT_TIMEOUT, HEALTH_CHECK_INTERVAL, RedisAddress
+
+__all__ = [
+    "RedisAddress",
+    "check_server",
+    "connect",
+    "connect_sync",
+    "inspect_server",
+    "ping",
+    "redis_errors",
+]
+
+OLDEST_SERVER: Final = (6, 2)
+#: Tries after the first one, within about 3 s: enough for a restart of Redis, short enough for a person who waits.
+_RETRIES: Final = 5
+_BACKOFF: Final = ExponentialWithJitterBackoff(cap=1.0, base=0.1)
+
+
+class _AsyncPool(AsyncSentinelPool):
+    """Closes the connections to the Sentinels with those to the server."""
+
+    async def aclose(self) -> None:
+        await super().aclose()
+        await self.sentinel_manager.aclose()
+
+
+class _Pool(SentinelConnectionPool):
+    """Closes the connections to the Sentinels with those to the server."""
+
+    def close(self) -> None:
+        super().close()
+        self.sentinel_manager.close()
+
+
+def connect(address: RedisAddress) -> redis_async.Redis:
+    """A client for one event loop; nothing is sent yet. Answers are bytes. Close it with `aclose()`.
+
+    A command whose answer is lost is sent again by itself, so whatever is not safe to do twice belongs into a script
+    that is.
+    """
+    options = _options(address) | {"retry": AsyncRetry(_BACKOFF, _RETRIES)}
+    if address.scheme != "sentinel":
+        return redis_async.Redis(**options)
+    lone = address.sentinel_options | {"retry": AsyncRetry(NoBackoff(), 0)}
+    sentinel = AsyncSentinel(list(address.hosts), sentinel_kwargs=lone, **options)  # type: ignore[no-untyped-call]
+    client: redis_async.Redis = sentinel.master_for(address.master or "", connection_pool_class=_AsyncPool)
+    return client
+
+
+def connect_sync(address: RedisAddress) -> redis_sync.Redis:
+    """The same without an event loop, for commands and start-up. Close it with `close()`."""
+    options = _options(address) | {"retry": Retry(_BACKOFF, _RETRIES)}
+    if address.scheme != "sentinel":
+        return redis_sync.Redis(**options)
+    sentinel = Sentinel(  # type: ignore[no-untyped-call]
+        list(address.hosts), sentinel_kwargs=address.sentinel_options, **options
+    )
+    client: redis_sync.Redis = sentinel.master_for(  # type: ignore[no-untyped-call]
+        address.master or "", connection_pool_class=_Pool
+    )
+    return client
+
+
+def _options(address: RedisAddress) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "db": address.db,
+        **address.credentials,
+        "decode_responses": False,
+        "socket_timeout": ANSWER_TIMEOUT,
+        "health_check_interval": HEALTH_CHECK_INTERVAL,
+        # The older protocol has one shape of answers for all servers that we accept
+        "protocol": 2,
+    }
+    if address.scheme == "unix":
+        return options | {"unix_socket_path": address.path}
+    options |= {"socket_connect_timeout": CONNECT_TIMEOUT, "socket_keepalive": True}
+    if address.tls is not None:
+        options |= {"ssl": True, **address.tls}
+    if address.scheme != "sentinel":
+        options["host"], options["port"] = address.hosts[0]
+    return options
+
+
+@contextmanager
+def redis_errors(address: RedisAddress | None = None) -> Iterator[None]:
+    """Turns what redis-py raises inside into a StoreError with what to do about it."""
+    try:
+        yield
+    except (RedisError, OSError) as exc:
+        place = f"Redis at {address.redacted}" if address else "Redis"
+        raise _explained(place, exc, own=bool(address and address.own)) from exc
+
+
+def _explained(place: str, exc: Exception, *, own: bool) -> StoreError:
+    said = (str(exc) or type(exc).__name__).rstrip(".")
+    if isinstance(exc, (AuthenticationError, AuthorizationError, NoPermissionError)):
+        return StoreError(f"{place} refused our credentials ({said}).", remedy="Check the password in redis_url.")
+    if isinstance(exc, redis_sync.BusyLoadingError):
+        return StoreError(f"{place} is still loading its data.", remedy="Wait, then try again.")
+    if isinstance(exc, (redis_sync.ConnectionError, redis_sync.TimeoutError, OSError)):
+        remedy = (
+            "Start `provisioner up`, or set redis_url to the address of a Redis server."
+            if own
+            else "Check redis_url and that the server runs."
+        )
+        return StoreError(f"{place} does not answer ({said}).", remedy=remedy)
+    return StoreError(f"{place} refused a command ({said}).", remedy="Check its memory, disk and permissions.")
+
+
+async def ping(client: redis_async.Redis, address: RedisAddress) -> None:
+    """Return if Redis answers.
+
+    Raises:
+        StoreError: it does not, with the reason and what to do, in one line.
+    """
+    with redis_errors(address):
+        await client.ping()
+
+
+async def inspect_server(client: redis_async.Redis, address: RedisAddress) -> list[str]:
+    """Ask the server what it is, and judge it by `check_server`.
+
+    Raises:
+        StoreError: it does not answer, or cannot be used.
+    """
+    with redis_errors(address):
+        info: Mapping[str, Any] = await client.info()
+    return check_server(info)
+
+
+def check_server(info: Mapping[str, Any]) -> list[str]:
+    """Judge a server by its answer to INFO, parsed by redis-py.
+
+    Returns:
+        Warnings, each a sentence with what to do; empty if all is well.
+
+    Raises:
+        StoreError: it is older than 6.2, a cluster, or a replica, so that nothing of ours would work.
+    """
+    version = str(info.get("redis_version", "0"))
+    if tuple(int(part) for part in version.split(".")[:2] if part.isdecimal()) < OLDEST_SERVER:
+        raise StoreError(
+            f"Redis {version} is too old.", remedy="Use Redis 6.2 or newer, or Valkey; `provisioner up` brings its own."
+        )
+    if info.get("redis_mode") == "cluster":
+        raise StoreError(
+            "redis_url names a Redis Cluster, which cannot run scripts over several keys.",
+            remedy="Use a single server, or one watched by Sentinel.",
+        )
+    if info.get("role", "master") != "master":
+        raise StoreError(
+            "redis_url names a replica, which takes no writes.", remedy="Name the master, or the Sentinels."
+        )
+    warnings = []
+    policy = str(info.get("maxmemory_policy", "noeviction"))
+    if policy != "noeviction":
+        warnings.append(
+            f"Redis may throw away the ledger when memory is short (maxmemory-policy {policy}); set it to noeviction."
+        )
+    if not int(info.get("aof_enabled", 0)):
+        warnings.append("Redis may forget the latest changes when it stops (appendonly no); set appendonly to yes.")
+    return warnings

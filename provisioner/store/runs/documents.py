@@ -1,0 +1,400 @@
+"""Runs: what was asked, what became of it, and the operations that it planned."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from provisioner.model.operation import Kind, Status
+from provisioner.store.redis import keys
+from provisioner.store.redis.client import Redis
+from provisioner.store.redis.connection import redis_errors
+
+_PUSHED_FOR: Final = 7 * 86400
+#: What else than done an operation may be, and codes by which it is superseded for another reason than a newer plan.
+_ELSE: Final = (Status.PENDING, Status.SENDING, Status.WAITING, Status.HELD, Status.FAILED, Status.REJECTED)
+_WHY: Final = ("overtaken", "no_longer_leaving")
+_COUNTED: Final = ("succeeded", "failed", "held", "waiting", "superseded", "rejected")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a run was asked for: `targets` and `people` None for all, `accept` a digest of a degraded roster."""
+
+    trigger: str
+    targets: tuple[str, ...] | None = None
+    people: tuple[str, ...] | None = None
+    accept: str | None = None
+    roster: str | None = None
+    full: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """The form in which it lies in Redis."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Request:
+        """The inverse of `to_json`."""
+        lists = {
+            name: tuple(document[name]) if document.get(name) is not None else None for name in ("targets", "people")
+        }
+        rest = {name: document[name] for name in ("trigger", "accept", "roster", "full") if name in document}
+        return cls(**{**rest, **lists})
+
+
+#: Statuses whose operations are listed apart (see lua/queue.lua).
+LISTED: Final = frozenset({Status.HELD.value, Status.FAILED.value, Status.WAITING.value, Status.REJECTED.value})
+_GLOB: Final = re.compile(r"[\\*?\[\]]")
+
+
+def _literally(sign: re.Match[str]) -> str:
+    return f"\\{sign[0]}"
+
+
+def moment(seconds: float | None) -> str | None:
+    """Epoch seconds as ISO 8601 in UTC, with a Z."""
+    if not seconds:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class RunStore:
+    """All runs."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    async def now(self) -> float:
+        """Epoch seconds by Redis's clock, the only one that all machines share."""
+        with redis_errors():
+            seconds, micros = await self._redis.time()
+        return int(seconds) + int(micros) / 1e6
+
+    async def create(self, request: Request, *, content: bytes | None = None, stage: str = "queued") -> str:
+        """Record a new run, queued; `content` is a roster of its own, handed over with the request.
+
+        Args:
+            stage: ``begun`` for a run that reads no roster.
+        """
+        now = await self.now()
+        # Ids sort by time, to the millisecond
+        stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%d-%H%M%S-%f")[:-3]
+        run = f"{stamp}{secrets.token_hex(2)}"
+        fields = {
+            "request": json.dumps(request.to_json()),
+            "trigger": request.trigger,
+            "status": "running",
+            "stage": stage,
+            "created": str(now),
+            "started": str(now),
+        }
+        with redis_errors():
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.hset(keys.run(run), mapping=fields)
+                pipe.zadd(keys.RUNS, {run: now})
+                if content is not None:
+                    pipe.set(f"{keys.run(run)}:content", zlib.compress(content), ex=_PUSHED_FOR)
+                await pipe.execute()
+        return run
+
+    async def content(self, run: str) -> bytes | None:
+        """The roster that was handed over with the request, if one was."""
+        with redis_errors():
+            packed = await self._redis.get(f"{keys.run(run)}:content")
+        return zlib.decompress(packed) if packed else None
+
+    async def request(self, run: str) -> Request | None:
+        """What a run was asked for; None if there is no such run."""
+        with redis_errors():
+            text = await self._redis.hget(keys.run(run), "request")
+        return Request.from_json(json.loads(text)) if text else None
+
+    async def exists(self, run: str) -> bool:
+        """Whether there is such a run."""
+        with redis_errors():
+            return bool(await self._redis.exists(keys.run(run)))
+
+    async def set(self, run: str, fields: Mapping[str, str | float | int]) -> None:
+        """Set fields of a run."""
+        with redis_errors():
+            await self._redis.hset(keys.run(run), mapping=dict(fields))
+
+    async def get(self, run: str, field: str) -> str | None:
+        """One field of a run."""
+        with redis_errors():
+            value = await self._redis.hget(keys.run(run), field)
+        return value.decode() if value is not None else None
+
+    async def set_target(self, run: str, target: str, fields: Mapping[str, str | float | int]) -> None:
+        """Set fields of a run's part for one target."""
+        with redis_errors():
+            await self._redis.hset(keys.run_target(run, target), mapping=dict(fields))
+
+    async def add_requests(self, run: str, target: str, count: int) -> None:
+        """Count HTTP requests that were sent for a run."""
+        if count:
+            with redis_errors():
+                await self._redis.hincrby(keys.run_target(run, target), "requests", count)
+                await self._redis.hincrby(keys.TOTALS, f"{target}|requests", count)
+
+    async def target(self, run: str, target: str) -> dict[str, str]:
+        """The raw fields of a run's part for one target; a part that joined another run's shows that one's."""
+        with redis_errors():
+            raw = await self._redis.hgetall(keys.run_target(run, target))
+        fields = {key.decode(): value.decode() for key, value in raw.items()}
+        joined = fields.get("joined")
+        return await self.target(joined, target) if joined and joined != run else fields
+
+    async def targets(self, run: str) -> tuple[str, ...]:
+        """The targets of a run, in the order of the settings."""
+        text = await self.get(run, "targets")
+        return tuple(json.loads(text)) if text else ()
+
+    async def recent(self, limit: int, offset: int = 0) -> tuple[str, ...]:
+        """The newest runs first."""
+        with redis_errors():
+            found = await self._redis.zrevrange(keys.RUNS, offset, offset + limit - 1)
+        return tuple(run.decode() for run in found)
+
+    async def unfinished(self, limit: int = 50) -> tuple[str, ...]:
+        """Runs among the newest `limit` that are still running, oldest first."""
+        recent = reversed(await self.recent(limit))
+        return tuple([run for run in recent if await self.get(run, "status") == "running"])
+
+    async def document(self, run: str) -> dict[str, Any] | None:
+        """A run as its JSON; None if there is no such run."""
+        with redis_errors():
+            raw = await self._redis.hgetall(keys.run(run))
+        if not raw:
+            return None
+        fields = {key.decode(): value.decode() for key, value in raw.items()}
+        targets = {}
+        for target in json.loads(fields.get("targets", "[]")):
+            targets[target] = target_document(await self.target(run, target))
+        document: dict[str, Any] = {
+            "run": run,
+            "trigger": fields.get("trigger", "manual"),
+            "status": fields.get("status", "running"),
+            "started_at": moment(float(fields["started"])) if "started" in fields else None,
+            "finished_at": moment(float(fields["finished"])) if "finished" in fields else None,
+            "roster": json.loads(fields["roster"]) if "roster" in fields else None,
+            "targets": targets,
+        }
+        if "error" in fields:
+            document["error"] = json.loads(fields["error"])
+        return document
+
+    async def heads(self, runs: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Trigger, status and times of those of the runs that are kept."""
+        names = ["trigger", "status", "started", "finished"]
+        with redis_errors():
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for run in runs:
+                    pipe.hmget(keys.run(run), names)
+                rows = await pipe.execute()
+        found = {}
+        for run, row in zip(runs, rows, strict=True):
+            trigger, status, started, finished = (value.decode() if value else None for value in row)
+            if trigger is not None:
+                found[run] = {
+                    "trigger": trigger,
+                    "status": status or "running",
+                    "started_at": moment(float(started)) if started else None,
+                    "finished_at": moment(float(finished)) if finished else None,
+                }
+        return found
+
+    async def operations(
+        self,
+        run: str,
+        targets: Iterable[str],
+        *,
+        statuses: Sequence[str] | None = None,
+        offset: int = 0,
+        limit: int | None = None,
+    ) -> list[dict[str, Any]]:
+        """Operations of a run in the order of the plan, as JSON; paged, so that nothing loads them all at once."""
+        found: list[dict[str, Any]] = []
+        for target in targets:
+            joined = await self._joined(run, target)
+            undone = await self._undone(joined, target, statuses)
+            start = 0
+            while limit is None or len(found) < offset + limit:
+                with redis_errors():
+                    if undone is None:
+                        ids = await self._redis.zrange(keys.run_operations(joined, target), start, start + 499)
+                    else:
+                        ids = undone[start : start + 500]
+                    if not ids:
+                        break
+                    async with self._redis.pipeline(transaction=False) as pipe:
+                        for operation_id in ids:
+                            pipe.hgetall(keys.operation(joined, target, operation_id.decode()))
+                        rows = await pipe.execute()
+                for row in rows:
+                    document = operation_document({key.decode(): value.decode() for key, value in row.items()})
+                    if document and (statuses is None or document["status"] in statuses):
+                        found.append(document)
+                start += 500
+        return found[offset:] if limit is None else found[offset : offset + limit]
+
+    async def _undone(self, run: str, target: str, statuses: Sequence[str] | None) -> list[bytes] | None:
+        """Ids of the operations of some statuses in the order of the plan; None where these have no lists apart."""
+        if statuses is None or not set(statuses) <= LISTED:
+            return None
+        with redis_errors():
+            found: list[bytes] = await self._redis.zunion([keys.run_by_status(run, target, one) for one in statuses])
+        return found
+
+    async def operation(self, run: str, target: str, operation_id: str) -> dict[str, str] | None:
+        """The raw fields of one operation, None if the run has none of that id."""
+        with redis_errors():
+            row = await self._redis.hgetall(keys.operation(run, target, operation_id))
+        return {key.decode(): value.decode() for key, value in row.items()} or None
+
+    async def history(self, person: str, limit: int = 50) -> list[dict[str, Any]]:
+        """The newest finished operations of a person, as JSON with their run."""
+        with redis_errors():
+            entries = await self._redis.lrange(keys.history(person), 0, limit - 1)
+        found = []
+        for entry in entries:
+            target, run, operation_id = entry.decode().split("|")
+            row = await self.operation(run, target, operation_id)
+            document = operation_document(row) if row else None
+            if document:
+                found.append({"run": run, **document})
+        return found
+
+    async def standing(self, target: str, person: str, slots: Sequence[str] | None = None) -> list[dict[str, Any]]:
+        """The operations that stand for a person now, in some slots or in all: pending, sent, waiting or held."""
+        with redis_errors():
+            if slots is None:
+                pattern = f"{_GLOB.sub(_literally, person)}\x1f*"
+                found = [one async for _, one in self._redis.hscan_iter(keys.slots(target), match=pattern, count=1000)]
+            else:
+                fields = [f"{person}\x1f{slot}" for slot in slots]
+                found = await self._redis.hmget(keys.slots(target), fields) if fields else []
+        documents = []
+        for member in found:
+            if member is None:
+                continue
+            run, operation_id = member.decode().split("|")
+            row = await self.operation(run, target, operation_id)
+            document = operation_document(row) if row else None
+            if document:
+                documents.append({"run": run, **document})
+        return documents
+
+    async def _joined(self, run: str, target: str) -> str:
+        with redis_errors():
+            joined = await self._redis.hget(keys.run_target(run, target), "joined")
+        return joined.decode() if joined else run
+
+    async def keep_rejects(self, run: str, rejects: Sequence[Mapping[str, Any]], ttl: int) -> None:
+        """Keep the rejected rows of a run's roster."""
+        with redis_errors():
+            await self._redis.set(keys.rejects(run), zlib.compress(json.dumps(list(rejects)).encode()), ex=ttl)
+
+    async def rejects(self, run: str) -> list[dict[str, Any]]:
+        """The rejected rows of a run's roster."""
+        with redis_errors():
+            packed = await self._redis.get(keys.rejects(run))
+        found: list[dict[str, Any]] = json.loads(zlib.decompress(packed)) if packed else []
+        return found
+
+
+def counts(fields: Mapping[str, str], status: str) -> dict[str, int]:
+    """How many operations of each kind have a status, without zeros."""
+    found = {kind.value: int(fields.get(f"n:{status}:{kind.value}", 0)) for kind in Kind}
+    return {kind: count for kind, count in found.items() if count > 0}
+
+
+def unfinished(fields: Mapping[str, str]) -> tuple[int, int]:
+    """(pending or being sent, waiting) of a run's part for one target."""
+    moving = sum(counts(fields, Status.PENDING).values()) + sum(counts(fields, Status.SENDING).values())
+    return moving, sum(counts(fields, Status.WAITING).values())
+
+
+def target_document(fields: Mapping[str, str]) -> dict[str, Any]:
+    """A run's part for one target as its JSON."""
+    status = fields.get("status", "running")
+    planned = {kind.value: int(fields.get(f"planned:{kind.value}", 0)) for kind in Kind}
+    document: dict[str, Any] = {"status": status}
+    for name in ("observed", "linked", "adopted", "orphans", "conflicts", "todo", "unchanged"):
+        document[name] = int(fields.get(name, 0))
+    document["planned"] = planned
+    for name in _COUNTED:
+        document[name] = counts(fields, name)
+    if status in ("quarantined", "unreachable", "paused"):
+        # What was still to be sent waits for the target with the rest
+        for kind, count in [*counts(fields, "pending").items(), *counts(fields, "sending").items()]:
+            document["waiting"][kind] = document["waiting"].get(kind, 0) + count
+    document["requests"] = int(fields.get("requests", 0))
+    for name in ("error", "guards", "notes", "blocked"):
+        if fields.get(name):
+            document[name] = json.loads(fields[name])
+    if fields.get("predicted"):
+        document["predicted"] = json.loads(fields["predicted"])
+        document["actual"] = {"operations": counts(fields, "succeeded"), "requests": document["requests"]}
+        document["differences"] = differences(fields, document["predicted"]["operations"])
+    return document
+
+
+def differences(fields: Mapping[str, str], predicted: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Where a run's part did otherwise than its plan said, by kind: ``predicted``, ``actual``, and ``because``, which
+    says how many became what: a status, or why they were superseded."""
+    found = []
+    done = counts(fields, Status.SUCCEEDED)
+    for kind in (kind.value for kind in Kind):
+        if done.get(kind, 0) == predicted.get(kind, 0):
+            continue
+        because = {status.value: int(fields.get(f"n:{status}:{kind}", 0)) for status in _ELSE}
+        superseded = int(fields.get(f"n:{Status.SUPERSEDED}:{kind}", 0))
+        for code in _WHY:
+            because[code] = int(fields.get(f"why:{code}:{kind}", 0))
+            superseded -= because[code]
+        because["newer_plan"] = superseded
+        # More than was predicted: somebody let go what was held
+        because["approved"] = done.get(kind, 0) - predicted.get(kind, 0)
+        found.append(
+            {
+                "kind": kind,
+                "predicted": predicted.get(kind, 0),
+                "actual": done.get(kind, 0),
+                "because": {why: count for why, count in because.items() if count > 0},
+            }
+        )
+    return found
+
+
+def operation_document(row: Mapping[str, str]) -> dict[str, Any] | None:
+    """An operation as its JSON, from its fields in Redis; None if it is no longer kept, or was never installed."""
+    if "doc" not in row or "status" not in row:
+        return None
+    doc = json.loads(row["doc"])
+    doc |= json.loads(row.get("shown") or "{}")
+    error = json.loads(row["error"]) if row.get("error") else None
+    if error is None and row.get("status") == "held" and doc.get("hold"):
+        error = {"code": "held", "message": doc["hold"]}
+    return {
+        "id": doc["id"],
+        "target": doc["target"],
+        "person": doc["person"],
+        "kind": doc["kind"],
+        "account": row.get("account") or doc.get("account"),
+        "before": doc["before"],
+        "after": doc["after"],
+        "drift": bool(doc.get("drift")),
+        "status": row["status"],
+        "attempts": int(row.get("attempts") or 0),
+        "tries": [{**one, "at": moment(one["at"])} for one in json.loads(row.get("tries") or "[]")],
+        "error": error,
+        "reason": doc.get("reason", ""),
+        "changed_at": moment(float(row["changed"])) if row.get("changed") else None,
+    }

@@ -1,0 +1,177 @@
+"""How a target is: paused by a person, quarantined by us, or fine; and the lists that a person looks after."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from provisioner.store.redis import keys
+from provisioner.store.redis.client import Redis
+from provisioner.store.redis.connection import redis_errors
+
+#: Parts into which a window of outcomes is cut, so that it moves on without a record of each.
+_SLICES: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """`paused`: someone stopped writing. `quarantined`: we did, for `reason`, and probe again at `probe_at` (epoch
+    seconds). `failures` are connection failures in a row, `probes` looks in vain, `eased` the end of the last one."""
+
+    paused: bool = False
+    quarantined: bool = False
+    unreachable: bool = False
+    reason: str = ""
+    probe_at: float = 0.0
+    probes: int = 0
+    failures: int = 0
+    eased: float = 0.0
+
+    @property
+    def blocked(self) -> bool:
+        """Whether nothing may be written now."""
+        return self.paused or self.quarantined
+
+    @property
+    def status(self) -> str | None:
+        """The status of a run's part for such a target, None for a healthy one."""
+        if self.quarantined:
+            return "unreachable" if self.unreachable else "quarantined"
+        return "paused" if self.paused else None
+
+
+class HealthStore:
+    """The health of all targets."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    async def of(self, target: str) -> Health:
+        """The health of one target."""
+        with redis_errors():
+            raw = await self._redis.hgetall(keys.health(target))
+        fields = {key.decode(): value.decode() for key, value in raw.items()}
+        return Health(
+            paused=fields.get("paused") == "1",
+            quarantined=fields.get("quarantined") == "1",
+            unreachable=fields.get("unreachable") == "1",
+            reason=fields.get("reason", ""),
+            probe_at=float(fields.get("probe_at", 0)),
+            probes=int(fields.get("probes", 0)),
+            failures=int(fields.get("failures", 0)),
+            eased=float(fields.get("eased", 0)),
+        )
+
+    async def pause(self, target: str, *, paused: bool) -> None:
+        """Stop or resume writing."""
+        with redis_errors():
+            await self._redis.hset(keys.health(target), "paused", int(paused))
+
+    async def quarantine(
+        self, target: str, reason: str, *, probe_at: float, unreachable: bool, probes: int, again: bool
+    ) -> bool:
+        """Stop writing until a probe succeeds; True if this began it, False if it already was.
+
+        Args:
+            probes: how many probes in vain the time of the next one stands for.
+            again: the target was probed in vain, so one that was in quarantine already gets the new times too.
+        """
+        fields = {"unreachable": int(unreachable), "reason": reason, "probe_at": probe_at, "probes": probes}
+        with redis_errors():
+            begun = bool(await self._redis.hsetnx(keys.health(target), "quarantined", 1))
+            if begun or again:
+                await self._redis.hset(keys.health(target), mapping=fields)
+        return begun
+
+    async def recovered(self, target: str, now: float | None = None) -> bool:
+        """End a quarantine; True if there was one. What was counted before counts no more.
+
+        Args:
+            now: when it ended by itself, so that a relapse soon after is known for one; None: a person ended it.
+        """
+        with redis_errors():
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.hget(keys.health(target), "quarantined")
+                pipe.hdel(keys.health(target), "quarantined", "unreachable", "reason", "probe_at", "failures")
+                before, _ = await pipe.execute()
+            if now is None:
+                await self._redis.hdel(keys.health(target), "probes", "eased")
+            elif before == b"1":
+                await self._redis.hset(keys.health(target), "eased", now)
+            if before == b"1":
+                await self._redis.delete(keys.outcomes(target))
+        return bool(before == b"1")
+
+    async def count_outcomes(
+        self, target: str, good: int, bad: int, *, window: float, now: float | None = None
+    ) -> tuple[int, int]:
+        """The target answered: add outcomes to those of the last `window` seconds; (good, bad) of them all.
+
+        Args:
+            now: epoch seconds by Redis's clock, if the caller knows them.
+        """
+        key = keys.outcomes(target)
+        with redis_errors():
+            seconds = (await self._redis.time())[0] if now is None else now
+            span = window / _SLICES
+            place = int(int(seconds) // span)
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.hdel(keys.health(target), "failures")
+                pipe.hincrby(key, f"{place}:good", good)
+                pipe.hincrby(key, f"{place}:bad", bad)
+                pipe.expire(key, int(window) + 1)
+                pipe.hgetall(key)
+                *_, raw = await pipe.execute()
+            counts = {"good": 0, "bad": 0}
+            old = []
+            for field, count in raw.items():
+                when, _, what = field.decode().partition(":")
+                if int(when) > place - _SLICES:
+                    counts[what] += int(count)
+                else:
+                    old.append(field)
+            if old:
+                await self._redis.hdel(key, *old)
+        return counts["good"], counts["bad"]
+
+    async def failed(self, target: str) -> int:
+        """Count a connection failure; how many there are in a row now."""
+        with redis_errors():
+            return int(await self._redis.hincrby(keys.health(target), "failures", 1))
+
+    async def reached(self, target: str) -> None:
+        """The target answered."""
+        with redis_errors():
+            await self._redis.hdel(keys.health(target), "failures")
+
+    async def keep_lists(self, target: str, lists: Mapping[str, Sequence[Any]]) -> None:
+        """Keep the newest plan's conflicts, to-dos, drift and orphans."""
+        with redis_errors():
+            await self._redis.hset(
+                keys.lists(target), mapping={name: json.dumps(list(rows)) for name, rows in lists.items()}
+            )
+
+    async def list(self, target: str, name: str) -> list[Any]:
+        """One of those lists."""
+        with redis_errors():
+            text = await self._redis.hget(keys.lists(target), name)
+        found: list[Any] = json.loads(text) if text else []
+        return found
+
+    async def sent(self, target: str, guard: str, since: float) -> int:
+        """How many operations of a guard went out without approval since a moment."""
+        with redis_errors():
+            return int(await self._redis.zcount(keys.sent(target, guard), since, "+inf"))
+
+    async def decisions(self, target: str) -> dict[str, dict[str, Any]]:
+        """Approvals and rejections by operation id."""
+        with redis_errors():
+            raw = await self._redis.hgetall(keys.decisions(target))
+        return {key.decode(): json.loads(value) for key, value in raw.items()}
+
+    async def decide(self, target: str, operation_id: str, decision: Mapping[str, Any]) -> None:
+        """Record an approval or a rejection."""
+        with redis_errors():
+            await self._redis.hset(keys.decisions(target), operation_id, json.dumps(dict(decision)))

@@ -1,0 +1,53 @@
+"""Whether this process is up, whether it can serve, and what Prometheus wants to know."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from provisioner.errors import StoreError
+from provisioner.logs import get_logger
+from provisioner.progress.metrics import Snapshot, registry, take
+from provisioner.store.redis.connection import ping
+from provisioner.web.auth.access import Reader
+from provisioner.web.problems import problem
+from provisioner.web.web_context import Deployed, OnSite
+
+log = get_logger(__name__)
+
+#: Seconds within which Redis has to answer; who asks for readiness asks again soon.
+_READY_WITHIN: Final = 2.0
+
+router = APIRouter()
+#: Served only where there is a token.
+metrics_router = APIRouter()
+
+
+@router.get("/healthz", include_in_schema=False)
+async def healthz() -> dict[str, str]:
+    """This process is up."""
+    return {"status": "up"}
+
+
+@router.get("/readyz", include_in_schema=False)
+async def readyz(site: OnSite) -> JSONResponse:
+    """Redis answers, so that requests can be served."""
+    try:
+        async with asyncio.timeout(_READY_WITHIN):
+            await ping(site.redis, site.address)
+    except (StoreError, TimeoutError) as exc:
+        log.warning("not_ready", error=str(exc) or "Redis does not answer in time.")
+        return problem(503, "Not ready", "Redis does not answer; the log of this process says why.")
+    return JSONResponse({"status": "ready"})
+
+
+@metrics_router.get("/metrics", include_in_schema=False)
+async def metrics(user: Reader, dep: Deployed) -> Response:
+    """Figures of the whole deployment, computed from Redis now."""
+    del user
+    found: Snapshot = await take(dep)
+    return Response(generate_latest(registry(found)), media_type=CONTENT_TYPE_LATEST)

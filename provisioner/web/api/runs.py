@@ -1,0 +1,340 @@
+"""The HTTP API: what programs may ask, each with a token."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+
+from provisioner.admin.decisions import Choice, Verdict, decide_about
+from provisioner.admin.person_report import story
+from provisioner.errors import UsageError
+from provisioner.model.operation import Kind, Status
+from provisioner.runs.lifecycle import request_run
+from provisioner.runtime.audit import record
+from provisioner.runtime.context import Deployment
+from provisioner.store.people.snapshots import Pushed
+from provisioner.store.runs.documents import Request as RunAsked
+from provisioner.store.runs.paging import Filter, operations_page
+from provisioner.web import request_bodies
+from provisioner.web.api.schemas import (
+    Accepted,
+    AcceptedRoster,
+    Decided,
+    Decision,
+    OperationPage,
+    Problem,
+    RetryRequest,
+    Run,
+    RunPage,
+    RunRequest,
+    Story,
+)
+from provisioner.web.auth.access import Actor, Reader, User, bearer
+from provisioner.web.problems import MEDIA_TYPE, ProblemError, not_there, unusable
+from provisioner.web.web_context import Deployed, OnSite, Site
+
+_RUN_ID: Final = re.compile(r"[0-9A-Za-z-]{1,64}")
+_KEY_LENGTH: Final = 255
+_FILE: Final = {"type": "string", "format": "binary", "minLength": 1}
+_WHATS: Final[Mapping[int, str]] = {
+    401: "No token, or one that opens nothing",
+    403: "A viewer may not act",
+    404: "There is no such thing",
+    409: "It cannot be done as things stand now",
+    413: "The body is too large",
+    415: "The body is not of the right type",
+    422: "What was asked makes no sense",
+    429: "Too many wrong tokens came from this address",
+    503: "Redis does not answer; nothing was done",
+}
+
+
+def _answers(model: type[BaseModel], *more: int, status: int = 200) -> dict[int | str, dict[str, Any]]:
+    found: dict[int | str, dict[str, Any]] = {status: {"model": model}}
+    for code in sorted({401, 429, 503, *more}):
+        shape = {"schema": {"$ref": "#/components/schemas/Problem"}}
+        found[code] = {"description": _WHATS[code], "content": {MEDIA_TYPE: shape}}
+    return found
+
+
+def _carries(model: type[BaseModel], *, required: bool) -> dict[str, Any]:
+    shape = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    return {"requestBody": {"required": required, "content": {"application/json": {"schema": shape}}}}
+
+
+router = APIRouter(prefix="/api", dependencies=[Depends(bearer)])
+Limit = Annotated[int, Query(ge=1, le=500, description="Rows at most.")]
+Offset = Annotated[int, Query(ge=0, le=1_000_000, description="Rows to leave out.")]
+
+
+async def known_run(dep: Deployment, run: str) -> dict[str, Any]:
+    """A run's document.
+
+    Raises:
+        ProblemError: 404, there is no such run.
+    """
+    document = await dep.runs.document(run) if _RUN_ID.fullmatch(run) else None
+    if document is None:
+        raise not_there(f"There is no run {run[:80]!r}.", "GET /api/runs lists them.")
+    return document
+
+
+async def ask_for_run(site: Site, dep: Deployment, asked: RunAsked, *, by: str) -> str:
+    """Request a run, tell the workers, and write down who wanted it; its id.
+
+    Raises:
+        UsageError: an asked target does not exist.
+    """
+    run = await request_run(dep, asked)
+    roster = "its own" if asked.roster else None
+    facts = {"run": run, "targets": asked.targets, "accept": asked.accept, "roster": roster}
+    await record(dep, by, "run requested", people=asked.people, facts=facts)
+    await site.nudge(run, urgent=asked.people is not None)
+    return run
+
+
+@router.post(
+    "/runs",
+    status_code=202,
+    responses=_answers(Accepted, 403, 409, 413, 415, 422, status=202),
+    openapi_extra=_carries(RunRequest, required=False),
+    summary="Ask for a run",
+)
+async def post_run(
+    request: Request,
+    user: Actor,
+    site: OnSite,
+    dep: Deployed,
+    body: Annotated[RunRequest, Depends(request_bodies.json_body(RunRequest))],
+    idempotency_key: Annotated[
+        str | None, Header(description="The same key within 24 hours answers with the same run.")
+    ] = None,
+) -> JSONResponse:
+    """Queue a run; a plain one that is queued already is joined."""
+    asked = RunAsked("api", body.targets, body.people, roster=body.roster)
+    # Named before the key is taken, so that a request which makes no sense leaves none behind
+    _known_targets(dep, body.targets)
+    if idempotency_key is None:
+        return JSONResponse({"run": await ask_for_run(site, dep, asked, by=f"api:{user.name}")}, 202)
+    if not 0 < len(idempotency_key) <= _KEY_LENGTH:
+        raise unusable(f"Idempotency-Key: it has 1 to {_KEY_LENGTH} characters.")
+    name, content = f"{user.mark}:{idempotency_key}", request.state.content
+    known = await site.access.begin_once(name, content)
+    if known is not None:
+        if known.differs:
+            raise unusable("This Idempotency-Key came with another request before.", "Take a new key for each request.")
+        if known.run is None:
+            raise ProblemError(409, "The first request with this Idempotency-Key is not done yet.", code="in_hand")
+        return JSONResponse({"run": known.run}, 202)
+    run = None
+    try:
+        run = await ask_for_run(site, dep, asked, by=f"api:{user.name}")
+    finally:
+        await site.access.end_once(name, content, run)
+    return JSONResponse({"run": run}, 202)
+
+
+def _known_targets(dep: Deployment, targets: tuple[str, ...] | None) -> None:
+    unknown = [name for name in targets or () if name not in dep.settings.targets]
+    if unknown:
+        raise unusable(
+            f"There is no target {unknown[0]!r}.", f"Targets are: {', '.join(dep.settings.targets) or 'none'}."
+        )
+
+
+@router.get("/runs", responses=_answers(RunPage, 422), summary="List the runs, the newest first")
+async def get_runs(dep: Deployed, limit: Limit = 20, offset: Offset = 0) -> JSONResponse:
+    """Some runs, without their operations."""
+    found = await dep.runs.recent(limit + 1, offset)
+    documents = [await dep.runs.document(run) for run in found[:limit]]
+    next_ = f"/api/runs?{urlencode({'limit': limit, 'offset': offset + limit})}" if len(found) > limit else None
+    return JSONResponse({"runs": [one for one in documents if one is not None], "next": next_})
+
+
+@router.get("/runs/{run}", responses=_answers(Run, 404), summary="One run")
+async def get_run(run: str, dep: Deployed) -> JSONResponse:
+    """What was asked, what was planned, what became of it."""
+    return JSONResponse(await known_run(dep, run))
+
+
+@router.get("/runs/{run}/operations", responses=_answers(OperationPage, 404, 422), summary="A run's operations")
+async def get_operations(
+    run: str,
+    dep: Deployed,
+    status: Annotated[list[Status] | None, Query(description="Only of these statuses.")] = None,
+    kind: Annotated[Kind | None, Query(description="Only of this kind.")] = None,
+    target: Annotated[str | None, Query(description="Only this target's.")] = None,
+    after: Annotated[str | None, Query(description="Where the page before ended.")] = None,
+    limit: Limit = 100,
+) -> JSONResponse:
+    """Some operations, in the order of the plan."""
+    document = await known_run(dep, run)
+    _known_targets(dep, (target,) if target else None)
+    targets = [name for name in document["targets"] if target in (None, name)]
+    statuses = tuple(dict.fromkeys(one.value for one in status)) if status else None
+    wanted = Filter(statuses, kind.value if kind else None)
+    page = await operations_page(dep.redis, run, targets, wanted, after=after, limit=limit)
+    next_ = None
+    if page.next is not None:
+        query = [("status", one) for one in statuses or ()]
+        query += [("kind", kind.value)] if kind else []
+        query += [("target", target)] if target else []
+        query += [("limit", str(limit)), ("after", page.next)]
+        next_ = f"/api/runs/{run}/operations?{urlencode(query)}"
+    return JSONResponse({"operations": list(page.rows), "next": next_})
+
+
+async def decide(
+    site: Site, dep: Deployment, run: str, verdict: Verdict, choice: Choice, *, by: str, reason: str = ""
+) -> dict[str, Any]:
+    """Approve, reject or retry, and tell the workers.
+
+    Raises:
+        ProblemError: 404 no such run, 409 nothing could be done, 422 no such target.
+    """
+    document = await known_run(dep, run)
+    if choice.target is not None:
+        _known_targets(dep, (choice.target,))
+        if choice.target not in document["targets"]:
+            raise unusable(f"Run {run} has no part for the target {choice.target!r}.")
+    try:
+        found = await decide_about(dep, run, verdict, choice, by=by, reason=reason)
+    except UsageError as exc:
+        raise ProblemError(409, exc.message, code="nothing_done", more={"refused": []}) from exc
+    answer = {"run": run, **found.to_json()}
+    if not found.done:
+        what = "failed" if verdict == "retried" else "held"
+        detail = (
+            f"None of the {len(found.refused)} {what} operations could be {verdict}."
+            if found.refused
+            else f"Run {run} has no {what} operation of that choice."
+        )
+        raise ProblemError(409, detail, code="nothing_done", more={"refused": answer["refused"]})
+    if verdict != "rejected":
+        await site.nudge_targets(found.targets)
+    return answer
+
+
+async def _decided(
+    site: Site, dep: Deployment, run: str, verdict: Verdict, asked: RetryRequest, user: User
+) -> JSONResponse:
+    reason = asked.reason if isinstance(asked, Decision) else ""
+    choice = Choice(asked.target, asked.people)
+    return JSONResponse(await decide(site, dep, run, verdict, choice, by=f"api:{user.name}", reason=reason))
+
+
+_DECIDED: Final = _answers(Decided, 403, 404, 409, 413, 415, 422)
+
+
+@router.post(
+    "/runs/{run}/approve",
+    responses=_DECIDED,
+    openapi_extra=_carries(Decision, required=True),
+    summary="Let held operations go out",
+)
+async def post_approve(
+    run: str,
+    user: Actor,
+    site: OnSite,
+    dep: Deployed,
+    body: Annotated[Decision, Depends(request_bodies.json_body(Decision))],
+) -> JSONResponse:
+    """Of those that the newest plan still wants; the others are refused, each with its reason."""
+    return await _decided(site, dep, run, "approved", body, user)
+
+
+@router.post(
+    "/runs/{run}/reject",
+    responses=_DECIDED,
+    openapi_extra=_carries(Decision, required=True),
+    summary="Drop held operations",
+)
+async def post_reject(
+    run: str,
+    user: Actor,
+    site: OnSite,
+    dep: Deployed,
+    body: Annotated[Decision, Depends(request_bodies.json_body(Decision))],
+) -> JSONResponse:
+    """Each stays silent until the person's row changes."""
+    return await _decided(site, dep, run, "rejected", body, user)
+
+
+@router.post(
+    "/runs/{run}/retry",
+    responses=_DECIDED,
+    openapi_extra=_carries(RetryRequest, required=False),
+    summary="Send failed operations again",
+)
+async def post_retry(
+    run: str,
+    user: Actor,
+    site: OnSite,
+    dep: Deployed,
+    body: Annotated[RetryRequest, Depends(request_bodies.json_body(RetryRequest))],
+) -> JSONResponse:
+    """Those that the newest plan still wants."""
+    return await _decided(site, dep, run, "retried", body, user)
+
+
+@router.get("/people/{key:path}", responses=_answers(Story, 404), summary="One person's story")
+async def get_person(key: str, dep: Deployed) -> JSONResponse:
+    """Roster row, scope, link, desired and observed account per target, operations and outcomes, newest first."""
+    return JSONResponse(await story(dep, key))
+
+
+@router.put(
+    "/roster",
+    status_code=202,
+    responses=_answers(AcceptedRoster, 403, 413, 422, status=202),
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {kind: {"schema": _FILE} for kind in ("text/csv", "application/octet-stream")},
+        }
+    },
+    summary="Push a roster",
+)
+async def put_roster(request: Request, user: Actor, site: OnSite, dep: Deployed) -> JSONResponse:
+    """The raw file, in any form that roster.url may have; used until roster.url changes. A run reads it at once."""
+    content, digest = await request_bodies.file(request)
+    pushed = Pushed(content, dep.settings.roster.url, await dep.runs.now())
+    await dep.frames.keep_pushed(pushed)
+    by = f"api:{user.name}"
+    await record(dep, by, "roster pushed", facts={"digest": digest, "bytes": len(content)})
+    run = await ask_for_run(site, dep, RunAsked("push"), by=by)
+    return JSONResponse({"run": run, "digest": digest}, 202)
+
+
+@router.get("/openapi.json", include_in_schema=False)
+async def get_openapi_document(user: Reader) -> JSONResponse:
+    """This API's description."""
+    del user
+    document = get_openapi(
+        title="provisioner",
+        version="1",
+        description="Runs, operations and people. Every path under /api needs `Authorization: Bearer <token>`.",
+        routes=router.routes,
+    )
+    parts = document.setdefault("components", {})
+    parts.setdefault("schemas", {})["Problem"] = Problem.model_json_schema()
+    parts["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+    for path, methods in document["paths"].items():
+        for method in methods.values():
+            if path.startswith("/api/"):
+                method["security"] = [{"token": []}]
+            # FastAPI's own form of a refusal is not ours
+            if "application/json" in method["responses"].get("422", {}).get("content", {}):
+                method["responses"]["422"]["content"] = {
+                    MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}
+                }
+    for name in ("HTTPValidationError", "ValidationError"):
+        parts["schemas"].pop(name, None)
+    return JSONResponse(document)

@@ -1,0 +1,153 @@
+"""Where vendors tell us of events: ``POST /webhooks/{target}/{webhook_secret}``.
+
+An event is judged, put into Redis once, and answered with 202; workers do the rest. The secret stands in the path,
+since none of the vendors signs; so the path is never logged. A wrong secret, an unknown target, one without a secret
+and an address that may not send all get the same 404, before anything of the body is read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import ipaddress
+import secrets
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+from starlette.background import BackgroundTask
+
+from provisioner.errors import StoreError, WorkerError
+from provisioner.logs import get_logger
+from provisioner.model.event import InvalidEventError, NotJsonError, canonical_json, read_json
+from provisioner.runtime.context import build_targets
+from provisioner.settings import Settings, TargetSettings
+from provisioner.store.events.inbound import InboundStore
+from provisioner.store.redis import keys
+from provisioner.store.redis.connection import redis_errors
+from provisioner.store.redis.scripts import Scripts
+from provisioner.targets.base import Target
+from provisioner.web.problems import problem
+from provisioner.worker.event_tasks import EventNudge
+
+log = get_logger(__name__)
+
+#: Bytes of a body; the vendors' samples have three thousand.
+LARGEST: Final = 256 * 1024
+#: Seconds for which one nudge stands for all events that come meanwhile.
+_NUDGED_FOR: Final = 5
+
+
+def webhooks(settings: Settings, redis: Callable[[], Any]) -> APIRouter:
+    """The routes of webhooks.
+
+    Args:
+        redis: gives this process's client.
+
+    Raises:
+        ConfigurationError: a target's settings do not fit what its vendor offers.
+    """
+    targets, _ = build_targets(settings)
+    gate = _Gate({name: settings.targets[name] for name in targets})
+    nudge = EventNudge(settings)
+    router = APIRouter()
+
+    async def nudged() -> None:
+        try:
+            with redis_errors():
+                if not await redis().set(keys.nudged("inbound"), "1", nx=True, ex=_NUDGED_FOR):
+                    return
+            await asyncio.to_thread(nudge.send)
+        except (StoreError, WorkerError) as exc:
+            # Beat nudges every other second besides
+            log.warning("not_nudged", error=exc.message)
+
+    @router.post("/webhooks/{target}/{secret}", status_code=202, include_in_schema=False)
+    async def receive(target: str, secret: str, request: Request) -> Response:
+        """Take one event."""
+        if not gate.opens(target, secret, request.client.host if request.client else ""):
+            return problem(404, "Not Found", "There is nothing at this path.", code="not_found")
+        try:
+            content = await _content(request)
+            if content is None:
+                return _refused(target, 413, "too_large", f"An event is at most {LARGEST // 1024} KiB.")
+            return await _take(targets[target], content, InboundStore(redis(), Scripts(redis())), nudged)
+        except StoreError as exc:
+            log.error("event_not_accepted", target=target, code=exc.code, error=exc.message)
+            answer = problem(503, "Service Unavailable", "Nothing was kept. Send it again.", code=exc.code)
+            answer.headers["Retry-After"] = "5"
+            return answer
+
+    return router
+
+
+async def _take(made: Target[Any], content: bytes, store: InboundStore, nudged: Callable[[], Any]) -> Response:
+    try:
+        body = read_json(content)
+        if not isinstance(body, dict):
+            raise InvalidEventError("it is no JSON object")
+        event = made.event(body)
+    except NotJsonError:
+        return _refused(made.name, 400, "not_json", "The body is no JSON.")
+    except InvalidEventError as exc:
+        return _refused(made.name, 422, "invalid", f"This is no event of {made.kind}: {exc}.")
+    fresh = await store.accept(
+        made.name, digest=event.digest, event=event.name, known=event.known, body=canonical_json(body)
+    )
+    status = "accepted" if fresh else "known"
+    return JSONResponse({"status": status}, 202, background=BackgroundTask(nudged) if fresh else None)
+
+
+def _refused(target: str, status: int, code: str, detail: str) -> Response:
+    log.warning("event_refused", target=target, status=status, code=code)
+    titles = {400: "Bad Request", 413: "Content Too Large", 422: "Unprocessable Content"}
+    return problem(status, titles[status], detail, code=code)
+
+
+async def _content(request: Request) -> bytes | None:
+    """The body; None if it is too large, of which no more is read than it takes to know that."""
+    length = request.headers.get("content-length", "")
+    if length.isdecimal() and int(length) > LARGEST:
+        return None
+    pieces: list[bytes] = []
+    size = 0
+    async for piece in request.stream():
+        size += len(piece)
+        if size > LARGEST:
+            return None
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+class _Gate:
+    """Who may tell us of events. Takes the same time whether or not there is such a target."""
+
+    def __init__(self, settings: Mapping[str, TargetSettings]) -> None:
+        self._settings = settings
+        self._digests = {
+            name: _digest(own.webhook_secret.get_secret_value())
+            for name, own in settings.items()
+            if own.webhook_secret and own.webhook_secret.get_secret_value()
+        }
+        self._nobody = secrets.token_bytes(32)
+
+    def opens(self, target: str, secret: str, host: str) -> bool:
+        same = hmac.compare_digest(self._digests.get(target, self._nobody), _digest(secret))
+        return same and target in self._digests and self._from(target, host)
+
+    def _from(self, target: str, host: str) -> bool:
+        networks = self._settings[target].webhook_sources
+        if not networks:
+            return True
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return False
+        mapped = getattr(address, "ipv4_mapped", None)
+        return any((mapped or address) in network for network in networks)
+
+
+def _digest(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()

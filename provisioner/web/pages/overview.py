@@ -1,0 +1,164 @@
+"""What the overview shows. However large a run is, it reads the same few figures of each target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from provisioner.progress.metrics import verdict_on
+from provisioner.runs.estimate import finish_estimate
+from provisioner.runtime.context import Deployment
+from provisioner.store.redis import keys
+from provisioner.store.redis.connection import redis_errors
+from provisioner.store.runs.target_health import Health
+from provisioner.web.pages.next_run import next_time
+
+#: Days of the chart.
+DAYS: Final = 14
+_RUNS: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class TargetView:
+    """One target: `state` in a word, `backlog` operations on their way, `finish` in seconds (None while it is stopped),
+    `part` of the newest run that planned it, `oldest` the longest unfinished leaver as (person, seconds)."""
+
+    name: str
+    kind: str
+    enabled: bool
+    state: str
+    health: Health
+    backlog: int
+    finish: float | None
+    run: str | None
+    part: dict[str, Any] | None
+    leavers: int
+    oldest: tuple[str, float] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One day of the chart, its parts in the units of the drawing, from the bottom up."""
+
+    day: str
+    done: int
+    failed: int
+    x: int
+    done_y: float
+    done_height: float
+    failed_y: float
+    failed_height: float
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """All of it."""
+
+    now: float
+    targets: tuple[TargetView, ...]
+    runs: tuple[dict[str, Any], ...]
+    bars: tuple[Bar, ...]
+    most: int
+    next_run: str | None
+    roster: dict[str, Any] | None
+    verdict: str | None
+    promise: float
+
+
+async def look(dep: Deployment) -> Overview:
+    """Look once.
+
+    Raises:
+        StoreError: Redis does not answer.
+    """
+    now = await dep.runs.now()
+    documents = [await dep.runs.document(run) for run in await dep.runs.recent(_RUNS)]
+    runs = tuple(one for one in documents if one is not None)
+    newest = next((one for one in runs if one["roster"]), None)
+    schedule = dep.settings.schedule
+    upcoming = next_time((schedule.sync, schedule.full), datetime.fromtimestamp(now, UTC), dep.settings.zone)
+    bars, most = await chart(dep, now)
+    return Overview(
+        now=now,
+        targets=tuple([await _target(dep, name, now) for name in dep.settings.targets]),
+        runs=runs,
+        bars=bars,
+        most=most,
+        next_run=upcoming.isoformat() if upcoming else None,
+        roster=newest["roster"] if newest else None,
+        verdict=verdict_on(newest["roster"], newest["status"]) if newest else None,
+        promise=dep.settings.slo.leaver.total_seconds(),
+    )
+
+
+async def _target(dep: Deployment, name: str, now: float) -> TargetView:
+    enabled = dep.enabled(name)
+    health = await dep.health.of(name)
+    plan = await dep.health.list(name, "plan")
+    document = await dep.runs.document(plan[0]) if plan else None
+    with redis_errors():
+        async with dep.redis.pipeline(transaction=False) as pipe:
+            pipe.zcard(keys.parked(name))
+            pipe.zcard(keys.leavers(name))
+            pipe.zrange(keys.leavers(name), 0, 0, withscores=True)
+            parked, leavers, oldest = await pipe.execute()
+    backlog = await dep.queue.backlog(name)
+    part = document["targets"].get(name) if document else None
+    state = "disabled" if not enabled else health.status or "healthy"
+    if state == "healthy" and part and part["status"] in ("failed", "held"):
+        state = str(part["status"])
+    return TargetView(
+        name=name,
+        kind=dep.settings.targets[name].kind,
+        enabled=enabled,
+        state=state,
+        health=health,
+        backlog=backlog.ready + backlog.leased + int(parked),
+        finish=await finish_estimate(dep, name) if enabled else None,
+        run=plan[0] if plan else None,
+        part=part,
+        leavers=int(leavers),
+        oldest=(oldest[0][0].decode(), max(0.0, now - float(oldest[0][1]))) if oldest else None,
+    )
+
+
+#: The drawing's measures.
+_STEP: Final = 22
+_TOP: Final = 64.0
+
+
+async def chart(dep: Deployment, now: float) -> tuple[tuple[Bar, ...], int]:
+    """Changes per day in the organisation's time, and the most on one day."""
+    today = datetime.fromtimestamp(now, dep.settings.zone).date()
+    days = [today - timedelta(days=back) for back in range(DAYS - 1, -1, -1)]
+    first = int(now // 86400) - DAYS
+    counts = {day: {"succeeded": 0, "failed": 0} for day in days}
+    with redis_errors():
+        async with dep.redis.pipeline(transaction=False) as pipe:
+            for day in range(first, first + DAYS + 2):
+                pipe.hgetall(keys.tally(day))
+            tallies = await pipe.execute()
+    for day, tally in enumerate(tallies, first):
+        for field, count in tally.items():
+            hour, _, status = field.decode().split("|")
+            local = datetime.fromtimestamp(day * 86400 + int(hour) * 3600, dep.settings.zone).date()
+            if local in counts and status in counts[local]:
+                counts[local][status] += int(count)
+    most = max((sum(found.values()) for found in counts.values()), default=0)
+    bars = []
+    for place, (day_, found) in enumerate(counts.items()):
+        done, failed = (found[name] * _TOP / most if most else 0.0 for name in ("succeeded", "failed"))
+        bars.append(
+            Bar(
+                day=f"{day_:%a %d %b}",
+                done=found["succeeded"],
+                failed=found["failed"],
+                x=place * _STEP,
+                done_y=round(_TOP - done, 1),
+                done_height=round(done, 1),
+                failed_y=round(_TOP - done - failed, 1),
+                failed_height=round(failed, 1),
+            )
+        )
+    return tuple(bars), most

@@ -1,0 +1,149 @@
+"""The pages of the overview, of runs and of one person: what is looked at."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Request
+from fastapi.responses import RedirectResponse, Response
+
+from provisioner.admin.person_report import story
+from provisioner.errors import UsageError
+from provisioner.model.operation import Kind, Status
+from provisioner.runtime.context import Deployment
+from provisioner.store.runs.paging import Filter, operations_page
+from provisioner.web.api.runs import known_run
+from provisioner.web.auth.access import SignedIn
+from provisioner.web.pages.overview import look
+from provisioner.web.pages.run_view import KINDS, OUTCOMES, causes, in_run, progress
+from provisioner.web.rendering import render
+from provisioner.web.web_context import Deployed
+
+router = APIRouter()
+_RUNS: Final = 30
+_OPERATIONS: Final = 50
+#: Held operations that one approval page lists of each target.
+HELD_SHOWN: Final = 200
+
+
+@router.get("/")
+async def overview(request: Request, session: SignedIn, dep: Deployed) -> Response:
+    """How everything is."""
+    del session
+    return render(request, "overview.html", view=await look(dep))
+
+
+@router.get("/runs")
+async def runs(request: Request, session: SignedIn, dep: Deployed) -> Response:
+    """All runs, the newest first."""
+    del session
+    offset = _offset(request)
+    found = await dep.runs.recent(_RUNS + 1, offset)
+    documents = [await dep.runs.document(run) for run in found[:_RUNS]]
+    return render(
+        request,
+        "runs.html",
+        runs=[one for one in documents if one is not None],
+        targets=list(dep.settings.targets),
+        older=offset + _RUNS if len(found) > _RUNS else None,
+        newer=max(0, offset - _RUNS) if offset else None,
+    )
+
+
+@router.get("/runs/{run}")
+async def run(request: Request, run: str, session: SignedIn, dep: Deployed) -> Response:
+    """One run: its progress, why something was not done, and its operations."""
+    del session
+    document = await known_run(dep, run)
+    targets = list(document["targets"])
+    asked = {name: request.query_params.get(name, "") for name in ("status", "kind", "target", "person")}
+    chosen = [name for name in targets if asked["target"] in ("", name)]
+    status = asked["status"] if asked["status"] in set(Status) else ""
+    kind = asked["kind"] if asked["kind"] in set(Kind) else ""
+    after = request.query_params.get("after") or None
+    next_ = None
+    if asked["person"]:
+        rows = await in_run(dep, run, asked["person"], chosen)
+        rows = [row for row in rows if status in ("", row["status"]) and kind in ("", row["kind"])]
+    else:
+        wanted = Filter((status,) if status else None, kind or None)
+        page = await operations_page(dep.redis, run, chosen, wanted, after=after, limit=_OPERATIONS)
+        rows, next_ = list(page.rows), page.next
+    found, partly = await causes(dep, run, document)
+    return render(
+        request,
+        "run.html",
+        run=document,
+        parts=parts(document),
+        outcomes=OUTCOMES,
+        kinds=KINDS,
+        statuses=[one.value for one in Status],
+        causes=found,
+        partly=partly,
+        rows=rows,
+        next=next_,
+        after=after,
+        asked=asked | {"status": status, "kind": kind},
+        rejects=(await dep.runs.rejects(run))[:10],
+        people=people_of(await dep.runs.request(run)),
+    )
+
+
+def people_of(request: Any) -> tuple[str, ...]:
+    """The persons that a run is about; none: everybody."""
+    return request.people if request is not None and request.people else ()
+
+
+def parts(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """The run's targets with their progress."""
+    return [{"name": name, "progress": progress(part), **part} for name, part in document["targets"].items()]
+
+
+@router.get("/runs/{run}/approval")
+async def approval(request: Request, run: str, session: SignedIn, dep: Deployed) -> Response:
+    """Who would be affected, before → after; to choose from."""
+    del session
+    document = await known_run(dep, run)
+    return render(request, "approval.html", run=document, held=await held(dep, run, document))
+
+
+async def held(dep: Deployment, run: str, document: dict[str, Any]) -> list[dict[str, Any]]:
+    """Per target what is held: how many, why, and the first of them by person, since a decision is about a person."""
+    found = []
+    for name, part in document["targets"].items():
+        count = sum((part.get("held") or {}).values())
+        if count:
+            page = await operations_page(dep.redis, run, [name], Filter((Status.HELD.value,)), limit=HELD_SHOWN)
+            why = part.get("guards") or sorted({row["error"]["message"] for row in page.rows if row["error"]})
+            people: dict[str, list[dict[str, Any]]] = {}
+            for row in page.rows:
+                people.setdefault(row["person"], []).append(row)
+            found.append({"target": name, "count": count, "why": why, "people": people, "listed": len(page.rows)})
+    return found
+
+
+@router.get("/people")
+async def person(request: Request, session: SignedIn, dep: Deployed) -> Response:
+    """One person's story; without a key, a place to ask for one."""
+    del session
+    key = request.query_params.get("key", "").strip()
+    if not key:
+        return render(request, "person.html", key="", story=None, fault=None)
+    try:
+        document = await story(dep, key)
+    except UsageError as exc:
+        return render(request, "person.html", 404, key=key, story=None, fault=str(exc))
+    return render(request, "person.html", key=key, story=document, fault=None)
+
+
+def _offset(request: Request) -> int:
+    text = request.query_params.get("offset", "0")
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 8 else 0
+
+
+@router.get("/people/{key:path}")
+async def person_by_path(key: str, session: SignedIn) -> Response:
+    """The same by a shorter address."""
+    del session
+    return RedirectResponse(f"/people?{urlencode({'key': key})}", 303)

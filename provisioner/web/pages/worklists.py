@@ -1,0 +1,184 @@
+"""The pages of what a person looks after: orphans, drift, to-dos, rejected rows, rosters, settings, the audit trail."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import Any, Final
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from provisioner.admin.person_report import lists
+from provisioner.progress.metrics import verdict_on
+from provisioner.runtime.audit import audit
+from provisioner.store.redis import keys
+from provisioner.store.redis.connection import redis_errors
+from provisioner.store.runs.documents import moment
+from provisioner.web.api.runs import known_run
+from provisioner.web.auth.access import SignedIn
+from provisioner.web.pages.settings_view import shown
+from provisioner.web.rendering import render
+from provisioner.web.web_context import Deployed
+
+router = APIRouter()
+_PAGE: Final = 100
+_ROSTERS: Final = 100
+#: A cell that a spreadsheet would take for a formula is kept from being one.
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+
+
+async def _page(request: Request, dep: Any, template: str, names: tuple[str, ...], **context: Any) -> Response:
+    targets = tuple(name for name in dep.settings.targets if request.query_params.get("target") in (None, "", name))
+    rows = [{"list": name, **row} for name in names for row in await lists(dep, name, targets)]
+    text = request.query_params.get("offset", "0")
+    offset = int(text) if text.isascii() and text.isdecimal() and len(text) < 8 else 0
+    return render(
+        request,
+        template,
+        rows=rows[offset : offset + _PAGE],
+        total_rows=len(rows),
+        offset=offset,
+        next=offset + _PAGE if offset + _PAGE < len(rows) else None,
+        before=max(0, offset - _PAGE) if offset else None,
+        targets=list(dep.settings.targets),
+        target=request.query_params.get("target", ""),
+        **context,
+    )
+
+
+@router.get("/orphans")
+async def orphans(request: Request, session: SignedIn, dep: Deployed) -> Response:
+    """Accounts that belong to nobody on the roster."""
+    del session
+    return await _page(
+        request,
+        dep,
+        "list.html",
+        ("orphans",),
+        title="Orphans",
+        lead="Accounts that belong to nobody on the roster. They are never touched; close them in the target, "
+        "or give their person a row.",
+        nothing="No orphans: every account has a person.",
+    )
+
+
+@router.get("/drift")
+async def drift(request: Request, session: SignedIn, dep: Deployed) -> Response:
+    """Accounts that were changed behind our back."""
+    del session
+    return await _page(
+        request,
+        dep,
+        "drift.html",
+        ("drift",),
+        title="Drift",
+        lead="What somebody changed in a target since we last wrote it, as the newest run about everybody saw it, and "
+        "what becomes of it.",
+        nothing="No drift: every target holds what we last wrote.",
+    )
+
+
+@router.get("/todos")
+async def todos(request: Request, session: SignedIn, dep: Deployed) -> Response:
+    """What only a person can settle."""
+    del session
+    return await _page(
+        request,
+        dep,
+        "list.html",
+        ("conflicts", "todos"),
+        title="To-dos",
+        lead="What only a person can settle: conflicts between people and accounts, and what we may not mend.",
+        nothing="Nothing waits for a person.",
+    )
+
+
+@router.get("/rejected")
+async def rejected(request: Request, session: SignedIn, dep: Deployed) -> Response:
+    """The rows of a roster that were not believed; of the newest one, unless a run is named."""
+    del session
+    run, rows = request.query_params.get("run", ""), []
+    if run:
+        await known_run(dep, run)
+        rows = await dep.runs.rejects(run)
+    else:
+        for one in await dep.runs.recent(20):
+            if await dep.runs.get(one, "roster"):
+                run, rows = one, await dep.runs.rejects(one)
+                break
+    if request.query_params.get("form") == "csv":
+        return Response(
+            _csv(rows),
+            media_type="text/csv; charset=utf-8",
+            headers={"Content-Disposition": f'attachment; filename="rejected-{run or "none"}.csv"'},
+        )
+    return render(request, "rejected.html", run=run, rows=rows[:500], total_rows=len(rows))
+
+
+def _csv(rows: list[dict[str, Any]]) -> str:
+    columns = ("line", "key", "column", "value", "reason")
+    buffer = io.StringIO()
+    writer = csv.writer(buffer)
+    writer.writerow(columns)
+    for row in rows:
+        cells = ["" if row.get(name) is None else str(row[name]) for name in columns]
+        writer.writerow([f"'{cell}" if cell.startswith(_FORMULA) else cell for cell in cells])
+    return buffer.getvalue()
+
+
+@router.get("/roster")
+async def roster(request: Request, session: SignedIn, dep: Deployed) -> Response:
+    """The rosters that runs read, with the gate's verdicts, the newest first."""
+    del session
+    runs = await dep.runs.recent(_ROSTERS)
+    with redis_errors():
+        async with dep.redis.pipeline(transaction=False) as pipe:
+            for run in runs:
+                pipe.hmget(keys.run(run), ["roster", "status", "started", "trigger", "error", "request"])
+            found = await pipe.execute()
+    rows = []
+    for run, (text, status, started, trigger, error, asked) in zip(runs, found, strict=True):
+        if asked is not None and json.loads(asked).get("people") is not None:
+            continue
+        if text is None and status != b"rejected":
+            continue
+        read = json.loads(text) if text else {}
+        reasons = read.get("degraded") or ([json.loads(error)["message"]] if error else [])
+        rows.append(
+            {
+                "run": run,
+                "at": moment(float(started)) if started else None,
+                "trigger": trigger.decode() if trigger else "",
+                "verdict": verdict_on(read, (status or b"").decode()),
+                "reasons": reasons,
+                **{name: read.get(name) for name in ("rows", "people", "rejected", "digest")},
+            }
+        )
+    facts = await dep.frames.roster()
+    return render(
+        request,
+        "roster.html",
+        rows=rows,
+        name=facts.get("name", b"").decode(),
+        digest=facts.get("digest", b"").decode(),
+        taken=float(facts["taken"]) if "taken" in facts else None,
+    )
+
+
+@router.get("/settings")
+async def settings(request: Request, session: SignedIn, dep: Deployed) -> Response:
+    """All settings; secrets stay hidden."""
+    del session
+    return render(request, "settings.html", groups=shown(dep.settings))
+
+
+@router.get("/audit")
+async def trail(request: Request, session: SignedIn, dep: Deployed) -> Response:
+    """What people did, the newest first."""
+    del session
+    before = request.query_params.get("before", "")
+    known = before.replace("-", "", 1)
+    rows = await audit(dep, _PAGE + 1, before if known.isascii() and known.isdecimal() and len(known) < 30 else None)
+    return render(request, "audit.html", rows=rows[:_PAGE], older=rows[_PAGE - 1]["id"] if len(rows) > _PAGE else None)

@@ -1,0 +1,92 @@
+"""What all requests of one web process share: the settings, and one hold on the deployment, made when first needed."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from typing import Annotated, Any, cast
+
+from fastapi import Depends, Request
+
+from provisioner.errors import WorkerError
+from provisioner.logs import get_logger
+from provisioner.runtime.context import Deployment
+from provisioner.settings import Settings
+from provisioner.store.admin.web_sessions import AccessStore
+from provisioner.store.redis.address import RedisAddress
+from provisioner.store.redis.connection import connect
+from provisioner.worker import nudge, nudge_target
+
+log = get_logger(__name__)
+
+
+class Site:
+    """One web process. `stopping`: it was asked to end, so nothing that lasts may go on."""
+
+    def __init__(self, settings: Settings) -> None:
+        """
+        Raises:
+            ConfigurationError: `redis_url` is wrong.
+        """
+        self.settings = settings
+        self.address = RedisAddress.of(settings)
+        self.redis: Any = None
+        self.stopping = False
+        self._deployment: Deployment | None = None
+        self._stack = AsyncExitStack()
+        self._opening = asyncio.Lock()
+
+    def open(self) -> None:
+        """Make the client of Redis, which connects by itself."""
+        self.redis = connect(self.address)
+
+    async def close(self) -> None:
+        """Close what is open."""
+        await self._stack.aclose()
+        await self.redis.aclose()
+
+    @property
+    def access(self) -> AccessStore:
+        """What is remembered of visitors."""
+        return AccessStore(self.redis)
+
+    async def deployment(self) -> Deployment:
+        """The deployment.
+
+        Raises:
+            StoreError: Redis does not answer.
+            ConfigurationError: a target's settings do not fit what its vendor offers.
+        """
+        async with self._opening:
+            if self._deployment is None:
+                self._deployment = await self._stack.enter_async_context(Deployment.open(self.settings))
+        return self._deployment
+
+    async def nudge(self, run: str, *, urgent: bool = False) -> None:
+        """Tell the workers of a run; if they cannot be told, beat's tick finds it soon."""
+        try:
+            await asyncio.to_thread(nudge, self.settings, run, urgent=urgent)
+        except WorkerError as exc:
+            log.warning("not_nudged", run=run, error=exc.message)
+
+    async def nudge_targets(self, targets: tuple[str, ...]) -> None:
+        """Tell the workers that targets have work; if they cannot be told, beat's tick finds it soon."""
+        for target in targets:
+            try:
+                await asyncio.to_thread(nudge_target, self.settings, target)
+            except WorkerError as exc:
+                log.warning("not_nudged", target=target, error=exc.message)
+
+
+def site_of(request: Request) -> Site:
+    """The site that a request came to."""
+    return cast("Site", request.app.state.site)
+
+
+async def deployment_of(request: Request) -> Deployment:
+    """The deployment behind it."""
+    return await site_of(request).deployment()
+
+
+OnSite = Annotated[Site, Depends(site_of)]
+Deployed = Annotated[Deployment, Depends(deployment_of)]

@@ -1,0 +1,111 @@
+"""Nudges about what comes from outside and what goes out again: events, reading back, the write-back table."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Awaitable, Callable
+
+import structlog
+from celery import Celery
+
+from provisioner.errors import ProvisionerError
+from provisioner.events.poll import read_back
+from provisioner.events.process import ALARM, work
+from provisioner.events.routes import send_out
+from provisioner.progress.writeback import write_due
+from provisioner.runtime.context import Deployment
+from provisioner.settings import Settings
+from provisioner.store.redis import keys
+from provisioner.store.redis.connection import redis_errors
+from provisioner.worker.app import URGENT, WORK, app, configured
+from provisioner.worker.single_flight import once
+from provisioner.worker.wakeups import send
+from provisioner.worker.worker_process import StoppedError, child
+
+log = structlog.get_logger(__name__)
+
+#: Seconds between two warnings that events pile up, and between two sweeps of what was seen.
+_RARELY = 3600
+
+
+class EventNudge:
+    """Tells the workers that an event came; keeps its connection, since events come by the thousand."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._client: Celery | None = None
+        self._lock = threading.Lock()
+
+    def send(self) -> None:
+        """Send one nudge.
+
+        Raises:
+            WorkerError: it could not be handed over.
+        """
+        with self._lock:
+            if self._client is None:
+                self._client = Celery("provisioner", set_as_current=False)
+                self._client.conf.update(configured(self._settings))
+            send(self._client, "inbound", queue=URGENT)
+
+
+@app.task(name="provisioner.inbound")
+def inbound() -> None:
+    """Handle events, send what goes out, and write the table if a run asked for it."""
+
+    async def todo(dep: Deployment) -> None:
+        with redis_errors():
+            await dep.redis.delete(keys.nudged("inbound"))
+        done = await work(dep, stopped=child.stopped)
+        for run in done.runs:
+            send(app, "begin", run, queue=URGENT)
+        for target in done.targets:
+            send(app, "deliver", target, False, queue=WORK)
+        if done.more:
+            send(app, "inbound", queue=URGENT)
+        # One at a time, or slow receivers could keep every worker from everything else
+        async with once(dep, "outbox") as free:
+            if free:
+                await send_out(dep, stopped=child.stopped)
+        await _watch(dep)
+        async with once(dep, "writeback") as free:
+            if free:
+                await write_due(dep)
+
+    _safely(todo)
+
+
+@app.task(name="provisioner.readback")
+def readback() -> None:
+    """Read back what targets know of people."""
+
+    async def todo(dep: Deployment) -> None:
+        async with once(dep, "readback") as free:
+            if free:
+                await read_back(dep)
+
+    _safely(todo)
+
+
+async def _watch(dep: Deployment) -> None:
+    """Say when events pile up or die, and forget in time which were seen."""
+    backlog = await dep.inbound.backlog()
+    with redis_errors():
+        if backlog.waiting > ALARM and await dep.redis.set(keys.nudged("inbound-alarm"), "1", nx=True, ex=_RARELY):
+            log.error("events_pile_up", waiting=backlog.waiting, dead=backlog.dead)
+        if await dep.redis.set(keys.nudged("inbound-sweep"), "1", nx=True, ex=_RARELY):
+            before = await dep.runs.now() - dep.settings.retention.operations.total_seconds()
+            await dep.inbound.forget_seen(before)
+            await dep.outbox.forget_seen(before)
+            for target in dep.targets:
+                await dep.redis.zremrangebyscore(keys.added(target), "-inf", before)
+
+
+def _safely(todo: Callable[[Deployment], Awaitable[None]]) -> None:
+    """Run a nudge's work; what goes wrong is told, and the next nudge comes back to what is left."""
+    try:
+        child.run(todo)
+    except StoppedError:
+        log.info("nudge_left_to_others")
+    except ProvisionerError as exc:
+        log.error("nudge_failed", code=exc.code, reason=exc.message)

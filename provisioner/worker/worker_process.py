@@ -1,0 +1,99 @@
+"""One event loop, one HTTP client and one connection pool per child process, made after the fork."""
+
+from __future__ import annotations
+
+import asyncio
+import mmap
+import signal
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Any, Final
+
+from provisioner.runtime.context import Deployment
+from provisioner.worker.app import settings
+
+#: Seconds for what a nudge's work left running, such as giving back a slot.
+_TIDYING: Final = 2.0
+#: Seconds between looks whether the process is to end.
+_LOOK: Final = 0.2
+
+
+class StoppedError(Exception):
+    """Work was broken off because the process is to end; whoever looks next takes it up again."""
+
+
+class Child:
+    """What a child process keeps between nudges. The word to stop is shared with all that are forked from here."""
+
+    def __init__(self) -> None:
+        self._runner: asyncio.Runner | None = None
+        self._stack: AsyncExitStack | None = None
+        self._dep: Deployment | None = None
+        # Anonymous shared memory: one byte that the parent may write from a signal handler
+        self._word = mmap.mmap(-1, 1)
+
+    def stop(self) -> None:
+        """Let the children end: nothing new is begun, and what takes long is broken off where that harms nothing."""
+        self._word[0] = 1
+
+    def stopped(self) -> bool:
+        """Whether this process was asked to end."""
+        return self._word[0] == 1
+
+    def watch_signals(self) -> None:
+        """Finish what is in hand at a SIGTERM that reaches this process itself; a second one ends it at once."""
+
+        def handler(number: int, frame: Any) -> None:  # noqa: ARG001
+            self.stop()
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+        signal.signal(signal.SIGTERM, handler)
+
+    def run(self, work: Callable[[Deployment], Awaitable[None]]) -> None:
+        """Run one nudge's work on this process's loop.
+
+        Raises:
+            StoppedError: it was cancelled, because the process is to end.
+            StoreError: Redis does not answer; the connection is made anew for the next nudge.
+        """
+        if self._runner is None:
+            self._runner = asyncio.Runner()
+        self._runner.run(self._with(work))
+
+    async def _with(self, work: Callable[[Deployment], Awaitable[None]]) -> None:
+        if self._dep is None:
+            stack = AsyncExitStack()
+            self._dep = await stack.enter_async_context(Deployment.open(settings()))
+            self._stack = stack
+        task = asyncio.ensure_future(work(self._dep))
+        while not (await asyncio.wait({task}, timeout=_LOOK))[0]:
+            if self.stopped():
+                task.cancel()
+                await asyncio.wait({task})
+        await _nothing_left()
+        if task.cancelled():
+            raise StoppedError
+        task.result()
+
+    def close(self) -> None:
+        """Close what is open; the process ends."""
+        if self._runner is not None and self._stack is not None:
+            self._runner.run(self._stack.aclose())
+        if self._runner is not None:
+            self._runner.close()
+        self._runner = self._stack = self._dep = None
+
+
+async def _nothing_left() -> None:
+    """End what the work left running. The loop stands still until the next nudge: whatever went on then, with a lease
+    that is long over, would do harm."""
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    if left:
+        _, late = await asyncio.wait(left, timeout=_TIDYING)
+        for task in late:
+            task.cancel()
+        if late:
+            await asyncio.wait(late)
+
+
+child = Child()

@@ -170,7 +170,7 @@ async def _moving(dep: Deployment, person: str) -> bool:
     """Whether a run is reading the roster now, or is about this very person."""
     for run in await dep.runs.unfinished():
         with redis_errors():
-            if await dep.runs.get(run, "stage") == "queued" and await dep.redis.exists(f"{keys.run(run)}:beginning"):
+            if await dep.runs.get(run, "stage") == "queued" and await dep.redis.exists(keys.run_beginning(run)):
                 return True
         request = await dep.runs.request(run)
         if request is not None and request.people is not None and person in request.people:

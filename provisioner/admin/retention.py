@@ -119,7 +119,7 @@ async def _trim_runs(dep: Deployment, before: float) -> int:
             gone += [keys.run_by_status(run, target, status.value) for status in Status]
             gone += [keys.run_by_status(run, target, listed) for listed in LISTED]
             await dep.redis.delete(*gone)
-        await dep.redis.delete(keys.run(run), keys.rejects(run), f"{keys.run(run)}:beginning")
+        await dep.redis.delete(keys.run(run), keys.rejects(run), keys.run_beginning(run))
         await dep.frames.drop_for_run(run)
         await dep.redis.zrem(keys.RUNS, run)
     return len(found)

@@ -26,7 +26,6 @@ State = Literal["held", "failed", "quarantined", "recovered", "rejected"]
 
 #: What a state is about when it is no target.
 ROSTER: Final = "roster"
-_SENDING: Final = f"{keys.NOTICES}:sending"
 #: Seconds for which one process sends, should it die meanwhile.
 _HOLD: Final = 120
 #: Notices that are sent at once, and tries of each.
@@ -123,7 +122,7 @@ async def send_waiting(dep: Deployment) -> int:
     """
     with redis_errors():
         waiting = int(await dep.redis.llen(keys.NOTICES))
-        if not waiting or not await dep.redis.set(_SENDING, "1", nx=True, ex=_HOLD):
+        if not waiting or not await dep.redis.set(keys.NOTICES_SENDING, "1", nx=True, ex=_HOLD):
             return 0
     sent = 0
     try:
@@ -135,7 +134,7 @@ async def send_waiting(dep: Deployment) -> int:
             sent += await _send(dep, json.loads(text))
     finally:
         with redis_errors():
-            await dep.redis.delete(_SENDING)
+            await dep.redis.delete(keys.NOTICES_SENDING)
     return sent
 
 

@@ -84,7 +84,7 @@ async def _ends_now(dep: Deployment, run: str) -> bool:
 async def abandon_unplannable(dep: Deployment, run: str) -> bool:
     """End those parts of a begun run that wait to be planned although the people to plan from are no longer kept."""
     with redis_errors():
-        if await dep.redis.exists(f"{keys.run(run)}:people"):
+        if await dep.redis.exists(keys.run_people(run)):
             return False
     found = False
     for target in await dep.runs.targets(run):

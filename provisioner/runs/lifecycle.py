@@ -99,7 +99,7 @@ async def begin(dep: Deployment, run: str) -> tuple[str, ...]:
 async def _first(dep: Deployment, run: str) -> bool:
     """Whether nobody else is beginning this run; a beginner that died is replaced after a minute."""
     return await dep.runs.get(run, "stage") == "queued" and bool(
-        await dep.redis.set(f"{keys.run(run)}:beginning", "1", nx=True, ex=60)
+        await dep.redis.set(keys.run_beginning(run), "1", nx=True, ex=60)
     )
 
 

@@ -67,7 +67,7 @@ def test_every_command_has_help(command: str) -> None:
     assert answer.out.startswith("Usage: provisioner") or "Usage: provisioner" in answer.out
 
 
-@pytest.mark.parametrize("script", ["make_settings_reference.py", "make_dashboard.py"])
+@pytest.mark.parametrize("script", ["make_settings_reference.py", "make_dashboard.py", "make_keys_reference.py"])
 def test_what_is_generated_is_current(script: str) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, str(ROOT / "scripts" / script), "--check"], check=True, env=environment)

@@ -1,43 +1,66 @@
-"""Whoever adds a key decides whether a backup holds it, and what becomes of it when a person is forgotten."""
+"""The table of keys: each row decides about backups and forgetting, and each key in Redis has its row."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-from provisioner.store.admin.backup import KEPT
+import pytest
+
 from provisioner.store.redis import keys
 
 ROOT = Path(__file__).parents[2]
-NAMES = re.findall(r"^    provisioner:(\S+)", keys.__doc__ or "", re.MULTILINE)
-#: What a backup leaves out, since it is made anew, is about this moment, or is only true of this server.
-LEFT_OUT = (
-    *("schema", "mark", "swept", "trimmed", "run:", "runs", "history:", "heard:", "totals", "tally:", "ended"),
-    *("q:", "parked:", "leases:", "slots:", "outcomes:", "claim:", "busy:", "waiting:", "doing:", "nudged:", "pace:"),
-    *("observed:", "reading:", "tagging:", "writeback:", "notices", "web:", "beat:"),
-    *("inbound:errors", "inbound:later", "inbound:unknown", "outbox:items"),
-)
-#: The streams and queues of what is under way have names that others begin with.
-UNDER_WAY = {"inbound", "outbox"}
-#: What names nobody of the roster.
-NAMELESS = (
-    *("schema", "mark", "swept", "trimmed", "target:", "outcomes:", "pace:", "totals", "tally:", "ended", "busy:"),
-    *("waiting:", "doing:", "nudged:", "notified", "web:", "beat:", "readback", "writeback:", "inbound:counts"),
-)
+#: What a backup leaves out although it is about people: it is read or planned again, or it is about this moment.
+LEFT_OUT = {
+    *("run:<run>", "run:<run>:ops:<target>", "run:<run>:op:<target>:<id>", "run:<run>:stage:<target>"),
+    *("run:<run>:by:<target>:<status>", "run:<run>:rejects", "run:<run>:people", "run:<run>:content"),
+    *("q:<target>", "parked:<target>", "leases:<target>", "claim:<target>:<token>", "slots:<target>"),
+    *("slots:fresh:<target>", "observed:<target>", "tagging:<target>:<person>", "history:<person>", "heard:<person>"),
+    *("inbound", "inbound:errors", "inbound:later", "inbound:unknown", "outbox", "outbox:items", "notices"),
+    *("restoring:<name>", "audit:anew"),
+}
 
 
-def test_the_list_of_keys_is_read() -> None:
-    assert {"ledger:<target>", "history:<person>", "pace:…"} <= set(NAMES)
+def test_whoever_adds_a_key_about_people_decides_whether_a_backup_holds_it() -> None:
+    assert {key.template for key in keys.TABLE if key.personal and not key.backup} == LEFT_OUT
 
 
-def test_every_key_is_in_a_backup_or_left_out_on_purpose() -> None:
-    for name in NAMES:
-        kept, left = name.startswith(KEPT), name.startswith(LEFT_OUT) or name in UNDER_WAY
-        assert kept != left, name
+def test_a_name_tells_its_row() -> None:
+    assert keys.kind_of(keys.slots("traitly")) is keys.slots
+    assert keys.kind_of(keys.installing("traitly")) is keys.installing
+    assert keys.kind_of(keys.operation("r1", "traitly", "a:b")) is keys.operation
+    assert keys.kind_of(f"{keys.pace('traitly')}:60") is keys.pace
+    assert keys.kind_of(f"{keys.PREFIX}something:else") is None
+    assert keys.slots.part_of(keys.slots("traitly").encode()) == "traitly"
+    with pytest.raises(ValueError, match="no key of the kind ledger"):
+        keys.ledger.part_of(keys.slots("traitly"))
+    with pytest.raises(TypeError, match="takes 2 parts"):
+        keys.run_target("r1")
 
 
-def test_the_page_on_data_protection_names_every_key() -> None:
+def test_a_person_s_key_may_hold_whatever_the_roster_has() -> None:
+    for person in ("a:b", "{x}", "*", "ä b"):
+        assert keys.history.part_of(keys.history(person)) == person
+
+
+@pytest.mark.parametrize("key", keys.TABLE, ids=lambda key: key.template)
+def test_a_backup_holds_what_its_row_says(key: keys.Key) -> None:
+    name = re.sub(r"<[a-z ]+>", "x", key.template)
+    assert keys.in_backup(name) == key.backup
+
+
+def test_the_page_on_data_protection_leads_to_the_table() -> None:
     page = (ROOT / "docs" / "data-protection.md").read_text(encoding="utf-8")
-    told = {re.sub(r"(<\w+>|…).*$", "", name) for name in re.findall(r"`([a-z]+[a-z:<>…]*)`", page)}
-    for name in NAMES:
-        assert name.startswith(NAMELESS) or any(re.sub(r"<.*$", "", name).startswith(one) for one in told), name
+    assert "(redis-keys.md)" in page
+
+
+def test_no_other_module_spells_a_key() -> None:
+    spelt = re.compile(r"[\"']provisioner:[a-z]")
+    found = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in sorted((ROOT / "provisioner").rglob("*.py"))
+        if path.name != "keys.py"
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if spelt.search(line)
+    ]
+    assert found == []

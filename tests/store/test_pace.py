@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provisioner.settings import Rate
-from provisioner.store.queue.rate_limit import PREFIX, Granted, Lane, PaceStatus, PaceStore, Wait, Window, WindowStatus
+from provisioner.store.queue.rate_limit import Granted, Lane, PaceStatus, PaceStore, Wait, Window, WindowStatus
+from provisioner.store.redis import keys as keys_of
 from provisioner.store.redis.connection import RedisAddress, connect
 from provisioner.store.redis.scripts import Scripts
 
@@ -210,7 +211,7 @@ def test_a_repeated_call_takes_no_second_slot(redis_url: str) -> None:
         client = connect(RedisAddress.parse(redis_url))
         try:
             acquire = Scripts(client).load("pace_acquire")
-            keys = [f"{PREFIX}:vendor:{part}" for part in ("blocked", "share", "60")]
+            keys = [f"{keys_of.pace('vendor')}:{part}" for part in ("blocked", "share", "60")]
             arguments = ("slot", 0, 1_000_000, 5, 60_000_000)
             assert await acquire(keys, arguments) == await acquire(keys, arguments)
             assert await client.zcard(keys[2]) == 1
@@ -241,7 +242,7 @@ def test_an_idle_resource_leaves_nothing_behind(redis_url: str) -> None:
             (first, second, _) = await take(pace, windows, 3, deadline=0.05)
             await pace.answered("vendor", first, windows)
             await pace.answered("vendor", second, windows, limited=True, retry_after=0.5, adaptive=True)
-            assert len(await client.keys(f"{PREFIX}:*")) == 4
+            assert len(await client.keys(f"{keys_of.pace('*')}*")) == 4
             left = [-1]
             while left[-1] != 0:
                 left.append(await client.dbsize())

@@ -17,30 +17,6 @@ from provisioner.store.redis import keys
 from provisioner.store.redis.client import Redis
 from provisioner.store.redis.connection import redis_errors
 
-#: What a backup holds, by the beginning of its name (without `keys.PREFIX`). What is not here comes back by itself:
-#: runs and operations are planned anew, accounts read anew, and the pace fills up again.
-KEPT: Final = (
-    "added:",
-    "audit",
-    "decisions:",
-    "facts:",
-    "inbound:counts",
-    "inbound:dead",
-    "inbound:seen",
-    "leavers:",
-    "ledger:",
-    "lists:",
-    "notified",
-    "outbox:dead",
-    "outbox:seen",
-    "readback",
-    "receipt:",
-    "receipts",
-    "roster:",
-    "sent:",
-    "target:",
-)
-_STAGING: Final = f"{keys.PREFIX}restoring:"
 _FIELDS: Final = 500
 
 
@@ -78,18 +54,18 @@ async def dump(redis: Redis) -> AsyncIterator[dict[str, Any]]:
 async def links(redis: Redis) -> int:
     """How many links the ledger has, over all targets."""
     with redis_errors():
-        names = [key async for key in redis.scan_iter(match=f"{keys.PREFIX}ledger:*", count=1000)]
+        names = [key async for key in redis.scan_iter(match=keys.ledger.pattern, count=1000)]
         return sum([int(await redis.hlen(key)) for key in names])
 
 
 async def restless(redis: Redis) -> str | None:
     """What goes on now that a restore would collide with, as a phrase; None if all is still."""
     with redis_errors():
-        async for key in redis.scan_iter(match=f"{keys.PREFIX}leases:*", count=1000):
+        async for key in redis.scan_iter(match=keys.leases.pattern, count=1000):
             if await redis.zcard(key):
-                return f"{key.decode().rpartition(':')[2]} is being sent something"
-        async for key in redis.scan_iter(match=f"{keys.PREFIX}busy:*", count=1000):
-            return f"a run is planning {key.decode().rpartition(':')[2]}"
+                return f"{keys.leases.part_of(key)} is being sent something"
+        async for key in redis.scan_iter(match=keys.busy.pattern, count=1000):
+            return f"a run is planning {keys.busy.part_of(key)}"
     return None
 
 
@@ -110,17 +86,17 @@ async def load(redis: Redis, records: Iterable[Mapping[str, Any]]) -> Counter[st
             async with redis.pipeline(transaction=False) as pipe:
                 for record in some:
                     name = str(record["key"])
-                    if not name.startswith(KEPT):
+                    if not keys.in_backup(name):
                         raise ValueError(f"the key {name!r} does not belong into a backup")
                     staged[name] = None
-                    counts[name.partition(":")[0]] += _stage(pipe, f"{_STAGING}{name}", record)
+                    counts[name.partition(":")[0]] += _stage(pipe, keys.restoring(name), record)
                 await pipe.execute()
         there = await _names(redis)
         async with redis.pipeline(transaction=True) as pipe:
             for name in there:
                 pipe.delete(f"{keys.PREFIX}{name}")
             for name in staged:
-                pipe.rename(f"{_STAGING}{name}", f"{keys.PREFIX}{name}")
+                pipe.rename(keys.restoring(name), f"{keys.PREFIX}{name}")
             await pipe.execute()
     return counts
 
@@ -150,14 +126,14 @@ async def _names(redis: Redis) -> list[str]:
     found = set()
     async for key in redis.scan_iter(match=f"{keys.PREFIX}*", count=1000):
         name = key.decode().removeprefix(keys.PREFIX)
-        if name.startswith(KEPT):
+        if keys.in_backup(name):
             found.add(name)
     return sorted(found)
 
 
 async def _clear(redis: Redis) -> None:
     """Take away what an earlier restore left when it was ended on the way."""
-    async for key in redis.scan_iter(match=f"{_STAGING}*", count=1000):
+    async for key in redis.scan_iter(match=keys.restoring("*"), count=1000):
         await redis.delete(key)
 
 

@@ -35,10 +35,11 @@ class Eraser:
     async def targets(self) -> tuple[str, ...]:
         """Every target of which anything is kept, also those that the settings no longer have."""
         found = set()
-        for part in ("ledger", "slots", "lists", "observed"):
-            async for key in self._scan(f"{keys.PREFIX}{part}:*"):
-                found.add(key.removeprefix(f"{keys.PREFIX}{part}:"))
-        return tuple(sorted(found))
+        for kind in (keys.ledger, keys.slots, keys.lists, keys.observed):
+            async for key in self._scan(kind.pattern):
+                found.add(kind.part_of(key))
+        # `slots:` begins the names of what is installed just now, too
+        return tuple(sorted(name for name in found if ":" not in name))
 
     async def known(self) -> bool:
         """Whether there is anything that could still move: a row, a link, or an operation that is not history yet."""
@@ -85,7 +86,7 @@ class Eraser:
     async def snapshots(self) -> int:
         """What runs that are not over plan from; how many of them held the person."""
         frames, count = FrameStore(self._redis), 0
-        async for key in self._scan(f"{keys.PREFIX}run:*:people"):
+        async for key in self._scan(keys.run_people.pattern):
             run = key.removeprefix(keys.run("")).removesuffix(":people")
             snapshot = await frames.for_run(run)
             with redis_errors():
@@ -128,7 +129,7 @@ class Eraser:
     async def operations(self) -> int:
         """Operations of all runs, with the decisions about them, and the person's history; how many operations."""
         count, some = 0, []
-        async for key in self._scan(f"{keys.PREFIX}run:*:op:*"):
+        async for key in self._scan(keys.operation.pattern):
             some.append(key)
             if len(some) == _CHUNK:
                 count += await self._operations(some)
@@ -199,7 +200,7 @@ class Eraser:
 
     async def audit(self) -> int:
         """The name in the trail of what people did, which else stays as it is; in how many entries."""
-        beside = f"{keys.AUDIT}:anew"
+        beside = keys.AUDIT_REWRITTEN
         with redis_errors():
             while True:
                 async with self._redis.pipeline(transaction=True) as pipe:
@@ -234,7 +235,7 @@ class Eraser:
     async def rejects(self) -> int:
         """Rejected rows that runs remember; how many."""
         count = 0
-        async for key in self._scan(f"{keys.PREFIX}run:*:rejects"):
+        async for key in self._scan(keys.rejects.pattern):
             with redis_errors():
                 packed = await self._redis.get(key)
                 rows = json.loads(zlib.decompress(packed)) if packed else []

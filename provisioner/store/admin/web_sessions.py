@@ -12,7 +12,6 @@ from provisioner.store.redis import keys
 from provisioner.store.redis.client import Redis
 from provisioner.store.redis.connection import redis_errors
 
-_KEY: Final = f"{keys.WEB}key"
 #: Wrong tokens that cost nothing; from then on each doubles the wait.
 FREE_TRIES: Final = 5
 LONGEST_WAIT: Final = 300
@@ -42,12 +41,12 @@ class AccessStore:
         """The key that signs sessions, the same for all processes; and whether the session named `ended` is over."""
         with redis_errors():
             async with self._redis.pipeline(transaction=False) as pipe:
-                pipe.get(_KEY)
+                pipe.get(keys.WEB_KEY)
                 pipe.exists(self._session(ended or "-"))
                 key, over = await pipe.execute()
             if key is None:
-                await self._redis.set(_KEY, secrets.token_bytes(32), nx=True)
-                key = await self._redis.get(_KEY)
+                await self._redis.set(keys.WEB_KEY, secrets.token_bytes(32), nx=True)
+                key = await self._redis.get(keys.WEB_KEY)
         return bytes(key), bool(over)
 
     async def end_session(self, session: str, seconds: int) -> None:
@@ -57,7 +56,7 @@ class AccessStore:
 
     @staticmethod
     def _session(session: str) -> str:
-        return f"{keys.WEB}ended:{session}"
+        return keys.web_ended(session)
 
     async def wait(self, address: str) -> int:
         """Seconds until an address may try a token again; 0 if at once."""
@@ -85,7 +84,7 @@ class AccessStore:
 
     async def begin_once(self, name: str, content: bytes) -> Repeat | None:
         """Take an idempotency key for a request; None if it is new, else what is known of it."""
-        place, digest = f"{keys.WEB}once:{_digest(name)}", _digest(content)
+        place, digest = keys.web_once(_digest(name)), _digest(content)
         fresh = json.dumps({"content": digest, "run": None})
         with redis_errors():
             if await self._redis.set(place, fresh, nx=True, ex=_IN_HAND):
@@ -98,7 +97,7 @@ class AccessStore:
 
     async def end_once(self, name: str, content: bytes, run: str | None) -> None:
         """Remember what a request with an idempotency key led to; None: to nothing, so it may be repeated."""
-        place = f"{keys.WEB}once:{_digest(name)}"
+        place = keys.web_once(_digest(name))
         with redis_errors():
             if run is None:
                 await self._redis.delete(place)
@@ -107,7 +106,7 @@ class AccessStore:
 
 
 def _tries(address: str) -> str:
-    return f"{keys.WEB}tries:{_digest(address)}"
+    return keys.web_tries(_digest(address))
 
 
 def _digest(text: str | bytes) -> str:

@@ -155,7 +155,7 @@ class FrameStore:
         head = json.dumps(facts).encode()
         content = len(head).to_bytes(4, "big") + head + pack(snapshot.people)
         with redis_errors():
-            await self._redis.set(f"{keys.run(run)}:people", content, ex=ttl)
+            await self._redis.set(keys.run_people(run), content, ex=ttl)
 
     async def for_run(self, run: str, columns: Collection[str] | None = None) -> Snapshot | None:
         """What a run plans from; None if it is over or never got so far.
@@ -164,7 +164,7 @@ class FrameStore:
             columns: those of the roster that are wanted (None: all); what we know of each person comes in any case.
         """
         with redis_errors():
-            content = await self._redis.get(f"{keys.run(run)}:people")
+            content = await self._redis.get(keys.run_people(run))
         if not content:
             return None
         size = int.from_bytes(content[:4], "big")
@@ -176,7 +176,7 @@ class FrameStore:
     async def drop_for_run(self, run: str) -> None:
         """Forget what a run planned from."""
         with redis_errors():
-            await self._redis.delete(f"{keys.run(run)}:people", f"{keys.run(run)}:content")
+            await self._redis.delete(keys.run_people(run), keys.run_content(run))
 
     async def pushed(self) -> Pushed | None:
         """The roster that an HR system pushed last."""

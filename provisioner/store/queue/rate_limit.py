@@ -17,9 +17,9 @@ from typing import Final, Literal
 
 from redis.asyncio import Redis
 
+from provisioner.store.redis import keys
 from provisioner.store.redis.client import Redis as Client
 from provisioner.store.redis.connection import redis_errors
-from provisioner.store.redis.keys import TOTALS
 from provisioner.store.redis.scripts import Argument, Scripts
 
 Lane = Literal["bulk", "urgent"]
@@ -27,7 +27,6 @@ Lane = Literal["bulk", "urgent"]
 #: (requests, seconds): at most so many requests in any so many seconds.
 Window = tuple[int, float]
 
-PREFIX: Final = "provisioner:pace"
 #: Clocks of two machines differ by up to 0.05 % while one of them is being set right; the vendor's may be the faster.
 _CLOCK_MARGIN: Final = 1.001
 
@@ -130,7 +129,7 @@ class PaceStore:
     async def count_limited(self, target: str) -> None:
         """Count an answer of 429 from a target."""
         with redis_errors():
-            await self._redis.hincrby(TOTALS, f"{target}|limited", 1)
+            await self._redis.hincrby(keys.TOTALS, f"{target}|limited", 1)
 
     async def unused(self, resource: str, token: str, windows: Sequence[Window]) -> None:
         """Give back a slot for which no request was sent; it is free at once."""
@@ -147,7 +146,7 @@ class PaceStore:
 
 def _keys(resource: str, windows: Sequence[Window]) -> list[str]:
     # By length, not by place: processes whose settings differ for a while still count together
-    place = f"{PREFIX}:{resource}"
+    place = keys.pace(resource)
     return [f"{place}:blocked", f"{place}:share", *(f"{place}:{seconds:g}" for _, seconds in windows)]
 
 

@@ -1,268 +1,394 @@
-"""Every key that we keep in Redis, in one place.
+"""Every key that is kept in Redis: its name, type, meaning, lifetime and whose data it holds, in one table.
 
-::
-
-    provisioner:schema                        version of this layout
-    provisioner:mark                          HASH  by which an empty Redis is told from one that never held anything
-    provisioner:swept                         STRING stands until history is to be trimmed again
-    provisioner:trimmed                       STRING up to which creation of runs operations were trimmed
-    provisioner:run:<run>                     HASH  one run: trigger, status, times, roster
-    provisioner:run:<run>:t:<target>          HASH  its part for one target: figures, and counters n:<status>:<kind>
-    provisioner:run:<run>:ops:<target>        ZSET  operation ids in the order of the plan
-    provisioner:run:<run>:op:<target>:<id>    HASH  one operation: doc, status, attempts, error …
-    provisioner:run:<run>:stage:<target>      LIST  what is being installed, in parts (short-lived)
-    provisioner:run:<run>:by:<target>:<status> ZSET its operations that are held, failed, waiting or rejected
-    provisioner:run:<run>:rejects             STRING rejected rows, compressed
-    provisioner:runs                          ZSET  runs by time of creation
-    provisioner:q:<target>                    ZSET  operations ready to go, by urgency
-    provisioner:parked:<target>               ZSET  operations that wait, by due time
-    provisioner:leases:<target>               ZSET  operations in a worker's hand, by expiry of the lease
-    provisioner:slots:<target>                HASH  person and slot → the operation that stands for it now
-    provisioner:slots:installing:<target>     ZSET  runs whose plan for everybody is being installed (short-lived)
-    provisioner:slots:fresh:<target>          SET   slots in which something came to stand meanwhile (short-lived)
-    provisioner:ledger:<target>               HASH  person → link and what was acknowledged
-    provisioner:sent:<target>:<guard>         ZSET  what went out without approval, by time
-    provisioner:decisions:<target>            HASH  operation id → approval or rejection
-    provisioner:target:<target>               HASH  health: paused, quarantine, failures in a row
-    provisioner:outcomes:<target>             HASH  good and bad outcomes of the last minutes
-    provisioner:claim:<target>:<token>        STRING what a claim took, should its answer be lost (short-lived)
-    provisioner:lists:<target>                HASH  conflicts, to-dos, drift, orphans of the newest plan
-    provisioner:observed:<target>             STRING observed accounts, columnar and compressed
-    provisioner:reading:<target>              HASH  when they were read, in full and at all, and from where
-    provisioner:roster:people                 STRING everybody's last clean row, columnar and compressed
-    provisioner:roster:meta                   HASH  digest, times and baseline of the newest snapshots
-    provisioner:busy:<target>                 STRING the run that observes and plans this target now
-    provisioner:waiting:<target>              STRING the run that waits for it
-    provisioner:doing:<work>                  STRING who does what only one may do (short-lived)
-    provisioner:nudged:<work>                 STRING when the nudge that is under way is due (short-lived)
-    provisioner:history:<person>              LIST  the newest operations of a person
-    provisioner:receipt:<person>              HASH  target → what stands of a leaver's leave there, and since when
-    provisioner:receipts                      ZSET  persons who have one, by its last change
-    provisioner:inbound                       STREAM events from outside that are not handled yet
-    provisioner:inbound:seen                  ZSET  digests of events that came, by time
-    provisioner:inbound:counts                HASH  target and event → how many came
-    provisioner:inbound:errors                HASH  stream id → why it could not be handled so far
-    provisioner:inbound:later                 ZSET  events that wait for something, by when to look again
-    provisioner:inbound:dead                  HASH  stream id → an event that could not be handled
-    provisioner:inbound:unknown               LIST  events that the vendors' pages do not name, newest first
-    provisioner:heard:<person>                ZSET  events from outside about a person, by when they came
-    provisioner:facts:<person>                HASH  target and fact → what is known of a person beside their accounts
-    provisioner:added:<target>                ZSET  what was added to the queue once and for ever, by time
-    provisioner:readback                      HASH  target → where the last reading back ended
-    provisioner:tagging:<target>:<person>     STRING their tags are being sent (short-lived)
-    provisioner:outbox                        ZSET  outgoing webhooks by due time
-    provisioner:outbox:items                  HASH  id → an outgoing webhook
-    provisioner:outbox:seen                   ZSET  ids of outgoing webhooks that were ever put there, by time
-    provisioner:outbox:dead                   HASH  id → an outgoing webhook that nobody took
-    provisioner:writeback:due                 STRING the run after which the table is to be written
-    provisioner:leavers:<target>              ZSET  persons whose leave is not finished, by when it was first planned
-    provisioner:totals                        HASH  how many operations ever ended: <target>|<kind>|<status>
-    provisioner:tally:<day since 1970>        HASH  the same by the hour, UTC: <hour>|<kind>|<status>
-    provisioner:ended                         HASH  when runs last ended, and how long they took
-    provisioner:notified                      HASH  states of which somebody was told
-    provisioner:notices                       LIST  notices that wait to be sent
-    provisioner:audit                         STREAM what people did
-    provisioner:web:key                       STRING by which sessions are signed
-    provisioner:web:…                         sessions that ended, wrong tokens, idempotency keys (short-lived)
-    provisioner:pace:…                        the limiter's own
+A key with parts is called to get its name, ``ledger("traitly")``; one without parts is its name. The page
+`docs/redis-keys.md`, `backup`, `forget` and the tests read `TABLE`. A key that is missing here does not exist:
+no other module spells a name.
 """
 
 from __future__ import annotations
 
-PREFIX = "provisioner:"
-RUNS = f"{PREFIX}runs"
-PEOPLE = f"{PREFIX}roster:people"
-ROSTER = f"{PREFIX}roster:meta"
-PUSHED = f"{PREFIX}roster:pushed"
-SCHEMA = f"{PREFIX}schema"
-MARK = f"{PREFIX}mark"
-SWEPT = f"{PREFIX}swept"
-INBOUND = f"{PREFIX}inbound"
-INBOUND_SEEN = f"{PREFIX}inbound:seen"
-INBOUND_COUNTS = f"{PREFIX}inbound:counts"
-INBOUND_ERRORS = f"{PREFIX}inbound:errors"
-INBOUND_LATER = f"{PREFIX}inbound:later"
-INBOUND_DEAD = f"{PREFIX}inbound:dead"
-INBOUND_UNKNOWN = f"{PREFIX}inbound:unknown"
-READBACK = f"{PREFIX}readback"
-OUTBOX = f"{PREFIX}outbox"
-OUTBOX_ITEMS = f"{PREFIX}outbox:items"
-OUTBOX_SEEN = f"{PREFIX}outbox:seen"
-OUTBOX_DEAD = f"{PREFIX}outbox:dead"
-WRITEBACK_DUE = f"{PREFIX}writeback:due"
-TRIMMED = f"{PREFIX}trimmed"
-RECEIPTS = f"{PREFIX}receipts"
-
-
-TOTALS = f"{PREFIX}totals"
-ENDED = f"{PREFIX}ended"
-BEAT = f"{PREFIX}beat:tick"
-NOTIFIED = f"{PREFIX}notified"
-NOTICES = f"{PREFIX}notices"
-AUDIT = f"{PREFIX}audit"
-WEB = f"{PREFIX}web:"
-
-
-def run(run_id: str) -> str:
-    """One run."""
-    return f"{PREFIX}run:{run_id}"
-
-
-def run_target(run_id: str, target: str) -> str:
-    """A run's part for one target."""
-    return f"{PREFIX}run:{run_id}:t:{target}"
-
-
-def run_operations(run_id: str, target: str) -> str:
-    """Ids of a run's operations for one target, in order."""
-    return f"{PREFIX}run:{run_id}:ops:{target}"
-
-
-def operation(run_id: str, target: str, operation_id: str) -> str:
-    """One operation of a run."""
-    return f"{PREFIX}run:{run_id}:op:{target}:{operation_id}"
-
-
-def run_by_status(run_id: str, target: str, status: str) -> str:
-    """Those of a run's operations that are held, failed, waiting or rejected, in order."""
-    return f"{PREFIX}run:{run_id}:by:{target}:{status}"
-
-
-def leavers(target: str) -> str:
-    """Persons whose leave is not finished."""
-    return f"{PREFIX}leavers:{target}"
-
-
-def tally(day: int) -> str:
-    """What ended on a day (since 1970, UTC), by the hour."""
-    return f"{PREFIX}tally:{day}"
-
-
-def stage(run_id: str, target: str) -> str:
-    """What is being installed."""
-    return f"{PREFIX}run:{run_id}:stage:{target}"
-
-
-def rejects(run_id: str) -> str:
-    """Rejected rows of a run's roster."""
-    return f"{PREFIX}run:{run_id}:rejects"
-
-
-def installing(target: str) -> str:
-    """The runs whose plan for everybody is being installed."""
-    return f"{PREFIX}slots:installing:{target}"
-
-
-def fresh_slots(target: str) -> str:
-    """The slots in which something came to stand while a plan is being installed."""
-    return f"{PREFIX}slots:fresh:{target}"
-
-
-def ledger(target: str) -> str:
-    """Links and acknowledged values."""
-    return f"{PREFIX}ledger:{target}"
-
-
-def observed(target: str) -> str:
-    """Observed accounts."""
-    return f"{PREFIX}observed:{target}"
-
-
-def reading(target: str) -> str:
-    """When and where the observed accounts were read."""
-    return f"{PREFIX}reading:{target}"
-
-
-def lists(target: str) -> str:
-    """The lists that a person looks after."""
-    return f"{PREFIX}lists:{target}"
-
-
-def health(target: str) -> str:
-    """Pause, quarantine, failures."""
-    return f"{PREFIX}target:{target}"
-
-
-def outcomes(target: str) -> str:
-    """Good and bad outcomes of the last minutes."""
-    return f"{PREFIX}outcomes:{target}"
-
-
-def decisions(target: str) -> str:
-    """Approvals and rejections by operation id."""
-    return f"{PREFIX}decisions:{target}"
-
-
-def sent(target: str, guard: str) -> str:
-    """What went out without approval."""
-    return f"{PREFIX}sent:{target}:{guard}"
-
-
-def slots(target: str) -> str:
-    """Which operation stands for a person and slot now."""
-    return f"{PREFIX}slots:{target}"
-
-
-def queued(target: str) -> str:
-    """Operations ready to go."""
-    return f"{PREFIX}q:{target}"
-
-
-def parked(target: str) -> str:
-    """Operations that wait for their time."""
-    return f"{PREFIX}parked:{target}"
-
-
-def leases(target: str) -> str:
-    """Operations in a worker's hand."""
-    return f"{PREFIX}leases:{target}"
-
-
-def busy(target: str) -> str:
-    """The run that observes and plans a target now."""
-    return f"{PREFIX}busy:{target}"
-
-
-def doing(work: str) -> str:
-    """Who does a piece of work that only one may do."""
-    return f"{PREFIX}doing:{work}"
-
-
-def nudged(work: str) -> str:
-    """When the nudge that is under way for a piece of work is due."""
-    return f"{PREFIX}nudged:{work}"
-
-
-def waiting(target: str) -> str:
-    """The run that waits for a busy target."""
-    return f"{PREFIX}waiting:{target}"
-
-
-def history(person: str) -> str:
-    """The newest operations of a person."""
-    return f"{PREFIX}history:{person}"
-
-
-def receipt(person: str) -> str:
-    """What stands of a leaver's leaves."""
-    return f"{PREFIX}receipt:{person}"
-
-
-def heard(person: str) -> str:
-    """Events from outside about a person."""
-    return f"{PREFIX}heard:{person}"
-
-
-def facts(person: str) -> str:
-    """What is known of a person beside their accounts."""
-    return f"{PREFIX}facts:{person}"
-
-
-def added(target: str) -> str:
-    """What was added to the queue once and for ever."""
-    return f"{PREFIX}added:{target}"
-
-
-def tagging(target: str, person: str) -> str:
-    """A person's tags are being sent."""
-    return f"{PREFIX}tagging:{target}:{person}"
+import re
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+PREFIX: Final = "provisioner:"
+
+#: Redis's types; ``any`` where a key takes the place of others.
+Type = Literal["STRING", "HASH", "LIST", "SET", "ZSET", "STREAM", "any"]
+
+_PART: Final = re.compile(r"<[a-z ]+>")
+#: Lifetimes that several keys share.
+_ALWAYS: Final = "always"
+_SECONDS: Final = "seconds"
+_OPERATIONS: Final = "`retention.operations`, 90 days"
+_RUNS: Final = "`retention.runs`, 400 days"
+_RUN_ENDS: Final = "until the run ends, a week at most"
+_FORGOTTEN: Final = "until the person is forgotten"
+_SENT: Final = "until it is sent"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One kind of key.
+
+    Attributes:
+        template: its name without `PREFIX`; a part in angle brackets is given when it is called.
+        type: Redis's type.
+        meaning: what it holds.
+        lifetime: for how long.
+        personal: what of a person is in it; empty where it names nobody of the roster.
+        backup: whether a backup holds it. What it does not hold is read or planned again.
+    """
+
+    template: str
+    type: Type
+    meaning: str
+    lifetime: str
+    personal: str = ""
+    backup: bool = False
+    _form: str = field(init=False, repr=False, compare=False)
+    _parts: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_form", PREFIX + _PART.sub("{}", self.template))
+        object.__setattr__(self, "_parts", len(_PART.findall(self.template)))
+
+    def __call__(self, *parts: str | int) -> str:
+        """The name of one key, in the order of the template's parts.
+
+        Raises:
+            TypeError: the template has another number of parts.
+        """
+        if len(parts) != self._parts:
+            raise TypeError(f"{self.template} takes {self._parts} parts, not {len(parts)}")
+        return self._form.format(*parts)
+
+    @property
+    def pattern(self) -> str:
+        """A glob that matches every key of this kind, for SCAN."""
+        return self._form.replace("{}", "*")
+
+    def part_of(self, name: bytes | str) -> str:
+        """The last part of a key's name, where the template ends with one.
+
+        Raises:
+            ValueError: the name is of another kind.
+        """
+        text = name.decode() if isinstance(name, bytes) else name
+        found = re.fullmatch(".+".join(map(re.escape, self._form.split("{}")[:-1])) + "(.+)", text)
+        if found is None:
+            raise ValueError(f"{text} is no key of the kind {self.template}")
+        return found[1]
+
+
+_table: list[Key] = []
+
+
+def _key(template: str, type_: Type, meaning: str, lifetime: str, *, personal: str = "", backup: bool = False) -> Key:
+    key = Key(template, type_, meaning, lifetime, personal, backup)
+    _table.append(key)
+    return key
+
+
+def _name(template: str, type_: Type, meaning: str, lifetime: str, *, personal: str = "", backup: bool = False) -> str:
+    return _key(template, type_, meaning, lifetime, personal=personal, backup=backup)()
+
+
+# The layout, and this server
+SCHEMA: Final = _name("schema", "STRING", "version of this layout", _ALWAYS)
+MARK: Final = _name("mark", "HASH", "tells an empty Redis from one that never held anything", _ALWAYS)
+SWEPT: Final = _name("swept", "STRING", "set until history is to be trimmed again", "minutes")
+TRIMMED: Final = _name("trimmed", "STRING", "up to which creation of runs operations were trimmed", _ALWAYS)
+
+# Runs and their operations
+RUNS: Final = _name("runs", "ZSET", "runs by time of creation", _RUNS)
+run: Final = _key(
+    "run:<run>", "HASH", "one run: trigger, status, times, roster", _RUNS, personal="the keys that were asked for"
+)
+run_target: Final = _key(
+    "run:<run>:t:<target>", "HASH", "its part for one target: figures, and counters n:<status>:<kind>", _RUNS
+)
+run_operations: Final = _key(
+    "run:<run>:ops:<target>", "ZSET", "operation ids in the order of the plan", _OPERATIONS, personal="digests"
+)
+operation: Final = _key(
+    "run:<run>:op:<target>:<id>",
+    "HASH",
+    "one operation: document, status, attempts, error",
+    _OPERATIONS,
+    personal="key, account, values before and after",
+)
+stage: Final = _key(
+    "run:<run>:stage:<target>",
+    "LIST",
+    "the plan that is being installed, in parts",
+    "minutes",
+    personal="operations, whole",
+)
+run_by_status: Final = _key(
+    "run:<run>:by:<target>:<status>",
+    "ZSET",
+    "its operations that are held, failed, waiting or rejected",
+    _OPERATIONS,
+    personal="digests",
+)
+rejects: Final = _key(
+    "run:<run>:rejects",
+    "STRING",
+    "rejected rows, compressed",
+    _RUNS,
+    personal="of rejected rows the key and the reason",
+)
+run_people: Final = _key(
+    "run:<run>:people", "STRING", "the people that it plans from, columnar", _RUN_ENDS, personal="their rows, whole"
+)
+run_content: Final = _key(
+    "run:<run>:content", "STRING", "the roster that it brought along", _RUN_ENDS, personal="the file, whole"
+)
+run_beginning: Final = _key("run:<run>:beginning", "STRING", "somebody begins it now", "a minute")
+
+# The queue of each target
+queued: Final = _key("q:<target>", "ZSET", "operations that are ready, by urgency", _SENT, personal="digests")
+parked: Final = _key("parked:<target>", "ZSET", "operations that wait, by due time", _SENT, personal="digests")
+leases: Final = _key("leases:<target>", "ZSET", "claimed operations, by expiry of the lease", _SENT, personal="digests")
+claim: Final = _key(
+    "claim:<target>:<token>", "STRING", "what a claim took, should its answer be lost", _SECONDS, personal="digests"
+)
+slots: Final = _key(
+    "slots:<target>", "HASH", "person and slot → the operation that is newest there", _SENT, personal="the key"
+)
+installing: Final = _key(
+    "slots:installing:<target>", "ZSET", "runs whose plan for everybody is being installed", "minutes"
+)
+fresh_slots: Final = _key(
+    "slots:fresh:<target>", "SET", "slots that were filled while a plan was installed", "minutes", personal="the key"
+)
+added: Final = _key(
+    "added:<target>", "ZSET", "what was queued once and for ever, by time", "a month", personal="digests", backup=True
+)
+leavers: Final = _key(
+    "leavers:<target>",
+    "ZSET",
+    "people whose leave is not finished, by when it was first planned",
+    "until it is finished",
+    personal="the key",
+    backup=True,
+)
+
+# What is known of each target
+ledger: Final = _key(
+    "ledger:<target>",
+    "HASH",
+    "person → link and what was acknowledged",
+    _FORGOTTEN,
+    personal="the account, what the target acknowledged, enrolments",
+    backup=True,
+)
+observed: Final = _key(
+    "observed:<target>",
+    "STRING",
+    "observed accounts, columnar",
+    "until the next listing",
+    personal="accounts as last listed",
+)
+reading: Final = _key("reading:<target>", "HASH", "when the accounts were read, in full and at all", _ALWAYS)
+lists: Final = _key(
+    "lists:<target>",
+    "HASH",
+    "conflicts, to-dos, drift, orphans of the newest plan",
+    "until the next plan",
+    personal="keys and accounts; of drift the values that changed",
+    backup=True,
+)
+health: Final = _key("target:<target>", "HASH", "health: paused, quarantine, failures in a row", _ALWAYS, backup=True)
+outcomes: Final = _key("outcomes:<target>", "HASH", "good and bad outcomes of the last minutes", "minutes")
+sent: Final = _key(
+    "sent:<target>:<guard>",
+    "ZSET",
+    "what went out without approval, by time",
+    "a month",
+    personal="digests",
+    backup=True,
+)
+decisions: Final = _key(
+    "decisions:<target>",
+    "HASH",
+    "operation id → approval or rejection",
+    "until it expires",
+    personal="digests; who decided, and why",
+    backup=True,
+)
+pace: Final = _key(
+    "pace:<resource>", "ZSET", "the rate limit's permits; its other keys begin with this name", "minutes"
+)
+
+# The roster
+PEOPLE: Final = _name(
+    "roster:people",
+    "STRING",
+    "everybody's last clean row, columnar",
+    "until a later clean roster replaces it; leavers stay",
+    personal="the last clean row, whole",
+    backup=True,
+)
+ROSTER: Final = _name(
+    "roster:meta",
+    "HASH",
+    "digest, times and baseline of the newest snapshots",
+    "until the next clean roster",
+    personal="the key, and which columns had a value",
+    backup=True,
+)
+PUSHED: Final = _name(
+    "roster:pushed",
+    "STRING",
+    "the file that was pushed by HTTP",
+    "until the next one",
+    personal="the file, whole",
+    backup=True,
+)
+
+# Who does what now
+busy: Final = _key("busy:<target>", "STRING", "the run that observes and plans this target", _SECONDS)
+waiting: Final = _key("waiting:<target>", "STRING", "the run that waits for it", "an hour")
+doing: Final = _key("doing:<work>", "STRING", "who does what only one may do", _SECONDS)
+nudged: Final = _key("nudged:<work>", "STRING", "when the wake-up that is under way is due", "a minute")
+tagging: Final = _key("tagging:<target>:<person>", "STRING", "their tags are being sent", _SECONDS, personal="the key")
+
+# People
+history: Final = _key(
+    "history:<person>", "LIST", "the newest operations of a person", _OPERATIONS, personal="digests, under the key"
+)
+receipt: Final = _key(
+    "receipt:<person>",
+    "HASH",
+    "target → the state of a leaver's leave there, and since when",
+    f"{_RUNS}, or until all is finished",
+    personal="what became of a leaver's accounts",
+    backup=True,
+)
+RECEIPTS: Final = _name(
+    "receipts", "ZSET", "people who have one, by its last change", _RUNS, personal="the key", backup=True
+)
+heard: Final = _key(
+    "heard:<person>",
+    "ZSET",
+    "events from outside about a person, by when they came",
+    f"{_RUNS} after the newest",
+    personal="which webhooks came about them, and when",
+)
+facts: Final = _key(
+    "facts:<person>",
+    "HASH",
+    "target and fact → what is known of a person apart from their accounts",
+    _FORGOTTEN,
+    personal="what webhooks and reading back said",
+    backup=True,
+)
+
+# Events from outside, and webhooks that go out
+INBOUND: Final = _name(
+    "inbound", "STREAM", "events that are not handled yet", "until handled", personal="events of vendors, whole"
+)
+INBOUND_SEEN: Final = _name(
+    "inbound:seen", "ZSET", "digests of events that came, by time", _OPERATIONS, personal="digests", backup=True
+)
+INBOUND_COUNTS: Final = _name("inbound:counts", "HASH", "target and event → how many came", _ALWAYS, backup=True)
+INBOUND_ERRORS: Final = _name(
+    "inbound:errors",
+    "HASH",
+    "stream id → why it could not be handled so far",
+    "until handled",
+    personal="the key, in a sentence",
+)
+INBOUND_LATER: Final = _name(
+    "inbound:later", "ZSET", "events that wait, by when to look again", "until handled", personal="events, whole"
+)
+INBOUND_DEAD: Final = _name(
+    "inbound:dead",
+    "HASH",
+    "stream id → an event that could not be handled",
+    "until a person settles it",
+    personal="events, whole",
+    backup=True,
+)
+INBOUND_UNKNOWN: Final = _name(
+    "inbound:unknown",
+    "LIST",
+    "events that the vendors' pages do not name, newest first",
+    "until a person settles it",
+    personal="events, whole",
+)
+READBACK: Final = _name("readback", "HASH", "target → where the last reading back ended", _ALWAYS, backup=True)
+OUTBOX: Final = _name("outbox", "ZSET", "outgoing webhooks by due time", "until delivered", personal="digests")
+OUTBOX_ITEMS: Final = _name(
+    "outbox:items", "HASH", "id → an outgoing webhook", "until delivered", personal="webhooks, whole"
+)
+OUTBOX_SEEN: Final = _name(
+    "outbox:seen",
+    "ZSET",
+    "ids of outgoing webhooks that were ever queued",
+    _OPERATIONS,
+    personal="digests",
+    backup=True,
+)
+OUTBOX_DEAD: Final = _name(
+    "outbox:dead",
+    "HASH",
+    "id → an outgoing webhook that nobody took",
+    "until a person settles it",
+    personal="webhooks, whole",
+    backup=True,
+)
+WRITEBACK_DUE: Final = _name("writeback:due", "STRING", "the run after which the table is to be written", "minutes")
+
+# Figures, notices, the audit trail, the page
+TOTALS: Final = _name("totals", "HASH", "how many operations ever ended: <target>|<kind>|<status>", _ALWAYS)
+tally: Final = _key("tally:<day>", "HASH", "the same by the hour, UTC: <hour>|<kind>|<status>", "days")
+ENDED: Final = _name("ended", "HASH", "when runs last ended, and how long they took", _ALWAYS)
+beat: Final = _key("beat:<entry>", "any", "the schedule, which redbeat keeps", _ALWAYS)
+BEAT: Final = beat("tick")
+NOTIFIED: Final = _name("notified", "HASH", "states of which somebody was notified", "until they end", backup=True)
+NOTICES: Final = _name("notices", "LIST", "notices that wait to be sent", "until delivered", personal="keys")
+NOTICES_SENDING: Final = _name("notices:sending", "STRING", "who sends them now", "a minute")
+AUDIT: Final = _name(
+    "audit",
+    "STREAM",
+    "what people did",
+    _FORGOTTEN,
+    personal="who did what; keys of the people it was about",
+    backup=True,
+)
+WEB_KEY: Final = _name("web:key", "STRING", "signs sessions", _ALWAYS)
+web_ended: Final = _key("web:ended:<session>", "STRING", "a session that ended", "hours")
+web_once: Final = _key("web:once:<digest>", "STRING", "an idempotency key and its answer", "a day")
+web_tries: Final = _key("web:tries:<digest>", "STRING", "wrong tokens of one address", "minutes")
+
+# Copies that take another key's place in one step
+restoring: Final = _key(
+    "restoring:<name>", "any", "a backup's key before it takes its place", "minutes", personal="as the key of that name"
+)
+AUDIT_REWRITTEN: Final = _name(
+    "audit:anew", "STREAM", "the audit trail without a person who is forgotten", _SECONDS, personal="as `audit`"
+)
+
+TABLE: Final[tuple[Key, ...]] = tuple(_table)
+_FIXED_IN_BACKUP: Final = frozenset(key.template for key in TABLE if key.backup and "<" not in key.template)
+_BEGUN_IN_BACKUP: Final = tuple(key.template.partition("<")[0] for key in TABLE if key.backup and "<" in key.template)
+
+
+def in_backup(name: str) -> bool:
+    """Whether a backup holds the key of that name, which is given without `PREFIX`."""
+    return name in _FIXED_IN_BACKUP or name.startswith(_BEGUN_IN_BACKUP)
+
+
+def kind_of(name: bytes | str) -> Key | None:
+    """The row of the table that a key in Redis belongs to: the most exact one; None if there is none."""
+    text = name.decode() if isinstance(name, bytes) else name
+    found = [key for key in TABLE if re.fullmatch(_expression(key), text)]
+    return max(found, key=lambda key: len(_PART.sub("", key.template)), default=None)
+
+
+def _expression(key: Key) -> str:
+    tail = "(?::.+)?" if key is pace else ""
+    return ".+".join(map(re.escape, key.pattern.split("*"))) + tail

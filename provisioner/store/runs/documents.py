@@ -99,14 +99,14 @@ class RunStore:
                 pipe.hset(keys.run(run), mapping=fields)
                 pipe.zadd(keys.RUNS, {run: now})
                 if content is not None:
-                    pipe.set(f"{keys.run(run)}:content", zlib.compress(content), ex=_PUSHED_FOR)
+                    pipe.set(keys.run_content(run), zlib.compress(content), ex=_PUSHED_FOR)
                 await pipe.execute()
         return run
 
     async def content(self, run: str) -> bytes | None:
         """The roster that was handed over with the request, if one was."""
         with redis_errors():
-            packed = await self._redis.get(f"{keys.run(run)}:content")
+            packed = await self._redis.get(keys.run_content(run))
         return zlib.decompress(packed) if packed else None
 
     async def request(self, run: str) -> Request | None:

@@ -182,10 +182,18 @@ PANELS: Final = (
         unit="s",
     ),
     Panel(
-        "Beat and Redis",
-        "Since beat's last tick, and how full Redis is.",
+        "Beat and workers",
+        "Workers that answer, and seconds since beat ticked and since a worker carried out a tick.",
         (
-            Line("min(provisioner_beat_age_seconds)", "seconds since beat's tick"),
+            Line("max(provisioner_workers)", "workers"),
+            Line("min(provisioner_beat_age_seconds)", "beat's tick"),
+            Line("min(provisioner_tick_age_seconds)", "tick carried out"),
+        ),
+    ),
+    Panel(
+        "Redis",
+        "How full it is.",
+        (
             Line(
                 "100 * max(provisioner_redis_memory_bytes) / max(provisioner_redis_memory_limit_bytes)",
                 "percent of Redis's memory",

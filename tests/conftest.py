@@ -37,9 +37,9 @@ def pytest_configure() -> None:
 
 #: Files that wait longest for real processes and clocks; begun first, so that nothing waits for them in the end.
 SLOWEST = (
-    "test_unattended.py", "test_demo.py", "test_killed.py", "test_convergence.py", "test_start.py", "test_processes.py",
-    "test_sync.py", "test_routing.py", "test_live.py", "test_days.py", "test_canaries_of_processes.py",
-    "test_schemathesis.py",
+    "test_heartbeats.py", "test_unattended.py", "test_demo.py", "test_killed.py", "test_convergence.py",
+    "test_start.py", "test_processes.py", "test_sync.py", "test_routing.py", "test_live.py", "test_days.py",
+    "test_canaries_of_processes.py", "test_schemathesis.py",
 )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from provisioner.cli.awaiting import worker_answers
 from provisioner.cli.render.output import cells, console, print_json, table
 from provisioner.cli.runs import Json, People, wait_for
 from provisioner.cli.session import settings_and_logs, who
@@ -107,6 +108,7 @@ def _decide(
         return 0
     if not as_json:
         _tell(decided, verdict)
+    asyncio.run(worker_answers(settings, otherwise=f"what was {verdict} goes out when one does"))
     return wait_for(settings, decided.runs[-1], timeout=longest, as_json=as_json)
 
 

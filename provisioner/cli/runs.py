@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from provisioner.cli.awaiting import say_silence, worker_answers
 from provisioner.cli.errors import INTERRUPTED
 from provisioner.cli.render import run_report
 from provisioner.cli.render.output import console, print_json
@@ -214,7 +215,7 @@ async def _start(settings: Settings, request: Request) -> str:
     from provisioner.runs.lifecycle import request_run
     from provisioner.runtime.audit import record
     from provisioner.runtime.context import Deployment
-    from provisioner.worker import nudge, workers
+    from provisioner.worker import nudge
 
     async with Deployment.open(settings) as dep:
         dep.chosen(request.targets)
@@ -223,8 +224,7 @@ async def _start(settings: Settings, request: Request) -> str:
                 f"--accept: {request.accept!r} is no roster's digest.",
                 remedy=f"The newest roster's is {await _newest_digest(dep) or 'not known: no run has read one yet'}.",
             )
-        if not await asyncio.to_thread(workers, settings):
-            raise WorkerError("No worker answers; nothing was started.", remedy="Start `provisioner up`, or a worker.")
+        await worker_answers(settings, otherwise="nothing was started")
         own = request.roster
         request, content = await _handed_over(settings, request)
         run = await request_run(dep, request, content=content)
@@ -250,8 +250,13 @@ async def _follow(settings: Settings, run: str, longest: float) -> dict[str, Any
     from provisioner.runtime.context import Deployment
 
     async with Deployment.open(settings) as dep:
-        with progress() as shown:
-            return await follow(dep.runs, run, shown, longest=longest)
+        silence = asyncio.create_task(say_silence(dep))
+        try:
+            with progress() as shown:
+                return await follow(dep.runs, run, shown, longest=longest)
+        finally:
+            silence.cancel()
+            await asyncio.gather(silence, return_exceptions=True)
 
 
 async def _recent(settings: Settings, limit: int) -> list[dict[str, Any]]:

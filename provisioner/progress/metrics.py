@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry
@@ -13,6 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from provisioner.model.operation import Kind
+from provisioner.progress.vitals import Vitals, vitals
 from provisioner.runtime.context import Deployment
 from provisioner.store.queue.operations import Backlog
 from provisioner.store.queue.rate_limit import PaceStatus
@@ -57,7 +57,7 @@ class Snapshot:
     last_run: float | None
     last_length: float | None
     last_success: float | None
-    beat: float | None
+    vitals: Vitals
     verdict: str | None
     roster: Mapping[str, int]
     leaver_promise: float
@@ -97,10 +97,9 @@ async def take(dep: Deployment) -> Snapshot:
         async with dep.redis.pipeline(transaction=False) as pipe:
             pipe.hgetall(keys.TOTALS)
             pipe.hgetall(keys.ENDED)
-            pipe.hget(keys.BEAT, "meta")
             pipe.hmget(keys.ROSTER, ["modified", "taken"])
             pipe.info("memory")
-            totals, ended, beat, (modified, taken), memory = await pipe.execute()
+            totals, ended, (modified, taken), memory = await pipe.execute()
     operations: dict[tuple[str, str, str], int] = {}
     plain: dict[str, dict[str, int]] = {"requests": {}, "limited": {}}
     for name, count in totals.items():
@@ -120,7 +119,7 @@ async def take(dep: Deployment) -> Snapshot:
         last_run=_number(facts.get("last")),
         last_length=_number(facts.get("length")),
         last_success=_number(facts.get("succeeded")),
-        beat=beat_at(beat),
+        vitals=await vitals(dep.redis, dep.settings),
         verdict=verdict,
         roster=roster,
         leaver_promise=dep.settings.slo.leaver.total_seconds(),
@@ -187,17 +186,6 @@ def _age(now: float, modified: bytes | None, taken: bytes | None) -> float | Non
     return max(0.0, now - moment) if moment else None
 
 
-def beat_at(meta: bytes | None) -> float | None:
-    """When beat last sent its tick, as redbeat notes it: the parts of a moment in UTC."""
-    last = json.loads(meta).get("last_run_at") if meta else None
-    if not isinstance(last, dict):
-        return None
-    year, month, day, hour, minute, second = (
-        int(last.get(part, 0)) for part in ("year", "month", "day", "hour", "minute", "second")
-    )
-    return datetime(year, month, day, hour, minute, second, tzinfo=UTC).timestamp()
-
-
 def registry(found: Snapshot) -> CollectorRegistry:
     """The figures as Prometheus takes them."""
     made = CollectorRegistry(auto_describe=False)
@@ -240,16 +228,22 @@ def _runs(found: Snapshot) -> Iterator[Metric]:
         "provisioner_last_run_timestamp_seconds": ("When a run last ended.", found.last_run),
         "provisioner_last_run_duration_seconds": ("How long it took.", found.last_length),
         "provisioner_last_success_timestamp_seconds": ("When a run last succeeded.", found.last_success),
-        "provisioner_beat_age_seconds": (
-            "Since beat last sent its tick.",
-            None if found.beat is None else max(0.0, found.now - found.beat),
-        ),
+        "provisioner_beat_age_seconds": ("Since beat last ticked.", found.vitals.signs.beat),
+        "provisioner_worker_age_seconds": ("Since a worker last answered.", found.vitals.signs.worker),
+        "provisioner_tick_age_seconds": ("Since a worker last carried out a tick.", found.vitals.signs.tick),
         "provisioner_leaver_promise_seconds": ("Within this time a leaver is to be finished.", found.leaver_promise),
         "provisioner_roster_age_seconds": ("Since the last believed roster was written.", found.roster_age),
     }
     for name, (meaning, figure) in moments.items():
         if figure is not None:
             yield GaugeMetricFamily(name, meaning, value=figure)
+    yield GaugeMetricFamily("provisioner_workers", "Workers that answer.", value=found.vitals.alive)
+    silent = GaugeMetricFamily(
+        "provisioner_process_silent", "1 while a process that is needed does nothing.", labels=["process"]
+    )
+    for one in (found.vitals.beat, found.vitals.worker):
+        silent.add_metric([one.process], int(one.verdict == "fail"))
+    yield silent
     if found.memory is not None:
         used, limit = found.memory
         yield GaugeMetricFamily("provisioner_redis_memory_bytes", "Memory that Redis has taken.", value=used)

@@ -14,14 +14,14 @@ from celery.schedules import crontab, schedule
 from celery.signals import worker_process_init, worker_process_shutdown, worker_shutting_down
 from kombu.transport.redis import QoS
 
+from provisioner.progress.vitals import TICK
 from provisioner.settings import Settings
 from provisioner.worker.app import URGENT, WORK, configure
+from provisioner.worker.heartbeat import WorkerHeartbeat, end_signs, give_signs
 from provisioner.worker.worker_process import child
 
 log = structlog.get_logger(__name__)
 
-#: Seconds between ticks.
-TICK: Final = 2.0
 #: Children beside one per target, so that slow targets leave some free for everything else.
 _SPARE: Final = 2
 
@@ -35,6 +35,8 @@ def run_worker(settings: Settings, *, concurrency: int | None = None) -> int:
     enabled = sum(target.enabled for target in settings.targets.values())
     app = configure()
     _tame_celery()
+    give_signs(settings)
+    app.steps["consumer"].add(WorkerHeartbeat)
     worker = app.Worker(
         concurrency=concurrency or enabled + _SPARE,
         queues=[URGENT, WORK],
@@ -49,6 +51,7 @@ def run_worker(settings: Settings, *, concurrency: int | None = None) -> int:
     gc.collect()
     gc.freeze()
     worker.start()
+    end_signs()
     log.info("worker_ended")
     return int(worker.exitcode or 0)
 

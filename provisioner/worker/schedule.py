@@ -8,9 +8,15 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import structlog
 from redbeat.schedulers import RedBeatScheduler, get_redis
 
+from provisioner.errors import StoreError
+from provisioner.progress.vitals import SILENT_AFTER
+from provisioner.store.admin.heartbeats import HeartbeatWriter
 from provisioner.worker.app import WORK
+
+log = structlog.get_logger(__name__)
 
 #: Messages in the queue above which beat adds none.
 MOST: Final = 50
@@ -29,4 +35,10 @@ class BoundedScheduler(RedBeatScheduler):  # type: ignore[misc] # redbeat carrie
         """One look at the schedule; the seconds until the next."""
         if not get_redis(self.app).exists(self.app.redbeat_conf.schedule_key):
             self.setup_schedule()
-        return float(super().tick(*args, **options))
+        seconds = float(super().tick(*args, **options))
+        try:
+            HeartbeatWriter(get_redis(self.app)).beat(SILENT_AFTER)
+        except StoreError as exc:
+            # A Redis that is full refuses it; beat goes on
+            log.warning("heartbeat_not_noted", reason=exc.message)
+        return seconds

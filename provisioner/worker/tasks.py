@@ -17,6 +17,7 @@ from provisioner.progress.run_status import abandon_unplannable, end_with_error,
 from provisioner.runs import lifecycle
 from provisioner.runs.roster_watch import roster_changed, seen
 from provisioner.runtime.context import Deployment
+from provisioner.store.admin.heartbeats import HeartbeatStore
 from provisioner.store.redis import keys
 from provisioner.store.redis.connection import redis_errors
 from provisioner.store.runs.documents import Request
@@ -166,6 +167,7 @@ def tick() -> None:
             await _go_on(dep, run, now)
         await sweep(dep)
         await send_waiting(dep)
+        await HeartbeatStore(dep.redis).ticked()
 
     _safely(work)
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from provisioner.runtime.context import Deployment
 from provisioner.worker.app import settings
+from provisioner.worker.heartbeat import at_work
 
 #: Seconds for what a nudge's work left running, such as giving back a slot.
 _TIDYING: Final = 2.0
@@ -66,10 +67,11 @@ class Child:
             self._dep = await stack.enter_async_context(Deployment.open(settings()))
             self._stack = stack
         task = asyncio.ensure_future(work(self._dep))
-        while not (await asyncio.wait({task}, timeout=_LOOK))[0]:
-            if self.stopped():
-                task.cancel()
-                await asyncio.wait({task})
+        async with at_work(self._dep):
+            while not (await asyncio.wait({task}, timeout=_LOOK))[0]:
+                if self.stopped():
+                    task.cancel()
+                    await asyncio.wait({task})
         await _nothing_left()
         if task.cancelled():
             raise StoppedError

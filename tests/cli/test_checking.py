@@ -14,7 +14,7 @@ import pytest
 import redis
 import yaml
 
-from provisioner.admin.preflight.redis import clocks, last_run, memory, persistence, pulse
+from provisioner.admin.preflight.redis import clocks, last_run, memory, persistence
 from provisioner.runtime.context import Deployment
 from provisioner.sandbox import SandboxServer
 from tests.cli.calling import call, traitly, write_settings
@@ -52,14 +52,14 @@ def test_each_thing_that_a_sync_stands_on_has_its_line(redis_url: str, tmp_path:
     code, lines = found(config, "--connect")
     assert code == 0
     assert set(lines) == {
-        *("settings", "mapping", "redis", "redis persistence", "redis memory", "clock", "beat", "last run", "disk"),
-        *("roster", "traitly", "traitly rights"),
+        *("settings", "mapping", "redis", "redis persistence", "redis memory", "clock", "beat", "workers", "last run"),
+        *("disk", "roster", "traitly", "traitly rights"),
     }
     for subject in ("settings", "redis", "redis memory", "disk", "roster", "last run", "traitly", "traitly rights"):
         assert verdicts(lines, subject) == ["ok"], subject
-    # The tests' server keeps nothing, and no beat runs here
-    assert verdicts(lines, "redis persistence") == ["warn"]
-    assert verdicts(lines, "beat") == ["warn"]
+    # The tests' server keeps nothing, and neither beat nor a worker was ever started here
+    for subject in ("redis persistence", "beat", "workers"):
+        assert verdicts(lines, subject) == ["warn"], subject
     assert [line["message"].partition(" ")[0] for line in lines["clock"]] == ["Redis's", "traitly's"]
     assert verdicts(lines, "clock") == ["ok", "ok"]
 
@@ -236,21 +236,6 @@ def test_memory(info: dict[str, Any], verdict: str, word: str) -> None:
 )
 def test_clocks(ahead: float, verdict: str, word: str) -> None:
     line = clocks("Redis's clock", ahead, "Set it.")
-    assert (line.verdict, line.exit_code) == (verdict, 0)
-    assert word in line.message
-
-
-@pytest.mark.parametrize(
-    ("beat", "scheduled", "verdict", "word"),
-    [
-        (None, True, "warn", "never ticked, so no run begins by itself"),
-        (None, False, "warn", "put off"),
-        (1_000_000.0 - 3, True, "ok", "ticks"),
-        (1_000_000.0 - 7200, True, "warn", "2 h ago"),
-    ],
-)
-def test_beat(beat: float | None, scheduled: bool, verdict: str, word: str) -> None:
-    line = pulse(beat, 1_000_000.0, scheduled=scheduled)
     assert (line.verdict, line.exit_code) == (verdict, 0)
     assert word in line.message
 

@@ -134,6 +134,7 @@ def test_nothing_is_started_without_a_worker(redis_url: str, tmp_path: Path) -> 
     answer = call("sync", "--wait", "--json", PROVISIONER_CONFIG=str(config))
     assert answer.code == 1
     assert answer.document["error"]["code"] == "no_worker"
+    assert "waiting up to 15 s" in answer.err
     with redis.Redis.from_url(redis_url) as client:
         assert not client.exists("provisioner:runs")
 

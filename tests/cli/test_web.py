@@ -18,7 +18,9 @@ def test_health_and_readiness(redis_url: str, tmp_path: Path) -> None:
         assert client.get("/healthz").json() == {"status": "up"}
         ready = client.get("/readyz")
         assert ready.status_code == 200
-        assert ready.json() == {"status": "ready"}
+        assert ready.json() == {"status": "ready", "beat": "never", "workers": "never"}
+        assert client.get("/readyz?only=redis").json() == {"status": "ready"}
+        assert client.get("/readyz?only=beat").status_code == 422
 
 
 def test_not_ready_without_redis_but_alive(tmp_path: Path) -> None:
@@ -28,6 +30,7 @@ def test_not_ready_without_redis_but_alive(tmp_path: Path) -> None:
         assert answer.status_code == 503
         assert answer.headers["content-type"] == "application/problem+json"
         assert "Redis" in answer.json()["detail"]
+        assert client.get("/readyz?only=redis").status_code == 503
         assert client.get("/healthz").status_code == 200
 
 

@@ -83,7 +83,8 @@ def test_our_processes_are_told_their_settings_as_files(name: str) -> None:
 
 def test_probes_look_where_the_web_answers() -> None:
     (web,) = PODS["provisioner-web"]["containers"]
-    assert web["readinessProbe"]["httpGet"]["path"] == "/readyz"
+    # Silent workers do not take the page away
+    assert web["readinessProbe"]["httpGet"]["path"] == "/readyz?only=redis"
     assert web["livenessProbe"]["httpGet"]["path"] == "/healthz"
     for name in ("provisioner-worker", "provisioner-redis"):
         assert "livenessProbe" in PODS[name]["containers"][0]

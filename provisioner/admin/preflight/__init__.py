@@ -10,9 +10,9 @@ from typing import Final
 import polars as pl
 
 from provisioner.admin.preflight.redis import disk, store
-from provisioner.admin.preflight.results import Line, failure
 from provisioner.admin.preflight.targets import reach
 from provisioner.errors import ConfigurationError, ProvisionerError
+from provisioner.model.check_result import Line, failure
 from provisioner.planning.desired import MEMBER, STANDING, compile_target, desired_accounts
 from provisioner.planning.spec import TargetSpec
 from provisioner.progress.writeback import check_columns

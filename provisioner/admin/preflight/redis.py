@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from provisioner.admin.preflight.results import Line, failure
-from provisioner.errors import ConfigurationError, StoreError
-from provisioner.progress.metrics import beat_at
+from provisioner.errors import ConfigurationError, StoreError, WorkerError
+from provisioner.model.check_result import Line, failure
+from provisioner.progress.vitals import Sign, ago, scheduled, vitals
 from provisioner.roster import Baseline
 from provisioner.settings import Settings
 from provisioner.store.people.snapshots import FrameStore
@@ -25,8 +25,6 @@ from provisioner.store.redis.schema import ensure_schema
 
 #: Seconds that two clocks may be apart: less than a request takes says nothing.
 APART: Final = 5.0
-#: Seconds after which beat, which ticks every other second, is taken for dead.
-_BEAT_LATE: Final = 60.0
 #: Seconds after which runs that should begin by themselves have plainly stopped; the full one comes every day.
 _RUN_LATE: Final = 2 * 86_400.0
 #: Share of Redis's memory above which it is short.
@@ -128,45 +126,32 @@ def clocks(whose: str, ahead: float, remedy: str) -> Line:
     return Line("clock", "warn", f"{whose} is {abs(ahead):.0f} s {side} this machine's.", remedy)
 
 
-async def _going(client: Redis, settings: Settings) -> tuple[Line, Line]:
+async def _going(client: Redis, settings: Settings) -> tuple[Line, ...]:
+    signs = await vitals(client, settings)
     with redis_errors():
-        meta = await client.hget(keys.BEAT, "meta")
         last, good = await client.hmget(keys.ENDED, ["last", "succeeded"])
         now, _ = await client.time()
-    scheduled = any((settings.schedule.sync, settings.schedule.full, settings.schedule.watch_roster))
-    beat = pulse(beat_at(meta), float(now), scheduled=scheduled)
-    return beat, last_run(float(last or 0) or None, float(good or 0) or None, float(now), scheduled=scheduled)
+    run = last_run(float(last or 0) or None, float(good or 0) or None, float(now), scheduled=scheduled(settings))
+    return alive(signs.beat, "beat"), alive(signs.worker, "workers"), run
 
 
-def pulse(beat: float | None, now: float, *, scheduled: bool) -> Line:
-    """Whether beat runs. Times are epoch seconds by Redis's clock; None: it never did."""
-    remedy = "Start `provisioner beat`, or `provisioner up`, which runs everything."
-    if beat is not None and now - beat <= _BEAT_LATE:
-        return Line("beat", "ok", "It ticks.")
-    told = "It never ticked" if beat is None else f"It ticked last {_ago(now - beat)} ago"
-    begins = "so no run begins by itself" if scheduled else "so what was put off is not taken up again"
-    return Line("beat", "warn", f"{told}, {begins}.", remedy)
+def alive(sign: Sign, subject: str) -> Line:
+    """The judgement on one kind of process as a finding. A sync without it would exit so too."""
+    code = WorkerError.exit_code if sign.verdict == "fail" else 0
+    return Line(subject, sign.verdict, sign.message, sign.remedy, code)
 
 
 def last_run(last: float | None, good: float | None, now: float, *, scheduled: bool) -> Line:
-    """How old the last run is, and the last good one. Times as in `pulse`."""
+    """How old the last run is, and the last good one. Times are epoch seconds by Redis's clock; None: never."""
     if last is None:
         return Line("last run", "ok", "There was none yet.")
-    told = f"The last one ended {_ago(now - last)} ago"
+    told = f"The last one ended {ago(now - last)} ago"
     if good is None:
         return Line("last run", "warn", f"{told}; none succeeded so far.", "See `provisioner runs`.")
-    told += f", the last one that succeeded {_ago(now - good)} ago."
+    told += f", the last one that succeeded {ago(now - good)} ago."
     if scheduled and now - good > _RUN_LATE:
         return Line("last run", "warn", told, "See `provisioner runs` for why.")
     return Line("last run", "ok", told)
-
-
-def _ago(seconds: float) -> str:
-    whole = max(0, round(seconds))
-    for length, word in ((86_400, "d"), (3600, "h"), (60, "min")):
-        if whole >= length:
-            return f"{whole // length} {word}"
-    return f"{whole} s"
 
 
 async def disk(settings: Settings) -> Line:

@@ -15,8 +15,8 @@ from typing import Any, Final
 import polars as pl
 
 from provisioner.admin.preflight.redis import clocks
-from provisioner.admin.preflight.results import Line, failure
 from provisioner.errors import TargetError
+from provisioner.model.check_result import Line, failure
 from provisioner.planning.spec import UNTOUCHABLE
 from provisioner.runs.observe import accounts_of
 from provisioner.runtime.context import Deployment, build_targets

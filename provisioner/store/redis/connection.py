@@ -66,9 +66,15 @@ def connect(address: RedisAddress) -> redis_async.Redis:
     return client
 
 
-def connect_sync(address: RedisAddress) -> redis_sync.Redis:
-    """The same without an event loop, for commands and start-up. Close it with `close()`."""
+def connect_sync(address: RedisAddress, *, within: float | None = None) -> redis_sync.Redis:
+    """The same without an event loop, for commands and start-up. Close it with `close()`.
+
+    Args:
+        within: seconds in which Redis has to answer at the first try; none: as patient as the other clients.
+    """
     options = _options(address) | {"retry": Retry(_BACKOFF, _RETRIES)}
+    if within is not None:
+        options |= {"retry": Retry(NoBackoff(), 0), "socket_timeout": within, "socket_connect_timeout": within}
     if address.scheme != "sentinel":
         return redis_sync.Redis(**options)
     sentinel = Sentinel(  # type: ignore[no-untyped-call]

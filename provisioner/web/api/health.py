@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Final, Literal
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
@@ -12,6 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from provisioner.errors import StoreError
 from provisioner.logs import get_logger
 from provisioner.progress.metrics import Snapshot, registry, take
+from provisioner.progress.vitals import vitals
 from provisioner.store.redis.connection import ping
 from provisioner.web.auth.access import Reader
 from provisioner.web.problems import problem
@@ -34,15 +35,26 @@ async def healthz() -> dict[str, str]:
 
 
 @router.get("/readyz", include_in_schema=False)
-async def readyz(site: OnSite) -> JSONResponse:
-    """Redis answers, so that requests can be served."""
+async def readyz(site: OnSite, only: Literal["redis"] | None = None) -> JSONResponse:
+    """Requests can be served, and what they ask for is carried out: Redis answers, beat ticks, a worker answers.
+
+    Args:
+        only: `redis` leaves beat and the workers out. Whoever takes traffic away from this process asks so, as the page
+            is needed most while they are silent.
+    """
     try:
         async with asyncio.timeout(_READY_WITHIN):
-            await ping(site.redis, site.address)
+            if only == "redis":
+                await ping(site.redis, site.address)
+                return JSONResponse({"status": "ready"})
+            found = await vitals(site.redis, site.settings)
     except (StoreError, TimeoutError) as exc:
         log.warning("not_ready", error=str(exc) or "Redis does not answer in time.")
         return problem(503, "Not ready", "Redis does not answer; the log of this process says why.")
-    return JSONResponse({"status": "ready"})
+    states = {"beat": found.beat.state, "workers": found.worker.state}
+    if found.silent:
+        return problem(503, "Not ready", " ".join(one.sentence for one in found.silent), code="silent", **states)
+    return JSONResponse({"status": "ready", **states})
 
 
 @metrics_router.get("/metrics", include_in_schema=False)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from provisioner.progress.metrics import verdict_on
+from provisioner.progress.vitals import Vitals, vitals
 from provisioner.runs.estimate import finish_estimate
 from provisioner.runtime.context import Deployment
 from provisioner.store.redis import keys
@@ -64,6 +65,7 @@ class Overview:
     roster: dict[str, Any] | None
     verdict: str | None
     promise: float
+    vitals: Vitals
 
 
 async def look(dep: Deployment) -> Overview:
@@ -89,6 +91,7 @@ async def look(dep: Deployment) -> Overview:
         roster=newest["roster"] if newest else None,
         verdict=verdict_on(newest["roster"], newest["status"]) if newest else None,
         promise=dep.settings.slo.leaver.total_seconds(),
+        vitals=await vitals(dep.redis, dep.settings),
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from provisioner.progress.vitals import vitals
 from provisioner.runs import lifecycle
 from provisioner.runtime.context import Deployment
 from provisioner.sandbox import SandboxServer, Switchboard
@@ -158,6 +159,30 @@ def test_beat_fills_no_queue_that_nobody_empties(start: Start, settings: Setting
     before, after = asyncio.run(fill())
     assert before == after
     assert beat.poll() is None
+
+
+def test_a_beat_whose_nudges_go_nowhere_counts_as_silent(start: Start, settings: Settings) -> None:
+    beat = start("beat")
+
+    async def until(state: str) -> None:
+        async with Deployment.open(settings) as dep:
+            deadline = time.monotonic() + 45
+            while (await vitals(dep.redis, settings)).beat.state != state:
+                assert time.monotonic() < deadline, state
+                await asyncio.sleep(0.2)
+
+    async def queue(*, usable: bool) -> None:
+        async with Deployment.open(settings) as dep:
+            await dep.redis.delete("provisioner.work")
+            if not usable:
+                await dep.redis.set("provisioner.work", "no list")
+
+    asyncio.run(until("ok"))
+    asyncio.run(queue(usable=False))
+    asyncio.run(until("silent"))
+    assert beat.poll() is None
+    asyncio.run(queue(usable=True))
+    asyncio.run(until("ok"))
 
 
 def test_beat_goes_on_when_redis_lost_its_schedule(start: Start, settings: Settings) -> None:

@@ -9,7 +9,7 @@ import typer
 from rich.text import Text
 
 from provisioner.cli.render.output import cells, console, plain, print_json, table
-from provisioner.cli.session import settings_and_logs
+from provisioner.cli.session import loaded_and_logs, missing_file
 from provisioner.model.run_document import first_of
 
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
@@ -23,7 +23,8 @@ def check(
     # Celery, polars and the targets take a second to import, which --help and --version need not wait for
     from provisioner.admin.preflight import check as checked
 
-    lines = asyncio.run(checked(settings_and_logs(), connect=connect))
+    loaded = loaded_and_logs()
+    lines = asyncio.run(checked(loaded.settings, connect=connect, missing=missing_file(loaded)))
     code = first_of(line.exit_code for line in lines)
     if as_json:
         told = [

@@ -12,7 +12,9 @@ from typing import Any, Final
 from pydantic import BaseModel, SecretStr
 
 from provisioner import logs
-from provisioner.settings import Settings, load
+from provisioner.errors import ConfigurationError
+from provisioner.example import ROSTER, SETTINGS, where
+from provisioner.settings import DEFAULT_CONFIG, Loaded, Settings, load
 from provisioner.store.redis.address import RedisAddress
 
 CONFIG_VARIABLE: Final = "PROVISIONER_CONFIG"
@@ -46,6 +48,26 @@ def debug_wanted() -> bool:
 
 
 def settings_and_logs(*, level: str = "warning") -> Settings:
+    """As `loaded_and_logs`, with a warning when there is no settings file."""
+    loaded = loaded_and_logs(level=level)
+    if (missing := missing_file(loaded)) is not None:
+        log.warning("settings", warning=f"{missing.message} {missing.remedy}")
+    return loaded.settings
+
+
+def missing_file(loaded: Loaded) -> ConfigurationError | None:
+    """The error to show when there is no settings file, and the environment configures no target either."""
+    if loaded.config is not None or loaded.settings.targets:
+        return None
+    return ConfigurationError(
+        f"There is no settings file: {DEFAULT_CONFIG} does not exist in {Path.cwd()}, and neither --config nor "
+        f"{CONFIG_VARIABLE} names one.",
+        remedy="Change to the folder that holds it, name it with --config, or write one. "
+        f"Example settings are in {where(SETTINGS)}, their roster in {where(ROSTER)}.",
+    )
+
+
+def loaded_and_logs(*, level: str = "warning") -> Loaded:
     """Read the settings and set up the logs, in which their secrets never appear.
 
     Args:
@@ -62,7 +84,7 @@ def settings_and_logs(*, level: str = "warning") -> Settings:
     logs.hide(*_secrets(loaded.settings), *RedisAddress.of(loaded.settings).secrets)
     for warning in loaded.warnings:
         log.warning("settings", warning=warning)
-    return loaded.settings
+    return loaded
 
 
 def _secrets(value: Any) -> Iterator[str]:

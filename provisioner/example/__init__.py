@@ -7,6 +7,7 @@ the program's own planning, whether the sandbox holds what a roster asks for.
 from __future__ import annotations
 
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, Final
 
 import yaml
@@ -21,6 +22,11 @@ _EXISTING: Final = "existing.yaml"
 def content(name: str) -> bytes:
     """One of the files, as it ships."""
     return files(__name__).joinpath(name).read_bytes()
+
+
+def where(name: str) -> Path:
+    """The path of one of the files, to be read or copied by a person."""
+    return Path(str(files(__name__).joinpath(name)))
 
 
 def existing_accounts() -> dict[str, list[dict[str, Any]]]:

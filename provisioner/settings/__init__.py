@@ -4,7 +4,7 @@
 """
 
 from provisioner.settings.kinds import known_kinds
-from provisioner.settings.loader import load
+from provisioner.settings.loader import DEFAULT_CONFIG, Loaded, load
 from provisioner.settings.root import (
     AbsenceSettings,
     EventRoute,
@@ -36,6 +36,7 @@ from provisioner.settings.targets import (
 from provisioner.settings.values import Duration, Percent, Rate, parse_duration, parse_percent, parse_rate
 
 __all__ = [
+    "DEFAULT_CONFIG",
     "AbsenceSettings",
     "AttributeRule",
     "Authority",
@@ -46,6 +47,7 @@ __all__ = [
     "GuardLimit",
     "GuardSettings",
     "HabitateSettings",
+    "Loaded",
     "MtribesSettings",
     "NotifySettings",
     "Percent",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import Iterator
 from email.utils import formatdate
@@ -15,9 +16,10 @@ import redis
 import yaml
 
 from provisioner.admin.preflight.redis import clocks, last_run, memory, persistence
+from provisioner.example import ROSTER, SETTINGS, where
 from provisioner.runtime.context import Deployment
 from provisioner.sandbox import SandboxServer
-from tests.cli.calling import call, traitly, write_settings
+from tests.cli.calling import call, traitly, write_roster, write_settings
 from tests.decisions.conftest import company
 from tests.support.harness import load_settings, raise_limits, settings_document, sync_once
 
@@ -45,6 +47,45 @@ def found(config: Path, *words: str) -> tuple[int, dict[str, list[dict[str, Any]
 
 def verdicts(lines: dict[str, list[dict[str, Any]]], subject: str) -> list[str]:
     return [line["verdict"] for line in lines[subject]]
+
+
+@pytest.mark.parametrize("words", [("check", "--json"), ("check", "--json", "--connect")], ids=" ".join)
+def test_without_a_settings_file_it_says_where_it_looked(
+    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    answer = call(*words)
+    first = answer.document["checks"][0]
+    assert (first["subject"], first["verdict"]) == ("settings", "fail")
+    assert f"config/provisioner.yaml does not exist in {tmp_path}" in first["message"]
+    for part in ("--config", str(where(SETTINGS)), str(where(ROSTER))):
+        assert part in first["remedy"]
+    # With --connect Redis has to answer, and its exit code comes first
+    assert answer.document["exit_code"] == answer.code == (1 if "--connect" in words else 2)
+    assert "no settings file" not in answer.err
+
+
+@pytest.mark.parametrize("command", ["plan", "sync", "runs", "todos", "export"])
+def test_other_commands_warn_of_it(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    answer = call(command)
+    assert answer.code == 1
+    assert f"config/provisioner.yaml does not exist in {tmp_path}" in answer.err
+    assert answer.out == ""
+
+
+def test_targets_from_the_environment_need_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_roster(tmp_path / "roster.csv", {"E1": "active"})
+    variables = {
+        "PROVISIONER_ROSTER__URL": str(tmp_path / "roster.csv"),
+        "PROVISIONER_ROSTER__EMPLOYED": "employment_status = 'active'",
+        "PROVISIONER_TARGETS__TRAITLY": json.dumps(traitly("http://127.0.0.1:9/traitly")),
+    }
+    answer = call("check", "--json", **variables)
+    assert answer.code == 0, answer.out
+    assert "no settings file" not in answer.out + answer.err
+    assert "no settings file" not in call("runs", **variables).err
 
 
 def test_each_thing_that_a_sync_stands_on_has_its_line(redis_url: str, tmp_path: Path, sandbox: SandboxServer) -> None:

@@ -28,9 +28,12 @@ _SAMPLED: Final = 10
 _TOLD: Final = 10
 
 
-async def check(settings: Settings, *, connect: bool) -> list[Line]:
-    """Look at settings, mapping, Redis, disk and roster; with `connect` at each target too, by a few harmless reads."""
-    specs, lines = _mapping(settings)
+async def check(settings: Settings, *, connect: bool, missing: ConfigurationError | None = None) -> list[Line]:
+    """Look at settings, mapping, Redis, disk and roster; with `connect` at each target too, by a few harmless reads.
+
+    `missing` says that there is no settings file, where that is why nothing is configured.
+    """
+    specs, lines = _mapping(settings) if missing is None else (None, [failure("settings", missing, "Write one.")])
     redis = await store(settings, needed=connect)
     lines += [*redis.lines, await disk(settings)]
     if specs is not None:

@@ -21,7 +21,7 @@ DEV := .venv/.installed-dev
 ABSENT := $(if $(wildcard tests/chaos),,chaos) $(if $(wildcard tests/browser),,test-browser screenshots)
 SOURCES := $(wildcard provisioner tests benchmarks scripts/*.py)
 
-.PHONY: help demo test lint format bench docs pins clean
+.PHONY: help demo test test-packaging lint format bench docs dist pins clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / && index(" $(ABSENT) ", " " $$1 " ") == 0 {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ demo: $(RUNTIME) ## show everything on this machine: no Redis, no accounts neede
 
 test: $(DEV) ## run the tests (ARGS="-k guard": some of them; ARGS=--cov: with the coverage floor)
 	@$(BIN)/python -m pytest --quiet --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+test-packaging: $(DEV) ## install pins and wheel into empty environments, and run what was installed
+	@$(BIN)/python -m pytest --quiet --numprocesses 2 --dist loadfile -m packaging tests/packaging $(ARGS)
 
 lint: $(DEV) ## check style, types and the direction of the imports
 	@$(BIN)/ruff check --quiet $(SOURCES)
@@ -69,11 +72,14 @@ endif
 docs: $(DEV) ## build the documentation into build/docs, strictly
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
+dist: $(RUNTIME) ## build the source archive and the wheel into dist/, from the tracked files, without a download
+	@$(BIN)/python scripts/make_dist.py
+
 pins: ## resolve the dependencies anew and write requirements*.txt (needs uv)
 	@scripts/compile-pins $(UV)
 
 clean: ## remove what was made here, .venv too
-	@rm -rf .venv .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
+	@rm -rf .venv .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .schemathesis build dist *.egg-info
 
 .venv/bin/python:
 	@test -n "$(PYTHON)"

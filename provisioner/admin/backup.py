@@ -15,12 +15,12 @@ import secrets
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO, Any, Final
 
 import structlog
 
+from provisioner import installed_version
 from provisioner.dispatch.redis_loss import QUIET
 from provisioner.errors import StoreError, UsageError
 from provisioner.runtime.context import Deployment
@@ -210,7 +210,5 @@ def _publish(fresh: Path, path: Path) -> None:
 
 
 def _program() -> str:
-    try:
-        return f"provisioner {version('provisioner')}"
-    except PackageNotFoundError:
-        return "provisioner, from its sources"
+    number = installed_version()
+    return f"provisioner {number}" if number else "provisioner, from its sources"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
+from provisioner import installed_version
 from provisioner.cli import check, decisions, inspect, maintenance, runs, serve, webhooks
 from provisioner.cli.errors import report
 from provisioner.cli.session import debug_wanted, use
@@ -57,11 +57,7 @@ app = typer.Typer(
 def _show_version(wanted: bool) -> None:
     if not wanted:
         return
-    try:
-        number = version("provisioner")
-    except PackageNotFoundError:
-        number = "(run from its sources, not installed)"
-    typer.echo(f"provisioner {number}")
+    typer.echo(f"provisioner {installed_version() or '(run from its sources, not installed)'}")
     raise typer.Exit
 
 

@@ -13,13 +13,13 @@ import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any, Protocol, TypeAlias, TypeVar
 from urllib.parse import quote
 
 import httpx
 
+from provisioner import installed_version
 from provisioner.errors import MalformedAnswerError, ReadOnlyError
 from provisioner.model.outcome import Permanent, Temporary, Unclear
 from provisioner.targets.responses import (
@@ -90,10 +90,8 @@ def _quoted(part: str) -> str:
 
 def user_agent() -> str:
     """How we introduce ourselves to vendors."""
-    try:
-        return f"provisioner/{version('provisioner')}"
-    except PackageNotFoundError:
-        return "provisioner"
+    number = installed_version()
+    return f"provisioner/{number}" if number else "provisioner"
 
 
 def _spare_lookups() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -152,7 +153,7 @@ def test_kustomize_builds_the_overlay() -> None:
         if one["kind"] in KINDS
         for container in one["spec"]["template"]["spec"]["containers"]
     }
-    assert images == {"registry.example.com/provisioner:0.1.0", "redis:7.4.2-bookworm"}
+    assert images == {f"registry.example.com/provisioner:{version('provisioner')}", "redis:7.4.2-bookworm"}
     assert {one["metadata"].get("namespace", "provisioner") for one in built} == {"provisioner"}
     (settings,) = [one for one in built if one["kind"] == "ConfigMap"]
     for one in built:

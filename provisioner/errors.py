@@ -5,6 +5,7 @@
     ProvisionerError                exit 1   anything that we raise on purpose
     ├── UsageError                  exit 2   a command asked for something that does not exist
     │   └── ConfigurationError      exit 2   a setting or an expression is wrong
+    ├── UnexpectedError             exit 1   an exception that nobody thought of
     ├── StoreError                  exit 1   Redis unreachable, unsuitable, or its data is of another version
     ├── WorkerError                 exit 1   no worker answers
     ├── RosterError                 exit 3   the roster is rejected as a whole
@@ -23,7 +24,7 @@ about, and, where there is one, the ``remedy``: what to do about it.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 
 class ProvisionerError(Exception):
@@ -52,6 +53,16 @@ class ConfigurationError(UsageError):
     """A setting is wrong."""
 
     code = "configuration"
+
+
+#: The code of whatever nobody thought of: of an error, and of what an operation failed with.
+UNEXPECTED: Final = "unexpected"
+
+
+class UnexpectedError(ProvisionerError):
+    """Something went wrong that nobody thought of."""
+
+    code = UNEXPECTED
 
 
 class StoreError(ProvisionerError):

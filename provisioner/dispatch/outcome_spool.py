@@ -21,11 +21,13 @@ from msgspec import convert, to_builtins
 
 from provisioner.model.operation import Operation
 from provisioner.runtime.context import Deployment
+from provisioner.runtime.faults import is_fault, log_fault
 from provisioner.store.queue.operations import Claim, End
 
 log = structlog.get_logger(__name__)
 
 _NAME: Final = "outcomes.jsonl"
+_REFUSED: Final = "refused-outcomes.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,5 +175,23 @@ class Spool:
             # Only the last line before a crash can be torn: its operation is unclear, and looked up
             log.warning("spooled_outcome_torn", length=len(line))
             return 0
-        await dep.queue.record([outcome.end], outcome.claim.run, outcome.claim.operation.target)
+        try:
+            await dep.queue.record([outcome.end], outcome.claim.run, outcome.claim.operation.target)
+        except BaseException as exc:
+            if not is_fault(exc, stopping=True):
+                raise
+            # It must not keep the others from being recorded: its operation is unclear, and looked up
+            operation = outcome.claim.operation
+            log_fault("spooled_outcome_refused", exc, target=operation.target, person=operation.person)
+            self._refuse(line)
+            return 0
         return 1
+
+    def _refuse(self, line: bytes) -> None:
+        """Keep what cannot be recorded apart, for a person to look at."""
+        place = os.open(self._folder / _REFUSED, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(place, line)
+            os.fsync(place)
+        finally:
+            os.close(place)

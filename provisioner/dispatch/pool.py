@@ -12,44 +12,46 @@ import asyncio
 import random
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
+from provisioner.dispatch.leases import LEASE, renewed
 from provisioner.dispatch.leaver_recheck import REASON, Recheck
 from provisioner.dispatch.outcome_spool import Spool, Spooled
 from provisioner.dispatch.redis_loss import remembers
 from provisioner.dispatch.retry_policy import Fail, Park, Quarantine, Succeed, decide, is_poisoned
 from provisioner.dispatch.tag_merge import Tagging, learnt_tags
-from provisioner.errors import ProvisionerError, StoreError, TargetError
-from provisioner.model.operation import Kind, Operation
-from provisioner.model.outcome import Done, Outcome, Permanent, Temporary, Unclear
+from provisioner.dispatch.write import Applying
+from provisioner.errors import UNEXPECTED, StoreError, UnexpectedError
+from provisioner.model.operation import Kind
+from provisioner.model.outcome import Done, Outcome, Temporary, Unclear
+from provisioner.planning.ledger_update import ledger_patch, never_again
 from provisioner.progress.quarantine import WINDOW, judge, quarantine, recovers
 from provisioner.progress.run_status import refresh
 from provisioner.runtime.context import Deployment
+from provisioner.runtime.faults import is_fault, log_fault, named
 from provisioner.runtime.rate_limit import TargetSlot
 from provisioner.store.queue.operations import Claim, End
-from provisioner.targets.concurrently import each
 from provisioner.targets.http import DEADLINE, Http
-from provisioner.targets.responses import as_outcome
 
 log = structlog.get_logger(__name__)
 
 #: Seconds of work per nudge; what is left is done by the next one.
 BUDGET: Final = 10.0
-#: Seconds of a lease: longer than any request may take, renewed while work is in hand.
-LEASE: Final = DEADLINE * 2
 #: Requests under way at once, per nudge and target.
 SENDERS: Final = 8
 #: Seconds until the next look at a target that must not be written to.
 _BLOCKED: Final = 60.0
+#: Seconds until the next look where nothing of what is ready could be taken.
+_NOTHING_TAKEN: Final = 1.0
+#: Seconds of lease that are left to what was sent when recording that fails; then it is unclear.
+_FAILED: Final = 5.0
 #: Seconds for which what was refused for its credentials is put aside; the quarantine holds it longer.
 _REFUSED: Final = 30.0
-#: Look-ups at once before unclear operations are sent again.
-_LOOKUPS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +79,15 @@ class _Wave:
         self.recheck = Recheck(dep, target)
         self._tagging = Tagging(dep, target)
         # What Redis forgot was perhaps sent before it did
-        self._doubtful = frozenset({Kind.ENROL}) if wary else frozenset()
+        self._applying = Applying(self.made, frozenset({Kind.ENROL}) if wary else frozenset(), stopped)
         #: Successes that are not noted yet, and whether it is noted that the target answers.
         self._good, self._reached = 0, False
         self._spool = Spool(dep.settings.data_dir)
+        #: Operations per request by group, and whether what became of any request was recorded.
+        self._sizes: dict[str, int] = {}
+        self.concluded = False
+        #: Whether a claim found nothing that it could take.
+        self.idle = False
 
     @property
     def over(self) -> bool:
@@ -110,7 +117,7 @@ class _Wave:
             ended, _ = await asyncio.wait(self._at_work, return_when=asyncio.FIRST_COMPLETED)
             # Others may have begun while this waited
             self._at_work -= ended
-            errors += [error for task in ended if (error := task.exception()) is not None]
+            errors += [error for task in ended if (error := _error_of(task)) is not None]
         if errors:
             raise errors[0]
 
@@ -139,37 +146,67 @@ class _Wave:
         asked = time.monotonic()
         try:
             claims = await self.dep.queue.claim(
-                self.target, lease=LEASE, token=secrets.token_hex(8), limits=self._limits(), urgent=self.urgent
+                self.target,
+                lease=LEASE,
+                token=secrets.token_hex(8),
+                limits=self._sizes,
+                size=self._size,
+                urgent=self.urgent,
             )
         finally:
             if not claims:
                 await slot.unused()
         if not claims:
+            self.idle = True
             return False
         self._another()
         self.runs.update(claim.run for claim in claims)
-        async with _renewed(self.dep, self.target, claims):
+        async with renewed(self.dep, self.target, claims):
             await self._work(claims, slot, asked=asked)
         return True
 
-    def _limits(self) -> Mapping[str, int]:
-        return {group: self.made.batch_size(group) for group in ("leave", "save", "event", "*")}
+    def _size(self, group: str) -> int:
+        self._sizes[group] = size = self.made.batch_size(group)
+        return size
+
+    def _is_fault(self, exc: BaseException) -> bool:
+        return is_fault(exc, stopping=self._stopped())
 
     async def _work(self, claims: list[Claim], slot: TargetSlot, *, asked: float) -> None:
-        http = self.dep.http(self.target, self.pace.prepaid(slot))
+        http: Http | None = None
+        due = claims
         try:
-            due = await self._tagging.ready(await self._still_due(claims))
-            if due and time.monotonic() > asked + LEASE - DEADLINE:
-                # The process was held up, and its lease may have ended meanwhile
-                for claim in due:
-                    await self.dep.queue.give_back(claim)
-            elif due:
-                outcomes = await self._send(http, due)
-                await self._conclude(due, outcomes, http, asked=asked)
+            try:
+                http = self.dep.http(self.target, self.pace.prepaid(slot))
+                due = await self._tagging.ready(await self._still_due(claims))
+                if not due:
+                    return
+                if time.monotonic() > asked + LEASE - DEADLINE:
+                    # The process was held up, and its lease may have ended meanwhile
+                    for claim in due:
+                        await self.dep.queue.give_back(claim)
+                    return
+                outcomes = await self._applying.send(http, due)
+            except BaseException as exc:
+                if not self._is_fault(exc):
+                    raise
+                # Nothing was sent: what fails while it is being sent is an outcome
+                self._log("not_sent", exc, due)
+                waits: Outcome = Temporary(UNEXPECTED, f"{self.target}: preparing the change ended with {named(exc)}")
+                outcomes = [waits] * len(due)
+            try:
+                await self._conclude(due, outcomes, http.requests if http else 0, asked=asked)
                 await self._tagging.over(due)
+            except BaseException as exc:
+                if self._is_fault(exc):
+                    await self.dep.queue.renew(self.target, claims[0].token, _FAILED, due)
+                raise
         finally:
-            if not http.requests:
+            if http is None or not http.requests:
                 await slot.unused()
+
+    def _log(self, event: str, exc: BaseException, claims: Sequence[Claim]) -> None:
+        log_fault(event, exc, target=self.target, person=claims[0].operation.person, count=len(claims))
 
     async def _still_due(self, claims: list[Claim]) -> list[Claim]:
         """Before a leaver's operation is sent, the newest clean snapshot must still say so."""
@@ -179,51 +216,21 @@ class _Wave:
                 await self.dep.queue.drop(claim, {"code": "no_longer_leaving", "message": REASON})
         return [claim for claim in claims if claim.operation.id not in refused]
 
-    async def _send(self, http: Http, claims: Sequence[Claim]) -> list[Outcome]:
-        """Send what was claimed together, but look up first what may have been done and hurts if done twice."""
-        places = [place for place, claim in enumerate(claims) if self._hurts_again(claim)]
-        looked = await each(places, lambda place: self._settle(http, claims[place].operation), limit=_LOOKUPS)
-        outcomes = {place: found for place, found in zip(places, looked, strict=True) if found is not None}
-        rest = [place for place in range(len(claims)) if place not in outcomes]
-        if rest:
-            try:
-                applied = await self.made.apply(http, [claims[place].operation for place in rest])
-            except TargetError as exc:
-                applied = [Unclear(exc.code, exc.message)] * len(rest)
-            except ProvisionerError:
-                raise
-            except Exception as exc:
-                # An answer of a kind that nobody thought of must not stop the others, and is not known to be a refusal
-                log.exception("send_failed", target=self.target, rows=len(rest))
-                applied = [Unclear("unexpected", f"sending ended with {type(exc).__name__}")] * len(rest)
-            outcomes |= zip(rest, applied, strict=True)
-        return [outcomes[place] for place in range(len(claims))]
-
-    def _hurts_again(self, claim: Claim) -> bool:
-        kind = claim.operation.kind
-        return kind in self.made.hurts_twice and (claim.unclear or kind in self._doubtful)
-
-    async def _settle(self, http: Http, operation: Operation) -> Outcome | None:
-        try:
-            return await self.made.settle(http, operation)
-        except TargetError as exc:
-            # A refused look-up says nothing lasting about the operation itself
-            outcome = as_outcome(exc)
-            return Unclear(outcome.code, outcome.message) if isinstance(outcome, Permanent) else outcome
-
-    async def _conclude(self, claims: Sequence[Claim], outcomes: list[Outcome], http: Http, *, asked: float) -> None:
+    async def _conclude(self, claims: Sequence[Claim], outcomes: list[Outcome], requests: int, *, asked: float) -> None:
         """Record what became of one request.
 
         Args:
+            requests: how many HTTP requests it took.
             asked: the monotonic time at which the claims were asked for, whose `claimed` is by Redis's clock.
         """
         now = claims[0].claimed + time.monotonic() - asked
         if is_poisoned(outcomes, claims[0].attempts):
             log.warning("batch_halved", target=self.target, rows=len(claims), code=getattr(outcomes[0], "code", ""))
-            await self._halve(claims, requests=http.requests)
+            await self._halve(claims, requests=requests)
         else:
-            await self._record(claims, outcomes, now, requests=http.requests)
-        if http.requests and self.lost is None and await self._judged(outcomes, now):
+            await self._record(claims, outcomes, now, requests=requests)
+        self.concluded = self.concluded or any(getattr(one, "code", "") != UNEXPECTED for one in outcomes)
+        if requests and self.lost is None and await self._judged(outcomes, now):
             self.blocked = True
 
     async def _judged(self, outcomes: Sequence[Outcome], now: float) -> bool:
@@ -257,33 +264,46 @@ class _Wave:
 
     async def _record(self, claims: Sequence[Claim], outcomes: Sequence[Outcome], now: float, *, requests: int) -> None:
         """Record all outcomes of one request in one round trip."""
-        patience = self.made.settings.retry.for_.total_seconds()
         final: list[Spooled] = []
         parked: list[End] = []
         refused: str | None = None
         for claim, outcome in zip(claims, outcomes, strict=True):
-            chance = random.random()  # noqa: S311 - spreads retries, guards nothing
-            decision = decide(outcome, tries=claim.attempts, age=now - claim.since, patience=patience, chance=chance)
-            match decision:
-                case Succeed(done):
-                    final.append(self._success(claim, done))
-                case Fail(code, message):
-                    one = claim.operation
-                    log.warning("operation_failed", target=self.target, person=one.person, id=one.id, code=code)
-                    patch = never_again(one, outcome)
-                    final.append(Spooled(claim, patch, None, {"code": code, "message": message}))
-                case Park(seconds, code, message, unclear, spend):
-                    error = {"code": code, "message": message}
-                    parked.append(End.parked(claim, seconds, error, unclear=unclear, spend=spend))
-                case Quarantine(code, message):
-                    refused = message
-                    error = {"code": code, "message": message}
-                    parked.append(End.parked(claim, _REFUSED, error, unclear=False, spend=False))
+            try:
+                end, said = self._ending(claim, outcome, now)
+            except BaseException as exc:
+                if not self._is_fault(exc):
+                    raise
+                self._log("not_recorded", exc, [claim])
+                unknown = Unclear(UNEXPECTED, f"{self.target}: recording the change ended with {named(exc)}")
+                end, said = self._ending(claim, unknown, now)
+            refused = said or refused
+            if isinstance(end, Spooled):
+                final.append(end)
+            else:
+                parked.append(end)
         await self._keep(final, parked, claims[0].run, requests)
         if refused is not None:
             self.blocked = True
             with self._losing():
                 await quarantine(self.dep, self.target, refused, now, unreachable=False)
+
+    def _ending(self, claim: Claim, outcome: Outcome, now: float) -> tuple[Spooled | End, str | None]:
+        """How one operation ends or goes on, and why the target refused our credentials, if it did."""
+        patience = self.made.settings.retry.for_.total_seconds()
+        chance = random.random()  # noqa: S311 - spreads retries, guards nothing
+        match decide(outcome, tries=claim.attempts, age=now - claim.since, patience=patience, chance=chance):
+            case Succeed(done):
+                return self._success(claim, done), None
+            case Fail(code, message):
+                one = claim.operation
+                log.warning("operation_failed", target=self.target, person=one.person, id=one.id, code=code)
+                return Spooled(claim, never_again(one, outcome), None, {"code": code, "message": message}), None
+            case Park(seconds, code, message, unclear, spend):
+                error = {"code": code, "message": message}
+                return End.parked(claim, seconds, error, unclear=unclear, spend=spend), None
+            case Quarantine(code, message):
+                error = {"code": code, "message": message}
+                return End.parked(claim, _REFUSED, error, unclear=False, spend=False), message
 
     def _success(self, claim: Claim, done: Done) -> Spooled:
         patch = ledger_patch(claim.operation, done)
@@ -324,56 +344,10 @@ class _Wave:
             log.warning("outcome_spooled", target=self.target, person=operation.person, id=operation.id)
 
 
-def never_again(operation: Operation, outcome: Outcome) -> dict[str, Any]:
-    """What the ledger learns by a failure: that a record was perhaps made which could not be found again."""
-    perhaps = isinstance(outcome, Unclear) or (isinstance(outcome, Permanent) and outcome.perhaps)
-    return {"enrolled": [operation.token]} if perhaps and operation.slot.startswith("knowledge:") else {}
-
-
-def ledger_patch(operation: Operation, done: Done) -> dict[str, Any]:
-    """What the ledger learns by a success; known-empty values are the empty text."""
-    if operation.kind is Kind.EVENT:
-        return {"paid": [operation.reason]}
-    if operation.kind is Kind.ENROL:
-        return {"enrolled": [operation.token]}
-    values = {**operation.wanted, **operation.owned, **done.learnt}
-    patch: dict[str, Any] = {"values": {name: value or "" for name, value in values.items()}}
-    account = done.account or operation.account
-    if account:
-        patch["account"] = account
-    if operation.kind is Kind.CREATE:
-        patch |= {"state": "active", "created": not done.adopted, "matched": "adopted" if done.adopted else "created"}
-    elif operation.kind is Kind.LEAVE:
-        patch["state"] = "left"
-    elif operation.kind is Kind.REJOIN:
-        patch["state"] = "active"
-    if operation.carries and done.carried:
-        patch["enrolled"] = [enrolment["enrolment_code"] for enrolment in operation.carries]
-    if operation.owes and not done.adopted:
-        patch["owe"] = dict(operation.owes)
-    return patch
-
-
-@asynccontextmanager
-async def _renewed(dep: Deployment, target: str, claims: Sequence[Claim]) -> AsyncIterator[None]:
-    over = False
-
-    async def renew() -> None:
-        while not over:
-            await asyncio.sleep(LEASE / 6)
-            try:
-                await dep.queue.renew(target, claims[0].token, LEASE, claims)
-            except StoreError as exc:
-                log.warning("lease_not_renewed", target=target, reason=exc.message)
-
-    renewal = asyncio.create_task(renew())
-    try:
-        yield
-    finally:
-        # A client that is cancelled while its time runs out tells of the latter only, so the word is given twice
-        over = True
-        renewal.cancel()
-        await asyncio.gather(renewal, return_exceptions=True)
+def _error_of(task: asyncio.Future[None]) -> BaseException | None:
+    if task.cancelled():
+        return UnexpectedError("A sender was cancelled, though nobody asked for it.")
+    return task.exception()
 
 
 async def deliver(
@@ -390,9 +364,11 @@ async def deliver(
     """
     if not dep.enabled(target):
         return Again(None)
+    health = await dep.health.of(target)
+    if health.fault.count and (left := health.fault.due - await dep.runs.now()) > 0:
+        return Again(left)
     memory = await remembers(dep)
     await Spool(dep.settings.data_dir).replay(dep)
-    health = await dep.health.of(target)
     if health.paused:
         return Again(None)
     if health.quarantined and not await recovers(dep, target):
@@ -402,10 +378,15 @@ async def deliver(
     await wave.note_good()
     for run in wave.runs:
         await refresh(dep, run)
+    if health.fault.count and wave.concluded:
+        await dep.faults.clear_target(target)
+        for run in wave.runs:
+            await refresh(dep, run)
     health = await dep.health.of(target)
     if health.blocked:
         return Again(None if health.paused else _BLOCKED)
     backlog = await dep.queue.backlog(target)
     if backlog.ready:
-        return Again(wave.wait or 0.0)
+        # Where nothing of it could be taken, it waits for what others have in hand
+        return Again(wave.wait or (_NOTHING_TAKEN if wave.idle and not wave.runs else 0.0))
     return Again(backlog.next_due)

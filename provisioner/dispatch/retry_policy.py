@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from provisioner.errors import UNEXPECTED
 from provisioner.model.outcome import Done, Outcome, Permanent, Temporary, Unauthorised, Unclear
 
 _BASE: Final = 2.0
@@ -13,6 +14,8 @@ _CAP: Final = 900.0
 _POISON: Final = frozenset({"bad_request", "invalid", "too_large", "conflict", "refused"})
 #: More than fit into a day of waiting, so that the time decides unless someone sets it much longer.
 MAX_TRIES: Final = 250
+#: The code of what failed in a way that nobody thought of, and the tries of it: the same program fails so again.
+MOST_UNEXPECTED: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,10 @@ def backoff(tries: int, chance: float) -> float:
     return max(0.2, span * chance)
 
 
+def _most(code: str) -> int:
+    return MOST_UNEXPECTED if code == UNEXPECTED else MAX_TRIES
+
+
 def decide(outcome: Outcome, *, tries: int, age: float, patience: float, chance: float) -> Decision:
     """Decide about one operation.
 
@@ -83,12 +90,12 @@ def decide(outcome: Outcome, *, tries: int, age: float, patience: float, chance:
         case Temporary(code, message, delay, limited, unreached):
             if limited:
                 return Park(delay if delay is not None else 1.0, code, message, spend=False)
-            if age >= patience or tries >= MAX_TRIES:
+            if age >= patience or tries >= _most(code):
                 return Fail(code, f"{message}; given up after {tries} tries in {age / 3600:.1f} h")
             wait = max(delay or 0.0, backoff(tries, chance))
             return Park(wait, code, message, unreached=unreached, spend=not unreached)
         case Unclear(code, message):
-            if age >= patience or tries >= MAX_TRIES:
+            if age >= patience or tries >= _most(code):
                 return Fail(code, f"{message}; unclear whether it was done, given up after {tries} tries")
             return Park(backoff(tries, chance), code, message, unclear=True)
 
@@ -100,5 +107,7 @@ def is_poisoned(outcomes: list[Outcome], tries: int) -> bool:
     first = outcomes[0]
     if isinstance(first, Permanent):
         return first.code in _POISON
-    # A row may also make the vendor stumble: after two tries of the whole, look which one it is
-    return isinstance(first, Unclear) and first.code in ("server_error", "unexpected") and tries >= 2
+    # A row may also make the vendor, or us, stumble: after two tries of the whole, look which one it is
+    if isinstance(first, Temporary):
+        return first.code == UNEXPECTED and tries >= 2
+    return isinstance(first, Unclear) and first.code in ("server_error", UNEXPECTED) and tries >= 2

@@ -13,6 +13,7 @@ import structlog
 
 from provisioner.errors import TargetError
 from provisioner.runtime.context import Deployment
+from provisioner.runtime.faults import is_fault, log_fault, named
 
 log = structlog.get_logger(__name__)
 
@@ -32,27 +33,40 @@ async def read_back(dep: Deployment) -> ReadBack:
         StoreError: Redis does not answer.
     """
     result = ReadBack()
-    for target, made in dep.targets.items():
-        if (await dep.health.of(target)).blocked:
-            continue
-        frame = await dep.ledger.frame(target, ())
-        people = {account: person for account, person in frame.select("_account", "_person").iter_rows() if account}
+    for target in dep.targets:
+        work = f"readback:{target}"
         try:
-            told = await made.read_back(
-                dep.reading(target), sorted(people), await dep.inbound.mark(target), await dep.runs.now()
-            )
+            await _read_target(dep, target, result)
         except TargetError as exc:
             result.failed[target] = exc.message
             log.warning("not_read_back", target=target, code=exc.code)
-            continue
-        if told is None:
-            continue
-        count = 0
-        now = await dep.runs.now()
-        for account, facts in told.facts.items():
-            if account in people:
-                count += await dep.inbound.keep_facts(target, people[account], facts, now)
-        await dep.inbound.keep_mark(target, told.mark)
-        result.new[target] = count
-        log.info("read_back", target=target, count=count)
+        except BaseException as exc:
+            if not is_fault(exc, stopping=True):
+                raise
+            result.failed[target] = f"reading back ended with {named(exc)}"
+            log_fault("not_read_back", exc, target=target)
+            await dep.faults.note(work, named(exc))
+        else:
+            if work in await dep.faults.of([work]):
+                await dep.faults.clear(work)
     return result
+
+
+async def _read_target(dep: Deployment, target: str, result: ReadBack) -> None:
+    if (await dep.health.of(target)).blocked:
+        return
+    frame = await dep.ledger.frame(target, ())
+    people = {account: person for account, person in frame.select("_account", "_person").iter_rows() if account}
+    told = await dep.targets[target].read_back(
+        dep.reading(target), sorted(people), await dep.inbound.mark(target), await dep.runs.now()
+    )
+    if told is None:
+        return
+    count = 0
+    now = await dep.runs.now()
+    for account, facts in told.facts.items():
+        if account in people:
+            count += await dep.inbound.keep_facts(target, people[account], facts, now)
+    await dep.inbound.keep_mark(target, told.mark)
+    result.new[target] = count
+    log.info("read_back", target=target, count=count)

@@ -16,7 +16,7 @@ from typing import Any, Final
 import polars as pl
 import structlog
 
-from provisioner.errors import ProvisionerError, StoreError
+from provisioner.errors import ProvisionerError
 from provisioner.events.routes import Effects, Entries, WaitingError, bring_about, consider, routes_from
 from provisioner.expressions import evaluate_text
 from provisioner.model.attributes import InvalidValueError, fold
@@ -25,6 +25,7 @@ from provisioner.planning.desired import compile_target
 from provisioner.planning.routes import Misrouted, Route, Routed, route, row_of
 from provisioner.runs import lifecycle
 from provisioner.runtime.context import Deployment
+from provisioner.runtime.faults import is_fault, log_fault, named
 from provisioner.store.events.inbound import Received
 from provisioner.store.people.person_events import HeardStore
 from provisioner.store.people.snapshots import roster_columns
@@ -79,7 +80,16 @@ async def work(
         batch = [left] if left else await dep.inbound.take(_CONSUMER, BATCH)
         if not batch:
             break
-        done = await _handle(dep, batch, who)
+        try:
+            done = await _handle(dep, batch, who)
+        except BaseException as exc:
+            if not is_fault(exc, stopping=stopped()):
+                raise
+            # Each of them is taken over alone, so that the one it was about ends as a dead letter
+            log_fault("events_not_handled", exc, count=len(batch))
+            for received in batch:
+                await dep.inbound.note_error(received, f"handling it ended with {named(exc)}")
+            continue
         handled += done.handled
         targets |= dict.fromkeys(done.targets)
         runs += done.runs
@@ -98,9 +108,9 @@ async def _handle(dep: Deployment, batch: list[Received], who: _Who) -> Worked:
             await wave.hear(received)
         except InvalidEventError as exc:
             await _bury(dep, received, f"it is no event of {received.target}: {exc}")
-        except StoreError:
-            raise
-        except ProvisionerError as exc:
+        except BaseException as exc:
+            if not is_fault(exc, stopping=True):
+                raise
             await _note(dep, received, exc)
     await wave.keep()
     await wave.follow()
@@ -120,10 +130,14 @@ async def _handle(dep: Deployment, batch: list[Received], who: _Who) -> Worked:
     return Worked(len(over), targets, tuple(runs))
 
 
-async def _note(dep: Deployment, received: Received, exc: ProvisionerError) -> None:
+async def _note(dep: Deployment, received: Received, exc: BaseException) -> None:
     """It is taken over and tried again, alone; remember why it could not be handled."""
-    await dep.inbound.note_error(received, str(exc))
-    log.warning("event_not_handled", target=received.target, event_name=received.event, code=exc.code)
+    if isinstance(exc, ProvisionerError):
+        await dep.inbound.note_error(received, str(exc))
+        log.warning("event_not_handled", target=received.target, event_name=received.event, code=exc.code)
+    else:
+        await dep.inbound.note_error(received, f"{received.target}: handling it ended with {named(exc)}")
+        log_fault("event_not_handled", exc, target=received.target, event_name=received.event)
 
 
 async def _put_off(dep: Deployment, received: Received, reason: str) -> None:

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import structlog
 
-from provisioner.dispatch.retry_policy import backoff
+from provisioner.dispatch.retry_policy import MOST_UNEXPECTED, backoff
 from provisioner.model.account import LedgerEntry
 from provisioner.model.event import InboundEvent
 from provisioner.model.operation import Kind, Operation, operation_id
@@ -22,6 +22,7 @@ from provisioner.model.outcome import Permanent, Temporary, Unauthorised
 from provisioner.planning.routes import Route, Routed
 from provisioner.progress.run_status import refresh
 from provisioner.runtime.context import Deployment
+from provisioner.runtime.faults import is_fault, log_fault, named
 from provisioner.runtime.rate_limit import Unpaced
 from provisioner.store.events.inbound import Received
 from provisioner.store.events.outbox import Outgoing
@@ -220,8 +221,18 @@ async def _send_or_bury(dep: Deployment, item: Outgoing) -> None:
         why = "its route is no longer in the settings" if route is None else "there is no secret to sign it with"
         await dep.outbox.bury(item, why, await dep.runs.now())
         log.error("webhook_not_sent", route=item.route, reason=why)
-    else:
+        return
+    try:
         await _send_one(dep, item, route, secret)
+    except BaseException as exc:
+        if not is_fault(exc, stopping=True):
+            raise
+        log_fault("webhook_failed", exc, route=route.where, tries=item.tries + 1)
+        now, why = await dep.runs.now(), f"{route.where}: sending it ended with {named(exc)}"
+        if item.tries + 1 >= MOST_UNEXPECTED:
+            await dep.outbox.bury(item, why, now)
+        else:
+            await dep.outbox.put_off(item, now + backoff(item.tries + 1, 1.0))
 
 
 def _secret(dep: Deployment, source: str, route: Route | None) -> str:

@@ -46,7 +46,8 @@ class Snapshot:
     `ended` maps (target, kind, outcome) to how many operations ever ended so; `requests` counts those sent, and
     `limited` the answers of 429, by target; `runs` counts ended runs by status; times are epoch seconds, None: never.
     `roster` is the newest roster's figures, with its verdict (clean, degraded or rejected); `roster_age` is since when
-    the last believed one was written, in seconds. `memory` is how much Redis uses, and may use, in bytes.
+    the last believed one was written, in seconds. `memory` is how much Redis uses, and may use, in bytes. `faults`
+    are the unexpected failures in a row, by work of the workers.
     """
 
     now: float
@@ -64,6 +65,7 @@ class Snapshot:
     targets: Mapping[str, TargetFigures] = field(default_factory=dict)
     roster_age: float | None = None
     memory: tuple[int, int] | None = None
+    faults: Mapping[str, int] = field(default_factory=dict)
 
 
 async def note_end(dep: Deployment, run: str, status: str, *, first: bool) -> None:
@@ -110,6 +112,9 @@ async def take(dep: Deployment) -> Snapshot:
             plain[parts[1]][parts[0]] = int(count)
     facts = {name.decode(): value.decode() for name, value in ended.items()}
     verdict, roster = await newest_roster(dep)
+    targets = {name: await _target(dep, name, now) for name in dep.targets}
+    faults = {f"deliver:{name}": one.health.fault for name, one in targets.items() if one.health.fault.count}
+    faults |= await dep.faults.standing()
     return Snapshot(
         now=now,
         ended=operations,
@@ -123,9 +128,10 @@ async def take(dep: Deployment) -> Snapshot:
         verdict=verdict,
         roster=roster,
         leaver_promise=dep.settings.slo.leaver.total_seconds(),
-        targets={name: await _target(dep, name, now) for name in dep.targets},
+        targets=targets,
         roster_age=_age(now, modified, taken),
         memory=(int(memory["used_memory"]), int(memory["maxmemory"] or memory["total_system_memory"])),
+        faults={work: fault.count for work, fault in faults.items()},
     )
 
 
@@ -248,6 +254,10 @@ def _runs(found: Snapshot) -> Iterator[Metric]:
         used, limit = found.memory
         yield GaugeMetricFamily("provisioner_redis_memory_bytes", "Memory that Redis has taken.", value=used)
         yield GaugeMetricFamily("provisioner_redis_memory_limit_bytes", "How much it may take.", value=limit)
+    faults = GaugeMetricFamily("provisioner_work_faults", "Unexpected failures in a row.", labels=["work"])
+    for work, count in found.faults.items():
+        faults.add_metric([work], count)
+    yield faults
     verdicts = GaugeMetricFamily("provisioner_roster_verdict", "1 for the verdict on the newest.", labels=["verdict"])
     for verdict in ("clean", "accepted", "degraded", "rejected"):
         verdicts.add_metric([verdict], int(found.verdict == verdict))

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
 
 import structlog
 
-from provisioner.errors import ProvisionerError
+from provisioner.errors import ProvisionerError, UnexpectedError
 from provisioner.model.run_document import run_status
 from provisioner.progress.metrics import note_end
 from provisioner.progress.notifications import roster_rejected, run_changed
 from provisioner.progress.writeback import ask_for_table
 from provisioner.runtime.context import Deployment
+from provisioner.runtime.faults import SEE_LOG, fault_document, is_fault, log_fault, named, note_in_run
 from provisioner.store.redis import keys
 from provisioner.store.redis.connection import redis_errors
 from provisioner.store.runs.documents import counts, unfinished
@@ -20,7 +22,8 @@ from provisioner.store.runs.target_health import Health
 
 log = structlog.get_logger(__name__)
 
-_OVER = frozenset({"succeeded", "held", "failed", "rejected", "quarantined", "unreachable", "paused", "skipped"})
+#: What becomes of the work of a target to which delivering fails.
+_GOES_ON: Final = "What is left waits, is tried again ever more slowly, and is planned again by the next run."
 
 
 def target_status(fields: Mapping[str, str], health: Health) -> str:
@@ -44,7 +47,38 @@ def target_status(fields: Mapping[str, str], health: Health) -> str:
 
 
 async def refresh(dep: Deployment, run: str) -> str:
-    """Bring a run's statuses up to date with its counters, and end it if it is over; its status."""
+    """Bring a run's statuses up to date with its counters, and end it if it is over; its status.
+
+    A run for which this fails again and again ends with that error; others are not held up by it.
+
+    Raises:
+        StoreError: Redis does not answer.
+    """
+    try:
+        return await _refresh(dep, run)
+    except BaseException as exc:
+        if not is_fault(exc, stopping=True):
+            raise
+        await run_fault(dep, run, exc)
+        return await dep.runs.get(run, "status") or "running"
+
+
+async def run_fault(dep: Deployment, run: str, exc: BaseException) -> None:
+    """Count a fault of looking after a run, and end the run with it when it comes again and again.
+
+    What the run has in the queue goes on being sent.
+
+    Raises:
+        StoreError: Redis does not answer.
+    """
+    log_fault("run_not_looked_after", exc, run=run)
+    fault = await dep.faults.note(f"run:{run}", named(exc))
+    if fault.lasting and await dep.runs.get(run, "stage") != "over":
+        message = f"Looking after run {run} ended with {named(exc)} {fault.count} times."
+        await end_with_error(dep, run, UnexpectedError(message, remedy=SEE_LOG))
+
+
+async def _refresh(dep: Deployment, run: str) -> str:
     before = await dep.runs.get(run, "status")
     if before is None or before == "rejected" or await dep.runs.get(run, "stage") != "begun":
         return before or "running"
@@ -52,26 +86,54 @@ async def refresh(dep: Deployment, run: str) -> str:
     changed: dict[str, str] = {}
     for target in await dep.runs.targets(run):
         fields = await dep.runs.target(run, target)
-        status = target_status(fields, await dep.health.of(target))
+        health = await dep.health.of(target)
+        status = target_status(fields, health)
         if status == "running" and target not in dep.targets:
             # Taken out of the settings, or switched off, since
             status = "skipped"
         statuses[target] = status
-        if fields.get("status") != status and "joined" not in fields:
-            await dep.runs.set_target(run, target, {"status": status})
+        if "joined" in fields:
+            continue
+        fault = _fault(target, status, fields, health)
+        if fields.get("status") != status:
+            await dep.runs.set_target(run, target, {"status": status, "fault": fault})
             changed[target] = status
+        elif bool(fault) != bool(fields.get("fault")):
+            await dep.runs.set_target(run, target, {"fault": fault})
     status = run_status(statuses.values())
+    first = status != "running" and await _ends_now(dep, run)
+    # Before the status, so that whoever waits for the run hears of what fails here
+    if first:
+        await _apart(dep, run, "dropping its people", lambda: dep.frames.drop_for_run(run))
+        await _apart(dep, run, "asking for the write-back table", lambda: ask_for_table(dep, run))
+    if first or status not in ("running", before):
+        await _apart(dep, run, "noting its end", lambda: note_end(dep, run, status, first=first))
+    await _apart(dep, run, "telling of its end", lambda: run_changed(dep, run, changed))
     if status != before:
         await dep.runs.set(run, {"status": status})
-    first = status != "running" and await _ends_now(dep, run)
     if first:
-        await dep.frames.drop_for_run(run)
-        await ask_for_table(dep, run)
         log.info("run_finished", run=run, status=status)
-    if first or status not in ("running", before):
-        await note_end(dep, run, status, first=first)
-    await run_changed(dep, run, changed)
     return status
+
+
+def _fault(target: str, status: str, fields: Mapping[str, str], health: Health) -> str:
+    """The error, as JSON, of a part that fails because delivering does; empty for any other."""
+    if status != "failed" or health.status != "failed" or not sum(unfinished(fields)):
+        return ""
+    fault = health.fault
+    message = f"{target}: delivering ended with {fault.reason} {fault.count} times in a row. {SEE_LOG} {_GOES_ON}"
+    return fault_document(message)
+
+
+async def _apart(dep: Deployment, run: str, what: str, do: Callable[[], Awaitable[object]]) -> None:
+    """Do one of the things that a run's end brings with it; if it fails, the run says so, and the others are done."""
+    try:
+        await do()
+    except BaseException as exc:
+        if not is_fault(exc, stopping=True):
+            raise
+        log_fault("end_of_run_failed", exc, run=run, what=what)
+        await note_in_run(dep, run, f"Run {run} is over, but {what} ended with {named(exc)}.")
 
 
 async def _ends_now(dep: Deployment, run: str) -> bool:
@@ -110,8 +172,11 @@ async def end_with_error(dep: Deployment, run: str, error: ProvisionerError, *, 
     )
     for target in await dep.runs.targets(run):
         await dep.runs.set_target(run, target, {"stage": "over", "status": status})
-    await dep.frames.drop_for_run(run)
-    await note_end(dep, run, status, first=True)
+    for what, do in (
+        ("dropping its people", lambda: dep.frames.drop_for_run(run)),
+        ("noting its end", lambda: note_end(dep, run, status, first=True)),
+    ):
+        await _apart(dep, run, what, do)
     if status == "rejected":
-        await roster_rejected(dep, run)
+        await _apart(dep, run, "telling of its end", lambda: roster_rejected(dep, run))
     log.error("run_ended", run=run, status=status, code=error.code)

@@ -26,6 +26,7 @@ from provisioner.planning.routes import known_by
 from provisioner.planning.spec import ACCOUNT
 from provisioner.progress.tables import written
 from provisioner.runtime.context import Deployment
+from provisioner.runtime.faults import is_fault, named, note_in_run
 from provisioner.settings import Settings
 from provisioner.settings.nearest import nearest
 from provisioner.store.people.last_outcomes import latest
@@ -267,6 +268,14 @@ async def write_due(dep: Deployment) -> Exported | None:
         return None
     try:
         return await export(dep)
+    except ConfigurationError:
+        raise
+    except BaseException as exc:
+        if not is_fault(exc, stopping=True):
+            raise
+        message = f"The write-back table after run {run.decode()} was not written: that ended with {named(exc)}."
+        await note_in_run(dep, run.decode(), message)
+        raise
     finally:
         # A run that ended meanwhile has set another value, and is not forgotten
         await dep.inbound.settle(keys.WRITEBACK_DUE, run.decode())

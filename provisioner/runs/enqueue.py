@@ -177,6 +177,9 @@ async def _guarded_install(
         if hold is not None and not await hold.still():
             return False
         await recover(dep, target)
+        if hold is not None:
+            # A new plan for everybody is tried at once, whatever older ones ended with
+            await dep.faults.clear_target(target)
         await keep(dep, target, planned.seen, believed=planned.plan.unbelieved is None)
         await install(dep, run, target, snapshot, planned)
     except TargetError as exc:

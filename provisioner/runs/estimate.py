@@ -6,24 +6,20 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
-from provisioner.model.operation import URGENCY, Kind
+from provisioner.model.operation import URGENCY, Kind, Operation
 from provisioner.runtime.context import Deployment
 
-#: The group by which a target's module is asked for the size of a batch of such operations.
-_GROUPS: Final[Mapping[Kind, str]] = {
-    Kind.LEAVE: "leave",
-    Kind.CREATE: "save",
-    Kind.REJOIN: "save",
-    Kind.ROLE: "save",
-    Kind.UPDATE: "save",
-    Kind.ENROL: "enrol",
-    Kind.EVENT: "event",
-}
-_BY_URGENCY: Final = {urgency: _GROUPS[kind] for kind, urgency in URGENCY.items()}
+_BY_URGENCY: Final = {urgency: kind for kind, urgency in URGENCY.items()}
+
+
+def _group(dep: Deployment, target: str, kind: Kind) -> str:
+    """The group in which a target sends operations of a kind that change nothing in particular."""
+    sample = Operation("", target, "", kind, None, {}, {}, slot="account")
+    return dep.targets[target].group(sample).partition("#")[0]
 
 
 def requests_for(dep: Deployment, target: str, groups: Mapping[str, int]) -> int:
-    """The least number of requests that so many operations need, by group (`leave`, `save`, `enrol`, `event`)."""
+    """The least number of requests that so many operations need, by the target's own group."""
     made = dep.targets[target]
     return sum(math.ceil(count / max(1, made.batch_size(group))) for group, count in groups.items() if count)
 
@@ -36,7 +32,7 @@ async def estimate(dep: Deployment, target: str, planned: Mapping[str, int]) -> 
     """
     groups: dict[str, int] = {}
     for kind, count in planned.items():
-        group = _GROUPS[Kind(kind)]
+        group = _group(dep, target, Kind(kind))
         groups[group] = groups.get(group, 0) + count
     status = await dep.pace_of(target).status()
     return status.finish_estimate(requests_for(dep, target, groups))
@@ -54,7 +50,7 @@ async def finish_estimate(dep: Deployment, target: str) -> float | None:
         return None
     groups: dict[str, int] = {}
     for urgency, count in (await dep.queue.bands(target)).items():
-        group = _BY_URGENCY[urgency]
+        group = _group(dep, target, _BY_URGENCY[urgency])
         groups[group] = groups.get(group, 0) + count
     needed = requests_for(dep, target, groups)
     if not needed:

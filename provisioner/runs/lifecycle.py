@@ -7,13 +7,15 @@ from typing import Final
 
 import structlog
 
-from provisioner.errors import ConfigurationError, ProvisionerError, RosterError, StoreError
+from provisioner.errors import ConfigurationError, ProvisionerError, RosterError, StoreError, UnexpectedError
 from provisioner.progress.run_status import end_with_error, refresh
 from provisioner.runs.enqueue import plan_and_install
 from provisioner.runs.roster_snapshot import RejectedRosterError, keep, rejects_json, take
 from provisioner.runtime.context import Deployment
+from provisioner.runtime.faults import SEE_LOG
 from provisioner.store.people.snapshots import Snapshot
 from provisioner.store.redis import keys
+from provisioner.store.redis.connection import redis_errors
 from provisioner.store.redis.lock import holder_of
 from provisioner.store.runs.documents import Request
 
@@ -21,6 +23,8 @@ log = structlog.get_logger(__name__)
 
 #: Seconds for which a run's own copy of the people is kept, should it not end.
 _KEPT: Final = 7 * 86400
+#: How often a step is begun before it counts as what kills its process.
+MOST_BEGINNINGS: Final = 20
 
 
 async def request_run(dep: Deployment, request: Request, *, content: bytes | None = None) -> str:
@@ -66,6 +70,12 @@ async def begin(dep: Deployment, run: str) -> tuple[str, ...]:
     """
     request = await dep.runs.request(run)
     if request is None or not await _first(dep, run):
+        return ()
+    with redis_errors():
+        times = int(await dep.redis.hincrby(keys.run(run), "beginnings", 1))
+    if times > MOST_BEGINNINGS:
+        message = f"Run {run} was begun {times - 1} times, and no process lived to finish that."
+        await end_with_error(dep, run, UnexpectedError(message, remedy=SEE_LOG))
         return ()
     try:
         taken = await take(dep, request, await dep.runs.content(run))

@@ -26,6 +26,7 @@ from provisioner.store.redis.connection import RedisAddress, connect, ping
 from provisioner.store.redis.schema import ensure_schema
 from provisioner.store.redis.scripts import Scripts
 from provisioner.store.runs.documents import RunStore
+from provisioner.store.runs.faults import FaultStore
 from provisioner.store.runs.target_health import HealthStore
 from provisioner.targets.base import Target
 from provisioner.targets.http import Client, Http, Pace, new_client
@@ -52,6 +53,7 @@ class Deployment:
     ledger: LedgerStore
     frames: FrameStore
     health: HealthStore
+    faults: FaultStore
     pace: PaceStore
     inbound: InboundStore
     outbox: OutboxStore
@@ -89,6 +91,7 @@ class Deployment:
                     ledger=LedgerStore(redis),
                     frames=FrameStore(redis),
                     health=HealthStore(redis),
+                    faults=FaultStore(redis),
                     pace=PaceStore(redis, scripts),
                     inbound=InboundStore(redis, scripts),
                     outbox=OutboxStore(redis, scripts),

@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable
 import structlog
 from celery import Celery
 
-from provisioner.errors import ProvisionerError
 from provisioner.events.poll import read_back
 from provisioner.events.process import ALARM, work
 from provisioner.events.routes import send_out
@@ -18,9 +17,11 @@ from provisioner.settings import Settings
 from provisioner.store.redis import keys
 from provisioner.store.redis.connection import redis_errors
 from provisioner.worker.app import URGENT, WORK, app, configured
+from provisioner.worker.guard import safely
+from provisioner.worker.run_steps import take_steps
 from provisioner.worker.single_flight import once
 from provisioner.worker.wakeups import send
-from provisioner.worker.worker_process import StoppedError, child
+from provisioner.worker.worker_process import child
 
 log = structlog.get_logger(__name__)
 
@@ -56,23 +57,38 @@ def inbound() -> None:
     async def todo(dep: Deployment) -> None:
         with redis_errors():
             await dep.redis.delete(keys.nudged("inbound"))
-        done = await work(dep, stopped=child.stopped)
-        for run in done.runs:
-            send(app, "begin", run, queue=URGENT)
-        for target in done.targets:
-            send(app, "deliver", target, False, queue=WORK)
-        if done.more:
-            send(app, "inbound", queue=URGENT)
-        # One at a time, or slow receivers could keep every worker from everything else
-        async with once(dep, "outbox") as free:
-            if free:
-                await send_out(dep, stopped=child.stopped)
-        await _watch(dep)
-        async with once(dep, "writeback") as free:
-            if free:
-                await write_due(dep)
+        steps: dict[str, Callable[[], Awaitable[object]]] = {
+            "events": lambda: _handle(dep),
+            "outbox": lambda: _send_out(dep),
+            "backlog": lambda: _watch(dep),
+            "writeback": lambda: _write(dep),
+        }
+        await take_steps(dep, "inbound", steps, stopped=child.stopped)
 
-    _safely(todo)
+    safely(child, "inbound", todo)
+
+
+async def _handle(dep: Deployment) -> None:
+    done = await work(dep, stopped=child.stopped)
+    for run in done.runs:
+        send(app, "begin", run, queue=URGENT)
+    for target in done.targets:
+        send(app, "deliver", target, False, queue=WORK)
+    if done.more:
+        send(app, "inbound", queue=URGENT)
+
+
+async def _send_out(dep: Deployment) -> None:
+    # One at a time, or slow receivers could keep every worker from everything else
+    async with once(dep, "outbox") as free:
+        if free:
+            await send_out(dep, stopped=child.stopped)
+
+
+async def _write(dep: Deployment) -> None:
+    async with once(dep, "writeback") as free:
+        if free:
+            await write_due(dep)
 
 
 @app.task(name="provisioner.readback")
@@ -84,7 +100,7 @@ def readback() -> None:
             if free:
                 await read_back(dep)
 
-    _safely(todo)
+    safely(child, "readback", todo)
 
 
 async def _watch(dep: Deployment) -> None:
@@ -99,13 +115,3 @@ async def _watch(dep: Deployment) -> None:
             await dep.outbox.forget_seen(before)
             for target in dep.targets:
                 await dep.redis.zremrangebyscore(keys.added(target), "-inf", before)
-
-
-def _safely(todo: Callable[[Deployment], Awaitable[None]]) -> None:
-    """Run a nudge's work; what goes wrong is told, and the next nudge comes back to what is left."""
-    try:
-        child.run(todo)
-    except StoppedError:
-        log.info("nudge_left_to_others")
-    except ProvisionerError as exc:
-        log.error("nudge_failed", code=exc.code, reason=exc.message)

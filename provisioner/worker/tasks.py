@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final
 
 import structlog
 
 from provisioner.admin.retention import sweep
 from provisioner.dispatch.outcome_spool import Spool
-from provisioner.dispatch.pool import deliver
 from provisioner.dispatch.redis_loss import remembers
-from provisioner.errors import ProvisionerError
 from provisioner.progress.notifications import send_waiting
-from provisioner.progress.run_status import abandon_unplannable, end_with_error, give_up_planning, refresh
-from provisioner.runs import lifecycle
+from provisioner.progress.run_status import abandon_unplannable, refresh, run_fault
 from provisioner.runs.roster_watch import roster_changed, seen
 from provisioner.runtime.context import Deployment
+from provisioner.runtime.faults import is_fault
 from provisioner.store.admin.heartbeats import HeartbeatStore
 from provisioner.store.redis import keys
 from provisioner.store.redis.connection import redis_errors
 from provisioner.store.runs.documents import Request
 from provisioner.worker.app import LONGEST_COUNTDOWN, URGENT, WORK, app
-from provisioner.worker.person_run import carry_through
+from provisioner.worker.guard import Mend, Work, safely
+from provisioner.worker.run_steps import (
+    begin_or_end,
+    carry_through,
+    deliver_or_note,
+    note_target,
+    plan_or_give_up,
+    requested_or_failed,
+    take_steps,
+)
 from provisioner.worker.single_flight import once
 from provisioner.worker.wakeups import send
-from provisioner.worker.worker_process import StoppedError, child
+from provisioner.worker.worker_process import child
 
 log = structlog.get_logger(__name__)
 
@@ -35,14 +43,10 @@ _BUSY: Final = 1.0
 _LOST_AFTER: Final = 5
 #: Seconds after which a run that nobody goes on with is nudged again.
 _PATIENCE: Final = 5.0
-#: How often planning one target is begun before it counts as what kills its process.
-_MOST_PLANNINGS: Final = 20
 #: Runs that every tick looks at, and those that one tick in a minute does.
 _NEWEST: Final = 50
 _ALL: Final = 5000
 _MINUTE: Final = 60
-
-Work = Callable[[Deployment], Awaitable[None]]
 
 
 @app.task(name="provisioner.begin")
@@ -66,10 +70,10 @@ def begin(run: str) -> None:
                 for target in await dep.runs.targets(run):
                     await _promise_delivery(dep, target, 0.0, urgent=True)
             else:
-                for target in await _begin(dep, run):
+                for target in await begin_or_end(dep, run):
                     await _promise(dep, "plan", run, target, queue=WORK)
 
-    _safely(work, run=run)
+    _safely("begin", work, fault=partial(_run_fault, run), run=run)
 
 
 @app.task(name="provisioner.plan")
@@ -81,53 +85,13 @@ def plan(run: str, target: str) -> None:
             if not free:
                 return
             await _arrived(dep, f"plan:{run}:{target}")
-            planned = not (await remembers(dep)).quiet and await _plan(dep, run, target)
+            planned = not (await remembers(dep)).quiet and await plan_or_give_up(dep, run, target)
         if planned:
             await _promise_delivery(dep, target, 0.0)
         else:
             await _promise(dep, "plan", run, target, queue=WORK, seconds=_BUSY)
 
-    _safely(work, run=run, target=target)
-
-
-async def _plan(dep: Deployment, run: str, target: str) -> bool:
-    """Plan; what fails in a way that nobody thought of, or ends its process again and again, is given up."""
-    part = keys.run_target(run, target)
-    with redis_errors():
-        times = int(await dep.redis.hincrby(part, "plannings", 1))
-    if times > _MOST_PLANNINGS:
-        await give_up_planning(dep, run, target, "unexpected", f"Planning was begun {times - 1} times and never ended.")
-        await refresh(dep, run)
-        return True
-    try:
-        planned = await lifecycle.plan(dep, run, target)
-    except ProvisionerError:
-        raise
-    except Exception as exc:
-        log.exception("planning_failed")
-        await give_up_planning(
-            dep, run, target, "unexpected", f"Planning ended with {type(exc).__name__}; see the log."
-        )
-        await refresh(dep, run)
-        return True
-    if not planned:
-        # It waits for another run, which is no try
-        with redis_errors():
-            await dep.redis.hincrby(part, "plannings", -1)
-    return planned
-
-
-async def _begin(dep: Deployment, run: str) -> tuple[str, ...]:
-    """Begin; what fails in a way that nobody thought of ends the run, for it would fail so again."""
-    try:
-        return await lifecycle.begin(dep, run)
-    except ProvisionerError:
-        raise
-    except Exception as exc:
-        log.exception("beginning_failed")
-        error = ProvisionerError(f"Beginning the run ended with {type(exc).__name__}.", remedy="See the worker's log.")
-        await end_with_error(dep, run, error)
-        return ()
+    _safely("plan", work, fault=partial(_run_fault, run), run=run, target=target)
 
 
 @app.task(name="provisioner.deliver")
@@ -144,11 +108,11 @@ def deliver_to(target: str, urgent: bool = False) -> None:
         again: float | None = _BUSY
         async with once(dep, f"deliver:{target}:{lane}") as free:
             if free:
-                again = (await deliver(dep, target, urgent=urgent, stopped=child.stopped)).seconds
+                again = (await deliver_or_note(dep, target, urgent=urgent, stopped=child.stopped)).seconds
         if again is not None:
             await _promise_delivery(dep, target, again, urgent=urgent and not free)
 
-    _safely(work, target=target)
+    _safely("deliver", work, fault=partial(_target_fault, target), target=target)
 
 
 @app.task(name="provisioner.tick")
@@ -156,29 +120,49 @@ def tick() -> None:
     """Find what was forgotten: expired leases, runs nobody goes on with, targets with work and no nudge."""
 
     async def work(dep: Deployment) -> None:
-        await remembers(dep)
-        await Spool(dep.settings.data_dir).replay(dep)
-        for target in dep.targets:
-            await _look_at(dep, target)
         now = await dep.runs.now()
-        with redis_errors():
-            all_of_them = await dep.redis.set(keys.nudged("minute"), "1", nx=True, ex=_MINUTE)
-        for run in await dep.runs.unfinished(_ALL if all_of_them else _NEWEST):
-            await _go_on(dep, run, now)
-        await sweep(dep)
-        await send_waiting(dep)
+        # Whatever fails of these must not keep the others from being looked at
+        steps: dict[str, Callable[[], Awaitable[object]]] = {
+            "memory": lambda: remembers(dep),
+            "spool": lambda: Spool(dep.settings.data_dir).replay(dep),
+            **{f"target:{target}": partial(_look_at, dep, target) for target in dep.targets},
+            "runs": lambda: _look_at_runs(dep, now),
+            "sweep": lambda: sweep(dep),
+            "notices": lambda: send_waiting(dep),
+        }
+        await take_steps(dep, "tick", steps, stopped=child.stopped)
         await HeartbeatStore(dep.redis).ticked()
 
-    _safely(work)
+    _safely("tick", work)
+
+
+async def _look_at_runs(dep: Deployment, now: float) -> None:
+    with redis_errors():
+        all_of_them = await dep.redis.set(keys.nudged("minute"), "1", nx=True, ex=_MINUTE)
+    for run in await dep.runs.unfinished(_ALL if all_of_them else _NEWEST):
+        try:
+            await _go_on(dep, run, now)
+        except BaseException as exc:
+            if not is_fault(exc, stopping=child.stopped()):
+                raise
+            await run_fault(dep, run, exc)
 
 
 async def _look_at(dep: Deployment, target: str) -> None:
     """Return what dead workers had in hand, and nudge for work that nobody was nudged for."""
-    reaped = await dep.queue.reap(target)
+    health = await dep.health.of(target)
+    waits = health.fault.count and health.fault.due > await dep.runs.now()
+    try:
+        # A paused target's work is returned all the same
+        reaped = 0 if waits else await dep.queue.reap(target)
+    except BaseException as exc:
+        if not is_fault(exc, stopping=child.stopped()):
+            raise
+        await note_target(dep, target, exc)
+        return
     if reaped:
         log.warning("leases_expired", target=target, count=reaped)
-    health = await dep.health.of(target)
-    if health.paused:
+    if health.paused or waits:
         return
     backlog = await dep.queue.backlog(target)
     if health.quarantined:
@@ -214,10 +198,11 @@ def scheduled(trigger: str) -> None:
 
     async def work(dep: Deployment) -> None:
         await _arrived(dep, f"scheduled:{trigger}")
-        run = await lifecycle.request_run(dep, Request(trigger=trigger, full=trigger == "full"))
-        await _promise(dep, "begin", run, queue=WORK)
+        run = await requested_or_failed(dep, Request(trigger=trigger, full=trigger == "full"))
+        if run is not None:
+            await _promise(dep, "begin", run, queue=WORK)
 
-    _safely(work, trigger=trigger)
+    _safely("scheduled", work, trigger=trigger)
 
 
 @app.task(name="provisioner.watch")
@@ -226,13 +211,20 @@ def watch() -> None:
 
     async def work(dep: Deployment) -> None:
         async with once(dep, "watch") as free:
-            written = await roster_changed(dep) if free else None
-            if written is not None:
-                run = await lifecycle.request_run(dep, Request(trigger="roster"))
-                await seen(dep, written)
-                await _promise(dep, "begin", run, queue=WORK)
+            if free:
+                steps = {"roster": lambda: _look_at_roster(dep)}
+                await take_steps(dep, "watch", steps, stopped=child.stopped, trigger="roster")
 
-    _safely(work)
+    _safely("watch", work)
+
+
+async def _look_at_roster(dep: Deployment) -> None:
+    written = await roster_changed(dep)
+    if written is not None:
+        run = await requested_or_failed(dep, Request(trigger="roster"))
+        await seen(dep, written)
+        if run is not None:
+            await _promise(dep, "begin", run, queue=WORK)
 
 
 def _queue(*, urgent: bool) -> str:
@@ -286,13 +278,13 @@ async def _promise(
     send(app, task, *args, queue=queue, countdown=seconds or None)
 
 
-def _safely(work: Work, **context: str) -> None:
-    """Run a nudge's work; what goes wrong is told, and the tick comes back to what is left."""
-    with structlog.contextvars.bound_contextvars(**context):
-        try:
-            with redis_errors():
-                child.run(work)
-        except StoppedError:
-            log.info("nudge_left_to_others")
-        except ProvisionerError as exc:
-            log.error("nudge_failed", code=exc.code, reason=exc.message)
+async def _run_fault(run: str, dep: Deployment, exc: BaseException) -> None:
+    await run_fault(dep, run, exc)
+
+
+async def _target_fault(target: str, dep: Deployment, exc: BaseException) -> None:
+    await note_target(dep, target, exc)
+
+
+def _safely(task: str, work: Work, *, fault: Mend | None = None, **context: str) -> None:
+    safely(child, task, work, fault=fault, **context)

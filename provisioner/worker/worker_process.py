@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import mmap
 import signal
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
+from provisioner.errors import UnexpectedError
 from provisioner.runtime.context import Deployment
 from provisioner.worker.app import settings
 from provisioner.worker.heartbeat import at_work
@@ -55,11 +57,13 @@ class Child:
 
         Raises:
             StoppedError: it was cancelled, because the process is to end.
+            UnexpectedError: it was cancelled for no such reason.
             StoreError: Redis does not answer; the connection is made anew for the next nudge.
         """
         if self._runner is None:
             self._runner = asyncio.Runner()
-        self._runner.run(self._with(work))
+        # A context of its own: the runner's would go on to name the first nudge's run in every line that is logged
+        self._runner.run(self._with(work), context=contextvars.copy_context())
 
     async def _with(self, work: Callable[[Deployment], Awaitable[None]]) -> None:
         if self._dep is None:
@@ -74,6 +78,8 @@ class Child:
                     await asyncio.wait({task})
         await _nothing_left()
         if task.cancelled():
+            if not self.stopped():
+                raise UnexpectedError("A nudge's work was cancelled, though nobody asked for it.")
             raise StoppedError
         task.result()
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from provisioner.dispatch.retry_policy import (
     MAX_TRIES,
+    MOST_UNEXPECTED,
     Decision,
     Fail,
     Park,
@@ -43,6 +44,19 @@ DONE = Done("a1")
             MAX_TRIES,
             9 * DAY,
             Park(7.0, "limited", "slow", spend=False),
+        ),
+        (Temporary("unexpected", "oh"), MOST_UNEXPECTED - 1, 0.0, Park(32.0, "unexpected", "oh")),
+        (
+            Temporary("unexpected", "oh"),
+            MOST_UNEXPECTED,
+            0.0,
+            Fail("unexpected", f"oh; given up after {MOST_UNEXPECTED} tries in 0.0 h"),
+        ),
+        (
+            Unclear("unexpected", "oh"),
+            MOST_UNEXPECTED,
+            0.0,
+            Fail("unexpected", f"oh; unclear whether it was done, given up after {MOST_UNEXPECTED} tries"),
         ),
         (Temporary("busy", "later"), 4, DAY, Fail("busy", "later; given up after 4 tries in 24.0 h")),
         (

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.dispatch.pool import ledger_patch
 from provisioner.model.operation import Operation
 from provisioner.model.outcome import Done
+from provisioner.planning.ledger_update import ledger_patch
 from provisioner.runs import lifecycle
 from provisioner.runtime.context import Deployment
 from provisioner.sandbox import Switchboard

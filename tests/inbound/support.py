@@ -24,7 +24,7 @@ from provisioner.settings import Settings
 from provisioner.store.redis.address import RedisAddress
 from provisioner.store.redis.connection import connect
 from provisioner.web.api.webhooks import webhooks
-from provisioner.worker.person_run import carry_through
+from provisioner.worker.run_steps import carry_through
 from tests.support.harness import drain, load_settings, raise_limits, settings_document
 
 SECRET: Final = "a-secret-of-the-tests"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -374,3 +375,57 @@ def test_a_follower_is_not_released_without_what_it_follows(bench: Bench) -> Non
     assert bench(bench.queue.refuse(run, TARGET, leave.id, {"by": "me"}))
     assert not bench(bench.queue.release(run, TARGET, event.id, {"by": "me"}))
     assert bench.status(run, event) == "held"
+
+
+def test_a_claim_asks_for_the_size_of_a_group_that_it_was_not_given(bench: Bench) -> None:
+    bench.install([*(operation(f"P{number}") for number in range(5)), operation("E", Kind.EVENT)])
+    asked: list[str] = []
+
+    def size(group: str) -> int:
+        asked.append(group)
+        return 3
+
+    first = bench(bench.queue.claim(TARGET, lease=LEASE, token="a", limits={}, size=size))
+    assert [claim.operation.person for claim in first] == ["P0", "P1", "P2"]
+    second = bench(bench.queue.claim(TARGET, lease=LEASE, token="b", limits={"save": 1}, size=size))
+    assert [claim.operation.person for claim in second] == ["P3"]
+    assert asked == ["save"]
+
+
+def _expire(bench: Bench) -> None:
+    for member in bench(bench.redis.zrange(keys.leases(TARGET), 0, -1)):
+        bench(bench.redis.zadd(keys.leases(TARGET), {member: 1}))
+    assert bench(bench.queue.reap(TARGET))
+    for member in bench(bench.redis.zrange(keys.parked(TARGET), 0, -1)):
+        bench(bench.redis.zadd(keys.parked(TARGET), {member: 1}))
+
+
+def test_what_ends_its_worker_is_sent_alone_and_then_fails(bench: Bench) -> None:
+    run, _ = bench.install([operation(person) for person in "ABCD"])
+    for number in range(3):
+        assert [claim.operation.person for claim in bench.claim(3, token=f"first{number}")] == ["A", "B", "C"]
+        _expire(bench)
+    taken = []
+    while claims := bench.claim(3):
+        (claim,) = claims
+        taken.append(claim.operation.person)
+        assert bench.claim(3) == [], "neither goes out with it what is alone, nor does that with anything else"
+        if claim.operation.person == "B":
+            _expire(bench)
+        else:
+            assert bench(bench.queue.done(claim, patch(claim), None))
+    assert sorted(taken) == ["A", *"B" * 7, "C", "D"]
+    document = bench(bench.runs.operation(run, TARGET, operation("B").id)) or {}
+    assert (document["status"], json.loads(document["error"])["code"]) == ("failed", "unexpected")
+    assert [one["code"] for one in json.loads(document["tries"])] == ["lease_expired"] * 10
+
+
+def test_other_failures_in_between_count_afresh(bench: Bench) -> None:
+    bench.install([operation("A")])
+    for _ in range(4):
+        for _ in range(6):
+            bench.take()
+            _expire(bench)
+        (claim,) = bench.claim()
+        assert bench(bench.queue.park(claim, 0.0, ERROR, unclear=True))
+    assert bench.take().operation.person == "A"

@@ -17,7 +17,7 @@ from provisioner.sandbox import Switchboard
 from provisioner.settings import Settings, load
 from provisioner.store.redis import keys
 from provisioner.store.runs.documents import Request
-from provisioner.worker.person_run import carry_through
+from provisioner.worker.run_steps import carry_through
 
 EXAMPLE = Path(__file__).parents[2] / "config" / "provisioner.yaml"
 #: Instance of the sandbox, and target of the example → a rate that no test comes near.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from provisioner.errors import ConfigurationError, StoreError, WorkerError
+from provisioner.errors import ConfigurationError, StoreError, UnexpectedError, WorkerError
 from provisioner.model.check_result import Line, failure
 from provisioner.progress.vitals import Sign, ago, scheduled, vitals
 from provisioner.roster import Baseline
@@ -22,6 +22,8 @@ from provisioner.store.redis.address import RedisAddress
 from provisioner.store.redis.client import Redis
 from provisioner.store.redis.connection import check_server, connect, redis_errors
 from provisioner.store.redis.schema import ensure_schema
+from provisioner.store.runs.faults import FaultStore
+from provisioner.store.runs.target_health import HealthStore
 
 #: Seconds that two clocks may be apart: less than a request takes says nothing.
 APART: Final = 5.0
@@ -61,7 +63,7 @@ async def store(settings: Settings, *, needed: bool) -> Store:
         await ensure_schema(client, reading=True)
         ahead = await _ahead(client, address)
         baseline = _baseline(await FrameStore(client).roster())
-        going = await _going(client, settings)
+        going = (*await _going(client, settings), *await _faults(client, settings))
     except StoreError as exc:
         fault = needed or answered or not address.own
         told = failure("redis", exc, "Look at the server and at redis_url.")
@@ -139,6 +141,24 @@ def alive(sign: Sign, subject: str) -> Line:
     """The judgement on one kind of process as a finding. A sync without it would exit so too."""
     code = WorkerError.exit_code if sign.verdict == "fail" else 0
     return Line(subject, sign.verdict, sign.message, sign.remedy, code)
+
+
+async def _faults(client: Redis, settings: Settings) -> list[Line]:
+    """What fails in the workers in a way that nobody thought of."""
+    health = HealthStore(client)
+    found = {f"delivering to {target}": (await health.of(target)).fault for target in settings.targets}
+    found |= await FaultStore(client).standing()
+    return [
+        Line(
+            "worker",
+            "fail" if fault.lasting else "warn",
+            f"{work} ended with {fault.reason} {fault.count} times in a row.",
+            "See the worker's log for where, and report it.",
+            UnexpectedError.exit_code if fault.lasting else 0,
+        )
+        for work, fault in found.items()
+        if fault.count
+    ]
 
 
 def last_run(last: float | None, good: float | None, now: float, *, scheduled: bool) -> Line:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,10 +97,27 @@ class QueueStore:
         return await self._script([], [command, target, *args])
 
     async def claim(
-        self, target: str, *, lease: float, token: str, limits: Mapping[str, int], urgent: bool = False
+        self,
+        target: str,
+        *,
+        lease: float,
+        token: str,
+        limits: Mapping[str, int],
+        size: Callable[[str], int] = lambda _: 1,
+        urgent: bool = False,
     ) -> list[Claim]:
-        """Take the most urgent operations that fit into one request, and mark them as being sent."""
-        rows = await self._call("claim", target, lease, token, json.dumps(dict(limits)), int(urgent))
+        """Take the most urgent operations that fit into one request, and mark them as being sent.
+
+        Args:
+            limits: operations per request by group; ``*`` is the default.
+            size: gives the limit of a group that is queued and that `limits` does not have.
+        """
+        known = dict(limits)
+        rows = await self._claim(target, lease, token, known, urgent=urgent)
+        while rows and isinstance(rows[0], bytes):
+            group = rows[0].decode()
+            known[group] = size(group)
+            rows = await self._claim(target, lease, token, known, urgent=urgent)
         claims = []
         for run, group, doc, attempts, unclear, since, account, claimed, aboard in rows:
             operation = from_json(doc)
@@ -124,6 +141,12 @@ class QueueStore:
                 )
             )
         return claims
+
+    async def _claim(
+        self, target: str, lease: float, token: str, limits: Mapping[str, int], *, urgent: bool
+    ) -> list[Any]:
+        rows: list[Any] = await self._call("claim", target, lease, token, json.dumps(dict(limits)), int(urgent))
+        return rows
 
     async def record(
         self, ends: Sequence[End], run: str, target: str, *, requests: int = 0, together: bool = False

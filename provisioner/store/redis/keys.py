@@ -200,7 +200,9 @@ lists: Final = _key(
     personal="keys and accounts; of drift the values that changed",
     backup=True,
 )
-health: Final = _key("target:<target>", "HASH", "health: paused, quarantine, failures in a row", _ALWAYS, backup=True)
+health: Final = _key(
+    "target:<target>", "HASH", "health: paused, quarantine, failures and faults in a row", _ALWAYS, backup=True
+)
 outcomes: Final = _key("outcomes:<target>", "HASH", "good and bad outcomes of the last minutes", "minutes")
 sent: Final = _key(
     "sent:<target>:<guard>",
@@ -253,6 +255,8 @@ busy: Final = _key("busy:<target>", "STRING", "the run that observes and plans t
 waiting: Final = _key("waiting:<target>", "STRING", "the run that waits for it", "an hour")
 doing: Final = _key("doing:<work>", "STRING", "who does what only one may do", _SECONDS)
 nudged: Final = _key("nudged:<work>", "STRING", "when the wake-up that is under way is due", "a minute")
+FAULTS: Final = _name("faults", "SET", "works that failed unexpectedly of late", "an hour")
+fault: Final = _key("fault:<work>", "HASH", "how often it failed unexpectedly in a row", "an hour")
 tagging: Final = _key("tagging:<target>:<person>", "STRING", "their tags are being sent", _SECONDS, personal="the key")
 
 # People

@@ -20,6 +20,7 @@ _PUSHED_FOR: Final = 7 * 86400
 #: What else than done an operation may be, and codes by which it is superseded for another reason than a newer plan.
 _ELSE: Final = (Status.PENDING, Status.SENDING, Status.WAITING, Status.HELD, Status.FAILED, Status.REJECTED)
 _WHY: Final = ("overtaken", "no_longer_leaving")
+_AS_JSON: Final = ("error", "guards", "notes", "blocked")
 _COUNTED: Final = ("succeeded", "failed", "held", "waiting", "superseded", "rejected")
 
 
@@ -323,22 +324,21 @@ def unfinished(fields: Mapping[str, str]) -> tuple[int, int]:
 
 def target_document(fields: Mapping[str, str]) -> dict[str, Any]:
     """A run's part for one target as its JSON."""
-    status = fields.get("status", "running")
     planned = {kind.value: int(fields.get(f"planned:{kind.value}", 0)) for kind in Kind}
-    document: dict[str, Any] = {"status": status}
+    document: dict[str, Any] = {"status": (status := fields.get("status", "running"))}
     for name in ("observed", "linked", "adopted", "orphans", "conflicts", "todo", "unchanged"):
         document[name] = int(fields.get(name, 0))
     document["planned"] = planned
     for name in _COUNTED:
         document[name] = counts(fields, name)
-    if status in ("quarantined", "unreachable", "paused"):
+    if fields.get("fault") or status in ("quarantined", "unreachable", "paused"):
         # What was still to be sent waits for the target with the rest
         for kind, count in [*counts(fields, "pending").items(), *counts(fields, "sending").items()]:
             document["waiting"][kind] = document["waiting"].get(kind, 0) + count
     document["requests"] = int(fields.get("requests", 0))
-    for name in ("error", "guards", "notes", "blocked"):
-        if fields.get(name):
-            document[name] = json.loads(fields[name])
+    for name, text in [("error", fields.get("fault")), *((name, fields.get(name)) for name in _AS_JSON)]:
+        if text:
+            document[name] = json.loads(text)
     if fields.get("predicted"):
         document["predicted"] = json.loads(fields["predicted"])
         document["actual"] = {"operations": counts(fields, "succeeded"), "requests": document["requests"]}

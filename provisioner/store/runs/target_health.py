@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from provisioner.store.redis import keys
 from provisioner.store.redis.client import Redis
 from provisioner.store.redis.connection import redis_errors
+from provisioner.store.runs.faults import FIELDS, Fault
 
 #: Parts into which a window of outcomes is cut, so that it moves on without a record of each.
 _SLICES: Final = 10
@@ -18,7 +19,8 @@ _SLICES: Final = 10
 @dataclass(frozen=True, slots=True)
 class Health:
     """`paused`: someone stopped writing. `quarantined`: we did, for `reason`, and probe again at `probe_at` (epoch
-    seconds). `failures` are connection failures in a row, `probes` looks in vain, `eased` the end of the last one."""
+    seconds). `failures` are connection failures in a row, `probes` looks in vain, `eased` the end of the last one, and
+    `fault` is what delivering ended with unexpectedly."""
 
     paused: bool = False
     quarantined: bool = False
@@ -28,6 +30,7 @@ class Health:
     probes: int = 0
     failures: int = 0
     eased: float = 0.0
+    fault: Fault = field(default_factory=Fault)
 
     @property
     def blocked(self) -> bool:
@@ -39,7 +42,9 @@ class Health:
         """The status of a run's part for such a target, None for a healthy one."""
         if self.quarantined:
             return "unreachable" if self.unreachable else "quarantined"
-        return "paused" if self.paused else None
+        if self.paused:
+            return "paused"
+        return "failed" if self.fault.lasting else None
 
 
 class HealthStore:
@@ -62,6 +67,7 @@ class HealthStore:
             probes=int(fields.get("probes", 0)),
             failures=int(fields.get("failures", 0)),
             eased=float(fields.get("eased", 0)),
+            fault=Fault.read(fields),
         )
 
     async def pause(self, target: str, *, paused: bool) -> None:
@@ -97,7 +103,7 @@ class HealthStore:
                 pipe.hdel(keys.health(target), "quarantined", "unreachable", "reason", "probe_at", "failures")
                 before, _ = await pipe.execute()
             if now is None:
-                await self._redis.hdel(keys.health(target), "probes", "eased")
+                await self._redis.hdel(keys.health(target), "probes", "eased", *FIELDS)
             elif before == b"1":
                 await self._redis.hset(keys.health(target), "eased", now)
             if before == b"1":

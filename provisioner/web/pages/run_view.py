@@ -36,8 +36,9 @@ _ADVICE: Final = {
     "Check base_url: the target answers from another address.": "redirected",
     "The target, or what stands before it, does not answer as its vendor says. Check base_url, then ask the vendor.": (
         "malformed_answer answer_too_large method_not_allowed not_acceptable "
-        "unsupported_type refused rows_unaccounted unknown_row unexpected"
+        "unsupported_type refused rows_unaccounted unknown_row"
     ),
+    "The program or the target's package failed. See the worker's log, report it, then retry.": "unexpected",
     "The target takes nothing of this kind. Take it out of the settings.": "unsupported",
     "The target is not ready. It is tried again by itself.": "unavailable tags_in_flight",
     "The target asked us to slow down. It goes on by itself.": "rate_limited",

@@ -5,7 +5,8 @@
 --   run:<run>:by:<target>:<status>, q:, parked:, leases:, slots:, slots:installing:, slots:fresh:, ledger:, leavers:,
 --   sent:, target:, claim: each followed by <target>, history:<person>, receipt:<person>, receipts, totals and tally:<day>.
 -- ARGV[1] the command, ARGV[2] the target, then:
---   claim    lease seconds, token, limits (JSON group -> size, "*" the default), only urgent (1/0) -> list of rows
+--   claim    lease seconds, token, limits (JSON group -> size, "*" the default), only urgent (1/0) -> list of rows;
+--            the name of the group that is next, alone, where limits has neither it nor a default
 --   done     run, id, token, patch (JSON), account, person, claimed (epoch seconds) -> 1 if taken, 2 if only remembered
 --   fail     run, id, token, error (JSON), patch (JSON) of what must not be asked for again        -> 1 if taken
 --   park     run, id, token, seconds, error (JSON), unclear (1/0), spend a try (1/0)              -> 1 if taken
@@ -30,12 +31,19 @@ local CLAIM_KEPT = 120
 local LOOKED_AT = 2000
 -- Failed tries that are kept of one operation, the newest.
 local TRIES_KEPT = 20
+-- Leases of one operation that expired in a row, one worker after the other ended with it: from so many on it is sent
+-- alone and after a pause, so that the one that ends them is told from those that were in hand with it; then it fails.
+local ALONE_FROM, MOST_EXPIRED = 3, 10
+-- What follows the name of the group of an operation that nothing else of the target may be in hand with.
+local ALONE = '#alone:'
+
+local function is_alone(group) return group and string.find(group, ALONE, 1, true) end
 
 local function mine(run, id, token)
   return redis.call('HGET', op_key(run, id), 'token') == token
 end
 
--- Remember one failed try, so that a person can be told of each.
+-- Remember one failed try, so that a person can be told of each. Returns how many of its code there are in a row now.
 local function failed_try(run, id, error)
   local key = op_key(run, id)
   local text, attempts = unpack(redis.call('HMGET', key, 'tries', 'attempts'))
@@ -44,6 +52,17 @@ local function failed_try(run, id, error)
   table.insert(tries, { at = now(), attempt = tonumber(attempts or '0'), code = what.code, message = what.message })
   while #tries > TRIES_KEPT do table.remove(tries, 1) end
   redis.call('HSET', key, 'tries', cjson.encode(tries))
+  local row = 0
+  while row < #tries and tries[#tries - row].code == what.code do row = row + 1 end
+  return row
+end
+
+local function give_up(run, id, error)
+  local person = redis.call('HGET', op_key(run, id), 'person')
+  unsure(person, doubts_of(run, id, true))
+  finish(run, id, 'failed', { 'token', '', 'error', error })
+  finish_followers(run, id, 'failed', cjson.encode({ code = 'leader_failed',
+    message = 'the operation that this one follows failed' }))
 end
 
 local commands = {}
@@ -89,6 +108,8 @@ function commands.claim()
     become(run, id, 'pending')
     enqueue(run, id)
   end
+  local first = redis.call('ZRANGE', LEASES, 0, 0)[1]
+  if first and is_alone(redis.call('HGET', op_key(split(first)), 'group')) then return rows end
   local group, limit, members, looked = nil, 1, {}, 0
   local lost = {}
   while #members < limit and looked < LOOKED_AT do
@@ -103,8 +124,11 @@ function commands.claim()
         table.insert(lost, member)
       elseif not group then
         group = mygroup
+        if first and is_alone(group) then return rows end
         -- What follows # in a group's name keeps the halves of a batch apart, and is no part of its kind
-        limit = math.max(1, limits[string.match(group, '^[^#]*')] or limits['*'] or 1)
+        local kind = string.match(group, '^[^#]*')
+        if not (limits[kind] or limits['*']) then return { kind } end
+        limit = math.max(1, limits[kind] or limits['*'])
       end
       if mygroup and mygroup == group and #members < limit then table.insert(members, member) end
     end
@@ -171,12 +195,8 @@ function commands.fail()
   if not mine(run, id, token) then return 0 end
   failed_try(run, id, error)
   local patch = cjson.decode(ARGV[7])
-  local person = redis.call('HGET', op_key(run, id), 'person')
-  if patch.enrolled then record(person, patch) end
-  unsure(person, doubts_of(run, id, true))
-  finish(run, id, 'failed', { 'token', '', 'error', error })
-  finish_followers(run, id, 'failed', cjson.encode({ code = 'leader_failed',
-    message = 'the operation that this one follows failed' }))
+  if patch.enrolled then record(redis.call('HGET', op_key(run, id), 'person'), patch) end
+  give_up(run, id, error)
   return 1
 end
 
@@ -231,12 +251,27 @@ function commands.reap()
   for _, member in ipairs(expired) do
     local run, id = split(member)
     redis.call('ZREM', LEASES, member)
-    if redis.call('HGET', op_key(run, id), 'status') == 'sending' then
+    local status, group = unpack(redis.call('HMGET', op_key(run, id), 'status', 'group'))
+    if status == 'sending' then
       local error = cjson.encode({ code = 'lease_expired',
         message = 'the worker that sent it ended before it could say what became of it' })
-      failed_try(run, id, error)
-      become(run, id, 'pending', { 'token', '', 'unclear', '1', 'error', error })
-      enqueue(run, id)
+      local times = failed_try(run, id, error)
+      if times >= MOST_EXPIRED then
+        -- Perhaps it was made: a record that no listing shows must not be asked for again by itself
+        local person, slot = unpack(redis.call('HMGET', op_key(run, id), 'person', 'slot'))
+        local record_of = string.match(slot or '', '\31(knowledge:.*)$')
+        if record_of then record(person, { enrolled = { record_of } }) end
+        give_up(run, id, cjson.encode({ code = 'unexpected', message = 'each of the last ' .. times
+          .. ' workers that sent it ended before it could say what became of it; unclear whether it was done' }))
+      elseif times >= ALONE_FROM then
+        local due = now() + 2 ^ (times - ALONE_FROM + 1)
+        become(run, id, 'waiting', { 'token', '', 'unclear', '1', 'error', error, 'due', tostring(due),
+          'group', string.match(group or '', '^[^#]*') .. ALONE .. id })
+        redis.call('ZADD', PARKED, due, member)
+      else
+        become(run, id, 'pending', { 'token', '', 'unclear', '1', 'error', error })
+        enqueue(run, id)
+      end
     end
   end
   return #expired

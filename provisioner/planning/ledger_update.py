@@ -1,0 +1,38 @@
+"""What the ledger learns by what became of an operation. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from provisioner.model.operation import Kind, Operation
+from provisioner.model.outcome import Done, Outcome, Permanent, Unclear
+
+
+def never_again(operation: Operation, outcome: Outcome) -> dict[str, Any]:
+    """What the ledger learns by a failure: that a record was perhaps made which could not be found again."""
+    perhaps = isinstance(outcome, Unclear) or (isinstance(outcome, Permanent) and outcome.perhaps)
+    return {"enrolled": [operation.token]} if perhaps and operation.slot.startswith("knowledge:") else {}
+
+
+def ledger_patch(operation: Operation, done: Done) -> dict[str, Any]:
+    """What the ledger learns by a success; known-empty values are the empty text."""
+    if operation.kind is Kind.EVENT:
+        return {"paid": [operation.reason]}
+    if operation.kind is Kind.ENROL:
+        return {"enrolled": [operation.token]}
+    values = {**operation.wanted, **operation.owned, **done.learnt}
+    patch: dict[str, Any] = {"values": {name: value or "" for name, value in values.items()}}
+    account = done.account or operation.account
+    if account:
+        patch["account"] = account
+    if operation.kind is Kind.CREATE:
+        patch |= {"state": "active", "created": not done.adopted, "matched": "adopted" if done.adopted else "created"}
+    elif operation.kind is Kind.LEAVE:
+        patch["state"] = "left"
+    elif operation.kind is Kind.REJOIN:
+        patch["state"] = "active"
+    if operation.carries and done.carried:
+        patch["enrolled"] = [enrolment["enrolment_code"] for enrolment in operation.carries]
+    if operation.owes and not done.adopted:
+        patch["owe"] = dict(operation.owes)
+    return patch

@@ -57,6 +57,7 @@ class InboundStore:
     def __init__(self, redis: Redis, scripts: Scripts) -> None:
         self._redis = redis
         self._script = scripts.load("inbound")
+        self._make_group = scripts.registered(_MAKE_GROUP)
 
     async def _call(self, command: str, *args: str | int | float) -> int:
         return int(await self._script([], [command, *args]))
@@ -75,7 +76,7 @@ class InboundStore:
             groups = await self._redis.xinfo_groups(keys.INBOUND) if await self._redis.exists(keys.INBOUND) else []
             if not any(group["name"] == GROUP.encode() for group in groups):
                 # Two may come here at once; the script's error for the second is that it exists
-                await self._redis.eval(_MAKE_GROUP, 1, keys.INBOUND, GROUP)
+                await self._make_group([keys.INBOUND], [GROUP])
 
     async def take(self, consumer: str, limit: int) -> list[Received]:
         """New events, at most `limit`."""

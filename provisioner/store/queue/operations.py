@@ -12,12 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from msgspec import structs
-from redis.exceptions import NoScriptError
 
 from provisioner.model.operation import Operation, from_json
 from provisioner.store.redis import keys
 from provisioner.store.redis.client import Redis
-from provisioner.store.redis.connection import redis_errors
 from provisioner.store.redis.scripts import Argument, Scripts
 
 
@@ -157,19 +155,14 @@ class QueueStore:
             together: nobody may claim some of them before all are recorded.
             run: to which the `requests` that were sent to the target are counted.
         """
-        with redis_errors():
-            async with self._redis.pipeline(transaction=together) as pipe:
-                for end in ends:
-                    pipe.evalsha(self._script.digest, 0, *end.arguments)
-                if requests:
-                    pipe.hincrby(keys.run_target(run, target), "requests", requests)
-                    pipe.hincrby(keys.TOTALS, f"{target}|requests", requests)
-                answers = (await pipe.execute(raise_on_error=False))[: len(ends)]
-            for place, answer in enumerate(answers):
-                if isinstance(answer, NoScriptError):
-                    answers[place] = await self._script([], ends[place].arguments)
-                elif isinstance(answer, Exception):
-                    raise answer
+
+        def counted(pipe: Redis) -> None:
+            pipe.hincrby(keys.run_target(run, target), "requests", requests)
+            pipe.hincrby(keys.TOTALS, f"{target}|requests", requests)
+
+        answers = await self._script.each(
+            [end.arguments for end in ends], counted if requests else None, together=together
+        )
         return [bool(answer) for answer in answers]
 
     async def done(self, claim: Claim, patch: Mapping[str, Any], account: str | None) -> bool:

@@ -7,6 +7,7 @@
     │   └── ConfigurationError      exit 2   a setting or an expression is wrong
     ├── UnexpectedError             exit 1   an exception that nobody thought of
     ├── StoreError                  exit 1   Redis unreachable, unsuitable, or its data is of another version
+    │   └── HoldLostError           exit 1   a lock ran out while its holder was suspended
     ├── WorkerError                 exit 1   no worker answers
     ├── RosterError                 exit 3   the roster is rejected as a whole
     ├── HeldError                   exit 4   something waits for a person's approval
@@ -69,6 +70,12 @@ class StoreError(ProvisionerError):
     """Redis cannot be used."""
 
     code = "store"
+
+
+class HoldLostError(StoreError):
+    """A lock ran out while its holder was suspended; somebody else may have it."""
+
+    code = "hold_lost"
 
 
 class WorkerError(ProvisionerError):

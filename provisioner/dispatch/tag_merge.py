@@ -24,6 +24,7 @@ from provisioner.store.people.snapshots import Reading
 from provisioner.store.queue.operations import Claim
 from provisioner.store.redis import keys
 from provisioner.store.redis.connection import redis_errors
+from provisioner.store.redis.lock import KeyLocks
 from provisioner.targets.http import DEADLINE
 
 #: Names under which the ledger keeps all tags that were last sent, and those that events brought.
@@ -39,6 +40,7 @@ class Tagging:
     def __init__(self, dep: Deployment, target: str) -> None:
         self._dep, self._target = dep, target
         self._name = dep.targets[target].tagged
+        self._locks = KeyLocks(dep.redis)
 
     async def ready(self, claims: Sequence[Claim]) -> list[Claim]:
         """The claims that may be sent now, with all tags in them; the others are put off for a moment."""
@@ -111,14 +113,10 @@ class Tagging:
         return structs.replace(operation, wanted={**operation.wanted, name: _joined(operation.wanted.get(name), told)})
 
     async def _hold(self, person: str) -> bool:
-        with redis_errors():
-            return bool(await self._dep.redis.set(keys.tagging(self._target, person), "1", nx=True, ex=_HOLD))
+        return await self._locks.take(keys.tagging(self._target, person), _HOLD)
 
     async def _let_go(self, people: Iterable[str]) -> None:
-        held = [keys.tagging(self._target, person) for person in people]
-        if held:
-            with redis_errors():
-                await self._dep.redis.delete(*held)
+        await self._locks.release(keys.tagging(self._target, person) for person in people)
 
     async def over(self, claims: Sequence[Claim]) -> None:
         """What was sent is recorded: others may go on."""

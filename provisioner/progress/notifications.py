@@ -18,6 +18,7 @@ import structlog
 from provisioner.runtime.context import Deployment
 from provisioner.store.redis import keys
 from provisioner.store.redis.connection import redis_errors
+from provisioner.store.redis.lock import holding
 from provisioner.store.runs.documents import counts
 
 log = structlog.get_logger(__name__)
@@ -27,7 +28,7 @@ State = Literal["held", "failed", "quarantined", "recovered", "rejected"]
 #: What a state is about when it is no target.
 ROSTER: Final = "roster"
 #: Seconds for which one process sends, should it die meanwhile.
-_HOLD: Final = 120
+_HOLD: Final = 20
 #: Notices that are sent at once, and tries of each.
 _AT_ONCE: Final = 10
 _TRIES: Final = 5
@@ -122,19 +123,16 @@ async def send_waiting(dep: Deployment) -> int:
     """
     with redis_errors():
         waiting = int(await dep.redis.llen(keys.NOTICES))
-        if not waiting or not await dep.redis.set(keys.NOTICES_SENDING, "1", nx=True, ex=_HOLD):
-            return 0
+    if not waiting:
+        return 0
     sent = 0
-    try:
-        for _ in range(min(waiting, _AT_ONCE)):
+    async with holding(dep.redis, keys.NOTICES_SENDING, seconds=_HOLD) as hold:
+        for _ in range(min(waiting, _AT_ONCE) if hold else 0):
             with redis_errors():
                 text = await dep.redis.lpop(keys.NOTICES)
             if text is None:
                 break
             sent += await _send(dep, json.loads(text))
-    finally:
-        with redis_errors():
-            await dep.redis.delete(keys.NOTICES_SENDING)
     return sent
 
 

@@ -8,18 +8,20 @@ from typing import Final
 
 from provisioner.runtime.context import Deployment
 from provisioner.store.redis import keys
-from provisioner.store.redis.lock import holding
+from provisioner.store.redis.lock import Hold, holding
 
 #: Seconds after which the work of a worker that died may be taken up by another.
 HOLD: Final = 20
 
 
 @asynccontextmanager
-async def once(dep: Deployment, name: str) -> AsyncIterator[bool]:
-    """Whether nobody else does this now; renewed while it lasts, and given up by itself if this process dies.
+async def once(dep: Deployment, name: str) -> AsyncIterator[Hold | None]:
+    """The lock for a piece of work, None if somebody else does it; it is free again if this process dies.
+
+    It saves work and guards nothing: whatever two must not do at once needs a fence of its own in the store.
 
     Raises:
         StoreError: Redis does not answer.
     """
     async with holding(dep.redis, keys.doing(name), seconds=HOLD) as hold:
-        yield hold is not None
+        yield hold

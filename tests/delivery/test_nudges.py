@@ -17,9 +17,10 @@ from provisioner.runs.enqueue import plan_and_install
 from provisioner.runtime.context import Deployment
 from provisioner.sandbox import SandboxServer, Switchboard
 from provisioner.settings import Settings
-from provisioner.store.people.snapshots import Snapshot
 from provisioner.store.redis import keys
 from provisioner.store.runs.documents import Request
+from provisioner.worker import child as child_module
+from provisioner.worker import once as once_module
 from provisioner.worker import single_flight as once_module
 from provisioner.worker import tasks
 from provisioner.worker import worker_process as child_module
@@ -139,7 +140,7 @@ def test_only_one_does_what_only_one_may_do(child: Child, monkeypatch: pytest.Mo
 
     async def work(dep: Deployment) -> None:
         async with once_module.once(dep, "it") as first, once_module.once(dep, "it") as second:
-            assert (first, second) == (True, False)
+            assert (first is None, second is None) == (False, True)
             # Renewed while it lasts, which shows by its being shorter again
             await dep.redis.expire(keys.doing("it"), 1000)
             while await dep.redis.ttl(keys.doing("it")) > 4:  # noqa: ASYNC110 - Redis sends no event for it
@@ -239,10 +240,10 @@ def test_planning_that_breaks_in_an_unforeseen_way_ends_that_part_only(
     monkeypatch.setattr(tasks, "send", lambda *_args, **_more: None)
     roster.write_bytes(as_csv(made_up(2, random.Random(0))))
 
-    async def broken(dep: Deployment, run: str, target: str, snapshot: Snapshot, **more: Any) -> bool:
+    async def broken(dep: Deployment, run: str, target: str, read: Any, **more: Any) -> bool:
         if target == "traitly":
             raise ZeroDivisionError
-        return await plan_and_install(dep, run, target, snapshot, **more)
+        return await plan_and_install(dep, run, target, read, **more)
 
     monkeypatch.setattr("provisioner.runs.lifecycle.plan_and_install", broken)
     run = asyncio.run(_ask(settings, targets=("mtribes", "traitly")))

@@ -119,8 +119,10 @@ async def _doubt(dep: Deployment) -> None:
     """Note what `memory` would have noted of a Redis that lost its data."""
     until = await dep.runs.now() + QUIET
     with redis_errors():
-        await dep.redis.hsetnx(keys.MARK, "mark", secrets.token_hex(8))
-        await dep.redis.hset(keys.MARK, mapping={"lost": 1, "quiet": until})
+        async with dep.redis.pipeline(transaction=True) as pipe:
+            pipe.hsetnx(keys.MARK, "mark", secrets.token_hex(8))
+            pipe.hset(keys.MARK, mapping={"lost": 1, "quiet": until})
+            await pipe.execute()
 
 
 def _checked(path: Path) -> Mapping[str, Any]:

@@ -52,9 +52,13 @@ async def remembers(dep: Deployment) -> Memory:
             now = await dep.runs.now()
             until = str(now + QUIET).encode() if copy else b"0"
             lost = b"1" if copy else b"0"
-            if not await dep.redis.hsetnx(keys.MARK, "mark", mark):
+            # All at once, or another process would find the mark and begin a run before it can know of the loss
+            async with dep.redis.pipeline(transaction=True) as pipe:
+                for name, value in (("mark", mark), ("lost", lost), ("quiet", until)):
+                    pipe.hsetnx(keys.MARK, name, value)
+                fresh, *_ = await pipe.execute()
+            if not fresh:
                 return await remembers(dep)
-            await dep.redis.hset(keys.MARK, mapping={"lost": lost, "quiet": until})
             if copy:
                 log.error(
                     "redis_lost_its_data", remedy="The next run reads every target whole and adopts what is there."

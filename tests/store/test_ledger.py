@@ -8,8 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from provisioner.model.account import LedgerEntry
+from provisioner.store.people.ledger import LedgerStore
 from provisioner.store.redis import keys
 from tests.store.bench import TARGET, Bench
+from tests.support.meddling import meddled
 
 
 @pytest.fixture
@@ -75,6 +77,32 @@ def test_what_lua_writes_is_read_back(bench: Bench) -> None:
     entry = bench.entry("P1")
     assert entry is not None
     assert (entry.matched, entry.values, entry.owed, entry.enrolled) == ("email", {}, {}, ())
+
+
+def test_a_link_is_never_under_two_keys_whatever_answer_is_lost(bench: Bench, redis_url: str) -> None:
+    async def main(lost_at: int) -> None:
+        seen = 0
+
+        def lose(packed: bytes) -> bool:
+            nonlocal seen
+            ours = keys.ledger(TARGET).encode() in packed
+            seen += ours
+            return ours and seen == lost_at
+
+        client = meddled(redis_url, lose=lose)
+        try:
+            await LedgerStore(client).rename(TARGET, "P1", "P2")
+        finally:
+            await client.aclose()
+
+    for lost_at in range(1, 6):
+        bench(bench.redis.flushdb())
+        put(bench, FULL)
+        bench(main(lost_at))
+        assert bench.entry("P1") is None
+        moved = bench.entry("P2")
+        assert moved is not None
+        assert moved.account == "a1"
 
 
 def test_a_link_goes_on_under_a_new_key_unless_that_has_one(bench: Bench) -> None:

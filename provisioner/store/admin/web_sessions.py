@@ -85,13 +85,16 @@ class AccessStore:
     async def begin_once(self, name: str, content: bytes) -> Repeat | None:
         """Take an idempotency key for a request; None if it is new, else what is known of it."""
         place, digest = keys.web_once(_digest(name)), _digest(content)
-        fresh = json.dumps({"content": digest, "run": None})
+        # With a word of its own: a client whose answer was lost asks again, and must know its own mark
+        fresh = json.dumps({"content": digest, "run": None, "by": secrets.token_hex(8)})
         with redis_errors():
             if await self._redis.set(place, fresh, nx=True, ex=_IN_HAND):
                 return None
             text = await self._redis.get(place)
         if text is None:
             return await self.begin_once(name, content)
+        if text == fresh.encode():
+            return None
         known = json.loads(text)
         return Repeat(known["content"] != digest, known["run"])
 

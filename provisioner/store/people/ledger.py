@@ -13,6 +13,7 @@ from provisioner.model.unconfirmed import marked
 from provisioner.store.redis import keys
 from provisioner.store.redis.client import Redis
 from provisioner.store.redis.connection import redis_errors
+from provisioner.store.redis.scripts import Scripts
 
 
 class LedgerStore:
@@ -20,6 +21,7 @@ class LedgerStore:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
+        self._rename = Scripts(redis).load("ledger_rename")
 
     async def frame(self, target: str, names: Iterable[str], people: Sequence[str] | None = None) -> pl.DataFrame:
         """The ledger of one target as the planner wants it, for everybody or for some.
@@ -59,10 +61,7 @@ class LedgerStore:
 
     async def rename(self, target: str, old: str, new: str) -> None:
         """Let a link go on under a person's new key, unless that key has one already."""
-        with redis_errors():
-            text = await self._redis.hget(keys.ledger(target), old)
-            if text is not None and await self._redis.hsetnx(keys.ledger(target), new, text):
-                await self._redis.hdel(keys.ledger(target), old)
+        await self._rename([keys.ledger(target)], [old, new])
 
     async def size(self, target: str) -> int:
         """How many links there are."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -20,18 +20,21 @@ from provisioner.dispatch.outcome_spool import Spool
 from provisioner.errors import ProvisionerError, UsageError
 from provisioner.planning.spec import ACCOUNT
 from provisioner.progress.run_status import refresh
-from provisioner.runs.target_lock import held
+from provisioner.runs.target_lock import FORGETTING, held
 from provisioner.runtime.audit import record
 from provisioner.runtime.context import Deployment
 from provisioner.store.admin.erase import Eraser
 from provisioner.store.redis import keys
 from provisioner.store.redis.connection import redis_errors
+from provisioner.store.redis.lock import Hold, holding
 
 log = structlog.get_logger(__name__)
 
 #: Seconds for which the end of what is under way is awaited.
 PATIENCE: Final = 60.0
 _POLL: Final = 0.2
+#: Seconds after which runs may begin again if this process died.
+_HOLD: Final = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,24 +149,46 @@ async def _awaited(patience: float, what: str, look: Callable[[], Awaitable[int 
 async def _still(dep: Deployment, targets: tuple[str, ...], person: str, patience: float) -> AsyncIterator[None]:
     """Let nothing plan while the context lasts."""
     token = f"forget-{secrets.token_hex(4)}"
+    holds: list[Hold] = []
     async with AsyncExitStack() as stack:
+
+        async def forgets() -> int | None:
+            return await _entered(stack, holds, holding(dep.redis, keys.doing(FORGETTING), seconds=_HOLD))
+
+        # First: a run that begins later sees it and waits, one that began earlier is awaited below
+        await _awaited(patience, "another person is being forgotten", forgets)
         for target in dict.fromkeys((*dep.settings.targets, *targets)):
 
-            async def hold(name: str = target) -> int | None:
-                attempt = AsyncExitStack()
-                if await attempt.enter_async_context(held(dep, name, token)):
-                    stack.push_async_exit(attempt)
-                    return 0
-                await attempt.aclose()
-                return None
+            async def take(name: str = target) -> int | None:
+                return await _entered(stack, holds, held(dep, name, token))
 
-            await _awaited(patience, f"a run is planning {target}", hold)
+            await _awaited(patience, f"a run is planning {target}", take)
 
         async def settled() -> int | None:
             return None if await _moving(dep, person) else 0
 
         await _awaited(patience, "a run is reading the roster", settled)
         yield
+        for hold in holds:
+            if not await hold.still():
+                raise ProvisionerError(
+                    "The person is not forgotten yet: this process was suspended, and runs may have planned meanwhile.",
+                    remedy="Ask again.",
+                )
+
+
+async def _entered(
+    stack: AsyncExitStack, holds: list[Hold], lock: AbstractAsyncContextManager[Hold | None]
+) -> int | None:
+    """0 if the lock is ours until the stack closes, None if somebody has it."""
+    attempt = AsyncExitStack()
+    hold = await attempt.enter_async_context(lock)
+    if hold is None:
+        await attempt.aclose()
+        return None
+    holds.append(hold)
+    stack.push_async_exit(attempt)
+    return 0
 
 
 async def _moving(dep: Deployment, person: str) -> bool:

@@ -32,6 +32,7 @@ from provisioner.settings.nearest import nearest
 from provisioner.store.people.last_outcomes import latest
 from provisioner.store.redis import keys
 from provisioner.store.redis.connection import redis_errors
+from provisioner.store.redis.lock import Hold
 from provisioner.store.runs.documents import moment
 
 log = structlog.get_logger(__name__)
@@ -256,8 +257,12 @@ async def ask_for_table(dep: Deployment, run: str) -> None:
             await dep.redis.set(keys.WRITEBACK_DUE, run)
 
 
-async def write_due(dep: Deployment) -> Exported | None:
+async def write_due(dep: Deployment, hold: Hold | None = None) -> Exported | None:
     """Write the table if a run asked for it; None if none did.
+
+    Args:
+        hold: the lock under which it is written. Where it is lost, an older table may have come after a newer one, so
+            the table stays due and is written again.
 
     Raises:
         ConfigurationError: it cannot be written; it is tried again after the next run.
@@ -277,5 +282,9 @@ async def write_due(dep: Deployment) -> Exported | None:
         await note_in_run(dep, run.decode(), message)
         raise
     finally:
-        # A run that ended meanwhile has set another value, and is not forgotten
-        await dep.inbound.settle(keys.WRITEBACK_DUE, run.decode())
+        if hold is None or await hold.still():
+            # A run that ended meanwhile has set another value, and is not forgotten
+            await dep.inbound.settle(keys.WRITEBACK_DUE, run.decode())
+        else:
+            with redis_errors():
+                await dep.redis.set(keys.WRITEBACK_DUE, run, nx=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -13,7 +13,14 @@ from typing import Any
 import polars as pl
 import structlog
 
-from provisioner.errors import ProvisionerError, StoreError, TargetError, UnauthorisedError, UnreachableError
+from provisioner.errors import (
+    HoldLostError,
+    ProvisionerError,
+    StoreError,
+    TargetError,
+    UnauthorisedError,
+    UnreachableError,
+)
 from provisioner.model.attributes import natural_values
 from provisioner.model.operation import Kind, Operation, Status
 from provisioner.model.unconfirmed import at_stake
@@ -145,27 +152,55 @@ async def _circumstances(dep: Deployment, target: str, snapshot: Snapshot, now: 
     )
 
 
-async def plan_and_install(dep: Deployment, run: str, target: str, snapshot: Snapshot, *, full: bool = False) -> bool:
+async def plan_and_install(
+    dep: Deployment,
+    run: str,
+    target: str,
+    read: Callable[[], Awaitable[Snapshot | None]],
+    *,
+    urgent: bool,
+    full: bool = False,
+) -> bool:
     """One run's part for one target, up to the queue.
 
     Args:
+        read: the people to plan from, None if the run is over. Read under the lock: a run that joins this one must
+            find its roster in it.
+        urgent: a run about some people; it waits for no other run.
         full: see `make_plan`.
 
-    Returns False if another run holds the target now, so that this one has to come again.
+    Returns False if another run or task holds the target now, so that this one has to come again.
     """
-    if snapshot.keys is not None:
-        return await _guarded_install(dep, run, target, snapshot, full=full)
-    async with held(dep, target, run) as hold:
+    async with held(dep, target, run, urgent=urgent) as hold:
         if hold is None:
             return False
-        await dep.runs.set_target(run, target, {"stage": "planning"})
-        return await _guarded_install(dep, run, target, snapshot, full=full, hold=hold)
+        if not await to_be_planned(dep, run, target):
+            return True
+        if not urgent:
+            await dep.runs.set_target(run, target, {"stage": "planning"})
+        snapshot = await read()
+        if snapshot is None:
+            return True
+        try:
+            return await _guarded_install(dep, run, target, snapshot, hold, full=full)
+        except HoldLostError:
+            return False
+
+
+async def to_be_planned(dep: Deployment, run: str, target: str) -> bool:
+    """Whether a run's part for a target is still to be planned."""
+    fields = await dep.runs.target(run, target)
+    return fields.get("stage") in ("queued", "planning") and "joined" not in fields
 
 
 async def _guarded_install(
-    dep: Deployment, run: str, target: str, snapshot: Snapshot, *, full: bool, hold: Hold | None = None
+    dep: Deployment, run: str, target: str, snapshot: Snapshot, hold: Hold, *, full: bool
 ) -> bool:
-    """Plan and install; False if the target was lost to another task meanwhile, who does it."""
+    """Plan and install, or note why not.
+
+    Raises:
+        HoldLostError: the target was lost to another task meanwhile, which does it.
+    """
     if await dep.plans.resume(run, target) is not None:
         # Whoever began it was killed: what it predicted stands, and another plan of the same run would differ from it
         unbelieved = "error" in await dep.runs.target(run, target)
@@ -174,20 +209,21 @@ async def _guarded_install(
         return True
     try:
         planned = await make_plan(dep, target, snapshot, full=full)
-        if hold is not None and not await hold.still():
-            return False
+        await hold.ensure()
         await recover(dep, target)
         if hold is not None:
             # A new plan for everybody is tried at once, whatever older ones ended with
             await dep.faults.clear_target(target)
         await keep(dep, target, planned.seen, believed=planned.plan.unbelieved is None)
-        await install(dep, run, target, snapshot, planned)
+        await install(dep, run, target, snapshot, planned, hold)
     except TargetError as exc:
+        await hold.ensure()
         await _refused(dep, run, target, exc)
     except StoreError:
         # Says nothing about the target: the tick takes this part up again when Redis is back
         raise
     except ProvisionerError as exc:
+        await hold.ensure()
         await _ended(dep, run, target, exc, "failed")
     return True
 
@@ -212,7 +248,7 @@ async def _ended(dep: Deployment, run: str, target: str, exc: ProvisionerError, 
     log.error("target_not_planned", run=run, target=target, code=exc.code, outcome=outcome)
 
 
-async def install(dep: Deployment, run: str, target: str, snapshot: Snapshot, planned: Planned) -> None:
+async def install(dep: Deployment, run: str, target: str, snapshot: Snapshot, planned: Planned, hold: Hold) -> None:
     """Put a plan into the queue, and its figures into the run."""
     plan = planned.plan
     for old, new in snapshot.renamed.items():
@@ -235,7 +271,9 @@ async def install(dep: Deployment, run: str, target: str, snapshot: Snapshot, pl
         began=planned.observation.began,
         people=snapshot.keys,
         urgent=snapshot.keys is not None,
+        hold=hold,
     )
+    await hold.ensure()
     if snapshot.keys is None:
         lists = lists_of(plan) | {"plan": [run], "base": [_base_after(plan)]}
         if plan.unbelieved:

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Final
 
 import structlog
 
-from provisioner.errors import ConfigurationError, ProvisionerError, RosterError, StoreError, UnexpectedError
+from provisioner.errors import (
+    ConfigurationError,
+    HoldLostError,
+    ProvisionerError,
+    RosterError,
+    StoreError,
+    UnexpectedError,
+)
 from provisioner.progress.run_status import end_with_error, refresh
-from provisioner.runs.enqueue import plan_and_install
+from provisioner.runs.enqueue import plan_and_install, to_be_planned
 from provisioner.runs.roster_snapshot import RejectedRosterError, keep, rejects_json, take
+from provisioner.runs.target_lock import FORGETTING
 from provisioner.runtime.context import Deployment
 from provisioner.runtime.faults import SEE_LOG
 from provisioner.store.people.snapshots import Snapshot
 from provisioner.store.redis import keys
 from provisioner.store.redis.connection import redis_errors
-from provisioner.store.redis.lock import holder_of
+from provisioner.store.redis.lock import Hold, commit, holder_of, holding
 from provisioner.store.runs.documents import Request
 
 log = structlog.get_logger(__name__)
@@ -25,6 +34,8 @@ log = structlog.get_logger(__name__)
 _KEPT: Final = 7 * 86400
 #: How often a step is begun before it counts as what kills its process.
 MOST_BEGINNINGS: Final = 20
+#: Seconds after which the beginning of a run whose process died may be taken up by another.
+_BEGINNING: Final = 20
 
 
 async def request_run(dep: Deployment, request: Request, *, content: bytes | None = None) -> str:
@@ -40,7 +51,7 @@ async def request_run(dep: Deployment, request: Request, *, content: bytes | Non
     plain = content is None and request.people is None and request.accept is None and request.roster is None
     if plain:
         for run in reversed(await dep.runs.recent(20)):
-            if await dep.runs.get(run, "stage") == "queued":
+            if await _untouched(dep, run):
                 other = await dep.runs.request(run)
                 if other is not None and other.targets == request.targets and _plain(other) and _serves(other, request):
                     log.info("run_joined", run=run, trigger=request.trigger)
@@ -52,6 +63,14 @@ async def request_run(dep: Deployment, request: Request, *, content: bytes | Non
         await dep.runs.set_target(run, target, {"status": "running", "stage": "queued"})
     log.info("run_requested", run=run, trigger=request.trigger, targets=list(targets))
     return run
+
+
+async def _untouched(dep: Deployment, run: str) -> bool:
+    """Whether a run is still to read the roster: what is asked for now is in what it reads."""
+    if await dep.runs.get(run, "stage") != "queued" or await dep.redis.exists(keys.run_beginning(run)):
+        return False
+    # It may have been read between the two
+    return await dep.runs.get(run, "stage") == "queued"
 
 
 def _serves(other: Request, request: Request) -> bool:
@@ -69,48 +88,57 @@ async def begin(dep: Deployment, run: str) -> tuple[str, ...]:
     Raises nothing for what is wrong with the roster or the request: the run then ends with that error.
     """
     request = await dep.runs.request(run)
-    if request is None or not await _first(dep, run):
+    if request is None:
         return ()
-    with redis_errors():
-        times = int(await dep.redis.hincrby(keys.run(run), "beginnings", 1))
-    if times > MOST_BEGINNINGS:
-        message = f"Run {run} was begun {times - 1} times, and no process lived to finish that."
-        await end_with_error(dep, run, UnexpectedError(message, remedy=SEE_LOG))
-        return ()
+    async with holding(dep.redis, keys.run_beginning(run), seconds=_BEGINNING) as hold:
+        # The stage is looked at under the lock, or a beginner that was held up would begin it a second time
+        if hold is None or await dep.runs.get(run, "stage") != "queued":
+            return ()
+        if await dep.redis.exists(keys.doing(FORGETTING)):
+            # It would bring back whom it has read; the tick takes this run up again
+            return ()
+        with redis_errors():
+            times = int(await dep.redis.hincrby(keys.run(run), "beginnings", 1))
+        if times > MOST_BEGINNINGS:
+            message = f"Run {run} was begun {times - 1} times, and no process lived to finish that."
+            await end_with_error(dep, run, UnexpectedError(message, remedy=SEE_LOG))
+            return ()
+        try:
+            return await _begin(dep, run, request, hold)
+        except HoldLostError:
+            return ()
+
+
+async def _begin(dep: Deployment, run: str, request: Request, hold: Hold) -> tuple[str, ...]:
+    """Read the roster for a run.
+
+    Raises:
+        HoldLostError: another process begins this run.
+        StoreError: Redis does not answer; says nothing about the roster, so the tick takes this run up again.
+    """
     try:
         taken = await take(dep, request, await dep.runs.content(run))
-    except RejectedRosterError as exc:
-        await dep.runs.set(run, {"roster": json.dumps(exc.document)})
-        await dep.runs.keep_rejects(run, rejects_json(exc.rejects), _retention(dep))
-        await end_with_error(dep, run, exc, status="rejected")
-        return ()
-    except RosterError as exc:
-        await end_with_error(dep, run, exc, status="rejected")
-        return ()
     except StoreError:
-        # Says nothing about the roster: the tick takes this run up again when Redis is back
         raise
     except ProvisionerError as exc:
-        await end_with_error(dep, run, exc)
+        await hold.ensure()
+        if isinstance(exc, RejectedRosterError):
+            await dep.runs.set(run, {"roster": json.dumps(exc.document)})
+            await dep.runs.keep_rejects(run, rejects_json(exc.rejects), _retention(dep))
+        await end_with_error(dep, run, exc, status="rejected" if isinstance(exc, RosterError) else "failed")
         return ()
+    await hold.ensure()
     await dep.runs.set(run, {"roster": json.dumps(taken.document)})
     await dep.runs.keep_rejects(run, rejects_json(taken.rejects), _retention(dep))
-    await keep(dep, taken)
-    await dep.frames.keep_for_run(run, taken.snapshot, _KEPT)
+    await keep(dep, taken, hold)
+    await dep.frames.keep_for_run(run, taken.snapshot, _KEPT, hold)
     targets = await dep.runs.targets(run)
     for target in targets:
         if not dep.enabled(target):
             await dep.runs.set_target(run, target, {"stage": "skipped", "status": "skipped"})
-    await dep.runs.set(run, {"stage": "begun"})
+    await commit(dep.redis, hold, lambda pipe: pipe.hset(keys.run(run), "stage", "begun"))
     await refresh(dep, run)
     return tuple(target for target in targets if dep.enabled(target))
-
-
-async def _first(dep: Deployment, run: str) -> bool:
-    """Whether nobody else is beginning this run; a beginner that died is replaced after a minute."""
-    return await dep.runs.get(run, "stage") == "queued" and bool(
-        await dep.redis.set(keys.run_beginning(run), "1", nx=True, ex=60)
-    )
 
 
 def _retention(dep: Deployment) -> int:
@@ -126,25 +154,22 @@ async def plan(dep: Deployment, run: str, target: str) -> bool:
 
 
 async def plan_part(dep: Deployment, run: str, target: str) -> bool:
-    fields = await dep.runs.target(run, target)
-    if fields.get("stage") not in ("queued", "planning") or "joined" in fields:
-        return True
-    snapshot = await _newest(dep, run, target)
-    if snapshot is None:
-        return True
-    if await _joins(dep, run, target, snapshot):
-        return True
     request = await dep.runs.request(run)
-    if not await plan_and_install(dep, run, target, snapshot, full=request is not None and request.full):
+    if request is None or not await to_be_planned(dep, run, target):
+        return True
+    urgent = request.people is not None
+    if not urgent and await _joins(dep, run, target):
+        return True
+    read = partial(_newest, dep, run, target)
+    if not await plan_and_install(dep, run, target, read, urgent=urgent, full=request.full):
         return False
+    # Whoever waited is not waited for any longer, whichever run it is
     await dep.redis.delete(keys.waiting(target))
     return True
 
 
-async def _joins(dep: Deployment, run: str, target: str, snapshot: Snapshot) -> bool:
+async def _joins(dep: Deployment, run: str, target: str) -> bool:
     """A second run of a busy target waits; a further one joins the waiting one."""
-    if snapshot.keys is not None:
-        return False
     holder = await dep.redis.get(keys.busy(target))
     if holder is None or holder_of(holder) == run:
         return False

@@ -32,6 +32,7 @@ from provisioner.runtime.clock import day_in
 from provisioner.runtime.context import Deployment
 from provisioner.settings import RosterSettings
 from provisioner.store.people.snapshots import Snapshot
+from provisioner.store.redis.lock import Hold
 from provisioner.store.runs.documents import Request
 
 
@@ -72,13 +73,15 @@ async def take(dep: Deployment, request: Request, content: bytes | None) -> Take
     """
     settings = dep.settings.roster
     facts = await dep.frames.roster()
+    # Before the roster is read, so that of two runs the later reading also has the later time
+    began = await dep.runs.now()
     source = await _source(dep, request, content, settings)
     now = await dep.runs.now()
     unchanged = source.written == facts.get("written", b"").decode() and not request.accept
     if request.people is not None and unchanged:
         known = await dep.frames.known()
         if known is not None:
-            snapshot = Snapshot(known, facts["digest"].decode(), None, now, keys=request.people)
+            snapshot = Snapshot(known, facts["digest"].decode(), None, began, keys=request.people)
             document = _document(known.height, known.height, 0, facts["digest"].decode(), accepted=True, reasons=())
             return Taken(await _only(dep, snapshot), document, (), None)
     previous = await dep.frames.known()
@@ -120,7 +123,7 @@ async def take(dep: Deployment, request: Request, content: bytes | None) -> Take
         planned,
         source.digest,
         None if accepted else _wait(verdict, source.digest),
-        now,
+        began,
         renamed=people.renamed,
         keys=request.people,
     )
@@ -129,14 +132,18 @@ async def take(dep: Deployment, request: Request, content: bytes | None) -> Take
         await _only(dep, snapshot) if request.people is not None else snapshot,
         document,
         (*people.rejects, *people.unknown),
-        _facts(source, people, now) if keep else None,
+        _facts(source, people, began) if keep else None,
     )
 
 
-async def keep(dep: Deployment, taken: Taken) -> None:
-    """Make a clean snapshot the last clean one."""
+async def keep(dep: Deployment, taken: Taken, hold: Hold | None = None) -> None:
+    """Make a clean snapshot the last clean one, unless a run that read the roster later has done so.
+
+    Raises:
+        HoldLostError: the lock is lost.
+    """
     if taken.facts is not None:
-        await dep.frames.keep_clean(_restored(taken.snapshot.people), taken.facts)
+        await dep.frames.keep_clean(_restored(taken.snapshot.people), taken.facts, hold)
 
 
 async def _source(dep: Deployment, request: Request, content: bytes | None, settings: RosterSettings) -> Source:

@@ -13,10 +13,10 @@ from fastapi import FastAPI
 from starlette.staticfiles import StaticFiles
 
 from provisioner.settings import Settings
-from provisioner.web.api.runs import health, runs
+from provisioner.web.api import health, runs
 from provisioner.web.api.webhooks import webhooks
 from provisioner.web.auth import sign_in
-from provisioner.web.pages.reading import actions, events, live, reading, worklists
+from provisioner.web.pages import actions, events, live, reading, worklists
 from provisioner.web.problems import add_handlers
 from provisioner.web.security_headers import SecureHeaders
 from provisioner.web.web_context import Site

@@ -88,7 +88,7 @@ async def _send_out(dep: Deployment) -> None:
 async def _write(dep: Deployment) -> None:
     async with once(dep, "writeback") as free:
         if free:
-            await write_due(dep)
+            await write_due(dep, free)
 
 
 @app.task(name="provisioner.readback")

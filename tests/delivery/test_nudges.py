@@ -19,8 +19,6 @@ from provisioner.sandbox import SandboxServer, Switchboard
 from provisioner.settings import Settings
 from provisioner.store.redis import keys
 from provisioner.store.runs.documents import Request
-from provisioner.worker import child as child_module
-from provisioner.worker import once as once_module
 from provisioner.worker import single_flight as once_module
 from provisioner.worker import tasks
 from provisioner.worker import worker_process as child_module

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from provisioner.model.operation import Kind
-from provisioner.store.queue.operations import plans as plans_module
+from provisioner.store.queue import plans as plans_module
 from provisioner.store.redis import keys
 from tests.store.bench import TARGET, Bench, operation, patch
 

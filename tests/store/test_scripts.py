@@ -18,7 +18,7 @@ from provisioner.store.runs.documents import counts
 from tests.store.bench import LEASE, TARGET, Bench, operation, patch
 from tests.support.redis_server import RedisServer
 
-LUA = Path(str(resources.files("provisioner.store"))) / "lua"
+LUA = Path(str(resources.files("provisioner.store.redis"))) / "lua"
 
 
 def test_a_server_that_forgot_its_scripts_is_given_them_again() -> None:

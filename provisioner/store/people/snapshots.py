@@ -13,6 +13,7 @@ import polars as pl
 from provisioner.store.redis import keys
 from provisioner.store.redis.client import Redis
 from provisioner.store.redis.connection import redis_errors
+from provisioner.store.redis.lock import Hold, commit
 
 
 def pack(frame: pl.DataFrame) -> bytes:
@@ -129,22 +130,39 @@ class FrameStore:
             raw = await self._redis.hgetall(keys.ROSTER)
         return {key.decode(): value for key, value in raw.items()}
 
-    async def keep_clean(self, people: pl.DataFrame, facts: Mapping[str, str | bytes | float]) -> None:
-        """Replace the last clean snapshot, all or nothing."""
+    async def keep_clean(
+        self, people: pl.DataFrame, facts: Mapping[str, str | bytes | float], hold: Hold | None = None
+    ) -> bool:
+        """Replace the last clean snapshot, all or nothing; False if one that was read later is there already.
+
+        Raises:
+            HoldLostError: the lock is lost; the last clean snapshot stays.
+        """
         content = pack(people)
-        with redis_errors():
-            async with self._redis.pipeline(transaction=True) as pipe:
-                pipe.set(keys.PEOPLE, content)
-                pipe.hset(keys.ROSTER, mapping=dict(facts))
-                await pipe.execute()
+
+        async def newer(pipe: Redis) -> bool:
+            there = await pipe.hget(keys.ROSTER, "taken")
+            seconds, _ = await pipe.time()
+            # A time to come is of a clock that was set back since, or every later snapshot would be refused
+            return there is not None and float(facts.get("taken", 0.0)) < float(there) <= seconds + 1
+
+        def write(pipe: Redis) -> None:
+            pipe.set(keys.PEOPLE, content)
+            pipe.hset(keys.ROSTER, mapping=dict(facts))
+
+        return await commit(self._redis, hold, write, watch=(keys.ROSTER,), unless=newer)
 
     async def note_roster(self, facts: Mapping[str, str | bytes | float]) -> None:
         """Remember facts of a roster without making it the last clean one."""
         with redis_errors():
             await self._redis.hset(keys.ROSTER, mapping=dict(facts))
 
-    async def keep_for_run(self, run: str, snapshot: Snapshot, ttl: int) -> None:
-        """Keep what a run plans from, until it is over."""
+    async def keep_for_run(self, run: str, snapshot: Snapshot, ttl: int, hold: Hold | None = None) -> None:
+        """Keep what a run plans from, until it is over, for at most `ttl` seconds.
+
+        Raises:
+            HoldLostError: the lock is lost; nothing is kept.
+        """
         facts = {
             "digest": snapshot.digest,
             "removals_wait": snapshot.removals_wait,
@@ -154,8 +172,7 @@ class FrameStore:
         }
         head = json.dumps(facts).encode()
         content = len(head).to_bytes(4, "big") + head + pack(snapshot.people)
-        with redis_errors():
-            await self._redis.set(keys.run_people(run), content, ex=ttl)
+        await commit(self._redis, hold, lambda pipe: pipe.set(keys.run_people(run), content, ex=ttl))
 
     async def for_run(self, run: str, columns: Collection[str] | None = None) -> Snapshot | None:
         """What a run plans from; None if it is over or never got so far.

@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from provisioner.model.operation import URGENCY, Kind, Operation, to_json
@@ -16,6 +17,7 @@ from provisioner.model.operation_batches import batches_of
 from provisioner.store.redis import keys
 from provisioner.store.redis.client import Redis
 from provisioner.store.redis.connection import redis_errors
+from provisioner.store.redis.lock import Hold, commit
 from provisioner.store.redis.scripts import Scripts
 
 #: Single-person work sorts before everything else; the limiter keeps slots for it.
@@ -68,6 +70,7 @@ class PlanStore:
         began: float,
         people: Sequence[str] | None,
         urgent: bool,
+        hold: Hold | None = None,
     ) -> int:
         """Put a plan in place of whatever older plans have not sent; a second plan of the same run is ignored.
 
@@ -80,9 +83,13 @@ class PlanStore:
             began: when the observation began that the plan stands on, by Redis's clock.
             people: the persons that the plan is about; None: everybody.
             urgent: single-person work, which goes before everything else.
+            hold: the lock under which this plan is laid down.
 
         Returns:
             How many operations were dropped because something newer had been sent or recorded about their person.
+
+        Raises:
+            HoldLostError: the lock is lost; whoever has it lays down a plan of its own.
         """
         part = keys.run_target(run, target)
         with redis_errors():
@@ -93,7 +100,7 @@ class PlanStore:
             if installed is not None:
                 return int(installed)
             if begun is None:
-                await self._forget_attempt(run, target, left_over)
+                await self._forget_attempt(run, target, left_over, hold)
                 rows = await self._lay_down(run, target, operations, entry, urgent=urgent)
                 for link in links:
                     _row_of(rows, link["person"])[2].append(link)
@@ -102,7 +109,8 @@ class PlanStore:
                 scanned = people is None or len(people) > _NAMED
                 if scanned:
                     await self._add_standing(run, target, rows, everybody=people is None)
-                await self._begin(run, target, rows, {"began": began, "everybody": people is None}, scanned=scanned)
+                head = {"began": began, "everybody": people is None}
+                await self._begin(run, target, rows, head, hold, scanned=scanned)
         return await self._go_on(run, target)
 
     async def _go_on(self, run: str, target: str) -> int:
@@ -167,7 +175,14 @@ class PlanStore:
                 _row_of(rows, person)[0].append(slot)
 
     async def _begin(
-        self, run: str, target: str, rows: Mapping[str, _Row], head: Mapping[str, Any], *, scanned: bool
+        self,
+        run: str,
+        target: str,
+        rows: Mapping[str, _Row],
+        head: Mapping[str, Any],
+        hold: Hold | None,
+        *,
+        scanned: bool,
     ) -> None:
         """Cut a plan into parts, each of which is installed in one step."""
         parts: list[list[Any]] = [[]]
@@ -179,16 +194,18 @@ class PlanStore:
             # Where they were not scanned, the step itself looks for what stands
             parts[-1].append([person, slots if scanned else None, ids, links])
             weight += 1 + len(slots) + len(ids) + len(links)
+
+        def write(pipe: Redis, start: int) -> None:
+            if not start:
+                # A planner that was killed may have left some there
+                pipe.delete(keys.stage(run, target))
+            for number, part in enumerate(parts[start : start + _PIPED], start + 1):
+                pipe.rpush(keys.stage(run, target), json.dumps({"n": number, "people": part}))
+            if start + _PIPED >= len(parts):
+                pipe.hsetnx(keys.run_target(run, target), "installing", json.dumps(dict(head)))
+
         for start in range(0, len(parts), _PIPED):
-            async with self._redis.pipeline(transaction=False) as pipe:
-                if not start:
-                    # A planner that was killed may have left some there
-                    pipe.delete(keys.stage(run, target))
-                for number, part in enumerate(parts[start : start + _PIPED], start + 1):
-                    pipe.rpush(keys.stage(run, target), json.dumps({"n": number, "people": part}))
-                if start + _PIPED >= len(parts):
-                    pipe.hsetnx(keys.run_target(run, target), "installing", json.dumps(dict(head)))
-                await pipe.execute()
+            await commit(self._redis, hold, partial(write, start=start))
 
     async def add(self, run: str, target: str, entries: Mapping[str, Entry]) -> int:
         """Put operations beside what stands, which no plan asked for and none replaces.
@@ -219,13 +236,18 @@ class PlanStore:
             moments = await self._redis.zmscore(keys.added(target), list(tokens)) if tokens else []
         return [token for token, moment in zip(tokens, moments, strict=True) if moment is None]
 
-    async def _forget_attempt(self, run: str, target: str, left_over: Sequence[bytes]) -> None:
+    async def _forget_attempt(self, run: str, target: str, left_over: Sequence[bytes], hold: Hold | None) -> None:
         """Take away what a worker that was killed on the way had put there of this plan."""
         for start in range(0, len(left_over), _CHUNK):
             some = [keys.operation(run, target, name.decode()) for name in left_over[start : start + _CHUNK]]
-            await self._redis.delete(*some)
+            # Whoever has the lock meanwhile may have begun to install them
+            await commit(self._redis, hold, partial(_take_away, names=some))
         if left_over:
-            await self._redis.delete(keys.run_operations(run, target))
+            await commit(self._redis, hold, partial(_take_away, names=[keys.run_operations(run, target)]))
+
+
+def _take_away(pipe: Redis, names: Sequence[str]) -> None:
+    pipe.delete(*names)
 
 
 def _row_of(rows: dict[str, _Row], person: str) -> _Row:

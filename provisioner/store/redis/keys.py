@@ -145,7 +145,7 @@ run_people: Final = _key(
 run_content: Final = _key(
     "run:<run>:content", "STRING", "the roster that it brought along", _RUN_ENDS, personal="the file, whole"
 )
-run_beginning: Final = _key("run:<run>:beginning", "STRING", "somebody begins it now", "a minute")
+run_beginning: Final = _key("run:<run>:beginning", "STRING", "who reads the roster for it now", _SECONDS)
 
 # The queue of each target
 queued: Final = _key("q:<target>", "ZSET", "operations that are ready, by urgency", _SENT, personal="digests")
@@ -355,7 +355,7 @@ HEARTBEATS: Final = _name("heartbeats", "HASH", "sign of life → when beat or a
 WORKERS: Final = _name("workers", "ZSET", "worker processes by their last sign of life", "an hour")
 NOTIFIED: Final = _name("notified", "HASH", "states of which somebody was notified", "until they end", backup=True)
 NOTICES: Final = _name("notices", "LIST", "notices that wait to be sent", "until delivered", personal="keys")
-NOTICES_SENDING: Final = _name("notices:sending", "STRING", "who sends them now", "a minute")
+NOTICES_SENDING: Final = _name("notices:sending", "STRING", "who sends them now", _SECONDS)
 AUDIT: Final = _name(
     "audit",
     "STREAM",

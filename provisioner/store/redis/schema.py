@@ -9,6 +9,7 @@ written before numbers were: it has the first layout.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Final
 
 import structlog
@@ -17,7 +18,7 @@ from provisioner.errors import StoreError
 from provisioner.store.redis import keys
 from provisioner.store.redis.client import Redis
 from provisioner.store.redis.connection import redis_errors
-from provisioner.store.redis.lock import holding
+from provisioner.store.redis.lock import Hold, commit, holding
 
 log = structlog.get_logger(__name__)
 
@@ -78,7 +79,7 @@ async def ensure_schema(
             raise StoreError(
                 "Another process is bringing the data in Redis forward just now.", remedy="Start again in a minute."
             )
-        await _migrate(redis, version, migrations)
+        await _migrate(redis, hold, version, migrations)
 
 
 async def stored(redis: Redis) -> int | None:
@@ -99,7 +100,7 @@ async def stored(redis: Redis) -> int | None:
         ) from None
 
 
-async def _migrate(redis: Redis, version: int, migrations: Mapping[int, Migration]) -> None:
+async def _migrate(redis: Redis, hold: Hold, version: int, migrations: Mapping[int, Migration]) -> None:
     # Another process may have been done with it meanwhile
     found = await stored(redis)
     while found is not None and found < version:
@@ -109,9 +110,14 @@ async def _migrate(redis: Redis, version: int, migrations: Mapping[int, Migratio
                 f"No migration leads from layout {found} of the data in Redis to layout {version}.",
                 remedy="Upgrade by way of the versions in between; the changelog names them.",
             )
+        await hold.ensure()
         log.warning("migrating", layout=found, to=found + 1)
         with redis_errors():
             await migration(redis)
-            found += 1
-            await redis.set(keys.SCHEMA, found)
+        found += 1
+        await commit(redis, hold, partial(_note, version=found))
         log.warning("migrated", layout=found)
+
+
+def _note(pipe: Redis, *, version: int) -> None:
+    pipe.set(keys.SCHEMA, version)

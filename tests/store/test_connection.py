@@ -352,11 +352,16 @@ def test_new_enough(version: str) -> None:
     assert check_server(GOOD | {"redis_version": version}) == []
 
 
+def test_valkey_is_judged_by_its_own_version() -> None:
+    assert check_server(GOOD | {"redis_version": "5.0.0", "valkey_version": "9.1.2"}) == []
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"redis_version": "6.0.16"}, "too old"),
+        ({"redis_version": "6.0.16"}, r"Redis 6\.0\.16 is too old"),
         ({"redis_version": "5.0.14"}, "too old"),
+        ({"valkey_version": "5.0.0"}, r"Valkey 5\.0\.0 is too old"),
         ({"redis_mode": "cluster"}, "Cluster"),
         ({"role": "slave"}, "replica"),
     ],

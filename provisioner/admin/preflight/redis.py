@@ -24,6 +24,7 @@ from provisioner.store.redis.connection import check_server, connect, redis_erro
 from provisioner.store.redis.schema import ensure_schema
 from provisioner.store.runs.faults import FaultStore
 from provisioner.store.runs.target_health import HealthStore
+from provisioner.store.redis.server_version import ServerVersion
 
 #: Seconds that two clocks may be apart: less than a request takes says nothing.
 APART: Final = 5.0
@@ -70,7 +71,7 @@ async def store(settings: Settings, *, needed: bool) -> Store:
         return Store((told if fault else replace(told, verdict="warn", exit_code=0),), usable=False)
     finally:
         await client.aclose()
-    version = Line("redis", "ok", f"Redis {info.get('redis_version', '?')} answers at {address.redacted}.")
+    version = Line("redis", "ok", f"{ServerVersion.of_info(info)} answers at {address.redacted}.")
     clock = clocks("Redis's clock", ahead, "Days, rates and ages are counted by Redis's clock: set both by NTP.")
     return Store((version, persistence(info), memory(info), clock, *going), usable=True, baseline=baseline)
 

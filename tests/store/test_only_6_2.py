@@ -19,7 +19,7 @@ from tests.support.redis_commands import Newer, lua_calls
 from tests.support.redis_server import RedisServer
 
 SOURCES: Final = Path(provisioner.__file__).parent
-SCRIPTS: Final = sorted((SOURCES / "store" / "lua").glob("*.lua"))
+SCRIPTS: Final = sorted((SOURCES / "store" / "redis" / "lua").glob("*.lua"))
 MODULES: Final = sorted(SOURCES.rglob("*.py"))
 
 

@@ -22,9 +22,9 @@ from provisioner.store.redis.address import RedisAddress
 from provisioner.store.redis.client import Redis
 from provisioner.store.redis.connection import check_server, connect, redis_errors
 from provisioner.store.redis.schema import ensure_schema
+from provisioner.store.redis.server_version import ServerVersion
 from provisioner.store.runs.faults import FaultStore
 from provisioner.store.runs.target_health import HealthStore
-from provisioner.store.redis.server_version import ServerVersion
 
 #: Seconds that two clocks may be apart: less than a request takes says nothing.
 APART: Final = 5.0

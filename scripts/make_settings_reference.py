@@ -19,7 +19,7 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from provisioner.settings import Duration, Percent, Settings
+from provisioner.settings import Cron, Duration, Percent, Settings
 from provisioner.settings.kinds import settings_model
 from provisioner.settings.targets import Sql, TargetSettings
 from provisioner.settings.values import Rate, Rates, format_duration
@@ -36,6 +36,10 @@ files in `PROVISIONER_SECRETS_DIR`, and these over the YAML: `targets.traitly.to
 which names the nearest one that does.
 
 Durations are `90s`, `30m`, `24h` or `7d`; percentages `10` or `10%`; rates `300/minute`, `10/second` or `100/10s`.
+Cron expressions have five fields (minute, hour, day of the month, month, day of the week), read as Debian's cron reads
+them: names of three letters, Sunday is 0 or 7, `L` is the last day and `LW` the last weekday of a month, `FRI#2` the
+second and `5L` the last Friday. If both kinds of day are given and neither begins with a star, one of them is enough.
+A time of day that a change of the clocks leaves out comes at once after it, one that it repeats comes once.
 SQL is one expression over the roster's columns, looked at row by row: see the [mapping cookbook](cookbook.md). A
 *secret* never appears in a log. `config/provisioner.example.yaml` is a whole file with the reasons for each default.
 """
@@ -47,6 +51,7 @@ _PLAIN: Final = {
     Path: "path",
     SecretStr: "secret",
     Rate: "rate",
+    Cron: "cron expression",
     timedelta: "duration",
 }
 #: Sections whose keys stand in the table already, under another name.

@@ -3,6 +3,7 @@
 ``load()`` is the one entrance. Environment wins over secret files, they win over YAML.
 """
 
+from provisioner.settings.cron import Cron
 from provisioner.settings.kinds import known_kinds
 from provisioner.settings.loader import DEFAULT_CONFIG, Loaded, load
 from provisioner.settings.root import (
@@ -40,6 +41,7 @@ __all__ = [
     "AbsenceSettings",
     "AttributeRule",
     "Authority",
+    "Cron",
     "Duration",
     "EnrolmentRule",
     "EventRoute",

@@ -12,13 +12,13 @@ from pydantic import Field, SecretStr, SerializeAsAny, field_validator, model_va
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from provisioner.settings.cron import Cron
 from provisioner.settings.kinds import known_kinds, settings_model
 from provisioner.settings.nearest import nearest
 from provisioner.settings.targets import GuardSettings, Section, Sql, TargetSettings
 from provisioner.settings.values import Duration, Percent
 
 _TARGET_NAME = re.compile(r"[a-z][a-z0-9_]*")
-_CRON = re.compile(r"[-0-9*/,A-Za-z]+")
 
 
 class AbsenceSettings(Section):
@@ -64,18 +64,9 @@ class RosterSettings(Section):
 class ScheduleSettings(Section):
     """When runs begin by themselves; null switches one off."""
 
-    sync: str | None = Field("*/30 * * * *", description="Cron expression, in `timezone`.")
-    full: str | None = Field("0 3 * * *", description="Cron expression of the run that reads every target in full.")
+    sync: Cron | None = Field(Cron("*/30 * * * *"), description="Of most runs, in `timezone`.")
+    full: Cron | None = Field(Cron("0 3 * * *"), description="Of the run that reads every target in full.")
     watch_roster: Duration | None = Field(timedelta(seconds=60), description="How often to look for a new roster.")
-
-    @field_validator("sync", "full")
-    @classmethod
-    def _five_fields(cls, value: str | None) -> str | None:
-        if value is not None and (
-            len(value.split()) != 5 or not all(_CRON.fullmatch(field) for field in value.split())
-        ):
-            raise ValueError(f"{value!r} is no cron expression; write five fields, such as */30 * * * *")
-        return value
 
 
 class SloSettings(Section):

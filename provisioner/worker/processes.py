@@ -10,7 +10,7 @@ from typing import Any, Final
 import structlog
 from celery.apps import worker as celery_worker
 from celery.exceptions import CPendingDeprecationWarning
-from celery.schedules import crontab, schedule
+from celery.schedules import schedule
 from celery.signals import worker_process_init, worker_process_shutdown, worker_shutting_down
 from kombu.transport.redis import QoS
 
@@ -18,6 +18,7 @@ from provisioner.progress.vitals import TICK
 from provisioner.settings import Settings
 from provisioner.worker.app import URGENT, WORK, configure
 from provisioner.worker.heartbeat import WorkerHeartbeat, end_signs, give_signs
+from provisioner.worker.schedule import CronSchedule
 from provisioner.worker.worker_process import child
 
 log = structlog.get_logger(__name__)
@@ -86,10 +87,11 @@ def entries(settings: Settings) -> dict[str, Any]:
     found: dict[str, Any] = {"tick": _entry("tick", schedule(TICK), expires=TICK * 5)}
     found["inbound"] = _entry("inbound", schedule(TICK), expires=TICK * 5)
     if times.sync:
-        found["sync"] = _entry("scheduled", _cron(times.sync), "schedule")
+        found["sync"] = _entry("scheduled", CronSchedule(times.sync, settings.zone), "schedule")
     if times.full:
-        found["full"] = _entry("scheduled", _cron(times.full), "full")
-        found["readback"] = _entry("readback", _cron(times.full))
+        full = CronSchedule(times.full, settings.zone)
+        found["full"] = _entry("scheduled", full, "full")
+        found["readback"] = _entry("readback", full)
     if times.watch_roster:
         seconds = times.watch_roster.total_seconds()
         found["watch"] = _entry("watch", schedule(seconds), expires=max(5.0, seconds))
@@ -103,11 +105,6 @@ def _entry(name: str, when: Any, *args: str, expires: float = 300.0) -> dict[str
         "args": args,
         "options": {"queue": WORK, "expires": expires},
     }
-
-
-def _cron(text: str) -> crontab:
-    minute, hour, day_of_month, month_of_year, day_of_week = text.split()
-    return crontab(minute, hour, day_of_week, day_of_month, month_of_year)
 
 
 @worker_process_init.connect

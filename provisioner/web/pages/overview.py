@@ -10,10 +10,10 @@ from provisioner.progress.metrics import verdict_on
 from provisioner.progress.vitals import Vitals, vitals
 from provisioner.runs.estimate import finish_estimate
 from provisioner.runtime.context import Deployment
+from provisioner.settings.cron import next_time
 from provisioner.store.redis import keys
 from provisioner.store.redis.connection import redis_errors
 from provisioner.store.runs.target_health import Health
-from provisioner.web.pages.next_run import next_time
 
 #: Days of the chart.
 DAYS: Final = 14

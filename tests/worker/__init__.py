@@ -1,0 +1,1 @@
+"""The worker and beat: what only Celery sees."""

@@ -1,0 +1,262 @@
+"""The schedule of beat: one reading of cron for settings, beat and page, and nothing stored that could stop it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+import redis
+from celery import Celery
+from celery.schedules import crontab, schedule
+from redbeat.decoder import RedBeatJSONEncoder
+from redbeat.schedulers import RedBeatSchedulerEntry
+
+from provisioner.errors import ConfigurationError
+from provisioner.progress.metrics import beat_at
+from provisioner.runtime.context import Deployment
+from provisioner.settings import Cron, Settings
+from provisioner.store.redis import keys
+from provisioner.web.pages import overview
+from provisioner.worker.app import WORK, configured
+from provisioner.worker.processes import entries
+from provisioner.worker.schedule import BoundedScheduler, CronSchedule, Entry
+from tests.support.harness import load_settings, settings_document
+from tests.worker.expressions import BAD, GOOD, SYDNEY
+
+PREFIX = "provisioner:beat:"
+INDEX = f"{PREFIX}:schedule"
+#: A beat with every good expression, as `provisioner beat` runs it.
+PROGRAM = """
+import sys
+from provisioner.settings import Cron
+from provisioner.worker.app import configure, settings
+from provisioner.worker.processes import entries
+from provisioner.worker.schedule import CronSchedule
+
+app, found = configure(), entries(settings())
+for place, text in enumerate(sys.argv[1:]):
+    found[f"cron{place}"] = {**found["sync"], "schedule": CronSchedule(Cron.read(text), settings().zone)}
+app.conf.beat_schedule = found
+app.Beat(loglevel="WARNING", quiet=True).run()
+"""
+
+
+def with_sync(folder: Path, redis_url: str, sync: Any) -> Settings:
+    document = settings_document("http://127.0.0.1:9", redis_url, folder / "roster.csv", folder / "data")
+    document |= {"timezone": "Australia/Sydney", "schedule": {"sync": sync, "full": None, "watch_roster": None}}
+    return load_settings(folder, document)
+
+
+def scheduler(settings: Settings, **schedules: Any) -> BoundedScheduler:
+    """A scheduler as beat makes it; `schedules` beside those of the settings."""
+    app = Celery("schedule", set_as_current=False)
+    app.conf.update(configured(settings))
+    found = entries(settings)
+    app.conf.beat_schedule = found | {name: {**found["tick"], "schedule": one} for name, one in schedules.items()}
+    return BoundedScheduler(app)
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[Any]:
+    with redis.Redis.from_url(redis_url, decode_responses=True) as made:
+        yield made
+
+
+@pytest.mark.parametrize("text", BAD)
+def test_what_beat_and_page_could_not_read_is_refused_by_the_settings(text: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"schedule\.sync.*is no cron expression"):
+        with_sync(tmp_path, "redis://127.0.0.1:9/0", text)
+
+
+def test_settings_beat_and_page_have_one_next_time_for_each(tmp_path: Path, redis_url: str, client: Any) -> None:
+    settings = {text: with_sync(tmp_path, redis_url, text) for text in GOOD}
+    assert len(GOOD) + len(BAD) >= 40
+
+    async def shown() -> dict[str, datetime]:
+        async with Deployment.open(settings["* * * * *"]) as dep:
+            looks = {text: await overview.look(replace(dep, settings=one)) for text, one in settings.items()}
+            return {text: datetime.fromisoformat(str(one.next_run)) for text, one in looks.items()}
+
+    def planned() -> dict[str, datetime]:
+        found = {}
+        for text, one in settings.items():
+            client.flushall()
+            scheduler(one)
+            found[text] = datetime.fromtimestamp(client.zscore(INDEX, f"{PREFIX}sync"), UTC)
+        return found
+
+    before, page, after = planned(), asyncio.run(shown()), planned()
+    while before != after:
+        # A minute began between the two, and `* * * * *` is due in it
+        before, page, after = planned(), asyncio.run(shown()), planned()
+    for text, due in page.items():
+        assert before[text] == due.astimezone(UTC), text
+        assert due.utcoffset() == due.astimezone(SYDNEY).utcoffset()
+
+
+@pytest.mark.parametrize(
+    ("text", "last", "now", "due", "seconds"),
+    [
+        ("0 3 * * *", "2026-03-02T03:00+11:00", "2026-03-02T10:00+11:00", False, 17 * 3600),
+        ("0 3 * * *", "2026-03-01T03:00+11:00", "2026-03-02T03:00+11:00", True, 24 * 3600),
+        # Nobody was there at three
+        ("0 3 * * *", "2026-03-01T03:00+11:00", "2026-03-02T10:00+11:00", True, 17 * 3600),
+        ("0 3 * * 7", "2026-03-01T03:00+11:00", "2026-03-02T10:00+11:00", False, 6 * 86400 - 7 * 3600),
+        # Days of 25 and of 23 hours
+        ("0 3 * * *", "2026-04-04T03:00+11:00", "2026-04-04T03:00+11:00", False, 25 * 3600),
+        ("0 3 * * *", "2026-10-03T03:00+10:00", "2026-10-03T03:00+10:00", False, 23 * 3600),
+        # The hour that comes twice: once only
+        ("30 2 * * *", "2026-04-05T02:30+11:00", "2026-04-05T02:30+10:00", False, 24 * 3600),
+        # The hour that does not come: at once after it
+        ("30 2 * * *", "2026-10-03T02:30+10:00", "2026-10-04T03:00+11:00", True, 23.5 * 3600),
+    ],
+)
+def test_when_a_run_is_due(text: str, last: str, now: str, due: bool, seconds: float) -> None:
+    when = CronSchedule(Cron.read(text), SYDNEY, nowfun=lambda: datetime.fromisoformat(now).astimezone(SYDNEY))
+    found = when.is_due(datetime.fromisoformat(last).astimezone(SYDNEY))
+    assert (found.is_due, found.next) == (due, seconds)
+
+
+def test_a_run_before_the_clocks_change_is_looked_at_on_the_day_itself(tmp_path: Path, redis_url: str) -> None:
+    """A day of 25 hours: the place in Redis is the moment itself, not an hour after it."""
+    made = scheduler(with_sync(tmp_path, redis_url, "0 3 * * *"))
+    now = datetime(2026, 4, 4, 3, 30, tzinfo=SYDNEY)
+    when = CronSchedule(Cron.read("0 3 * * *"), SYDNEY, nowfun=lambda: now)
+
+    class Then(Entry):
+        def default_now(self) -> datetime:
+            return now.astimezone(UTC)
+
+    entry = Then(name="sync", task="provisioner.scheduled", schedule=when, app=made.app, last_run_at=now)
+    assert entry.due_at == datetime(2026, 4, 5, 3, 0, tzinfo=SYDNEY).astimezone(UTC)
+
+
+def test_the_last_run_outlasts_a_restart_and_another_expression(tmp_path: Path, redis_url: str, client: Any) -> None:
+    scheduler(with_sync(tmp_path, redis_url, "0 3 * * *"))
+    kept = client.hget(f"{PREFIX}sync", "meta")
+    made = scheduler(with_sync(tmp_path, redis_url, "0 4 1 1 *"))
+    assert client.hget(f"{PREFIX}sync", "meta") == kept
+    entry = Entry.from_key(f"{PREFIX}sync", app=made.app)
+    assert str(entry.schedule.cron) == "0 4 1 1 *"
+
+
+def test_beats_sign_of_life_is_read_right_in_any_time_zone(tmp_path: Path, redis_url: str, client: Any) -> None:
+    scheduler(with_sync(tmp_path, redis_url, "0 3 * * *"))
+    meta = client.hget(keys.BEAT, "meta")
+    assert meta is not None
+    found = beat_at(meta.encode())
+    assert found is not None
+    assert abs(found - time.time()) < 60
+
+
+def stored(schedule_: Any, last: datetime | None) -> dict[str, str]:
+    """An entry as redbeat itself writes it."""
+    definition: dict[str, Any] = {"name": "sync", "task": "provisioner.scheduled", "args": ["schedule"], "kwargs": {}}
+    definition |= {"options": {}, "schedule": schedule_, "enabled": True}
+    return {
+        "definition": json.dumps(definition, cls=RedBeatJSONEncoder),
+        "meta": json.dumps({"last_run_at": last}, cls=RedBeatJSONEncoder),
+    }
+
+
+LONG_AGO = datetime(2020, 1, 1, tzinfo=ZoneInfo("Australia/Sydney"))
+
+
+@pytest.mark.parametrize(
+    ("content", "caught_up"),
+    [
+        (stored(crontab("0", "3"), LONG_AGO), True),
+        (stored(schedule(60), LONG_AGO), True),
+        ({**stored(None, LONG_AGO), "definition": '{"schedule": {"__type__": "crontab", "hour": "25"}}'}, True),
+        ({**stored(None, LONG_AGO), "definition": "no JSON"}, True),
+        ({**stored(None, LONG_AGO), "meta": "no JSON"}, False),
+        ({**stored(None, LONG_AGO), "meta": "[]"}, False),
+        ({**stored(None, LONG_AGO), "meta": '{"last_run_at": {"__type__": "datetime", "timezone": "Nowhere"}}'}, False),
+        (stored(crontab("0", "3"), None), False),
+        (stored(crontab("0", "3"), datetime.now(UTC) + timedelta(days=900)), False),
+        ("a text where a hash should be", False),
+    ],
+)
+def test_nothing_that_is_stored_stops_beat(
+    tmp_path: Path, redis_url: str, client: Any, content: Any, caught_up: bool
+) -> None:
+    """What another version or a wrong clock left is read as far as it goes; a run that was missed is due at once."""
+    if isinstance(content, str):
+        client.set(f"{PREFIX}sync", content)
+    else:
+        client.hset(f"{PREFIX}sync", mapping=content)
+    client.zadd(INDEX, {f"{PREFIX}sync": 1, f"{PREFIX}nobody-knows-it": 1, "rubbish": 1})
+    made = scheduler(with_sync(tmp_path, redis_url, "0 3 * * *"))
+    entry = Entry.from_key(f"{PREFIX}sync", app=made.app)
+    assert str(entry.schedule.cron) == "0 3 * * *"
+    assert bool(entry.is_due().is_due) == caught_up
+    assert f"{PREFIX}nobody-knows-it" not in made.schedule.keys() | client.zrange(INDEX, 0, -1)
+
+
+def test_an_older_version_can_read_what_is_stored(tmp_path: Path, redis_url: str) -> None:
+    made = scheduler(with_sync(tmp_path, redis_url, "0 3 * * 7"))
+    entry = RedBeatSchedulerEntry.from_key(f"{PREFIX}sync", app=made.app)
+    assert entry.is_due().is_due is False
+
+
+@pytest.mark.timeout(120)
+def test_a_real_beat_begins_with_every_expression_and_begins_again(tmp_path: Path, redis_url: str, client: Any) -> None:
+    with_sync(tmp_path, redis_url, "*/30 * * * *")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PROVISIONER_")}
+    environment |= {"PROVISIONER_CONFIG": str(tmp_path / "provisioner.yaml")}
+    client.hset(f"{PREFIX}cron4", mapping=stored(crontab("0", "3"), LONG_AGO))
+    client.hset(f"{PREFIX}cron5", mapping={**stored(None, LONG_AGO), "definition": "no JSON"})
+    client.zadd(INDEX, {f"{PREFIX}cron4": 1, f"{PREFIX}cron5": 1, "rubbish": 1})
+    for _ in range(2):
+        client.delete(WORK)
+        with (tmp_path / "beat.err").open("wb") as err:
+            beat = subprocess.Popen(
+                [sys.executable, "-c", PROGRAM, *GOOD],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=err,
+                stderr=err,
+            )
+        try:
+            deadline = time.monotonic() + 40
+            while client.llen(WORK) < 4:
+                assert beat.poll() is None, (tmp_path / "beat.err").read_text(encoding="utf-8")
+                assert time.monotonic() < deadline, "beat sends nothing"
+                time.sleep(0.1)
+            places = dict(client.zrange(INDEX, 0, -1, withscores=True))
+            for place, text in enumerate(GOOD):
+                due = Cron.read(text).next(datetime.now(UTC) - timedelta(minutes=1), SYDNEY)
+                assert due is not None
+                assert places[f"{PREFIX}cron{place}"] >= due.timestamp(), text
+            assert "rubbish" not in places
+        finally:
+            beat.send_signal(signal.SIGTERM)
+            beat.wait(20)
+    sent = [json.loads(one)["headers"]["task"] for one in client.lrange(WORK, 0, -1)]
+    assert "provisioner.tick" in sent
+
+
+def test_a_schedule_that_another_beat_wrote_over_is_restored(tmp_path: Path, redis_url: str, client: Any) -> None:
+    mine = scheduler(with_sync(tmp_path, redis_url, "*/30 * * * *"))
+    first = client.zscore(INDEX, f"{PREFIX}sync")
+    # Another beat, which has other settings, and acts until this one does
+    scheduler(with_sync(tmp_path, redis_url, "0 0 29 2 *"))
+    assert client.zscore(INDEX, f"{PREFIX}sync") != first
+    mine.lock_key = None
+    mine.tick()
+    assert client.zscore(INDEX, f"{PREFIX}sync") <= time.time() + 1800
+    client.zrem(INDEX, f"{PREFIX}sync")
+    mine.tick()
+    assert client.zscore(INDEX, f"{PREFIX}sync") is not None

@@ -18,11 +18,11 @@ import structlog
 
 from provisioner.errors import ProvisionerError
 from provisioner.events.routes import Effects, Entries, WaitingError, bring_about, consider, routes_from
-from provisioner.expressions import evaluate_text
-from provisioner.model.attributes import InvalidValueError, fold
+from provisioner.model.attributes import InvalidValueError
 from provisioner.model.event import InboundEvent, InvalidEventError
 from provisioner.planning.desired import compile_target
 from provisioner.planning.routes import Misrouted, Route, Routed, route, row_of
+from provisioner.planning.whose import Named, identifier_type, wanted
 from provisioner.runs import lifecycle
 from provisioner.runtime.context import Deployment
 from provisioner.runtime.faults import is_fault, log_fault, named
@@ -301,8 +301,8 @@ class _Who:
     dep: Deployment
     _rows: pl.DataFrame | None = None
     _places: dict[str, int] = field(default_factory=dict)
-    _links: dict[str, dict[str, str]] = field(default_factory=dict)
-    _wanted: dict[str, dict[str, dict[str, set[str]]]] = field(default_factory=dict)
+    _links: dict[str, Named] = field(default_factory=dict)
+    _wanted: dict[str, dict[str, Named]] = field(default_factory=dict)
 
     async def _people(self) -> pl.DataFrame:
         if self._rows is None:
@@ -322,39 +322,35 @@ class _Who:
 
     async def person(self, target: str, event: InboundEvent) -> tuple[str | None, bool]:
         """Whose account an event is about, and whether it is linked: by the link, else as `match` would find it."""
+        spec = self.dep.specs[target]
         if event.account:
             if target not in self._links:
                 frame = await self.dep.ledger.frame(target, ())
                 pairs = frame.select("_account", "_person").iter_rows()
-                self._links[target] = {account.lower(): person for account, person in pairs if account}
-            person = self._links[target].get(event.account.lower())
-            if person is not None:
-                return person, True
-        wanted = await self._by_match(target)
-        for name in self.dep.specs[target].settings.match:
-            value = fold(event.match.get(name), self.dep.specs[target].attributes[name].type)
-            people = wanted.get(name, {}).get(value, set()) if value else set()
-            if len(people) == 1:
-                return next(iter(people)), False
+                self._links[target] = Named(pairs, identifier_type(spec.attributes))
+            linked = self._links[target].by(event.account)
+            if linked:
+                return _only(linked), len(linked) == 1
+        by_match = await self._by_match(target)
+        for name in spec.settings.match:
+            people = by_match[name].by(event.match.get(name)) if name in by_match else ()
             if people:
-                # Two people for one account: a run tells of the conflict, nothing is guessed here
-                return None, False
+                return _only(people), False
         return None, False
 
-    async def _by_match(self, target: str) -> dict[str, dict[str, set[str]]]:
-        if target in self._wanted:
-            return self._wanted[target]
-        spec, people = self.dep.specs[target], await self._people()
-        found: dict[str, dict[str, set[str]]] = {}
-        columns = roster_columns(people.columns)
-        if columns:
-            compiled = compile_target(spec, columns)
-            for name in spec.settings.match:
-                values = evaluate_text(compiled.attributes[name], people).values
-                type_ = spec.attributes[name].type
-                for person, value in zip(people["_key"].to_list(), values.to_list(), strict=True):
-                    folded = fold(value, type_)
-                    if folded:
-                        found.setdefault(name, {}).setdefault(folded, set()).add(person)
-        self._wanted[target] = found
-        return found
+    async def _by_match(self, target: str) -> dict[str, Named]:
+        if target not in self._wanted:
+            spec, people = self.dep.specs[target], await self._people()
+            columns = roster_columns(people.columns)
+            found = {}
+            if columns:
+                compiled = compile_target(spec, columns)
+                for name in spec.settings.match:
+                    found[name] = wanted(compiled.attributes[name], spec.attributes[name].type, people)
+            self._wanted[target] = found
+        return self._wanted[target]
+
+
+def _only(people: tuple[str, ...]) -> str | None:
+    """The person; None if there are several: a run tells of the conflict, nothing is guessed here."""
+    return people[0] if len(people) == 1 else None

@@ -29,6 +29,8 @@ class Type(StrEnum):
     SET = "set"  #: members without order, ignoring case
 
 
+#: Types whose values ignore case.
+FOLDING = frozenset({Type.FOLDED, Type.EMAIL, Type.SET})
 #: Name under which an account holds the epoch seconds at which its details were read; ours, not a vendor's.
 DETAILS_READ_AT = "details_read_at"
 
@@ -146,7 +148,7 @@ def _canonical_set(value: Any) -> str | None:
 
 def fold(value: str | None, type_: Type) -> str | None:
     """What two canonical values are compared by."""
-    if value and type_ in (Type.FOLDED, Type.EMAIL, Type.SET):
+    if value and type_ in FOLDING:
         return value.lower()
     return value or None
 

@@ -12,11 +12,10 @@ from typing import Final
 
 import polars as pl
 
-from provisioner.model.attributes import Attribute, Type
+from provisioner.model.attributes import FOLDING, Attribute, Type
 from provisioner.planning.desired import LEAVER, PERSON, REASON, STANDING
 from provisioner.planning.spec import ACCOUNT, UNTOUCHABLE, Observation
 
-FOLDING = frozenset({Type.FOLDED, Type.EMAIL, Type.SET})
 #: Columns of row numbers: of the desired frame, of the ledger, and of the observed frame.
 DESIRED_ROW, LEDGER_ROW, OBSERVED_ROW = "_desired", "_entry", "_observed"
 LINK = "link"

@@ -212,7 +212,7 @@ def _attribute(
         path = f"targets.{spec.name}.{section}.{name}"
         failed = result.failed & applies
         faults += _faults(people, failed, result.reasons, expression, path)
-        values, invalid = _canonical(result.values, type_, constant=expression.constant)
+        values, invalid = canonical_column(result.values, type_, constant=expression.constant)
         plain = values if section == "attributes" else plain
         left_alone = failed
         if invalid:
@@ -232,7 +232,7 @@ def _attribute(
     return column.alias(name), plain, broken, faults
 
 
-def _canonical(values: pl.Series, type_: Type, *, constant: bool = False) -> tuple[pl.Series, dict[str, str]]:
+def canonical_column(values: pl.Series, type_: Type, *, constant: bool = False) -> tuple[pl.Series, dict[str, str]]:
     """Canonical values of a text that `evaluate_text` gave, and what is wrong with those that do not fit.
 
     Args:
@@ -244,7 +244,7 @@ def _canonical(values: pl.Series, type_: Type, *, constant: bool = False) -> tup
     if type_ in _PLAIN:
         return values, {}
     if constant and values.len() > 1:
-        first, unfit = _canonical(values.head(1), type_)
+        first, unfit = canonical_column(values.head(1), type_)
         return first.new_from_index(0, values.len()), unfit
     invalid: dict[str, str] = {}
     spelt: dict[str, str | None] = {}

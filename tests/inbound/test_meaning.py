@@ -131,6 +131,23 @@ def test_facts_of_every_kind(firm: Company, site: str) -> None:
     asyncio.run(go())
 
 
+def test_the_case_of_an_account_counts_where_the_vendor_tells_accounts_apart_by_it(firm: Company, site: str) -> None:
+    """A customer `w1` of Traitly is not the customer `W1`; a user name of Tribal Habits ignores case."""
+
+    async def go() -> None:
+        async with Deployment.open(firm.settings) as dep:
+            await sync_once(dep)
+            _tell(site, "traitly", next_actions("w1"))
+            _tell(site, "tribal_habits", enrolment(1, "w2"))
+            await handled(dep)
+            facts = await dep.inbound.facts(["W1", "W2"])
+            assert "W1" not in facts
+            assert list(facts["W2"]) == ["tribal_habits"]
+            assert (await dep.inbound.counts())["traitly"]["nobody"] == 1
+
+    asyncio.run(go())
+
+
 def test_reading_back_tells_the_same_as_webhooks(firm: Company) -> None:
     async def go() -> None:
         async with Deployment.open(firm.settings) as dep:

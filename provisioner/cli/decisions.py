@@ -10,10 +10,10 @@ import typer
 
 from provisioner.cli.awaiting import worker_answers
 from provisioner.cli.render.output import cells, console, print_json, table
-from provisioner.cli.runs import Json, People, wait_for
+from provisioner.cli.runs import Json, People, longest_wait, wait_for
 from provisioner.cli.session import settings_and_logs, who
 from provisioner.errors import UsageError
-from provisioner.settings import Settings, parse_duration
+from provisioner.settings import Settings
 
 if TYPE_CHECKING:
     from provisioner.admin.decisions import Decided, Verdict
@@ -95,10 +95,7 @@ def _decide(
     as_json: bool,
 ) -> int:
     settings = settings_and_logs()
-    try:
-        longest = parse_duration(timeout).total_seconds()
-    except ValueError as exc:
-        raise UsageError(f"--timeout: {exc}.") from None
+    longest = longest_wait(timeout)
     decided = asyncio.run(_decided(settings, run, verdict, target, people, reason))
     if not (wait and decided.done):
         if as_json:

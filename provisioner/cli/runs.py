@@ -21,6 +21,7 @@ from provisioner.cli.session import log, settings_and_logs, who
 from provisioner.errors import UsageError, WorkerError
 from provisioner.model.run_document import exit_code
 from provisioner.settings import Settings, parse_duration
+from provisioner.settings.place import scheme_of
 from provisioner.store.runs.documents import Request
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def sync(
 ) -> int:
     """Start a run on the workers."""
     settings = settings_and_logs()
-    limit = _seconds(timeout)
+    limit = longest_wait(timeout)
     run = asyncio.run(_start(settings, _request(target, person, roster, accept)))
     if not wait:
         if as_json:
@@ -187,13 +188,18 @@ async def _handed_over(settings: Settings, request: Request) -> tuple[Request, b
     from provisioner.roster import fetch
 
     place = request.roster
-    if place is None or ("://" in place and not place.startswith("file://")):
+    if place is None or scheme_of(place) != "file":
         return request, None
     source = await asyncio.to_thread(fetch, settings.roster, url=place)
     return replace(request, roster=source.name), source.content
 
 
-def _seconds(text: str) -> float:
+def longest_wait(text: str) -> float:
+    """The seconds of a `--timeout`.
+
+    Raises:
+        UsageError: it is no duration.
+    """
     try:
         return parse_duration(text).total_seconds()
     except ValueError as exc:

@@ -7,6 +7,7 @@ vendor's spelling.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,6 +30,12 @@ class Type(StrEnum):
     SET = "set"  #: members without order, ignoring case
 
 
+#: The time of day behind a date, which does not count, and a date as ISO 8601 has it; for Python and for polars.
+CLOCK = r"(?:[T ][0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]+)?)?(?:\s?Z|[+-][0-9]{2}:?[0-9]{2})?)?"
+ISO_DATE = (
+    rf"(?P<y>[0-9]{{4}})(?:-(?P<m>[0-9]{{1,2}})-|/(?P<m2>[0-9]{{1,2}})/|(?P<m3>[0-9]{{2}}))(?P<d>[0-9]{{1,2}}){CLOCK}"
+)
+_ISO = re.compile(ISO_DATE)
 #: Types whose values ignore case.
 FOLDING = frozenset({Type.FOLDED, Type.EMAIL, Type.SET})
 #: Name under which an account holds the epoch seconds at which its details were read; ours, not a vendor's.
@@ -128,8 +135,11 @@ def _canonical_number(text: str) -> str:
 
 
 def _canonical_date(text: str) -> str:
+    parts = _ISO.fullmatch(text)
     try:
-        return date.fromisoformat(text[:10]).isoformat()
+        if parts is None:
+            raise ValueError
+        return date(int(parts["y"]), int(parts["m"] or parts["m2"] or parts["m3"]), int(parts["d"])).isoformat()
     except ValueError:
         raise InvalidValueError("is no date (yyyy-mm-dd)") from None
 

@@ -21,8 +21,8 @@ from provisioner.expressions import Expression, compile_expression, evaluate_pre
 from provisioner.model.event import Fact, InboundEvent, canonical_json
 from provisioner.settings import Settings
 from provisioner.settings.nearest import nearest
+from provisioner.settings.place import is_loopback
 from provisioner.settings.root import EventRoute
-from provisioner.settings.targets import is_loopback
 
 VERBS: Final = ("event", "tag", "enrolment")
 

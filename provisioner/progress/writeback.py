@@ -15,7 +15,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import fsspec
 import polars as pl
@@ -29,6 +28,7 @@ from provisioner.runtime.context import Deployment
 from provisioner.runtime.faults import is_fault, named, note_in_run
 from provisioner.settings import Settings
 from provisioner.settings.nearest import nearest
+from provisioner.settings.place import path_of, scheme_of, shown
 from provisioner.store.people.last_outcomes import latest
 from provisioner.store.redis import keys
 from provisioner.store.redis.connection import redis_errors
@@ -72,10 +72,10 @@ async def export(dep: Deployment, url: str | None = None) -> Exported:
         raise UsageError("There is no place for the write-back table.", remedy="Name a FILE, or set writeback.url.")
     where = "FILE" if url else "writeback.url"
     table = await table_of(dep)
-    content = await asyncio.to_thread(written, table, _path(place), where)
+    content = await asyncio.to_thread(written, table, path_of(place), where)
     changed = await asyncio.to_thread(_store, place, content, where)
     log.info("exported", count=table.height, written=changed)
-    return Exported(_shown(place), table.height, changed)
+    return Exported(shown(place), table.height, changed)
 
 
 def check_columns(settings: Settings) -> None:
@@ -92,7 +92,7 @@ def check_columns(settings: Settings) -> None:
         if target not in settings.targets:
             raise ConfigurationError(f"{where}: there is no target {target!r}{nearest(target, settings.targets)}.")
     if settings.writeback.url:
-        written(pl.DataFrame({"": [""]}), _path(settings.writeback.url), "writeback.url")
+        written(pl.DataFrame({"": [""]}), path_of(settings.writeback.url), "writeback.url")
 
 
 async def table_of(dep: Deployment) -> pl.DataFrame:
@@ -179,22 +179,10 @@ class _Part:
         return "missing" if person in self.missing else self.states[person]
 
 
-def _path(url: str) -> str:
-    return urlsplit(url).path if "://" in url else url
-
-
-def _shown(url: str) -> str:
-    """An address without user, password, query and fragment."""
-    if "://" not in url:
-        return url
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname or ''}{parts.path}"
-
-
 def _store(url: str, content: bytes, where: str) -> bool:
-    scheme = urlsplit(url).scheme.lower() if "://" in url else "file"
+    scheme = scheme_of(url)
     if scheme == "file":
-        return _store_local(Path(_path(url)), content, where)
+        return _store_local(Path(path_of(url)), content, where)
     if scheme in ("http", "https"):
         raise ConfigurationError(f"{where}: nothing can be written to {scheme}://.", remedy="Use a path, sftp or s3.")
     try:
@@ -245,7 +233,7 @@ def _store_local(path: Path, content: bytes, where: str) -> bool:
 
 def _unwritable(url: str, where: str, error: BaseException) -> ConfigurationError:
     return ConfigurationError(
-        f"{where}: {_shown(url)} cannot be written ({type(error).__name__}).",
+        f"{where}: {shown(url)} cannot be written ({type(error).__name__}).",
         remedy="Check that the folder exists and may be written to.",
     )
 

@@ -8,13 +8,13 @@ from typing import Final
 import polars as pl
 
 from provisioner.expressions import Evaluated, compile_expression, evaluate_predicate
+from provisioner.model.attributes import CLOCK, ISO_DATE
 from provisioner.roster.values import People, Read, Reject, clean_names
 from provisioner.settings import RosterSettings
 
-_CLOCK: Final = r"(?:[T ]\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?:\s?Z|[+-]\d{2}:?\d{2})?)?"
-_ISO: Final = rf"^(?P<y>\d{{4}})(?:-(?P<m>\d{{1,2}})-|/(?P<m2>\d{{1,2}})/|(?P<m3>\d{{2}}))(?P<d>\d{{1,2}}){_CLOCK}$"
-_DAY_FIRST: Final = rf"^(?P<d>\d{{1,2}})[/.-](?P<m>\d{{1,2}})[/.-](?P<y>\d{{4}}){_CLOCK}$"
-_MONTH_FIRST: Final = rf"^(?P<m>\d{{1,2}})[/.-](?P<d>\d{{1,2}})[/.-](?P<y>\d{{4}}){_CLOCK}$"
+_ISO: Final = f"^{ISO_DATE}$"
+_DAY_FIRST: Final = rf"^(?P<d>[0-9]{{1,2}})[/.-](?P<m>[0-9]{{1,2}})[/.-](?P<y>[0-9]{{4}}){CLOCK}$"
+_MONTH_FIRST: Final = rf"^(?P<m>[0-9]{{1,2}})[/.-](?P<d>[0-9]{{1,2}})[/.-](?P<y>[0-9]{{4}}){CLOCK}$"
 _SPELT: Final = {
     "iso": "yyyy-mm-dd",
     "day_first": "dd/mm/yyyy",

@@ -3,35 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import fsspec
 import httpx
 
 from provisioner.errors import ConfigurationError, RosterError
 from provisioner.roster.values import Source
+from provisioner.settings.place import is_loopback, scheme_of, shown
 
 _TIMEOUT: Final = httpx.Timeout(30.0, connect=10.0)
 #: All of a download has to be done within this many seconds.
 DEADLINE: Final = 600.0
 _EXTRAS: Final = {"sftp": "sftp", "s3": "s3"}
-
-
-def shown(url: str) -> str:
-    """An address without user, password, query and fragment: what operators see."""
-    parts = urlsplit(url)
-    try:
-        port = f":{parts.port}" if parts.port else ""
-    except ValueError:
-        port = ""
-    host = parts.hostname or ""
-    return urlunsplit((parts.scheme, f"[{host}]{port}" if ":" in host else f"{host}{port}", parts.path, "", ""))
 
 
 def fetch_https(url: str, known: Mapping[str, str], limit: int) -> Source:
@@ -71,26 +60,16 @@ def fetch_https(url: str, known: Mapping[str, str], limit: int) -> Source:
 
 
 def _check_scheme(url: str, name: str) -> None:
-    parts = urlsplit(url)
-    if parts.scheme.lower() == "https" or _is_loopback(parts.hostname or ""):
+    if scheme_of(url) == "https" or is_loopback(urlsplit(url).hostname or ""):
         return
     raise ConfigurationError(f"roster.url: {name} is not encrypted.", remedy="Use https://.")
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _only_safe(name: str) -> dict[str, list[Any]]:
     """Redirects, too, must not leave encryption."""
 
     def check(request: httpx.Request) -> None:
-        if request.url.scheme != "https" and not _is_loopback(request.url.host):
+        if request.url.scheme != "https" and not is_loopback(request.url.host):
             raise RosterError(f"{name} redirects to an address that is not encrypted.", remedy="Check roster.url.")
 
     return {"request": [check]}
@@ -137,7 +116,7 @@ def fetch_stored(url: str, known: Mapping[str, str], limit: int) -> Source:
         RosterError: the package for it is missing, the file is, or it is still being written.
     """
     name = shown(url)
-    scheme = urlsplit(url).scheme.lower()
+    scheme = scheme_of(url)
     try:
         system, path = fsspec.core.url_to_fs(url, use_listings_cache=False)
     except ImportError:

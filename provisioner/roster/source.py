@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
-from urllib.parse import unquote, urlsplit
 
 from provisioner.errors import ConfigurationError, RosterError
 from provisioner.roster.forms import MAX_SIZE
 from provisioner.roster.remote import fetch_https, fetch_stored
 from provisioner.roster.values import Source
 from provisioner.settings import RosterSettings
+from provisioner.settings.place import path_of, scheme_of
 
 #: How long a file that was written just now is watched before it is believed complete, in seconds.
 SETTLE: Final = 0.2
@@ -36,16 +36,16 @@ def fetch(settings: RosterSettings, *, url: str | None = None, known: Mapping[st
     """
     address = (settings.url if url is None else url).strip()
     known = known or {}
-    scheme = urlsplit(address).scheme.lower() if "://" in address else ""
+    scheme = scheme_of(address)
     if scheme in ("http", "https"):
         return fetch_https(address, known, MAX_SIZE)
     if scheme in ("sftp", "s3"):
         return fetch_stored(address, known, MAX_SIZE)
-    if scheme not in ("", "file"):
+    if scheme != "file":
         raise ConfigurationError(
             f"roster.url: {scheme}:// is not read.", remedy="Write a path, folder or glob, https://, sftp:// or s3://."
         )
-    path = unquote(urlsplit(address).path) if scheme else address
+    path = path_of(address)
     if not path:
         raise ConfigurationError("roster.url is empty.", remedy="Write a path, https://, sftp:// or s3://.")
     return _fetch_local(path, known)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
@@ -18,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from provisioner.settings.place import is_loopback
 from provisioner.settings.values import Duration, Percent, Rate, Rates
 
 Authority = Literal["roster", "create_only", "target"]
@@ -154,16 +154,6 @@ class TargetSettings(Section):
             if name not in self.attributes:
                 raise ValueError(f"match names {name!r}, which is not among the attributes")
         return self
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address means this machine."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class EnrolmentRule(Section):

@@ -1,0 +1,39 @@
+"""Addresses of files and services: what they lead to, and what of them may be shown. The one reader; pure."""
+
+from __future__ import annotations
+
+import ipaddress
+from urllib.parse import unquote, urlsplit
+
+
+def scheme_of(address: str) -> str:
+    """The scheme in lower case; ``file`` for a plain path, folder or glob."""
+    return urlsplit(address).scheme.lower() if "://" in address else "file"
+
+
+def path_of(address: str) -> str:
+    """The path within an address, its percent signs decoded; a plain path as it is."""
+    return unquote(urlsplit(address).path) if "://" in address else address
+
+
+def shown(address: str) -> str:
+    """An address without user, password, query and fragment: what operators see; a plain path as it is."""
+    if "://" not in address:
+        return address
+    parts = urlsplit(address)
+    try:
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        port = ""
+    host = parts.hostname or ""
+    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}{parts.path}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address means this machine."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -17,6 +17,7 @@ from provisioner.web.api.runs import known_run
 from provisioner.web.auth.access import SignedIn
 from provisioner.web.pages.overview import look
 from provisioner.web.pages.run_view import KINDS, OUTCOMES, causes, in_run, progress
+from provisioner.web.pages.worklists import offset_of
 from provisioner.web.rendering import render
 from provisioner.web.web_context import Deployed
 
@@ -38,7 +39,7 @@ async def overview(request: Request, session: SignedIn, dep: Deployed) -> Respon
 async def runs(request: Request, session: SignedIn, dep: Deployed) -> Response:
     """All runs, the newest first."""
     del session
-    offset = _offset(request)
+    offset = offset_of(request)
     found = await dep.runs.recent(_RUNS + 1, offset)
     documents = [await dep.runs.document(run) for run in found[:_RUNS]]
     return render(
@@ -135,11 +136,6 @@ async def person(request: Request, session: SignedIn, dep: Deployed) -> Response
     except UsageError as exc:
         return render(request, "person.html", 404, key=key, story=None, fault=str(exc))
     return render(request, "person.html", key=key, story=document, fault=None)
-
-
-def _offset(request: Request) -> int:
-    text = request.query_params.get("offset", "0")
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 8 else 0
 
 
 @router.get("/people/{key:path}")

@@ -29,11 +29,16 @@ _ROSTERS: Final = 100
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
+def offset_of(request: Request) -> int:
+    """How many rows of a list come before those that are asked for; what is no number is none."""
+    text = request.query_params.get("offset", "0")
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 8 else 0
+
+
 async def _page(request: Request, dep: Any, template: str, names: tuple[str, ...], **context: Any) -> Response:
     targets = tuple(name for name in dep.settings.targets if request.query_params.get("target") in (None, "", name))
     rows = [{"list": name, **row} for name in names for row in await lists(dep, name, targets)]
-    text = request.query_params.get("offset", "0")
-    offset = int(text) if text.isascii() and text.isdecimal() and len(text) < 8 else 0
+    offset = offset_of(request)
     return render(
         request,
         template,

@@ -24,10 +24,8 @@ from redbeat.decoder import RedBeatJSONEncoder
 from redbeat.schedulers import RedBeatSchedulerEntry
 
 from provisioner.errors import ConfigurationError
-from provisioner.progress.metrics import beat_at
 from provisioner.runtime.context import Deployment
 from provisioner.settings import Cron, Settings
-from provisioner.store.redis import keys
 from provisioner.web.pages import overview
 from provisioner.worker.app import WORK, configured
 from provisioner.worker.processes import entries
@@ -150,15 +148,6 @@ def test_the_last_run_outlasts_a_restart_and_another_expression(tmp_path: Path, 
     assert client.hget(f"{PREFIX}sync", "meta") == kept
     entry = Entry.from_key(f"{PREFIX}sync", app=made.app)
     assert str(entry.schedule.cron) == "0 4 1 1 *"
-
-
-def test_beats_sign_of_life_is_read_right_in_any_time_zone(tmp_path: Path, redis_url: str, client: Any) -> None:
-    scheduler(with_sync(tmp_path, redis_url, "0 3 * * *"))
-    meta = client.hget(keys.BEAT, "meta")
-    assert meta is not None
-    found = beat_at(meta.encode())
-    assert found is not None
-    assert abs(found - time.time()) < 60
 
 
 def stored(schedule_: Any, last: datetime | None) -> dict[str, str]:

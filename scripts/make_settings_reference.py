@@ -20,12 +20,13 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from provisioner.settings import Cron, Duration, Percent, Settings
-from provisioner.settings.kinds import settings_model
+from provisioner.settings.kinds import known_kinds, settings_model
 from provisioner.settings.targets import Sql, TargetSettings
 from provisioner.settings.values import Rate, Rates, format_duration
 
 FILE: Final = Path(__file__).parents[1] / "docs" / "settings.md"
-KINDS: Final = ("tribal_habits", "habitate", "traitly", "mtribes")
+#: Kinds in the order of the README; any other follows them.
+_FIRST: Final = ("tribal_habits", "habitate", "traitly", "mtribes")
 _HEAD: Final = """# Settings
 
 <!-- Written by scripts/make_settings_reference.py from the settings' own models; edit those. -->
@@ -64,7 +65,7 @@ def reference() -> str:
     parts = [_HEAD, "## The whole\n", _table(_rows(Settings, ""))]
     parts += ["## Every target\n", "Under `targets.<name>`; the kind is the name unless `kind` says otherwise.\n"]
     parts += [_table(_rows(TargetSettings, "targets.<name>."))]
-    for kind in KINDS:
+    for kind in dict.fromkeys((*_FIRST, *known_kinds())):
         model = settings_model(kind) or TargetSettings
         parts += [f"## Targets of the kind {kind}\n", "What such a target has besides, or has otherwise.\n"]
         parts += [_table(_rows(model, "targets.<name>.", beside=TargetSettings))]

@@ -26,13 +26,8 @@ from provisioner.settings.targets import (
     EnrolmentRule,
     GuardLimit,
     GuardSettings,
-    HabitateSettings,
-    MtribesSettings,
     RetrySettings,
     TargetSettings,
-    TraitlyEvents,
-    TraitlySettings,
-    TribalHabitsSettings,
 )
 from provisioner.settings.values import Duration, Percent, Rate, parse_duration, parse_percent, parse_rate
 
@@ -48,9 +43,7 @@ __all__ = [
     "GateSettings",
     "GuardLimit",
     "GuardSettings",
-    "HabitateSettings",
     "Loaded",
-    "MtribesSettings",
     "NotifySettings",
     "Percent",
     "Rate",
@@ -61,9 +54,6 @@ __all__ = [
     "Settings",
     "SloSettings",
     "TargetSettings",
-    "TraitlyEvents",
-    "TraitlySettings",
-    "TribalHabitsSettings",
     "WebSettings",
     "WebUser",
     "WritebackSettings",

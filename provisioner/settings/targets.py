@@ -1,4 +1,4 @@
-"""The settings of one target: what all kinds share, and what each of the four adds."""
+"""The settings of one target that all kinds share; a kind's own are a subclass in its package."""
 
 from __future__ import annotations
 
@@ -162,81 +162,3 @@ class EnrolmentRule(Section):
     code: str = Field(min_length=1, description="The whole enrolment code, such as TH-4-77-NEW.")
     when: Sql = Field("TRUE", description="SQL predicate over the roster's columns.")
     due_in_days: int | None = Field(None, ge=0, description="Days from the planning day to the due date.")
-
-
-class TribalHabitsSettings(TargetSettings):
-    """Tribal Habits, learning platform, Public API V1."""
-
-    credentials: ClassVar[tuple[str, ...]] = ("api_key",)
-
-    api_key: SecretStr | None = Field(None, description="The organisation's API key.")
-    rate_limit: Rates = Field((Rate(300, 60.0),), description="Published: 300 requests per minute per address.")
-    invitations: Literal["new", "all", "none"] = Field("none", description="Who is sent an invitation email.")
-    enrolments: tuple[EnrolmentRule, ...] = Field((), description="Enrolments by rule.")
-    external_knowledge: tuple[dict[str, Sql], ...] = Field(
-        (), description="Certificates and licences: field: SQL expression, with an optional `when`."
-    )
-
-
-class HabitateSettings(TargetSettings):
-    """habitate, community."""
-
-    credentials: ClassVar[tuple[str, ...]] = ("username", "api_key")
-
-    username: str = Field("provisioner", description="Name of the calling system, for habitate's own audit.")
-    api_key: SecretStr | None = Field(None, description="The API key, sent as the Basic password.")
-    batch_size: int = Field(50, ge=1, le=10_000, description="Members in one change of a board.")
-    page_size: int = Field(50, ge=1, le=50, description="Published maximum: 50.")
-
-
-class TraitlyEvents(Section):
-    """The names of the events that we send; none: not sent."""
-
-    created: str | None = Field(None, description="When we created the customer.")
-    left: str | None = Field(None, description="When the person left.")
-    role_changed: str | None = Field(None, description="When custom_attributes.role changed.")
-
-
-class TraitlySettings(TargetSettings):
-    """Traitly, customer analytics."""
-
-    default_base_url: ClassVar[str | None] = "https://api.traitly.com"
-    credentials: ClassVar[tuple[str, ...]] = ("token",)
-
-    token: SecretStr | None = Field(None, description="The account's API token.")
-    events: TraitlyEvents = Field(default_factory=TraitlyEvents, description="Events by fact.")
-
-
-class MtribesPaths(Section):
-    """Paths of the assumed mtribes contract; {api_version}, {space_id} and {tribe_id} are filled in."""
-
-    users: str = "/{api_version}/spaces/{space_id}/users"
-    ingest: str = "/{api_version}/spaces/{space_id}/users"
-    tribes: str = "/{api_version}/spaces/{space_id}/tribes"
-    tribe_users: str = "/{api_version}/spaces/{space_id}/tribes/{tribe_id}/users"
-    orgs: str = "/{api_version}/orgs"
-    spaces: str = "/{api_version}/orgs/{org_id}/spaces"
-
-
-class MtribesSettings(TargetSettings):
-    """mtribes, personalisation, Platform API v1.0 (partly assumed, so everything about it can be set)."""
-
-    default_base_url: ClassVar[str | None] = "https://api.mtribes.com"
-    credentials: ClassVar[tuple[str, ...]] = ("access_token", "space_id")
-
-    access_token: SecretStr | None = Field(None, description="Personal access token.")
-    space_id: str | None = Field(None, description="UUID of the Space; `check --connect` lists them.")
-    environment: str | None = Field(None, description="Environment key for the v2 form of the paths.")
-    api_version: str = Field("v1.0", description="Version segment of the paths.")
-    auth_scheme: str = Field("Bearer", description="Word before the token in the Authorization header; may be empty.")
-    paths: MtribesPaths = Field(default_factory=MtribesPaths, description="Paths, should the assumed ones be wrong.")
-    envelope: str | None = Field("users", description="Key of the list in an ingest; null: one bare object, batch 1.")
-    page_param: str = Field("page", description="Query parameter of the page number.")
-    page_size_param: str = Field("page_size", description="Query parameter of the page size.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _bare_objects_go_alone(cls, value: Any) -> Any:
-        if isinstance(value, dict) and "envelope" in value and value["envelope"] is None:
-            return {**value, "batch_size": 1}
-        return value

@@ -10,7 +10,9 @@ import pytest
 import yaml
 
 from provisioner.errors import ConfigurationError
-from provisioner.settings import HabitateSettings, Rate, Settings, TribalHabitsSettings, load
+from provisioner.settings import Rate, Settings, load
+from provisioner.targets.habitate.settings import HabitateSettings
+from provisioner.targets.tribal_habits.settings import TribalHabitsSettings
 
 TARGET: dict[str, Any] = {
     "base_url": "https://myorg.example.com",

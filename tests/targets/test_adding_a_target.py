@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import json
 import re
 import sys
@@ -27,6 +26,7 @@ from provisioner.settings.kinds import ENTRY_POINT_GROUP, settings_model
 from provisioner.targets.base import Ask, Listing, Target
 from provisioner.targets.http import Http, new_client
 from provisioner.targets.registry import make
+from tests.targets.packages import offer
 
 R = TypeVar("R")
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "adding-a-target.md"
@@ -122,18 +122,10 @@ def badges() -> Iterator[Badges]:
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The page's package as an installer would leave it."""
     project = tomllib.loads(block("toml"))["project"]
-    folder = tmp_path / "site"
-    information = folder / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
-    information.mkdir(parents=True)
-    (information / "METADATA").write_text(
-        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n", encoding="utf-8"
-    )
     ((group, points),) = project["entry-points"].items()
-    lines = "".join(f"{name} = {where}\n" for name, where in points.items())
-    (information / "entry_points.txt").write_text(f"[{group}]\n{lines}", encoding="utf-8")
+    assert group == ENTRY_POINT_GROUP
+    folder = offer(tmp_path, monkeypatch, project["name"], **points)
     (folder / "acme_badges.py").write_text(block("python"), encoding="utf-8")
-    monkeypatch.syspath_prepend(folder)
-    importlib.invalidate_caches()
     yield folder
     sys.modules.pop("acme_badges", None)
 
@@ -165,8 +157,8 @@ def change(kind: Kind, account: str | None, **after: str | None) -> Operation:
 
 def test_the_kind_is_known_as_soon_as_the_package_is_there(package: Path) -> None:
     assert package.is_dir()
-    assert known_kinds()[-1] == "acme_badges"
-    (point,) = entry_points(group=ENTRY_POINT_GROUP)
+    assert "acme_badges" in known_kinds()
+    (point,) = entry_points(group=ENTRY_POINT_GROUP, name="acme_badges")
     assert settings_model("acme_badges") is point.load().settings_model
 
 

@@ -26,10 +26,10 @@ from provisioner.model.attributes import InvalidValueError, Type, canonical
 from provisioner.model.operation import Kind, Operation
 from provisioner.model.outcome import Done, Outcome, Permanent, Temporary, Unauthorised, Unclear
 from provisioner.sandbox import MTRIBES_ORG_ID, MTRIBES_SPACE_ID, MTRIBES_TOKEN, SandboxServer
-from provisioner.settings.targets import MtribesPaths, MtribesSettings
 from provisioner.targets.base import Ask, Listing
 from provisioner.targets.http import Http, new_client
 from provisioner.targets.mtribes import TAG_LEVELS, Mtribes, _tags
+from provisioner.targets.mtribes.settings import MtribesPaths, MtribesSettings
 
 R = TypeVar("R")
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "targets" / "mtribes.md"

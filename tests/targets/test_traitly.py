@@ -18,11 +18,11 @@ from provisioner.model.account import Account
 from provisioner.model.operation import Kind, Operation
 from provisioner.model.outcome import Done, Outcome, Permanent, Temporary, Unauthorised, Unclear
 from provisioner.sandbox import TRAITLY_TOKEN, SandboxServer
-from provisioner.settings.targets import TraitlySettings
 from provisioner.targets.base import Ask, Listing
 from provisioner.targets.http import Http, new_client
 from provisioner.targets.traitly import CUSTOMERS, EVENTS, NEXT_ACTIONS, Traitly
 from provisioner.targets.traitly.events import NextActions
+from provisioner.targets.traitly.settings import TraitlySettings
 
 R = TypeVar("R")
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "targets" / "traitly.md"

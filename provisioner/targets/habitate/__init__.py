@@ -19,13 +19,14 @@ from provisioner.model.attributes import members as names_in
 from provisioner.model.event import InboundEvent
 from provisioner.model.operation import Kind, Operation
 from provisioner.model.outcome import Done, Outcome, Permanent, Temporary, Unauthorised, Unclear
-from provisioner.settings import HabitateSettings, TargetSettings
+from provisioner.settings import TargetSettings
 from provisioner.targets.base import Ask, Listing, Target
 from provisioner.targets.concurrently import each
 from provisioner.targets.habitate import boards, events, listing, members
 from provisioner.targets.habitate.attributes import CATALOGUE, UPDATE_FIELDS
 from provisioner.targets.habitate.directory import Directory, UnknownNameError, read
 from provisioner.targets.habitate.searching import Search
+from provisioner.targets.habitate.settings import HabitateSettings
 from provisioner.targets.http import Http
 from provisioner.targets.responses import Failure, as_outcome
 

@@ -20,11 +20,11 @@ from provisioner.model.attributes import Attribute, InvalidValueError, Type, can
 from provisioner.model.event import Fact, InboundEvent
 from provisioner.model.operation import Kind, Operation
 from provisioner.model.outcome import Done, Outcome, Permanent, Unclear
-from provisioner.settings.targets import TraitlySettings
 from provisioner.targets.base import Ask, Listing, Target, Told
 from provisioner.targets.http import Http
 from provisioner.targets.responses import Answer, sentence
 from provisioner.targets.traitly import events
+from provisioner.targets.traitly.settings import TraitlySettings
 
 CUSTOMERS = "/api/v1/customer"
 EVENTS = "/api/v1/event"

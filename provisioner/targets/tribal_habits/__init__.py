@@ -17,7 +17,7 @@ from provisioner.model.attributes import Attribute, InvalidValueError, fold
 from provisioner.model.event import Fact, InboundEvent
 from provisioner.model.operation import Kind, Operation
 from provisioner.model.outcome import Done, Outcome, Permanent
-from provisioner.settings import TargetSettings, TribalHabitsSettings
+from provisioner.settings import TargetSettings
 from provisioner.settings.nearest import nearest
 from provisioner.targets.base import Ask, Listing, Recent, Target, Told
 from provisioner.targets.concurrently import each
@@ -25,6 +25,7 @@ from provisioner.targets.http import Http, at
 from provisioner.targets.tribal_habits import batch, enrolments, events, knowledge, pages, saving
 from provisioner.targets.tribal_habits.attributes import CATALOGUE, NEVER_EMPTY, is_custom, read
 from provisioner.targets.tribal_habits.catalogue import Catalogue
+from provisioner.targets.tribal_habits.settings import TribalHabitsSettings
 
 _USERS = "/papi/users"
 _LEAVE = "leave"

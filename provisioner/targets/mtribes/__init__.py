@@ -19,9 +19,9 @@ from provisioner.model.attributes import Attribute, InvalidValueError, Type, can
 from provisioner.model.event import Fact
 from provisioner.model.operation import Kind, Operation
 from provisioner.model.outcome import Done, Outcome, Permanent
-from provisioner.settings.targets import MtribesPaths, MtribesSettings
 from provisioner.targets.base import Ask, Listing, Target, Told
 from provisioner.targets.http import Http, at
+from provisioner.targets.mtribes.settings import MtribesPaths, MtribesSettings
 from provisioner.targets.responses import Answer, Failure, sentence
 
 #: "at most three levels separated by `/`"

@@ -20,9 +20,9 @@ from provisioner.runs import enqueue, lifecycle, observe
 from provisioner.runtime.context import Deployment
 from provisioner.sandbox import Switchboard
 from provisioner.store.runs.documents import Request
-from provisioner.targets import mtribes
 from provisioner.targets.habitate import listing
-from provisioner.targets.traitly import Traitly
+from provisioner.targets.mtribes import reading as mtribes_reading
+from provisioner.targets.traitly import reading as traitly_reading
 from tests.decisions.conftest import Opened, company
 from tests.support.harness import FAST, sync_once
 
@@ -213,12 +213,12 @@ async def test_what_takes_long_for_many_runs_beside_the_loop(
     watched(observe, "frame_of")
     watched(observe, "accounts_of")
     watched(enqueue, "plan_target")
-    watched(Traitly, "_listing")
-    watched(mtribes, "_made")
+    watched(traitly_reading, "listing")
+    watched(mtribes_reading, "_made")
     watched(listing, "_by_msid")
     roster.write_text(company(FEW))
     async with opened() as dep:
         await sync_once(dep)
         await sync_once(dep)
-    assert {name for name, _ in where} >= {"frame_of", "plan_target", "_listing", "_made", "_by_msid"}
+    assert {name for name, _ in where} >= {"frame_of", "plan_target", "listing", "_made", "_by_msid"}
     assert not [name for name, on_the_loop in where if on_the_loop]

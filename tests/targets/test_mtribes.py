@@ -28,8 +28,10 @@ from provisioner.model.outcome import Done, Outcome, Permanent, Temporary, Unaut
 from provisioner.sandbox import MTRIBES_ORG_ID, MTRIBES_SPACE_ID, MTRIBES_TOKEN, SandboxServer
 from provisioner.targets.base import Ask, Listing
 from provisioner.targets.http import Http, new_client
-from provisioner.targets.mtribes import TAG_LEVELS, Mtribes, _tags
+from provisioner.targets.mtribes import Mtribes
+from provisioner.targets.mtribes.attributes import TAG_LEVELS
 from provisioner.targets.mtribes.settings import MtribesPaths, MtribesSettings
+from provisioner.targets.mtribes.writing import tags as tags_to_send
 
 R = TypeVar("R")
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "targets" / "mtribes.md"
@@ -291,7 +293,7 @@ def test_a_tag_that_mtribes_would_refuse_costs_only_its_user(bench: Bench, tag: 
 @given(st.lists(st.text("abAB/ é", min_size=1, max_size=9), max_size=4))
 def test_what_is_sent_for_new_tags_is_what_mtribes_takes(tags: list[str]) -> None:
     try:
-        sent = _tags(canonical(tags, Type.SET), None)
+        sent = tags_to_send(canonical(tags, Type.SET), None)
     except InvalidValueError:
         return
     assert len(set(sent)) == len(sent)
@@ -410,7 +412,7 @@ def test_memberships_by_user(bench: Bench) -> None:
         {"id": "E2", "tags": ["department/sales"]},
         {"id": "E3", "tags": ["department/it"]},
     )
-    assert bench.run(bench.target.memberships) == {"E1": ("Former staff", "Sales"), "E2": ("Sales",)}
+    assert bench.run(bench.target.lists.memberships) == {"E1": ("Former staff", "Sales"), "E2": ("Sales",)}
 
 
 @pytest.mark.parametrize(("scheme", "header"), [("Bearer", f"Bearer {MTRIBES_TOKEN}"), ("", MTRIBES_TOKEN)])

@@ -1,0 +1,44 @@
+"""What a mtribes user consists of, and how a tag is spelt. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from provisioner.model.attributes import Attribute, InvalidValueError, Type
+
+#: "at most three levels separated by `/`"
+TAG_LEVELS = 3
+
+_FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+
+CATALOGUE: Mapping[str, Attribute] = {
+    attribute.name: attribute
+    for attribute in (
+        Attribute("id", identifier=True, required=True, on_update=False),
+        Attribute("name"),
+        Attribute("email", Type.EMAIL),
+        Attribute("tags", Type.SET, merge=True),
+        Attribute("tribes", Type.SET, observed=False, on_create=False, on_update=False),
+    )
+}
+
+
+def is_field(name: str) -> bool:
+    """Whether a field of a user may have that name; the vendor's list of fields is not known."""
+    return _FIELD.fullmatch(name) is not None
+
+
+def tag(text: str) -> str:
+    """A tag as mtribes takes it: in lower case, with at most three levels.
+
+    Raises:
+        InvalidValueError: mtribes would not take it.
+    """
+    levels = text.split("/")
+    if len(levels) > TAG_LEVELS:
+        raise InvalidValueError(f"tag {text!r} has {len(levels)} levels; mtribes takes at most {TAG_LEVELS}")
+    if any(not level or level != level.strip() for level in levels):
+        # Mended here it would differ from the mapping for ever, and be sent in every run
+        raise InvalidValueError(f"tag {text!r} has an empty level or blanks beside a slash; mend it in the mapping")
+    return text.lower()

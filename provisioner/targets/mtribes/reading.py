@@ -1,0 +1,156 @@
+"""Reading the lists of one Space: users, Tribes and their users, organisations and their Spaces.
+
+Paths and page parameters are assumed, so they come from the settings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from provisioner.errors import ConfigurationError, ListingError, MalformedAnswerError
+from provisioner.model.account import Account
+from provisioner.model.attributes import Type, canonical
+from provisioner.model.event import Fact
+from provisioner.targets.http import Http, at
+from provisioner.targets.mtribes.attributes import CATALOGUE
+from provisioner.targets.mtribes.settings import MtribesSettings
+from provisioner.targets.responses import Answer
+
+_MAX_PAGES = 100_000
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+T = TypeVar("T")
+
+
+class Lists:
+    """The lists that one target reads: where they are, and how their pages lead on."""
+
+    def __init__(self, name: str, settings: MtribesSettings) -> None:
+        self.name = name
+        self.settings = settings
+
+    def path(self, name: str, **more: str) -> str:
+        """One of the configured paths, filled in.
+
+        Raises:
+            ConfigurationError: it names something that has no value.
+        """
+        setting = f"targets.{self.name}.paths.{name}"
+        values = {
+            "api_version": self.settings.api_version,
+            "space_id": self.settings.space_id,
+            "environment": self.settings.environment,
+            **more,
+        }
+
+        path: str = getattr(self.settings.paths, name)
+        template = _PLACEHOLDER.sub("{}", path)
+        if not path.startswith("/") or set(template.replace("{}", "")) & set("{}?#"):
+            raise ConfigurationError(f"{setting}: {path!r} is no path: it begins with a slash, and has no query.")
+        parts: list[str] = []
+        for placeholder in _PLACEHOLDER.findall(path):
+            if placeholder not in values:
+                known = ", ".join(f"{{{value}}}" for value in values)
+                raise ConfigurationError(f"{setting}: {{{placeholder}}} is unknown.", remedy=f"Known here: {known}.")
+            value = values[placeholder]
+            if not value:
+                raise ConfigurationError(
+                    f"{setting}: {{{placeholder}}} has no value.",
+                    remedy=f"Set targets.{self.name}.{placeholder}, or take it out of the path.",
+                )
+            parts.append(value)
+        return at(template, *parts)
+
+    def page(self, number: int) -> dict[str, str | int]:
+        """The query of a page, from 1 on."""
+        page = {self.settings.page_param: number, self.settings.page_size_param: self.settings.page_size}
+        return {name: value for name, value in page.items() if name}
+
+    async def pages(
+        self, http: Http, path: str, of: Callable[[Mapping[str, Any]], T], first: Answer | None = None
+    ) -> Mapping[str, T]:
+        """What `of` makes of all objects of a paged list, by id; `first` is its first page, if that was read already.
+
+        The list ends with a page that shows nothing new: a short page need not be the last, and who ignores the page
+        number shows the same again.
+        """
+        found: dict[str, T] = {}
+        for number in range(1, _MAX_PAGES + 1):
+            answer = first if first and number == 1 else await http.read(path, self.page(number))
+            rows = self.rows(answer, path)
+            fresh = {row["id"]: row for row in rows if row["id"] not in found}
+            if rows and not fresh and len(rows) == len(found) == self.settings.page_size:
+                raise ListingError(
+                    self.name,
+                    f"GET {path}: page {number} is the first page again, and a full one; the rest is out of reach.",
+                    remedy="Check page_param and page_size_param; if the list is whole, choose another page_size.",
+                )
+            # A page may hold everybody, which takes seconds
+            found |= await asyncio.to_thread(_made, of, fresh)
+            if not fresh or not self.settings.page_param:
+                return found
+        raise ListingError(self.name, f"GET {path}: no end after {_MAX_PAGES} pages.")
+
+    def rows(self, answer: Answer, path: str) -> list[Mapping[str, Any]]:
+        """The objects of one page: a bare array, or the one array in an object; their ids as text."""
+        listed = answer.json
+        if isinstance(listed, dict):
+            arrays = [value for value in listed.values() if isinstance(value, list)]
+            listed = arrays[0] if len(arrays) == 1 else None
+        if not isinstance(listed, list):
+            raise MalformedAnswerError(self.name, f"GET {path} answered neither an array nor an object with one.")
+        for row in listed:
+            identifier = row.get("id") if isinstance(row, dict) else None
+            if isinstance(identifier, bool) or not isinstance(identifier, (str, int)) or identifier == "":
+                raise MalformedAnswerError(self.name, f"GET {path} showed an object without an id.")
+        return [{**row, "id": str(row["id"])} for row in listed]
+
+    async def memberships(self, http: Http) -> Mapping[str, tuple[str, ...]]:
+        """The names of the Tribes that each user belongs to, in order, by user id; a user of none is absent.
+
+        Raises:
+            TargetError: the Tribes or their users cannot be read.
+        """
+        found: dict[str, set[str]] = {}
+        for tribe, about in (await self.pages(http, self.path("tribes"), dict)).items():
+            for user in await self.pages(http, self.path("tribe_users", tribe_id=tribe), dict):
+                found.setdefault(user, set()).add(name_of(about))
+        return {user: tuple(sorted(names)) for user, names in found.items()}
+
+
+def account(row: Mapping[str, Any]) -> Account:
+    """The account that a row of the users shows."""
+    values: dict[str, str | None] = {}
+    untouchable = None
+    for name, value in row.items():
+        if name == "tags":
+            values[name] = canonical(value, Type.SET)
+            if isinstance(value, list) and any(";" in str(tag) for tag in value):
+                untouchable = "marked with a tag that holds a semicolon, which would come back as two"
+        elif name in CATALOGUE:
+            # Tribes are read from their own lists
+            if CATALOGUE[name].observed:
+                values[name] = canonical(value, CATALOGUE[name].type)
+        elif isinstance(value, (dict, list)):
+            values[name] = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+        else:
+            values[name] = canonical(value, Type.TEXT)
+    return Account(row["id"], values, untouchable)
+
+
+def _made(of: Callable[[Mapping[str, Any]], T], rows: Mapping[str, Mapping[str, Any]]) -> dict[str, T]:
+    return {identifier: of(row) for identifier, row in rows.items()}
+
+
+def tribes(names: Sequence[str], moment: float) -> Fact:
+    """What is kept of the Tribes that somebody belongs to."""
+    return Fact("tribes", moment, {"tribes": canonical(names, Type.SET)})
+
+
+def name_of(row: Mapping[str, Any]) -> str:
+    """The name of a Tribe, Space or organisation; its id where it has none."""
+    name = row.get("name")
+    return name if isinstance(name, str) and name else str(row["id"])

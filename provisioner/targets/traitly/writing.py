@@ -1,0 +1,89 @@
+"""Sending customers and events, each in a request of its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from provisioner.model.attributes import Attribute, Type, fold, natural
+from provisioner.model.operation import Operation
+from provisioner.model.outcome import Done, Outcome, Permanent, Unclear
+from provisioner.targets.http import Http
+from provisioner.targets.responses import Answer, sentence
+from provisioner.targets.traitly.attributes import CATALOGUE, CUSTOM, FAMILY, OPTIONAL, REQUIRED, flat
+from provisioner.targets.traitly.reading import CUSTOMERS, account, rows_of
+
+EVENTS = "/api/v1/event"
+
+
+async def save(http: Http, operation: Operation) -> Outcome:
+    """Make a customer, or bring one to what is wanted."""
+    body = customer(operation)
+    missing = [name for name in ("customer_id", *REQUIRED) if not body.get(name)]
+    if missing:
+        return Permanent("missing_required", f"Traitly takes no customer without {' and '.join(missing)}")
+    answer = await http.send("POST", CUSTOMERS, body)
+    if not isinstance(answer, Answer):
+        return answer
+    rows = rows_of(answer)
+    if rows is None:
+        return Unclear("malformed_answer", "the answer holds no list of customers")
+    shown = next((row for row in rows if str(row.get("customer_id")) == body["customer_id"]), None)
+    learnt = {} if shown is None else _differing(account(http.target, shown).values, operation.wanted)
+    return Done(account=body["customer_id"], learnt=learnt)
+
+
+async def send_event(http: Http, operation: Operation) -> Outcome:
+    """Send an event."""
+    body = {
+        "customer_id": address(operation),
+        "name": operation.after.get("name"),
+        "created_at": natural(operation.after.get("created_at"), Type.EPOCH),
+    }
+    missing = [name for name, value in body.items() if value is None]
+    if missing:
+        return Permanent("missing_required", f"Traitly takes no event without {' and '.join(missing)}")
+    answer = await http.send("POST", EVENTS, body)
+    if not isinstance(answer, Answer):
+        return answer
+    rows = rows_of(answer)
+    if rows is None:
+        return Unclear("malformed_answer", "the answer holds no list of events")
+    if any("success" in row and str(row["success"]).lower() not in ("1", "true") for row in rows):
+        return Permanent("refused", f"Traitly reports no success: {sentence(answer.json)}")
+    return Done(account=operation.account)
+
+
+def address(operation: Operation) -> str | None:
+    """The `customer_id` that an operation is about."""
+    return operation.account or operation.wanted.get("customer_id")
+
+
+def customer(operation: Operation) -> dict[str, Any]:
+    """The whole body of a create or an update: what was observed, with what is wanted laid over it."""
+    after = operation.after
+    kept = {name: text for name, text in operation.wanted.items() if text is not None or name in after}
+    image = {**operation.observed, **kept}
+    body: dict[str, Any] = {"customer_id": address(operation)}
+    for name in (*REQUIRED, *OPTIONAL):
+        value = natural(image.get(name), CATALOGUE[name].type)
+        # A null moment would be read as now
+        if value is not None or (name in after and name != "created_at"):
+            body[name] = value
+    custom = json.loads(operation.observed.get(CUSTOM) or "{}")
+    for name, text in operation.wanted.items():
+        key = name.removeprefix(FAMILY)
+        # An equal value stays as it is: a number stays a number
+        if key != name and flat(custom.get(key)) != text:
+            custom[key] = text
+    if custom:
+        body[CUSTOM] = custom
+    return body
+
+
+def _differing(shown: Mapping[str, str | None], wanted: Mapping[str, str | None]) -> dict[str, str | None]:
+    types = {name: (CATALOGUE.get(name) or Attribute(name)).type for name in shown}
+    return {
+        name: value for name, value in shown.items() if fold(value, types[name]) != fold(wanted.get(name), types[name])
+    }

@@ -39,6 +39,7 @@ from provisioner.planning import plan
 from provisioner.planning.desired import compile_target
 from provisioner.planning.plan import TargetPlan, plan_target
 from provisioner.planning.spec import Observation, Planning, TargetSpec
+from provisioner.runtime.context import spec_of
 from provisioner.settings import GuardSettings
 from provisioner.store.people.snapshots import pack, unpack, unpack_people
 from provisioner.targets.registry import make, target_class
@@ -311,15 +312,7 @@ def _target(name: str) -> TargetSpec:
         ),
     }
     target = make(name, target_class("tribal_habits").settings_model.model_validate(document))
-    return TargetSpec(
-        name=name,
-        settings=target.settings,
-        attributes={**target.catalogue, **{one: target.attribute(one) for one in ATTRIBUTES}},
-        activity=target.activity,
-        carried=target.carried,
-        ends_attribute=target.ends_attribute,
-        facts=target.facts,
-    )
+    return spec_of(target)
 
 
 def _plan(folder: Path, spec: TargetSpec, ledger: pl.DataFrame) -> tuple[TargetPlan, float]:

@@ -10,14 +10,12 @@
     │   └── HoldLostError           exit 1   a lock ran out while its holder was suspended
     ├── WorkerError                 exit 1   no worker answers
     ├── RosterError                 exit 3   the roster is rejected as a whole
-    ├── HeldError                   exit 4   something waits for a person's approval
     ├── TargetError                 exit 5   a target refused, failed or is not believed
     │   ├── UnauthorisedError                credentials refused
     │   ├── UnreachableError                 no answer: name, connection, TLS, deadline
     │   ├── MalformedAnswerError             an answer that is not what the vendor's text promises
     │   └── ListingError                     a listing that is incomplete or not believed
-    ├── ReadOnlyError               exit 1   a write was tried beneath `plan`
-    └── WaitTimeoutError            exit 6   not finished within ``--timeout``
+    └── ReadOnlyError               exit 1   a write was tried beneath `plan`
 
 Every error carries a stable ``code`` (for machines), a sentence that names the person, target or setting it is
 about, and, where there is one, the ``remedy``: what to do about it.
@@ -91,13 +89,6 @@ class RosterError(ProvisionerError):
     exit_code = 3
 
 
-class HeldError(ProvisionerError):
-    """Something waits for approval."""
-
-    code = "held"
-    exit_code = 4
-
-
 class TargetError(ProvisionerError):
     """A target failed."""
 
@@ -137,10 +128,3 @@ class ReadOnlyError(ProvisionerError):
     """A write was tried where only reading is allowed."""
 
     code = "read_only"
-
-
-class WaitTimeoutError(ProvisionerError):
-    """The run did not finish within the time given."""
-
-    code = "timeout"
-    exit_code = 6

@@ -36,6 +36,7 @@ from provisioner.runtime.context import Deployment
 from provisioner.runtime.faults import is_fault, log_fault, named
 from provisioner.runtime.rate_limit import TargetSlot
 from provisioner.store.queue.operations import Claim, End
+from provisioner.targets.capabilities import tag_attribute
 from provisioner.targets.http import DEADLINE, Http
 
 log = structlog.get_logger(__name__)
@@ -307,7 +308,7 @@ class _Wave:
 
     def _success(self, claim: Claim, done: Done) -> Spooled:
         patch = ledger_patch(claim.operation, done)
-        tags = learnt_tags(claim.operation, self.made.tagged)
+        tags = learnt_tags(claim.operation, tag_attribute(self.made))
         if tags:
             patch["values"] = {**patch.get("values", {}), **tags}
         return Spooled(claim, patch, done.account or claim.operation.account)

@@ -25,6 +25,7 @@ from provisioner.store.queue.operations import Claim
 from provisioner.store.redis import keys
 from provisioner.store.redis.connection import redis_errors
 from provisioner.store.redis.lock import KeyLocks
+from provisioner.targets.capabilities import tag_attribute
 from provisioner.targets.http import DEADLINE
 
 #: Names under which the ledger keeps all tags that were last sent, and those that events brought.
@@ -39,7 +40,7 @@ class Tagging:
 
     def __init__(self, dep: Deployment, target: str) -> None:
         self._dep, self._target = dep, target
-        self._name = dep.targets[target].tagged
+        self._name = tag_attribute(dep.targets[target])
         self._locks = KeyLocks(dep.redis)
 
     async def ready(self, claims: Sequence[Claim]) -> list[Claim]:

@@ -16,6 +16,7 @@ from provisioner.model.outcome import Outcome, Permanent, Unclear
 from provisioner.runtime.faults import is_fault, log_fault, named
 from provisioner.store.queue.operations import Claim
 from provisioner.targets.base import Target
+from provisioner.targets.capabilities import Confirms
 from provisioner.targets.concurrently import each
 from provisioner.targets.http import Http
 from provisioner.targets.responses import as_outcome
@@ -40,19 +41,19 @@ class Applying:
     async def send(self, http: Http, claims: Sequence[Claim]) -> list[Outcome]:
         """What became of each operation, in its place."""
         places = [place for place, claim in enumerate(claims) if self._hurts_again(claim)]
-        looked = await each(places, lambda place: self._settle(http, claims[place].operation), limit=_LOOKUPS)
+        looked = await each(places, lambda place: self._confirm(http, claims[place].operation), limit=_LOOKUPS)
         outcomes = {place: found for place, found in zip(places, looked, strict=True) if found is not None}
         rest = [place for place in range(len(claims)) if place not in outcomes]
         if rest:
-            outcomes |= zip(rest, await self._apply(http, [claims[place].operation for place in rest]), strict=True)
+            outcomes |= zip(rest, await self._write(http, [claims[place].operation for place in rest]), strict=True)
         return [outcomes[place] for place in range(len(claims))]
 
-    async def _apply(self, http: Http, operations: Sequence[Operation]) -> Sequence[Outcome]:
+    async def _write(self, http: Http, operations: Sequence[Operation]) -> Sequence[Outcome]:
         name = self._made.name
         try:
-            applied = await self._made.apply(http, operations)
-            if len(applied) == len(operations) and all(isinstance(one, _OUTCOMES) for one in applied):
-                return applied
+            written = await self._made.write(http, operations)
+            if len(written) == len(operations) and all(isinstance(one, _OUTCOMES) for one in written):
+                return written
         except TargetError as exc:
             return [Unclear(exc.code, exc.message)] * len(operations)
         except BaseException as exc:
@@ -66,11 +67,14 @@ class Applying:
 
     def _hurts_again(self, claim: Claim) -> bool:
         kind = claim.operation.kind
-        return kind in self._made.hurts_twice and (claim.unclear or kind in self._doubtful)
+        hurts = isinstance(self._made, Confirms) and kind in self._made.hurts_twice
+        return hurts and (claim.unclear or kind in self._doubtful)
 
-    async def _settle(self, http: Http, operation: Operation) -> Outcome | None:
+    async def _confirm(self, http: Http, operation: Operation) -> Outcome | None:
+        if not isinstance(self._made, Confirms):
+            return None
         try:
-            return await self._made.settle(http, operation)
+            return await self._made.confirm(http, operation)
         except TargetError as exc:
             # A refused look-up says nothing lasting about the operation itself
             outcome = as_outcome(exc)

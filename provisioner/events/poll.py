@@ -14,6 +14,7 @@ import structlog
 from provisioner.errors import TargetError
 from provisioner.runtime.context import Deployment
 from provisioner.runtime.faults import is_fault, log_fault, named
+from provisioner.targets.capabilities import ReadsBack
 
 log = structlog.get_logger(__name__)
 
@@ -53,15 +54,14 @@ async def read_back(dep: Deployment) -> ReadBack:
 
 
 async def _read_target(dep: Deployment, target: str, result: ReadBack) -> None:
-    if (await dep.health.of(target)).blocked:
+    made = dep.targets[target]
+    if not isinstance(made, ReadsBack) or (await dep.health.of(target)).blocked:
         return
     frame = await dep.ledger.frame(target, ())
     people = {account: person for account, person in frame.select("_account", "_person").iter_rows() if account}
-    told = await dep.targets[target].read_back(
+    told = await made.read_back(
         dep.reading(target), sorted(people), await dep.inbound.mark(target), await dep.runs.now()
     )
-    if told is None:
-        return
     count = 0
     now = await dep.runs.now()
     for account, facts in told.facts.items():

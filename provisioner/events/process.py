@@ -30,6 +30,7 @@ from provisioner.store.events.inbound import Received
 from provisioner.store.people.person_events import HeardStore
 from provisioner.store.people.snapshots import roster_columns
 from provisioner.store.runs.documents import Request
+from provisioner.targets.capabilities import read_event
 
 log = structlog.get_logger(__name__)
 
@@ -190,7 +191,7 @@ class _Wave:
         made = dep.targets.get(target)
         if made is None:
             raise InvalidEventError("the target is not enabled")
-        event = made.event(json.loads(received.body))
+        event = read_event(made, json.loads(received.body))
         person, linked = await self.who.person(target, event)
         if not event.known:
             await dep.inbound.keep_unknown(received)

@@ -28,6 +28,7 @@ from provisioner.store.events.inbound import Received
 from provisioner.store.events.outbox import Outgoing
 from provisioner.store.queue.plans import Entry
 from provisioner.store.runs.documents import Request, moment
+from provisioner.targets.capabilities import TagsFromEvents
 from provisioner.targets.concurrently import each
 from provisioner.targets.http import Http
 from provisioner.targets.responses import Answer
@@ -97,7 +98,9 @@ async def consider(
         await dep.inbound.count(received.target, "no_account")
         return
     if route.verb == "tag":
-        routed = Routed(route, dep.targets[route.target].tag(routed.name or ""))
+        made = dep.targets[route.target]
+        if isinstance(made, TagsFromEvents):
+            routed = Routed(route, made.tag(routed.name or ""))
     operation = _operation(routed, received, event, person, entry.account)
     if operation.kind is Kind.ENROL and operation.token in entry.enrolled:
         # Once ever per person and code; our own enrolment that comes back ends here

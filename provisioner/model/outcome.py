@@ -39,7 +39,6 @@ class Temporary:
     """Worth another try, after `delay` seconds if the target named a delay.
 
     `limited`: the target said that we are too fast (429); it is no failed try. `unreached`: no connection was made.
-    `whole`: the request failed as one and says nothing about its rows, so a batch may be halved.
     """
 
     code: str
@@ -47,7 +46,6 @@ class Temporary:
     delay: float | None = None
     limited: bool = False
     unreached: bool = False
-    whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)

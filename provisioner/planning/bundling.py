@@ -18,14 +18,16 @@ def riding(spec: TargetSpec, operations: Sequence[Operation]) -> list[Operation]
     What rides waits, fails and is done with its leader. The others are sent by themselves, and so are those of a person
     whose account operation was refused.
     """
-    leaders = {one.person: one for one in operations if one.kind in _LEADING and not one.refused} if spec.rides else {}
+    leaders: dict[str, Operation] = {}
+    if spec.bundled_enrolments:
+        leaders = {one.person: one for one in operations if one.kind in _LEADING and not one.refused}
     aboard: dict[str, list[Operation]] = {}
     seated: list[Operation] = []
     for operation in operations:
         leader = leaders.get(operation.person)
         if leader is not None and _can_ride(operation):
             others = aboard.setdefault(leader.id, [])
-            if len(others) < spec.rides:
+            if len(others) < spec.bundled_enrolments:
                 operation = structs.replace(operation, follows=leader.id, rides=True, hold=leader.hold)
                 others.append(operation)
         seated.append(operation)

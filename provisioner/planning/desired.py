@@ -76,7 +76,7 @@ def compile_target(spec: TargetSpec, columns: Collection[str] | None) -> Compile
             rule.due_in_days,
             compile_expression(rule.when, columns, where=f"{where}.enrolments[{index}].when", predicate=True),
         )
-        for index, rule in enumerate(getattr(settings, "enrolments", ()))
+        for index, rule in enumerate(spec.enrolments)
     )
     return CompiledTarget(
         scope=compile_expression(settings.scope, columns, where=f"{where}.scope", predicate=True),
@@ -90,9 +90,7 @@ def compile_target(spec: TargetSpec, columns: Collection[str] | None) -> Compile
             for name, rule in settings.leaver.items()
         },
         enrolments=enrolments,
-        knowledge=tuple(
-            compile_rules(getattr(settings, "external_knowledge", ()), columns, where=f"{where}.external_knowledge")
-        ),
+        knowledge=tuple(compile_rules(spec.knowledge_rules, columns, where=f"{where}.external_knowledge")),
     )
 
 
@@ -140,7 +138,7 @@ def desired_accounts(
         extra[f"e:{code}"] = verdict.values.fill_null(value=False) & member
     records: list[Record] = []
     for index, rule in enumerate(compiled.knowledge):
-        found_records = records_of(rule, spec.knowledge, people, member)
+        found_records = records_of(rule, spec.knowledge, spec.knowledge_key, people, member)
         records += found_records.records
         path = f"targets.{spec.name}.external_knowledge[{index}]"
         faults += _unknown(people, found_records.verdict, member, f"{path}.when")

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
 from provisioner.expressions import Evaluated, Expression, compile_expression, evaluate_predicate, evaluate_text
 from provisioner.model.attributes import Attribute, InvalidValueError, canonical
-
-#: What makes a record another one: a certificate renewed on a new day is new, a corrected remark is not.
-IDENTIFYING = ("knowledge_type", "title", "provider", "date_obtained", "code", "certificate_number")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,16 +23,14 @@ class KnowledgeRule:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One record that a person should have, in canonical text."""
+    """One record that a person should have, in canonical text.
+
+    `slot` tells it apart from others of the person; the ledger remembers it by that.
+    """
 
     person: str
+    slot: str
     values: Mapping[str, str | None]
-
-    @property
-    def slot(self) -> str:
-        """By which it is told apart from others of the person, and remembered."""
-        text = json.dumps([self.values.get(name) for name in IDENTIFYING], ensure_ascii=False)
-        return f"knowledge:{hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +62,11 @@ def compile_rules(
 
 
 def records_of(
-    rule: KnowledgeRule, catalogue: Mapping[str, Attribute], people: pl.DataFrame, asked: pl.Series
+    rule: KnowledgeRule,
+    catalogue: Mapping[str, Attribute],
+    key: Sequence[str],
+    people: pl.DataFrame,
+    asked: pl.Series,
 ) -> Records:
     """The records of one entry.
 
@@ -75,6 +74,7 @@ def records_of(
 
     Args:
         catalogue: the fields that the vendor takes.
+        key: those of them that make a record another one.
         people: with `_key` and the roster's columns.
         asked: who of them may have one.
     """
@@ -95,8 +95,13 @@ def records_of(
     needed = [name for name, field in catalogue.items() if field.required]
     faulty = {person for person, _ in unfit}
     records = tuple(
-        Record(person, {name: value for name, value in draft.items() if value is not None})
+        Record(person, _slot(draft, key), {name: value for name, value in draft.items() if value is not None})
         for person, draft in drafts.items()
         if person not in faulty and all(draft.get(name) for name in needed)
     )
     return Records(records, tuple((person, name, reason) for (person, name), reason in unfit.items()), verdict)
+
+
+def _slot(values: Mapping[str, str | None], key: Sequence[str]) -> str:
+    text = json.dumps([values.get(name) for name in key], ensure_ascii=False)
+    return f"knowledge:{hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}"

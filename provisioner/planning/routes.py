@@ -9,7 +9,7 @@ key) and ``own`` (true for what was done through the vendor's API, so probably b
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
@@ -67,25 +67,25 @@ class Misrouted:
     reason: str
 
 
-def compile_routes(settings: Settings, verbs: Mapping[str, str | None]) -> tuple[Route, ...]:
+def compile_routes(settings: Settings, actions: Mapping[str, Collection[str]]) -> tuple[Route, ...]:
     """Check the routes of the settings.
 
     Args:
-        verbs: what may be routed to each enabled target.
+        actions: what a route may bring about in each enabled target.
 
     Raises:
         ConfigurationError: a route names no target, leads nowhere, or has a wrong expression.
     """
-    return tuple(_compile(settings, verbs, place, rule) for place, rule in enumerate(settings.events))
+    return tuple(_compile(settings, actions, place, rule) for place, rule in enumerate(settings.events))
 
 
-def _compile(settings: Settings, verbs: Mapping[str, str | None], place: int, rule: EventRoute) -> Route:
+def _compile(settings: Settings, actions: Mapping[str, Collection[str]], place: int, rule: EventRoute) -> Route:
     where = f"events[{place}]"
     source, dot, event = rule.on.partition(".")
     if not dot or not event:
         raise ConfigurationError(f"{where}.on: {rule.on!r} must be target.event, such as habitate.member.joined.")
     _known(settings, source, f"{where}.on")
-    verb, target, url = _destination(settings, verbs, rule.to, f"{where}.to")
+    verb, target, url = _destination(settings, actions, rule.to, f"{where}.to")
     if rule.name is None and verb != "url":
         raise ConfigurationError(f"{where}.name is missing: say how the {verb} is named.")
     document = [rule.on, rule.when, rule.to, rule.name]
@@ -107,7 +107,9 @@ def _known(settings: Settings, target: str, where: str) -> None:
         raise ConfigurationError(f"{where}: there is no target {target!r}{nearest(target, settings.targets)}.")
 
 
-def _destination(settings: Settings, verbs: Mapping[str, str | None], to: str, where: str) -> tuple[str, str, str]:
+def _destination(
+    settings: Settings, actions: Mapping[str, Collection[str]], to: str, where: str
+) -> tuple[str, str, str]:
     if "://" in to:
         parts = urlsplit(to)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -123,8 +125,9 @@ def _destination(settings: Settings, verbs: Mapping[str, str | None], to: str, w
             f"{where}: {to!r} leads nowhere.", remedy="Write <target>.event, <target>.tag, <target>.enrolment or a URL."
         )
     _known(settings, target, where)
-    if target in verbs and verbs[target] != verb:
-        takes = f"takes {verbs[target]}s only" if verbs[target] else "takes nothing of the kind"
+    if target in actions and verb not in actions[target]:
+        taken = " and ".join(f"{one}s" for one in actions[target])
+        takes = f"takes {taken} only" if taken else "takes nothing of the kind"
         raise ConfigurationError(f"{where}: {target} {takes}, not {verb}s.")
     return verb, target, ""
 

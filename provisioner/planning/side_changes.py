@@ -14,7 +14,6 @@ from provisioner.planning.desired import PERSON
 from provisioner.planning.external_knowledge import Record
 from provisioner.planning.spec import ACCOUNT, Planning, TargetSpec
 
-_ROLE = "custom_attributes.role"
 _CODE, _DATE = "_code", "_date"
 
 
@@ -37,7 +36,7 @@ def events(
     moment = int(circumstances.now.timestamp())
     found: list[Operation] = []
     for operation in operations:
-        fact = _fact(operation)
+        fact = _fact(spec, operation)
         if fact in spec.facts:
             found.append(_event(spec, operation.person, operation.account, fact, moment, operation))
     for person, account, text in owed.select(PERSON, ACCOUNT, "_owed").iter_rows():
@@ -47,12 +46,13 @@ def events(
     return found
 
 
-def _fact(operation: Operation) -> str:
+def _fact(spec: TargetSpec, operation: Operation) -> str:
     if operation.kind is Kind.CREATE:
         return "created"
     if operation.kind is Kind.LEAVE:
         return "left"
-    return "role_changed" if operation.kind in (Kind.UPDATE, Kind.REJOIN) and _ROLE in operation.after else ""
+    changing = operation.kind in (Kind.UPDATE, Kind.REJOIN)
+    return "role_changed" if changing and spec.role_attribute in operation.after else ""
 
 
 def _event(
@@ -86,7 +86,7 @@ def due_enrolments(
     Columns: `_person`, `_account` (null where there is none), `_code` and `_date` (until when, null for no day).
     """
     found = [pl.DataFrame(schema=dict.fromkeys((PERSON, ACCOUNT, _CODE, _DATE), pl.String))]
-    for rule in getattr(spec.settings, "enrolments", ()):
+    for rule in spec.enrolments:
         date = None
         if rule.due_in_days is not None:
             date = (circumstances.today + timedelta(days=rule.due_in_days)).isoformat()

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
 import polars as pl
 
 from provisioner.model.attributes import Attribute
-from provisioner.settings import TargetSettings
+from provisioner.settings import EnrolmentRule, TargetSettings
 
 
 @dataclass(frozen=True, slots=True)
 class TargetSpec:
-    """One target as the planner sees it: its settings and what its module declares (see `targets.base.Target`)."""
+    """One target as the planner sees it: its settings, and what its class declares.
+
+    `attributes` are those of the catalogue and those that the mapping names. What the rest means stands at the members
+    of the same name in `provisioner.targets.capabilities`; each is empty where the target does not offer it.
+    """
 
     name: str
     settings: TargetSettings
@@ -23,13 +27,12 @@ class TargetSpec:
     carried: tuple[str, ...] = ()
     ends_attribute: str | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
-    rides: int = 0
+    role_attribute: str | None = None
+    enrolments: Sequence[EnrolmentRule] = ()
+    bundled_enrolments: int = 0
     knowledge: Mapping[str, Attribute] = field(default_factory=dict)
-
-    @property
-    def protect_columns(self) -> tuple[str, ...]:
-        """Every attribute of an observed account that `protect` may name."""
-        return tuple(self.attributes)
+    knowledge_key: tuple[str, ...] = ()
+    knowledge_rules: Sequence[Mapping[str, str]] = ()
 
 
 #: Columns of an observed frame beside one text column per attribute; the last one may be missing.

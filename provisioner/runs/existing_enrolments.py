@@ -14,6 +14,7 @@ from provisioner.model.operation_batches import rewritten
 from provisioner.planning.bundling import tokens, unsure, without
 from provisioner.planning.plan import TargetPlan
 from provisioner.runtime.context import Deployment
+from provisioner.targets.capabilities import Enrols
 from provisioner.targets.http import Http
 
 log = structlog.get_logger(__name__)
@@ -25,11 +26,12 @@ async def without_existing(dep: Deployment, target: str, http: Http, plan: Targe
     Looked up once per plan, and only where an enrolment is due of somebody whose account was there before: nobody else
     can have one. If they cannot be read, those enrolments wait for the next run, and everything else goes on.
     """
-    asked = await asyncio.to_thread(unsure, plan.operations)
-    if not asked:
+    made = dep.targets[target]
+    asked = await asyncio.to_thread(unsure, plan.operations) if isinstance(made, Enrols) else ()
+    if not asked or not isinstance(made, Enrols):
         return plan
     try:
-        there = await dep.targets[target].already(http, asked)
+        there = await made.existing_enrolments(http, asked)
     except TargetError as exc:
         log.warning("enrolments_not_read", target=target, code=exc.code)
         note = f"{len(asked)} enrolments wait for the next run, because existing ones could not be read: {exc.message}"

@@ -16,6 +16,7 @@ from provisioner.runtime.context import Deployment
 from provisioner.store.people.snapshots import Reading
 from provisioner.store.queue.rate_limit import Lane
 from provisioner.targets.base import Ask, Listing
+from provisioner.targets.capabilities import Incremental, LooksUp, WantsPrevious
 from provisioner.targets.http import Http
 
 #: Seconds after which everything is listed again, should the daily full run not have come.
@@ -93,23 +94,25 @@ async def observe(
         TargetError: it could not be read whole.
     """
     made = dep.targets[target]
-    last = await dep.frames.remembered(target) if asks is None or made.remembers or made.deltas else None
+    previous = isinstance(made, WantsPrevious) and made.wants_previous
+    incremental = isinstance(made, Incremental)
+    last = await dep.frames.remembered(target) if asks is None or previous or incremental else None
     known: Mapping[str, Account] = {}
-    if last and made.remembers:
+    if last and previous:
         known = await asyncio.to_thread(accounts_of, _needed(last[0], asks))
     began = await dep.runs.now()
     listing: Listing | None = None
-    if asks is not None:
+    if asks is not None and isinstance(made, LooksUp):
         listing = await made.find(http, asks, known)
     if listing is not None and asks is not None:
         frame = frame_of(listing.accounts, _readable(dep, target))
         return Seen(Observation(frame, complete=False, began=began, asked=frozenset(ask.person for ask in asks)))
-    if asks is not None and made.lists_only:
+    if asks is not None and not isinstance(made, LooksUp):
         last_seen = await _last_seen(dep, target, asks, began)
         if last_seen is not None:
             return Seen(last_seen)
-    if made.deltas and last and asks is None and not full:
-        overlaid = await _overlaid(dep, target, http, *last, began=began)
+    if isinstance(made, Incremental) and last and asks is None and not full:
+        overlaid = await _overlaid(dep, target, http, made, *last, began=began)
         if overlaid is not None:
             return overlaid
     listing = await made.observe(http, known)
@@ -117,7 +120,7 @@ async def observe(
     named = _readable(dep, target) if listing.complete else ()
     frame = await asyncio.to_thread(frame_of, listing.accounts, named)
     notes = listing.notes if listing.unlistable is None else (*listing.notes, listing.unlistable)
-    if made.deltas:
+    if incremental:
         frame = _stamped(frame, began)
     before = last[0] if last is not None and last[1].origin == made.origin else None
     observation = Observation(frame, complete=listing.complete, began=began, notes=notes, last=before)
@@ -159,16 +162,15 @@ async def _last_seen(dep: Deployment, target: str, asks: Sequence[Ask], began: f
 
 
 async def _overlaid(
-    dep: Deployment, target: str, http: Http, last: pl.DataFrame, reading: Reading, *, began: float
+    dep: Deployment, target: str, http: Http, made: Incremental, last: pl.DataFrame, reading: Reading, *, began: float
 ) -> Seen | None:
     """What is remembered, overlaid with what changed since; None where only a full listing can tell.
 
     That is so when the last one is too long ago, came from another address or lacks an attribute that is wanted or
     shown now, and when there are not as many accounts as there should be, because some were deleted or renamed.
     """
-    made = dep.targets[target]
     recently = 0 <= began - reading.full <= _FULL_EVERY
-    if not recently or reading.origin != made.origin or READ not in last.columns or not last.height:
+    if not recently or reading.origin != dep.targets[target].origin or READ not in last.columns or not last.height:
         return None
     recent = await made.observe_recent(http, reading.seen - _OVERLAP)
     changed = _stamped(await asyncio.to_thread(frame_of, recent.accounts, _readable(dep, target)), began)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from provisioner.errors import UsageError
-from provisioner.model.attributes import Attribute
 from provisioner.planning.desired import CompiledTarget, check_overlay, compile_target
 from provisioner.planning.routes import Route, compile_routes
 from provisioner.planning.spec import TargetSpec
@@ -29,11 +28,21 @@ from provisioner.store.runs.documents import RunStore
 from provisioner.store.runs.faults import FaultStore
 from provisioner.store.runs.target_health import HealthStore
 from provisioner.targets.base import Target
+from provisioner.targets.capabilities import (
+    BundlesEnrolments,
+    CarriesObserved,
+    Deactivates,
+    Enrols,
+    PublishesRate,
+    SchedulesEnd,
+    SharesBudget,
+    TakesEvents,
+    TakesKnowledge,
+    inbound_actions,
+)
 from provisioner.targets.http import Client, Http, Pace, new_client
 from provisioner.targets.registry import make
 
-#: Seconds for which a 429 without Retry-After stops everyone: Tribal Habits blocks for one minute.
-_LEAST_BLOCK: Final = 60.0
 #: Seconds that a read waits for a slot before its target counts as unreachable for this run.
 _PATIENCE: Final = 3600.0
 
@@ -114,11 +123,11 @@ class Deployment:
         return TargetPace(
             self.pace,
             target,
-            resource_of(target, settings, made.shared_by_address),
+            resource_of(target, settings, isinstance(made, SharesBudget) and made.shared_by_address),
             settings.rate_limit,
             lane=lane,
-            adaptive=not made.published_rate,
-            least_block=_LEAST_BLOCK if made.published_rate else 0.0,
+            adaptive=not isinstance(made, PublishesRate),
+            least_block=made.least_block if isinstance(made, PublishesRate) else 0.0,
             patience=patience,
         )
 
@@ -166,23 +175,33 @@ def build_targets(settings: Settings) -> tuple[dict[str, Target[Any]], dict[str,
             continue
         target = make(name, own)
         target.check()
-        attributes: dict[str, Attribute] = dict(target.catalogue)
-        for attribute in (*own.attributes, *own.leaver):
-            attributes[attribute] = target.attribute(attribute)
-        spec = TargetSpec(
-            name=name,
-            settings=own,
-            attributes=attributes,
-            activity=target.activity,
-            carried=target.carried,
-            ends_attribute=target.ends_attribute,
-            facts=target.facts,
-            rides=target.rides,
-            knowledge=target.knowledge,
-        )
+        spec = spec_of(target)
         check_overlay(spec)
         targets[name], specs[name] = target, spec
     return targets, specs
+
+
+def spec_of(target: Target[Any]) -> TargetSpec:
+    """What the planner needs to know of a target: its settings, and what its class declares."""
+    own = target.settings
+    mapped = {name: target.attribute(name) for name in (*own.attributes, *own.leaver)}
+    spec = TargetSpec(name=target.name, settings=own, attributes={**target.catalogue, **mapped})
+    if isinstance(target, Deactivates):
+        spec = replace(spec, activity=target.activity)
+    if isinstance(target, CarriesObserved):
+        spec = replace(spec, carried=target.carried)
+    if isinstance(target, SchedulesEnd):
+        spec = replace(spec, ends_attribute=target.ends_attribute)
+    if isinstance(target, TakesEvents):
+        spec = replace(spec, facts=target.facts, role_attribute=target.role_attribute)
+    if isinstance(target, Enrols):
+        spec = replace(spec, enrolments=tuple(target.enrolment_rules))
+    if isinstance(target, BundlesEnrolments):
+        spec = replace(spec, bundled_enrolments=target.bundled_enrolments)
+    if isinstance(target, TakesKnowledge):
+        rules = tuple(target.knowledge_rules)
+        spec = replace(spec, knowledge=target.knowledge, knowledge_key=target.knowledge_key, knowledge_rules=rules)
+    return spec
 
 
 def routes_of(settings: Settings, targets: Mapping[str, Target[Any]]) -> tuple[Route, ...]:
@@ -191,4 +210,4 @@ def routes_of(settings: Settings, targets: Mapping[str, Target[Any]]) -> tuple[R
     Raises:
         ConfigurationError: a route leads nowhere, or one of its expressions is wrong.
     """
-    return compile_routes(settings, {name: target.routed for name, target in targets.items()})
+    return compile_routes(settings, {name: inbound_actions(target) for name, target in targets.items()})

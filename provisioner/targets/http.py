@@ -138,7 +138,8 @@ class Http:
         self.writes = 0
         self._client = client
         self._origin = origin
-        self._headers = dict(headers)
+        own_type = any(name.lower() == "content-type" for name in headers)
+        self._headers = {**headers} if own_type else {**headers, "Content-Type": "application/json"}
         self._pace = pace
         self._read_only = read_only
         self._kept: dict[type[Any], Any] = {}
@@ -244,9 +245,8 @@ class Http:
         self, method: str, path: str, params: Mapping[str, str | int] | None, body: Any
     ) -> _Received | Failure:
         content = None if body is None else json.dumps(body, separators=(",", ":")).encode()
-        headers = {**self._headers, "Content-Type": "application/json"}
         request = self._client.build_request(
-            method, self._origin + path, params=dict(params or {}), content=content, headers=headers
+            method, self._origin + path, params=dict(params or {}), content=content, headers=self._headers
         )
         self.requests += 1
         self.writes += method != "GET"

@@ -173,5 +173,5 @@ def as_outcome(error: TargetError) -> Failure:
     if isinstance(error, UnauthorisedError):
         return Unauthorised(error.message)
     if isinstance(error, (UnreachableError, MalformedAnswerError, ListingError)):
-        return Temporary(error.code, error.message, unreached=isinstance(error, UnreachableError), whole=False)
+        return Temporary(error.code, error.message, unreached=isinstance(error, UnreachableError))
     return Permanent(error.code, error.message)

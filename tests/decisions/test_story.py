@@ -17,6 +17,7 @@ from provisioner.events import process
 from provisioner.runtime.context import Deployment
 from provisioner.sandbox import Switchboard
 from provisioner.store.redis import keys
+from provisioner.targets.capabilities import read_event
 from tests.decisions.conftest import Opened, company
 from tests.support.harness import drain, sync_once
 
@@ -39,7 +40,7 @@ COMPLETED = {
 
 async def tell(dep: Deployment) -> None:
     """A webhook comes twice, and is handled."""
-    event = dep.targets["tribal_habits"].event(COMPLETED)
+    event = read_event(dep.targets["tribal_habits"], COMPLETED)
     for _ in range(2):
         await dep.inbound.accept(
             "tribal_habits", digest=event.digest, event=event.name, known=event.known, body=json.dumps(COMPLETED)

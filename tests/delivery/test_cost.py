@@ -173,7 +173,7 @@ async def test_as_many_requests_are_under_way_as_there_are_senders(
     async with opened(only=("traitly",)) as dep:
         await planned(dep)
         made = dep.targets["traitly"]
-        apply, busy, most = made.apply, 0, 0
+        write, busy, most = made.write, 0, 0
 
         async def watched(*arguments: Any) -> Any:
             nonlocal busy, most
@@ -185,11 +185,11 @@ async def test_as_many_requests_are_under_way_as_there_are_senders(
                     if most == SENDERS:
                         break
                     await asyncio.sleep(0.01)
-                return await apply(*arguments)
+                return await write(*arguments)
             finally:
                 busy -= 1
 
-        monkeypatch.setattr(made, "apply", watched)
+        monkeypatch.setattr(made, "write", watched)
         await deliver(dep, "traitly")
         assert most == SENDERS
         assert switchboard.counts("traitly")["writes"] == 2 * MANY

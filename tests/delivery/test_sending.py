@@ -61,7 +61,7 @@ async def test_what_a_worker_had_in_hand_when_it_died_is_unclear_and_done_once(
             await lifecycle.plan(dep, run, target)
         (claim,) = await dep.queue.claim("habitate", lease=60, token="dead", limits={"*": 1})
         http = dep.http("habitate", dep.pace_of("habitate"))
-        await dep.targets["habitate"].apply(http, [claim.operation])
+        await dep.targets["habitate"].write(http, [claim.operation])
         assert await dep.queue.reap("habitate") == 0
         await dep.redis.zadd(keys.leases("habitate"), {claim.member: 1})
         assert await dep.queue.reap("habitate") == 1

@@ -148,7 +148,7 @@ def test_an_event_that_kills_its_worker_ends_among_the_dead_letters(
     async def go() -> None:
         async with Deployment.open(firm.settings) as dep:
             await sync_once(dep)
-            made = type(dep.targets["tribal_habits"])
+            made: Any = type(dep.targets["tribal_habits"])
             read = made.event
 
             def dies(self: Any, body: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from provisioner.planning.desired import CompiledTarget, compile_target
 from provisioner.planning.plan import TargetPlan, plan_target
 from provisioner.planning.spec import Observation, Planning, TargetSpec
 from provisioner.runs.observe import frame_of
+from provisioner.runtime import context
 from provisioner.settings import GuardSettings
 from provisioner.targets.registry import make, target_class
 
@@ -110,17 +111,8 @@ def spec_of(kind: str = "tribal_habits", **changes: Any) -> TargetSpec:
     document["guards"] = GuardSettings.model_validate({**OPEN, **document.get("guards", {})})
     target = make(kind, target_class(kind).settings_model.model_validate(document))
     target.check()
-    own = target.settings
-    named = {name: target.attribute(name) for name in (*own.attributes, *own.leaver)}
-    return TargetSpec(
-        name=kind,
-        settings=own,
-        attributes={**target.catalogue, **named},
-        activity=target.activity,
-        carried=target.carried,
-        ends_attribute=target.ends_attribute,
-        facts=target.facts,
-    )
+    # Enrolments stand by themselves here; those that travel with an account operation are a subject of their own
+    return replace(context.spec_of(target), bundled_enrolments=0)
 
 
 def attributes_of(kind: str) -> dict[str, Any]:

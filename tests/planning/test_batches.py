@@ -14,13 +14,12 @@ from provisioner.model.operation import URGENCY, Kind, Operation, Status
 from provisioner.model.operation_batches import Packed, batches_of, gathered, rewritten
 from provisioner.planning import build
 from provisioner.planning.plan import TargetPlan
-from provisioner.targets.registry import target_class
 from tests.planning.support import World, held_by, linked, person, spec_of
 from tests.planning.test_properties import worlds
 
 FACTS = {"created": "Onboarded", "left": "Offboarded"}
 #: What spec_of leaves out: events, enrolments that ride, and records.
-MORE: dict[str, Any] = {"facts": FACTS, "rides": 1, "knowledge": target_class("tribal_habits").knowledge}
+MORE: dict[str, Any] = {"facts": FACTS, "bundled_enrolments": 1}
 KNOWLEDGE = [
     {"knowledge_type": "'Licence'", "title": "first_name", "provider": "'Us'", "date_obtained": "'2024-01-31'"}
 ]

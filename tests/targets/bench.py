@@ -12,7 +12,8 @@ from provisioner.model.operation import Kind, Operation
 from provisioner.model.outcome import Outcome
 from provisioner.sandbox import SandboxServer
 from provisioner.settings.kinds import settings_model
-from provisioner.targets.base import Ask, Listing, Target
+from provisioner.targets.base import Ask, Listing
+from provisioner.targets.capabilities import LooksUp
 from provisioner.targets.http import Http, new_client
 from provisioner.targets.registry import make
 
@@ -35,8 +36,8 @@ class FreePace:
         return FreeSlot()
 
 
-def target_of(kind: str, base_url: str = "http://127.0.0.1:9", **settings: Any) -> Target[Any]:
-    """A target of a kind; the settings are those of the YAML file."""
+def target_of(kind: str, base_url: str = "http://127.0.0.1:9", **settings: Any) -> Any:
+    """A target of a kind; the settings are those of the YAML file. What it offers the test knows by its kind."""
     model = settings_model(kind)
     assert model is not None
     return make("t", model.model_validate({"kind": kind, "base_url": base_url, **settings}))
@@ -69,7 +70,8 @@ class Bench:
 
     def observe(self, known: Mapping[str, Account] | None = None) -> Listing:
         """List everything."""
-        return self.run(lambda http: self.target.observe(http, known or {}), read_only=True)
+        listing: Listing = self.run(lambda http: self.target.observe(http, known or {}), read_only=True)
+        return listing
 
     def accounts(self) -> dict[str, Account]:
         """What is observed, by id."""
@@ -77,17 +79,21 @@ class Bench:
 
     def find(self, *asks: Ask, known: Mapping[str, Account] | None = None) -> Listing | None:
         """Look up."""
-        return self.run(lambda http: self.target.find(http, asks, known or {}), read_only=True)
+        target = self.target
+        if not isinstance(target, LooksUp):
+            return None
+        return self.run(lambda http: target.find(http, asks, known or {}), read_only=True)
 
-    def apply(self, *operations: Operation) -> Sequence[Outcome]:
+    def write(self, *operations: Operation) -> Sequence[Outcome]:
         """Send."""
-        outcomes = self.run(lambda http: self.target.apply(http, operations))
+        outcomes: Sequence[Outcome] = self.run(lambda http: self.target.write(http, operations))
         assert len(outcomes) == len(operations)
         return outcomes
 
-    def settle(self, operation: Operation) -> Outcome | None:
+    def confirm(self, operation: Operation) -> Outcome | None:
         """Look whether it took effect."""
-        return self.run(lambda http: self.target.settle(http, operation))
+        found: Outcome | None = self.run(lambda http: self.target.confirm(http, operation))
+        return found
 
     def probe(self) -> tuple[str, ...]:
         """Prove address and credentials."""

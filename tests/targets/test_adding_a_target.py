@@ -24,6 +24,7 @@ from provisioner.model.outcome import Done, Permanent
 from provisioner.settings import known_kinds, load
 from provisioner.settings.kinds import ENTRY_POINT_GROUP, settings_model
 from provisioner.targets.base import Ask, Listing, Target
+from provisioner.targets.capabilities import CAPABILITIES
 from provisioner.targets.http import Http, new_client
 from provisioner.targets.registry import make
 from tests.targets.packages import offer
@@ -131,7 +132,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.fixture
-def target(package: Path, badges: Badges, tmp_path: Path) -> Target[Any]:
+def target(package: Path, badges: Badges, tmp_path: Path) -> Any:
     """The page's settings, read as any others, with the service's address and key."""
     assert package.is_dir()
     text = block("yaml").replace("key: …", f"key: {KEY}\n    base_url: {badges.url}")
@@ -142,7 +143,7 @@ def target(package: Path, badges: Badges, tmp_path: Path) -> Target[Any]:
     return made
 
 
-def run(target: Target[Any], use: Callable[[Http], Awaitable[R]], *, read_only: bool = False) -> R:
+def run(target: Any, use: Callable[[Http], Awaitable[R]], *, read_only: bool = False) -> R:
     async def main() -> R:
         async with new_client() as client:
             http = Http(target.name, client, target.origin, target.headers(), Pace(), read_only=read_only)
@@ -168,12 +169,12 @@ def test_an_entry_point_that_cannot_be_loaded_is_named(package: Path) -> None:
         settings_model("acme_badges")
 
 
-def test_a_life_of_badges(target: Target[Any], badges: Badges) -> None:
+def test_a_life_of_badges(target: Any, badges: Badges) -> None:
     creates = [
         change(Kind.CREATE, None, number=number, holder="Ann", doors="Main;Roof", active="true")
         for number in ("1", "a/b", "3")
     ]
-    assert run(target, lambda http: target.apply(http, creates)) == [
+    assert run(target, lambda http: target.write(http, creates)) == [
         Done(account="1"),
         Done(account="a/b"),
         Done(account="3"),
@@ -189,7 +190,7 @@ def test_a_life_of_badges(target: Target[Any], badges: Badges) -> None:
     leave = change(Kind.LEAVE, "1", active="false", doors=None)
     refused = change(Kind.UPDATE, "3", holder="")
     assert target.group(leave) != target.group(refused)
-    outcomes = run(target, lambda http: target.apply(http, [leave, refused]))
+    outcomes = run(target, lambda http: target.write(http, [leave, refused]))
     assert outcomes[0] == Done(account="1")
     assert isinstance(outcomes[1], Permanent)
     found = run(target, lambda http: target.find(http, [Ask("E1", "1"), Ask("E2", "9")], {}))
@@ -197,10 +198,10 @@ def test_a_life_of_badges(target: Target[Any], badges: Badges) -> None:
     assert found == Listing((Account("1", expected),), complete=False)
 
 
-def test_reading_only_and_wrong_keys(target: Target[Any], badges: Badges) -> None:
+def test_reading_only_and_wrong_keys(target: Any, badges: Badges) -> None:
     assert run(target, target.probe, read_only=True) == ("Acme accepts the key and holds 0 badges.",)
     with pytest.raises(ReadOnlyError):
-        run(target, lambda http: target.apply(http, [change(Kind.UPDATE, "1", holder="B")]), read_only=True)
+        run(target, lambda http: target.write(http, [change(Kind.UPDATE, "1", holder="B")]), read_only=True)
     assert badges.held == {}
     target.settings = target.settings.model_copy(update={"key": None})
     with pytest.raises(UnauthorisedError, match="badges"):
@@ -211,5 +212,6 @@ def test_the_page_names_everything_that_a_target_can_declare_and_must_do() -> No
     text = PAGE.read_text(encoding="utf-8")
     inherited = {"kind", "settings_model", "catalogue", "attribute", "origin", "headers"}
     public = {name for name in vars(Target) if not name.startswith("_")} | set(Target.__annotations__)
+    public |= {capability.__name__ for capability in CAPABILITIES}
     missing = {name for name in public - inherited if f"`{name}`" not in text}
     assert not missing, missing

@@ -15,6 +15,7 @@ from provisioner.errors import TargetError, UnauthorisedError, UnreachableError
 from provisioner.model.attributes import fold
 from provisioner.model.operation import Kind, Operation
 from provisioner.model.outcome import Done, Outcome, Permanent, Temporary, Unauthorised, Unclear
+from provisioner.runtime.context import spec_of
 from provisioner.sandbox import MTRIBES_SPACE_ID, MTRIBES_TOKEN, TRAITLY_TOKEN, SandboxServer
 from provisioner.sandbox.habitate import HABITATE_KEY
 from provisioner.sandbox.tribal_habits import TRIBAL_HABITS_KEY
@@ -184,7 +185,7 @@ def expected(bench: Bench, image: Mapping[str, str | None]) -> dict[str, str | N
 
 def observable(bench: Bench, name: str) -> bool:
     """Whether the vendor shows an attribute at all."""
-    return bench.target.attribute(name).observed
+    return bool(bench.target.attribute(name).observed)
 
 
 def created(bench: Bench, case: Case, *numbers: int) -> list[str]:
@@ -198,13 +199,13 @@ def sent(bench: Bench, operations: Sequence[Operation]) -> list[Outcome]:
     """Apply operations in calls of the size that the target takes."""
     size = bench.target.batch_size(bench.target.group(operations[0]))
     calls = [operations[start : start + size] for start in range(0, len(operations), size)]
-    return [outcome for call in calls for outcome in bench.apply(*call)]
+    return [outcome for call in calls for outcome in bench.write(*call)]
 
 
 def carried(bench: Bench, account: str) -> dict[str, str | None]:
     """What a plan would carry along of an account."""
     values = bench.accounts()[account].values
-    return {name: values[name] for name in bench.target.carried if values.get(name)}
+    return {name: values[name] for name in spec_of(bench.target).carried if values.get(name)}
 
 
 def touched(
@@ -213,7 +214,7 @@ def touched(
     """Apply one change as a plan would hand it over."""
     wanted = {**case.image(number), **after}
     operation = change(kind, account, after, wanted=wanted, before=case.image(number), observed=carried(bench, account))
-    (outcome,) = bench.apply(operation)
+    (outcome,) = bench.write(operation)
     return outcome
 
 
@@ -284,7 +285,7 @@ def test_someone_already_gone_has_left(bench: Bench, case: Case) -> None:
     (account,) = created(bench, case, 1)
     leave = change(Kind.LEAVE, account, case.left, wanted={**case.image(1), **case.left}, before=case.image(1))
     bench.board.remove(bench.name, account)
-    (outcome,) = bench.apply(leave)
+    (outcome,) = bench.write(leave)
     assert isinstance(outcome, Done)
     assert outcome.note
 
@@ -301,7 +302,7 @@ def test_wrong_credentials_are_told_as_such(sandbox: SandboxServer, case: Case) 
         bench.observe()
     with pytest.raises(UnauthorisedError):
         bench.probe()
-    assert all(isinstance(outcome, Unauthorised) for outcome in bench.apply(case.create(1)))
+    assert all(isinstance(outcome, Unauthorised) for outcome in bench.write(case.create(1)))
 
 
 def test_nobody_there_is_unreachable(case: Case, sandbox: SandboxServer) -> None:
@@ -309,7 +310,7 @@ def test_nobody_there_is_unreachable(case: Case, sandbox: SandboxServer) -> None
     bench.target = target_of(case.kind, **case.settings)
     with pytest.raises(UnreachableError):
         bench.observe()
-    (outcome,) = bench.apply(case.create(1))
+    (outcome,) = bench.write(case.create(1))
     assert isinstance(outcome, Temporary)
     assert outcome.unreached
 
@@ -348,7 +349,7 @@ def test_an_answer_to_a_write_that_is_none_is_classified(
         operation = change(kind, account, after, wanted={**case.image(1), **after}, before=case.image(1))
     for method in ("POST", "PUT", "PATCH"):
         bench.fault(match={"method": method}, times=None, **lie)
-    (outcome,) = bench.apply(operation)
+    (outcome,) = bench.write(operation)
     assert isinstance(outcome, (Done, Permanent, Temporary, Unclear))
     if lie.get("status") != 200:
         assert not isinstance(outcome, Done)
@@ -357,7 +358,7 @@ def test_an_answer_to_a_write_that_is_none_is_classified(
 @pytest.mark.parametrize("status", [408, 425, 429, 503])
 def test_what_was_not_carried_out_is_temporary(bench: Bench, case: Case, status: int) -> None:
     bench.fault(match={"method": "POST"}, status=status, headers={"Retry-After": "7"}, body="{}")
-    (outcome,) = bench.apply(case.create(1))
+    (outcome,) = bench.write(case.create(1))
     assert isinstance(outcome, Temporary)
     assert outcome.limited == (status == 429)
     assert outcome.delay in (7.0, None)

@@ -532,3 +532,14 @@ def test_of_a_long_complaint_only_the_beginning_is_looked_at(monkeypatch: pytest
     assert said.startswith("no such thing no such thing")
     assert len(said) <= 300
     assert max(looked) <= 50 * 300
+
+
+@pytest.mark.parametrize(
+    ("own", "sent"),
+    [({}, "application/json"), ({"content-type": "application/scim+json"}, "application/scim+json")],
+    ids=["usual", "own"],
+)
+def test_a_target_may_have_a_content_type_of_its_own(own: dict[str, str], sent: str) -> None:
+    _, wire = over([answer(200)], lambda http: http.send("POST", "/x", {"a": 1}), headers=own)
+    head = wire.requests[0].decode().lower().partition("\r\n\r\n")[0]
+    assert [line for line in head.split("\r\n") if line.startswith("content-type:")] == [f"content-type: {sent}"]

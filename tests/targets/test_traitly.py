@@ -20,9 +20,11 @@ from provisioner.model.outcome import Done, Outcome, Permanent, Temporary, Unaut
 from provisioner.sandbox import TRAITLY_TOKEN, SandboxServer
 from provisioner.targets.base import Ask, Listing
 from provisioner.targets.http import Http, new_client
-from provisioner.targets.traitly import CUSTOMERS, EVENTS, NEXT_ACTIONS, Traitly
+from provisioner.targets.traitly import NEXT_ACTIONS, Traitly
 from provisioner.targets.traitly.events import NextActions
+from provisioner.targets.traitly.reading import CUSTOMERS
 from provisioner.targets.traitly.settings import TraitlySettings
+from provisioner.targets.traitly.writing import EVENTS
 
 R = TypeVar("R")
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "targets" / "traitly.md"
@@ -105,9 +107,9 @@ class Bench:
         """One account of the listing."""
         return next(account for account in self.observe().accounts if account.id == identifier)
 
-    def apply(self, *operations: Operation) -> list[Outcome]:
+    def write(self, *operations: Operation) -> list[Outcome]:
         """Send."""
-        return list(self.run(lambda http: self.target.apply(http, operations)))
+        return list(self.run(lambda http: self.target.write(http, operations)))
 
     def held(self, identifier: str) -> Mapping[str, Any]:
         """What the stand-in holds, in its own form."""
@@ -267,7 +269,7 @@ def test_find_leaves_to_the_listing_what_only_that_can_tell(bench: Bench) -> Non
 
 def test_create_sends_what_is_wanted_and_learns_the_rest(bench: Bench) -> None:
     wanted = {"monthly_payment_amount": "12.5", "created_at": "1600000000", "custom_attributes.role": "manager"}
-    (outcome,) = bench.apply(create(**wanted))
+    (outcome,) = bench.write(create(**wanted))
     assert bench.held("E1") == {
         "customer_id": "E1",
         "name": "Ann Lee",
@@ -284,16 +286,16 @@ def test_create_sends_what_is_wanted_and_learns_the_rest(bench: Bench) -> None:
 
 
 def test_create_learns_when_the_customer_signed_up(bench: Bench) -> None:
-    (outcome,) = bench.apply(create())
+    (outcome,) = bench.write(create())
     assert isinstance(outcome, Done)
     assert outcome.learnt == {"created_at": bench.held("E1")["created_at"]}
 
 
 def test_repeating_a_create_makes_no_second_customer(bench: Bench) -> None:
     bench.board.fault(bench.name, match={"method": "POST"}, drop="after")
-    (lost,) = bench.apply(create())
+    (lost,) = bench.write(create())
     assert isinstance(lost, Unclear)
-    (outcome,) = bench.apply(create())
+    (outcome,) = bench.write(create())
     assert isinstance(outcome, Done)
     assert len(bench.board.accounts(bench.name)) == 1
     assert Kind.CREATE not in Traitly.hurts_twice
@@ -302,7 +304,7 @@ def test_repeating_a_create_makes_no_second_customer(bench: Bench) -> None:
 def test_update_changes_one_thing_and_keeps_all_others(bench: Bench) -> None:
     bench.board.seed(bench.name, [SMITH])
     before = bench.held("123")
-    (outcome,) = bench.apply(update(bench.account("123"), plan="Leaver"))
+    (outcome,) = bench.write(update(bench.account("123"), plan="Leaver"))
     assert isinstance(outcome, Done)
     after = bench.held("123")
     assert after == {**before, "plan": "Leaver"}
@@ -315,7 +317,7 @@ def test_custom_attributes_are_merged_and_equal_ones_keep_their_type(bench: Benc
     change = update(account, **{"custom_attributes.role": "director", "custom_attributes.dept": "Sales"})
     more = {"custom_attributes.seats": "4", "custom_attributes.beta": "true"}
     change = structs.replace(change, wanted={**change.wanted, **more})
-    bench.apply(change)
+    bench.write(change)
     assert bench.held("123")["custom_attributes"] == {
         **SMITH["custom_attributes"],
         "role": "director",
@@ -326,7 +328,7 @@ def test_custom_attributes_are_merged_and_equal_ones_keep_their_type(bench: Benc
 def test_clearing_sends_null_and_never_the_moment_of_sign_up(bench: Bench) -> None:
     bench.board.seed(bench.name, [SMITH])
     account = bench.account("123")
-    bench.apply(update(account, location=None, created_at=None, **{"custom_attributes.role": None}))
+    bench.write(update(account, location=None, created_at=None, **{"custom_attributes.role": None}))
     held = bench.held("123")
     assert held["location"] is None
     assert held["custom_attributes"]["role"] is None
@@ -338,13 +340,13 @@ def test_clearing_sends_null_and_never_the_moment_of_sign_up(bench: Bench) -> No
 def test_an_unknown_wish_does_not_erase_what_was_observed(bench: Bench) -> None:
     bench.board.seed(bench.name, [SMITH])
     change = update(bench.account("123"), plan="Pro")
-    bench.apply(structs.replace(change, wanted={"plan": "Pro", "created_at": None, "location": None}))
+    bench.write(structs.replace(change, wanted={"plan": "Pro", "created_at": None, "location": None}))
     assert bench.held("123") == {**SMITH, "plan": "Pro"}
 
 
 def test_a_customer_without_a_required_value_is_not_sent(bench: Bench) -> None:
     bench.board.seed(bench.name, [SMITH])
-    outcomes = bench.apply(
+    outcomes = bench.write(
         create(name=None, plan=None), update(bench.account("123"), email=None), operation(Kind.UPDATE, None, {})
     )
     assert outcomes == [
@@ -359,7 +361,7 @@ def test_what_the_answer_shows_otherwise_is_learnt(bench: Bench) -> None:
     shown = {**SMITH, "customer_id": "E1", "name": "Ann Lee", "email": "ANN@example.com", "plan": "Free"}
     body = {"data": [shown | {"custom_attributes": {}, "location": None}]}
     bench.board.fault(bench.name, match={"method": "POST"}, status=200, body=body)
-    (outcome,) = bench.apply(create(location="Perth"))
+    (outcome,) = bench.write(create(location="Perth"))
     assert isinstance(outcome, Done)
     assert outcome.learnt == {
         "plan": "Free",
@@ -386,7 +388,7 @@ def test_failures_come_back_as_outcomes_each_in_its_place(
     bench: Bench, fault: dict[str, Any], kind: type, code: str
 ) -> None:
     bench.board.fault(bench.name, match={"method": "POST", "contains": "E2"}, **fault)
-    first, second, third = bench.apply(create("E1"), create("E2"), create("E3"))
+    first, second, third = bench.write(create("E1"), create("E2"), create("E3"))
     assert isinstance(first, Done)
     assert isinstance(third, Done)
     assert isinstance(second, kind)
@@ -396,45 +398,45 @@ def test_failures_come_back_as_outcomes_each_in_its_place(
 def test_a_plan_writes_nothing(bench: Bench) -> None:
     for change in (create(), event()):
         with pytest.raises(ReadOnlyError):
-            bench.run(lambda http, change=change: bench.target.apply(http, [change]), read_only=True)  # type: ignore[misc]
+            bench.run(lambda http, change=change: bench.target.write(http, [change]), read_only=True)  # type: ignore[misc]
     assert bench.board.counts(bench.name)["writes"] == 0
 
 
 def test_an_event_is_sent_with_the_planned_moment(bench: Bench) -> None:
-    bench.apply(create())
-    assert bench.apply(event()) == [Done(account="E1")]
+    bench.write(create())
+    assert bench.write(event()) == [Done(account="E1")]
     assert bench.board.state(bench.name)["events"] == [
         {"customer_id": "E1", "name": "Onboarded", "created_at": "1700000000", "success": 1}
     ]
-    assert bench.apply(event(None)) == [Permanent("missing_required", "Traitly takes no event without customer_id")]
+    assert bench.write(event(None)) == [Permanent("missing_required", "Traitly takes no event without customer_id")]
 
 
 def test_an_event_that_did_not_succeed_is_refused(bench: Bench) -> None:
     body = {"data": [{"customer_id": "E1", "name": "Onboarded", "success": 0}]}
     bench.board.fault(bench.name, match={"path_prefix": EVENTS}, status=200, body=body)
-    (outcome,) = bench.apply(event())
+    (outcome,) = bench.write(event())
     assert isinstance(outcome, Permanent)
 
 
 @pytest.mark.parametrize(("drop", "arrived"), [("before", False), ("after", True)])
 def test_an_unclear_event_is_looked_up_by_its_moment(bench: Bench, drop: str, arrived: bool) -> None:
-    bench.apply(create(), event(moment="1600000000"))
+    bench.write(create(), event(moment="1600000000"))
     bench.board.fault(bench.name, match={"method": "POST", "path_prefix": EVENTS}, drop=drop)
-    (lost,) = bench.apply(event())
+    (lost,) = bench.write(event())
     assert isinstance(lost, Unclear)
-    settled = bench.run(lambda http: bench.target.settle(http, event()))
+    settled = bench.run(lambda http: bench.target.confirm(http, event()))
     assert isinstance(settled, Done) is arrived
     assert {Kind.EVENT} == Traitly.hurts_twice
 
 
 def test_settling_anything_else_asks_nothing(bench: Bench) -> None:
-    assert bench.run(lambda http: bench.target.settle(http, create())) is None
+    assert bench.run(lambda http: bench.target.confirm(http, create())) is None
     assert bench.board.counts(bench.name)["reads"] == 0
 
 
 def test_events_of_nobody_are_none(bench: Bench) -> None:
     bench.board.fault(bench.name, match={"path_prefix": EVENTS}, status=404)
-    assert bench.run(lambda http: bench.target.settle(http, event())) is None
+    assert bench.run(lambda http: bench.target.confirm(http, event())) is None
 
 
 def test_probe_proves_the_token_and_reads_nobody(bench: Bench, sandbox: SandboxServer) -> None:
@@ -454,7 +456,7 @@ def test_probe_does_not_take_a_404_for_proof(bench: Bench) -> None:
 @pytest.mark.parametrize("singular", [False, True])
 def test_next_actions_under_either_spelling(bench: Bench, singular: bool) -> None:
     actions = [{"event_name": "Minor", "importance": 0.1}, {"event_name": "Major", "importance": 0.9}]
-    bench.apply(create())
+    bench.write(create())
     bench.board.options(bench.name, singular_next_actions=singular, next_actions={"E1": actions})
     found = bench.run(lambda http: bench.target.next_actions(http, "E1", "Retention"))
     assert isinstance(found, NextActions)

@@ -209,7 +209,7 @@ def test_a_record_that_is_no_user_is_malformed(bench: Bench, record: dict[str, A
 
 def test_many_people_share_one_request(bench: Bench) -> None:
     bench.seed(person("E2"), person("E3"))
-    outcomes = bench.apply(
+    outcomes = bench.write(
         create("E1", groups="Brisbane;Sales"),
         change(Kind.UPDATE, "E2", {"last_name": "Ito"}),
         change(Kind.ROLE, "E3", {"role_1": "Manager", "org_admin": "true"}),
@@ -224,7 +224,7 @@ def test_many_people_share_one_request(bench: Bench) -> None:
 def test_an_update_sends_what_changes_and_nothing_else(bench: Bench) -> None:
     bench.seed(person("E1", mentor_email="m@example.com", groups="Sales", **{"X-Country": "Chad"}))
     cleared = {"mentor_email": None, "groups": None, "X-Country": None}
-    (outcome,) = bench.apply(change(Kind.UPDATE, "E1", cleared, wanted={**image("E1", last_name="Other"), **cleared}))
+    (outcome,) = bench.write(change(Kind.UPDATE, "E1", cleared, wanted={**image("E1", last_name="Other"), **cleared}))
     assert isinstance(outcome, Done)
     assert held(bench, "E1")["last_name"] == "Lee"
     assert (held(bench, "E1")["mentor_email"], held(bench, "E1")["groups"], held(bench, "E1")["X-Country"]) == (
@@ -236,15 +236,15 @@ def test_an_update_sends_what_changes_and_nothing_else(bench: Bench) -> None:
 
 def test_what_only_an_update_takes_is_left_to_the_next_plan(bench: Bench) -> None:
     operation = create("E1", learner_report_frequency="every_day", user_notifications_enabled="false")
-    (outcome,) = bench.apply(operation)
+    (outcome,) = bench.write(operation)
     assert outcome == Done(account="E1", learnt={"learner_report_frequency": None, "user_notifications_enabled": None})
     later = {"learner_report_frequency": "every_day", "user_notifications_enabled": "false"}
-    assert bench.apply(change(Kind.UPDATE, "E1", later)) == [Done(account="E1")]
+    assert bench.write(change(Kind.UPDATE, "E1", later)) == [Done(account="E1")]
     assert held(bench, "E1")["learner_report_frequency"] == "every_day"
 
 
 def test_what_cannot_succeed_is_not_sent(bench: Bench) -> None:
-    outcomes = bench.apply(
+    outcomes = bench.write(
         create("E1", email=None),
         change(Kind.UPDATE, None, {"last_name": "Ito"}),
         change(Kind.UPDATE, "E1", {"active": None}),
@@ -269,7 +269,7 @@ def test_a_user_name_is_matched_to_its_row_in_any_case(bench: Bench) -> None:
             "error_list": [{"user_name": "e2", "error_reason": "Email is invalid"}],
         },
     )
-    first, second = bench.apply(create("E1"), create("E2"))
+    first, second = bench.write(create("E1"), create("E2"))
     assert isinstance(first, Done)
     assert second == Permanent("row_refused", "Tribal Habits refused the row: Email is invalid")
 
@@ -303,7 +303,7 @@ def test_an_answer_that_does_not_account_for_every_row_is_unclear() -> None:
 
 def test_a_request_refused_as_a_whole_says_so_of_every_row(bench: Bench) -> None:
     bench.board.options(bench.name, batch_cap=1)
-    first, second = bench.apply(create("E1"), create("E2"))
+    first, second = bench.write(create("E1"), create("E2"))
     assert first == second
     assert isinstance(first, Permanent)
     assert first.code == "invalid"
@@ -311,7 +311,7 @@ def test_a_request_refused_as_a_whole_says_so_of_every_row(bench: Bench) -> None
 
 def test_rows_refused_here_do_not_hide_that_the_rest_was_refused_as_a_whole(bench: Bench) -> None:
     bench.board.options(bench.name, batch_cap=1)
-    bad, first, second = bench.apply(create("E1", email=None), create("E2"), create("E3"))
+    bad, first, second = bench.write(create("E1", email=None), create("E2"), create("E3"))
     assert isinstance(bad, Permanent)
     assert isinstance(first, Temporary)
     assert first == second
@@ -323,14 +323,14 @@ def test_invitations_go_to_whom_the_settings_say_and_never_to_leavers(
 ) -> None:
     bench.target = target_of("tribal_habits", bench.target.origin, **{**SETTINGS, "invitations": setting})
     bench.seed(person("E2"), person("E3"))
-    bench.apply(create("E1"), change(Kind.UPDATE, "E2", {"last_name": "Ito"}))
-    bench.apply(change(Kind.LEAVE, "E3", {"active": "false"}))
+    bench.write(create("E1"), change(Kind.UPDATE, "E2", {"last_name": "Ito"}))
+    bench.write(change(Kind.LEAVE, "E3", {"active": "false"}))
     assert [one["user_name"] for one in bench.board.state(bench.name)["invitations"]] == invited
 
 
 def test_a_refused_leaver_who_still_exists_stays_refused(bench: Bench) -> None:
     bench.seed(person("E1"))
-    gone, refused = bench.apply(
+    gone, refused = bench.write(
         change(Kind.LEAVE, "E9", {"active": "false"}),
         change(Kind.LEAVE, "E1", {"active": "false", "type": "Nobody"}),
     )
@@ -339,14 +339,14 @@ def test_a_refused_leaver_who_still_exists_stays_refused(bench: Bench) -> None:
 
 
 def test_an_unclear_row_is_looked_up_only_where_it_mails_again(bench: Bench) -> None:
-    bench.apply(create("E1"))
-    assert bench.settle(create("E1")) is None
+    bench.write(create("E1"))
+    assert bench.confirm(create("E1")) is None
     assert bench.requests == 0
     bench.target = target_of("tribal_habits", bench.target.origin, **{**SETTINGS, "invitations": "all"})
-    assert isinstance(bench.settle(create("E1")), Done)
-    assert bench.settle(create("E2")) is None
-    assert bench.settle(change(Kind.UPDATE, "E1", {"last_name": "Ito"})) is None
-    assert isinstance(bench.settle(change(Kind.UPDATE, "E1", {"last_name": "Lee"})), Done)
+    assert isinstance(bench.confirm(create("E1")), Done)
+    assert bench.confirm(create("E2")) is None
+    assert bench.confirm(change(Kind.UPDATE, "E1", {"last_name": "Ito"})) is None
+    assert isinstance(bench.confirm(change(Kind.UPDATE, "E1", {"last_name": "Lee"})), Done)
 
 
 def enrol(code: str, due: str | None = None, name: str = "E1") -> Operation:
@@ -360,7 +360,7 @@ def test_one_persons_enrolments_share_a_request(bench: Bench) -> None:
     assert bench.target.group(operations[0]) == bench.target.group(operations[1])
     assert bench.target.group(operations[0]) != bench.target.group(enrol("TH-4-77-NEW", name="E2"))
     assert bench.target.batch_size(bench.target.group(operations[0])) == 5
-    assert bench.apply(*operations) == [Done(account="E1")] * 2
+    assert bench.write(*operations) == [Done(account="E1")] * 2
     assert bench.requests == 1
     assert bench.board.state(bench.name)["enrolments"] == [
         {"user_name": "E1", "code": "TH-4-77-NEW", "due_date": "2030-02-03"},
@@ -370,22 +370,22 @@ def test_one_persons_enrolments_share_a_request(bench: Bench) -> None:
 
 def test_a_refused_code_stands_for_all_of_its_request(bench: Bench) -> None:
     bench.seed(person("E1"))
-    together = bench.apply(enrol("TH-4-77-NEW"), enrol("TH-4-999-NEW"))
+    together = bench.write(enrol("TH-4-77-NEW"), enrol("TH-4-999-NEW"))
     assert all(isinstance(outcome, Permanent) and outcome.code == "invalid" for outcome in together)
-    assert isinstance(bench.apply(enrol("TH-4-77-NEW"))[0], Done)
-    assert isinstance(bench.apply(enrol("TH-4-999-NEW"))[0], Permanent)
+    assert isinstance(bench.write(enrol("TH-4-77-NEW"))[0], Done)
+    assert isinstance(bench.write(enrol("TH-4-999-NEW"))[0], Permanent)
 
 
 @pytest.mark.parametrize("code", ["TH-4-77-NEW", "THP-4-22-NEW"])
 def test_an_unclear_enrolment_is_looked_up(bench: Bench, code: str) -> None:
     bench.seed(person("E1"))
-    assert bench.settle(enrol(code)) is None
+    assert bench.confirm(enrol(code)) is None
     bench.fault(match={"method": "POST"}, drop="after")
-    assert isinstance(bench.apply(enrol(code))[0], Unclear)
-    assert isinstance(bench.settle(enrol(code)), Done)
-    assert bench.settle(enrol("TH-4-16-NEW")) is None
-    assert bench.settle(enrol("TH-4-999-NEW")) is None
-    assert bench.settle(enrol(code, name="E9")) is None
+    assert isinstance(bench.write(enrol(code))[0], Unclear)
+    assert isinstance(bench.confirm(enrol(code)), Done)
+    assert bench.confirm(enrol("TH-4-16-NEW")) is None
+    assert bench.confirm(enrol("TH-4-999-NEW")) is None
+    assert bench.confirm(enrol(code, name="E9")) is None
 
 
 def test_people_are_found_by_their_account_or_user_name(bench: Bench) -> None:
@@ -435,7 +435,7 @@ def test_settings_that_the_vendor_cannot_satisfy_are_refused(part: dict[str, Any
 
 
 def test_events_are_not_taken(bench: Bench) -> None:
-    assert isinstance(bench.apply(change(Kind.EVENT, "E1", {"name": "x"}))[0], Permanent)
+    assert isinstance(bench.write(change(Kind.EVENT, "E1", {"name": "x"}))[0], Permanent)
 
 
 def test_known_accounts_change_nothing_about_a_listing(bench: Bench) -> None:

@@ -78,7 +78,7 @@ def test_enrolments_travel_in_the_row() -> None:
 
 def test_a_row_refused_for_a_code_is_saved_without_it(bench: Bench) -> None:
     unknown: dict[str, str | None] = {"enrolment_code": "TH-4-999-NEW", "due_date": None}
-    first, second = bench.apply(carrying(create("E1"), NEW, unknown), carrying(create("E2"), NEW))
+    first, second = bench.write(carrying(create("E1"), NEW, unknown), carrying(create("E2"), NEW))
     assert first == Done(account="E1", carried=False)
     assert second == Done(account="E2")
     assert bench.requests == 2
@@ -87,14 +87,14 @@ def test_a_row_refused_for_a_code_is_saved_without_it(bench: Bench) -> None:
 
 
 def test_a_row_refused_for_itself_stays_refused(bench: Bench) -> None:
-    (outcome,) = bench.apply(carrying(create("E1", type="Nobody"), NEW))
+    (outcome,) = bench.write(carrying(create("E1", type="Nobody"), NEW))
     assert isinstance(outcome, Permanent)
     assert codes(bench) == []
 
 
 def test_a_single_row_refused_as_a_whole_is_tried_without_enrolments(bench: Bench) -> None:
     bench.fault(match={"method": "POST"}, status=422, body={"error": "no"}, times=1)
-    assert bench.apply(carrying(create("E1"), NEW)) == [Done(account="E1", carried=False)]
+    assert bench.write(carrying(create("E1"), NEW)) == [Done(account="E1", carried=False)]
 
 
 @pytest.mark.parametrize(("count", "carried"), [(1, True), (0, False), (None, False), ("1", False), (True, False)])
@@ -107,29 +107,29 @@ def test_a_count_of_none_means_that_rows_carry_no_enrolments(count: object, carr
 
 def test_an_unclear_row_with_enrolments_is_looked_up(bench: Bench) -> None:
     operation = carrying(create("E1"), NEW, PATHWAY)
-    assert bench.settle(operation) is None
-    bench.apply(create("E1"))
-    assert bench.settle(operation) is None
-    bench.apply(enrol("TH-4-77-NEW"))
-    assert isinstance(bench.settle(operation), Done)
+    assert bench.confirm(operation) is None
+    bench.write(create("E1"))
+    assert bench.confirm(operation) is None
+    bench.write(enrol("TH-4-77-NEW"))
+    assert isinstance(bench.confirm(operation), Done)
     assert codes(bench) == [("E1", "TH-4-77-NEW"), ("E1", "THP-4-22-NEW")]
-    assert isinstance(bench.settle(operation), Done)
+    assert isinstance(bench.confirm(operation), Done)
     assert bench.writes == 0
 
 
 def test_a_row_that_cannot_be_compared_is_sent_again_without_its_enrolments(bench: Bench) -> None:
     operation = carrying(create("E1"), NEW)
-    bench.apply(operation)
+    bench.write(operation)
     # Somebody changed the name meanwhile, so nothing but the enrolment tells that the row was taken
-    bench.apply(change(Kind.UPDATE, "E1", {"last_name": "Ito"}))
-    assert isinstance(bench.settle(operation), Done)
+    bench.write(change(Kind.UPDATE, "E1", {"last_name": "Ito"}))
+    assert isinstance(bench.confirm(operation), Done)
     assert held(bench, "E1")["last_name"] == "Lee"
     assert codes(bench) == [("E1", "TH-4-77-NEW")]
 
 
 def test_what_the_portal_shows_is_there_already(bench: Bench) -> None:
     bench.seed(person("E1"), person("E2"))
-    bench.apply(enrol("TH-4-77-NEW"))
+    bench.write(enrol("TH-4-77-NEW"))
     asked = [
         structs.replace(enrol("TH-4-77-NEW"), id="there"),
         structs.replace(enrol("TH-4-77-DROP"), id="another word"),
@@ -138,13 +138,13 @@ def test_what_the_portal_shows_is_there_already(bench: Bench) -> None:
         structs.replace(enrol("TH-4-77-NEW", name="E2"), id="another person"),
         structs.replace(enrol("TH-4-77-NEW", name="E9"), id="nobody"),
     ]
-    assert bench.run(lambda http: bench.target.already(http, asked), read_only=True) == {"there"}
+    assert bench.run(lambda http: bench.target.existing_enrolments(http, asked), read_only=True) == {"there"}
 
 
 def test_what_was_found_in_the_catalogue_is_not_read_again(bench: Bench) -> None:
     bench.seed(person("E1"))
     for _ in range(2):
-        bench.run(lambda http: bench.target.already(http, [enrol("TH-4-77-NEW")]))
+        bench.run(lambda http: bench.target.existing_enrolments(http, [enrol("TH-4-77-NEW")]))
     assert [path for path in bench.sent() if path.endswith("/topics")] == ["GET /papi/topics"]
 
 
@@ -181,13 +181,13 @@ def test_knowledge_is_spelt_as_the_page_prints_it(bench: Bench) -> None:
         "category_1_points": 3,
     }
     bench.seed(person("E1"))
-    assert bench.apply(record({**LICENCE, **more})) == [Done(account="E1")]
+    assert bench.write(record({**LICENCE, **more})) == [Done(account="E1")]
 
 
 @pytest.mark.parametrize("after", [{**LICENCE, "knowledge_type": "6"}, {**LICENCE, "country_obtained": "Australia"}])
 def test_knowledge_that_is_wrong_is_refused(bench: Bench, after: dict[str, str | None]) -> None:
     bench.seed(person("E1"))
-    (outcome,) = bench.apply(record(after))
+    (outcome,) = bench.write(record(after))
     assert isinstance(outcome, Permanent)
 
 
@@ -199,13 +199,13 @@ def test_each_record_goes_by_itself(bench: Bench) -> None:
 def test_unclear_knowledge_is_sent_again_only_if_nothing_like_it_appeared(bench: Bench) -> None:
     bench.seed(person("E1"))
     operation = record(LICENCE)
-    assert bench.settle(operation) is None
+    assert bench.confirm(operation) is None
     bench.fault(match={"path_prefix": HTTP, "method": "POST"}, drop="after")
-    assert isinstance(bench.apply(operation)[0], Unclear)
-    outcome = bench.settle(operation)
+    assert isinstance(bench.write(operation)[0], Unclear)
+    outcome = bench.confirm(operation)
     assert isinstance(outcome, Permanent)
     assert outcome.perhaps
-    assert bench.settle(record({**LICENCE, "certificate_number": "2"})) is None
+    assert bench.confirm(record({**LICENCE, "certificate_number": "2"})) is None
 
 
 def test_an_answer_that_names_the_owner_settles_it(bench: Bench) -> None:
@@ -214,7 +214,7 @@ def test_an_answer_that_names_the_owner_settles_it(bench: Bench) -> None:
         bench.fault(
             match={"path_prefix": HTTP}, status=200, body={**envelope, "records": [{**LICENCE, "user_name": owner}]}
         )
-        assert isinstance(bench.settle(record(LICENCE)), Done) is done
+        assert isinstance(bench.confirm(record(LICENCE)), Done) is done
 
 
 def test_only_what_changed_is_read_and_counted(bench: Bench) -> None:
@@ -241,7 +241,7 @@ def test_a_moment_is_spelt_in_utc() -> None:
     assert pages.moment(0.9) == "1970-01-01T00:00:00"
 
 
-SPEC = TargetSpec("t", target_of("tribal_habits", **SETTINGS).settings, {}, rides=5)
+SPEC = TargetSpec("t", target_of("tribal_habits", **SETTINGS).settings, {}, bundled_enrolments=5)
 KINDS = st.sampled_from([Kind.CREATE, Kind.UPDATE, Kind.ROLE, Kind.REJOIN, Kind.LEAVE, None])
 
 
@@ -262,7 +262,7 @@ def test_riders_share_their_leaders_fate(kind: Kind | None, count: int, refused:
 
 def test_nothing_rides_where_the_vendor_takes_nothing_along() -> None:
     operations = [structs.replace(change(Kind.CREATE, None, {}, person="E1"), id="leader"), enrol("TH-4-77-NEW")]
-    assert riding(replace(SPEC, rides=0), operations) == operations
+    assert riding(replace(SPEC, bundled_enrolments=0), operations) == operations
     knowing = [operations[0], record(LICENCE)]
     assert riding(SPEC, knowing) == knowing
 

@@ -23,6 +23,7 @@ from provisioner.runtime.context import Deployment, build_targets
 from provisioner.runtime.rate_limit import Unpaced
 from provisioner.settings import Settings
 from provisioner.targets.base import Ask, Target
+from provisioner.targets.capabilities import LooksUp
 from provisioner.targets.http import Http, Pace, new_client
 
 #: Accounts that are looked at for what the key may see.
@@ -73,6 +74,8 @@ async def _rights(target: Target[Any], http: Http, dep: Deployment) -> list[Line
     Raises:
         TargetError: they cannot be read.
     """
+    if not isinstance(target, LooksUp):
+        return []
     subject = f"{target.name} rights"
     frame = await dep.frames.observed(target.name)
     some = None if frame is None else frame.filter(pl.col(UNTOUCHABLE).is_null()).head(_LOOKED_AT)

@@ -21,6 +21,7 @@ from provisioner.model.operation import Kind, Operation
 from provisioner.model.outcome import Done, Outcome, Permanent, Temporary, Unauthorised, Unclear
 from provisioner.settings import TargetSettings
 from provisioner.targets.base import Ask, Listing, Target
+from provisioner.targets.capabilities import Confirms, LooksUp, ReportsEvents, WantsPrevious
 from provisioner.targets.concurrently import each
 from provisioner.targets.habitate import boards, events, listing, members
 from provisioner.targets.habitate.attributes import CATALOGUE, UPDATE_FIELDS
@@ -34,7 +35,7 @@ _LEAVE = "leave"
 _SAVE = "save"
 _BOARDS = "boards"
 _LEAVE_BOARDS = "leave-boards"
-#: Members changed by one call of `apply`: enough to share the change of a board, but at the allowed rate and with so
+#: Members changed by one call of `write`: enough to share the change of a board, but at the allowed rate and with so
 #: many requests each, all that a worker's senders have in hand is over in these seconds.
 _AT_ONCE: Final = (10, 50)
 _OVER_IN: Final = 40.0
@@ -47,14 +48,14 @@ _ROLE_LITERALS = re.compile(
 )
 
 
-class Habitate(Target[HabitateSettings]):
+class Habitate(Target[HabitateSettings], LooksUp, WantsPrevious, Confirms, ReportsEvents):
     """One community."""
 
     kind: ClassVar[str] = "habitate"
     settings_model: ClassVar[type[TargetSettings]] = HabitateSettings
     catalogue: ClassVar[Mapping[str, Attribute]] = CATALOGUE
     hurts_twice: ClassVar[frozenset[Kind]] = frozenset({Kind.CREATE})
-    remembers: ClassVar[bool] = True
+    wants_previous: ClassVar[bool] = True
 
     def __init__(self, name: str, settings: HabitateSettings) -> None:
         super().__init__(name, settings)
@@ -145,7 +146,7 @@ class Habitate(Target[HabitateSettings]):
         fewest, most = _AT_ONCE
         return min(self.settings.batch_size, most, max(fewest, int(rate * _OVER_IN / _SENDERS / _REQUESTS_EACH)))
 
-    async def apply(self, http: Http, operations: Sequence[Operation]) -> Sequence[Outcome]:
+    async def write(self, http: Http, operations: Sequence[Operation]) -> Sequence[Outcome]:
         """Change each member for themselves, then the boards of all of them together."""
         # Read ahead, so that changes that run side by side do not each read them
         creating = any(operation.kind is Kind.CREATE for operation in operations)
@@ -180,7 +181,7 @@ class Habitate(Target[HabitateSettings]):
     ) -> Sequence[Outcome]:
         """The outcomes after the boards of all operations were changed together."""
         wanted = _board_changes(operations, outcomes)
-        failed = await boards.apply(http, self._directory, list(wanted.values()), at_once=self.settings.batch_size)
+        failed = await boards.write(http, self._directory, list(wanted.values()), at_once=self.settings.batch_size)
         return [
             await self._after_boards(http, operations[place], outcome, failed[wanted[place].msid])
             if place in wanted
@@ -239,7 +240,7 @@ class Habitate(Target[HabitateSettings]):
         note = outcome.note or f"created, but boards are still to be entered: {failure.message}"
         return replace(outcome, learnt=learnt, note=note)
 
-    async def settle(self, http: Http, operation: Operation) -> Outcome | None:
+    async def confirm(self, http: Http, operation: Operation) -> Outcome | None:
         """Look whether an unclear create took effect, and if so bring it to its end; all else may be sent again.
 
         Raises:
@@ -249,7 +250,7 @@ class Habitate(Target[HabitateSettings]):
             return None
         # This transport was made for what is in hand, after that was claimed: what it read is new enough for all of it
         search = http.kept(Search, lambda: Search(http, self._directory))
-        outcome = await members.settle(http, self._directory, search, operation)
+        outcome = await members.confirm(http, self._directory, search, operation)
         return None if outcome is None else (await self._with_boards(http, [operation], [outcome]))[0]
 
     async def probe(self, http: Http) -> tuple[str, ...]:

@@ -38,7 +38,7 @@ def change(msid: str, before: str | None, after: str | None) -> Change:
     )
 
 
-async def apply(
+async def write(
     http: Http, directory: Directory, changes: Sequence[Change], *, at_once: int
 ) -> Mapping[str, Mapping[str, Failure]]:
     """Carry out changes, grouped by board and at most `at_once` members in a request.

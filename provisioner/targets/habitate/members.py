@@ -12,7 +12,7 @@ from typing import Any
 from provisioner.errors import TargetError, UnauthorisedError
 from provisioner.model.attributes import InvalidValueError, fold, members
 from provisioner.model.operation import Operation
-from provisioner.model.outcome import Done, Outcome, Permanent, Temporary, Unauthorised, Unclear
+from provisioner.model.outcome import Done, Outcome, Permanent, Unauthorised, Unclear
 from provisioner.targets.habitate.attributes import (
     CATALOGUE,
     CREATE_FIELDS,
@@ -48,7 +48,7 @@ async def send(http: Http, method: str, path: str, body: Mapping[str, Any]) -> A
         return Permanent("forbidden", f"the key is good, but this may not be changed by it: {result.message}")
     if isinstance(result, Permanent) and result.code in _REFUSED:
         return Permanent("row_refused", result.message)
-    return replace(result, whole=False) if isinstance(result, Temporary) else result
+    return result
 
 
 async def create(http: Http, directory: Directory, operation: Operation) -> Outcome:
@@ -145,7 +145,7 @@ async def adopt(http: Http, directory: Directory, operation: Operation, conflict
     )
 
 
-async def settle(http: Http, directory: Directory, search: Search, operation: Operation) -> Outcome | None:
+async def confirm(http: Http, directory: Directory, search: Search, operation: Operation) -> Outcome | None:
     """Look among the members made since the plan whether an unclear create took effect; if so give the wanted role.
 
     Raises:

@@ -12,13 +12,12 @@ from datetime import datetime
 from typing import Any, Final
 
 from provisioner.model.account import Account
-from provisioner.targets.habitate.directory import Directory, each_page
+from provisioner.targets.habitate.directory import PAGE_SIZE, Directory, each_page
 from provisioner.targets.habitate.listing import STATUSES, USERS, find_one, values_of
 from provisioner.targets.http import Http
 
 #: Pages of newest members that a search goes through at most, of each status.
 MOST_PAGES: Final = 60
-_PAGE_SIZE: Final = 50
 #: Seconds by which a vendor's clock may be off ours; `created_at` is by theirs.
 _CLOCKS_APART: Final = 86_400.0
 
@@ -116,7 +115,7 @@ class _Newest:
 
     async def _read_on(self) -> None:
         query: dict[str, str | int] = {
-            "status": self.status, "sort_by": "user_id", "order": "desc", "page_size": _PAGE_SIZE,
+            "status": self.status, "sort_by": "user_id", "order": "desc", "page_size": PAGE_SIZE,
         }  # fmt: skip
         if self._reading is None:
             self._reading = each_page(self.http, USERS, query, key="user_id")

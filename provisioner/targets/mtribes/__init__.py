@@ -17,7 +17,8 @@ from provisioner.model.account import Account
 from provisioner.model.attributes import Attribute, InvalidValueError
 from provisioner.model.operation import Kind, Operation
 from provisioner.model.outcome import Outcome, Permanent
-from provisioner.targets.base import Ask, Listing, Target, Told
+from provisioner.targets.base import Listing, Target
+from provisioner.targets.capabilities import CarriesObserved, ReadBack, ReadsBack, TagsFromEvents
 from provisioner.targets.http import Http
 from provisioner.targets.mtribes import reading, writing
 from provisioner.targets.mtribes.attributes import CATALOGUE, is_field, tag
@@ -29,16 +30,14 @@ _ABSENT = (404, 405)
 _ACCEPTED = "mtribes accepts the access token."
 
 
-class Mtribes(Target[MtribesSettings]):
-    """One Space."""
+class Mtribes(Target[MtribesSettings], CarriesObserved, TagsFromEvents, ReadsBack):
+    """One Space. No look-up of one user is known."""
 
     kind = "mtribes"
     settings_model = MtribesSettings
     catalogue: ClassVar[Mapping[str, Attribute]] = CATALOGUE
-    carried = ("tags",)
-    lists_only = True
-    routed = "tag"
-    tagged = "tags"
+    carried: ClassVar[tuple[str, ...]] = ("tags",)
+    tag_attribute: ClassVar[str] = "tags"
 
     def __init__(self, name: str, settings: MtribesSettings) -> None:
         super().__init__(name, settings)
@@ -90,15 +89,6 @@ class Mtribes(Target[MtribesSettings]):
             )
         return Listing(tuple((await self.lists.pages(http, path, reading.account, first)).values()))
 
-    async def find(
-        self,
-        http: Http,  # noqa: ARG002
-        asks: Sequence[Ask],  # noqa: ARG002
-        known: Mapping[str, Account],  # noqa: ARG002
-    ) -> Listing | None:
-        """None: no look-up of one user is known."""
-        return None
-
     def group(self, operation: Operation) -> str:
         """Leavers apart, tags that events bring apart, everyone else together."""
         if operation.kind is Kind.EVENT:
@@ -109,7 +99,7 @@ class Mtribes(Target[MtribesSettings]):
         """As configured; a bare object always goes alone."""
         return 1 if self.settings.envelope is None else self.settings.batch_size
 
-    async def apply(self, http: Http, operations: Sequence[Operation]) -> Sequence[Outcome]:
+    async def write(self, http: Http, operations: Sequence[Operation]) -> Sequence[Outcome]:
         """Ingest the users. What a whole batch was refused for is said of each of them: nothing tells them apart."""
         outcomes: dict[int, Outcome] = {}
         rows: dict[int, dict[str, Any]] = {}
@@ -170,11 +160,11 @@ class Mtribes(Target[MtribesSettings]):
         """In lower case, with at most three levels."""
         return tag(name)
 
-    async def read_back(self, http: Http, accounts: Sequence[str], mark: str | None, moment: float) -> Told | None:  # noqa: ARG002
+    async def read_back(self, http: Http, accounts: Sequence[str], mark: str | None, moment: float) -> ReadBack:  # noqa: ARG002
         """Read which Tribes everyone belongs to; whoever belongs to none is known to.
 
         Raises:
             TargetError: the Tribes or their users cannot be read.
         """
         tribes = await self.lists.memberships(http)
-        return Told({account: [reading.tribes(tribes.get(account, ()), moment)] for account in accounts})
+        return ReadBack({account: [reading.tribes(tribes.get(account, ()), moment)] for account in accounts})

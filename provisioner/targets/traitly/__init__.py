@@ -20,7 +20,16 @@ from provisioner.model.attributes import Attribute, InvalidValueError, Type, can
 from provisioner.model.event import Fact, InboundEvent
 from provisioner.model.operation import Kind, Operation
 from provisioner.model.outcome import Done, Outcome
-from provisioner.targets.base import Ask, Listing, Target, Told
+from provisioner.targets.base import Ask, Listing, Target
+from provisioner.targets.capabilities import (
+    CarriesObserved,
+    Confirms,
+    LooksUp,
+    ReadBack,
+    ReadsBack,
+    ReportsEvents,
+    TakesEvents,
+)
 from provisioner.targets.http import Http
 from provisioner.targets.traitly import events, reading, writing
 from provisioner.targets.traitly.attributes import CATALOGUE, CUSTOM, FAMILY, OPTIONAL, REQUIRED
@@ -36,16 +45,15 @@ _NOBODY = "provisioner-probe-no-such-customer"
 _ASKED_AT_ONCE = 200
 
 
-class Traitly(Target[TraitlySettings]):
+class Traitly(Target[TraitlySettings], LooksUp, CarriesObserved, Confirms, TakesEvents, ReportsEvents, ReadsBack):
     """One Traitly account."""
 
     kind = "traitly"
     settings_model = TraitlySettings
     catalogue: ClassVar[Mapping[str, Attribute]] = CATALOGUE
-    carried = (*REQUIRED, *OPTIONAL, CUSTOM)
-    hurts_twice = frozenset({Kind.EVENT})
-    finds_by = frozenset({"customer_id"})
-    routed = "event"
+    carried: ClassVar[tuple[str, ...]] = (*REQUIRED, *OPTIONAL, CUSTOM)
+    hurts_twice: ClassVar[frozenset[Kind]] = frozenset({Kind.EVENT})
+    role_attribute: ClassVar[str] = f"{FAMILY}role"
 
     def attribute(self, name: str) -> Attribute:
         """As every target's; besides, any `custom_attributes.<name>` is one."""
@@ -121,14 +129,14 @@ class Traitly(Target[TraitlySettings]):
         """Always 1: both endpoints take one object."""
         return 1
 
-    async def apply(self, http: Http, operations: Sequence[Operation]) -> Sequence[Outcome]:
+    async def write(self, http: Http, operations: Sequence[Operation]) -> Sequence[Outcome]:
         """Send customers or events, each in a request of its own."""
         return [
             await (writing.send_event if operation.kind is Kind.EVENT else writing.save)(http, operation)
             for operation in operations
         ]
 
-    async def settle(self, http: Http, operation: Operation) -> Outcome | None:
+    async def confirm(self, http: Http, operation: Operation) -> Outcome | None:
         """Look for an event of that customer, name and `created_at`, which was fixed when the event was planned."""
         if operation.kind is not Kind.EVENT:
             return None
@@ -171,7 +179,7 @@ class Traitly(Target[TraitlySettings]):
         """A webhook: recommended next actions, or a changed propensity."""
         return events.event(self.name, body)
 
-    async def read_back(self, http: Http, accounts: Sequence[str], mark: str | None, moment: float) -> Told | None:
+    async def read_back(self, http: Http, accounts: Sequence[str], mark: str | None, moment: float) -> ReadBack:
         """Ask for the next actions of some customers, each time of others: one request is needed for each.
 
         Raises:
@@ -186,4 +194,4 @@ class Traitly(Target[TraitlySettings]):
                 if known.likelihood is not None:
                     text = canonical(known.likelihood, Type.NUMBER)
                     found[account].append(events.likelihood_fact(text, known.goal, moment))
-        return Told(found, later[-1] if later and later[-1] != accounts[-1] else None)
+        return ReadBack(found, later[-1] if later and later[-1] != accounts[-1] else None)

@@ -17,14 +17,31 @@ from provisioner.model.attributes import Attribute, InvalidValueError, fold
 from provisioner.model.event import Fact, InboundEvent
 from provisioner.model.operation import Kind, Operation
 from provisioner.model.outcome import Done, Outcome, Permanent
-from provisioner.settings import TargetSettings
+from provisioner.settings import EnrolmentRule, TargetSettings
 from provisioner.settings.nearest import nearest
-from provisioner.targets.base import Ask, Listing, Recent, Target, Told
+from provisioner.targets.base import Ask, Listing, Target
+from provisioner.targets.capabilities import (
+    BundlesEnrolments,
+    Confirms,
+    Deactivates,
+    Enrols,
+    Incremental,
+    LooksUp,
+    PublishesRate,
+    ReadBack,
+    ReadsBack,
+    Recent,
+    ReportsEvents,
+    SchedulesEnd,
+    SharesBudget,
+    TakesKnowledge,
+)
 from provisioner.targets.concurrently import each
 from provisioner.targets.http import Http, at
 from provisioner.targets.tribal_habits import batch, enrolments, events, knowledge, pages, saving
 from provisioner.targets.tribal_habits.attributes import CATALOGUE, NEVER_EMPTY, is_custom, read
 from provisioner.targets.tribal_habits.catalogue import Catalogue
+from provisioner.targets.tribal_habits.knowledge import KEY as KNOWLEDGE_KEY
 from provisioner.targets.tribal_habits.settings import TribalHabitsSettings
 
 _USERS = "/papi/users"
@@ -34,23 +51,36 @@ _SAVE = "save"
 _OVERLAP = 300.0
 
 
-class TribalHabits(Target[TribalHabitsSettings]):
+class TribalHabits(
+    Target[TribalHabitsSettings],
+    LooksUp,
+    Incremental,
+    Deactivates,
+    SchedulesEnd,
+    Confirms,
+    Enrols,
+    BundlesEnrolments,
+    TakesKnowledge,
+    ReportsEvents,
+    ReadsBack,
+    SharesBudget,
+    PublishesRate,
+):
     """One portal."""
 
     kind: ClassVar[str] = "tribal_habits"
     settings_model: ClassVar[type[TargetSettings]] = TribalHabitsSettings
     catalogue: ClassVar[Mapping[str, Attribute]] = CATALOGUE
-    activity: ClassVar[str | None] = "active"
-    #: All but `enrol` only with ``invitations: all``, where a repeated row mails the person again; see `settle`.
+    activity: ClassVar[str] = "active"
+    #: All but `enrol` only with ``invitations: all``, where a repeated row mails the person again; see `confirm`.
     hurts_twice: ClassVar[frozenset[Kind]] = frozenset({Kind.CREATE, Kind.UPDATE, Kind.ROLE, Kind.REJOIN, Kind.ENROL})
-    finds_by: ClassVar[frozenset[str]] = frozenset({"user_name"})
-    deltas: ClassVar[bool] = True
-    rides: ClassVar[int] = enrolments.AT_ONCE
+    bundled_enrolments: ClassVar[int] = enrolments.AT_ONCE
     knowledge: ClassVar[Mapping[str, Attribute]] = knowledge.FIELDS
+    knowledge_key: ClassVar[tuple[str, ...]] = KNOWLEDGE_KEY
     shared_by_address: ClassVar[bool] = True
-    published_rate: ClassVar[bool] = True
-    ends_attribute: ClassVar[str | None] = "deactivate_scheduled_date"
-    routed: ClassVar[str | None] = "enrolment"
+    #: "blocked for one minute"
+    least_block: ClassVar[float] = 60.0
+    ends_attribute: ClassVar[str] = "deactivate_scheduled_date"
 
     def __init__(self, name: str, settings: TribalHabitsSettings) -> None:
         super().__init__(name, settings)
@@ -128,7 +158,7 @@ class TribalHabits(Target[TribalHabitsSettings]):
         """A webhook of the portal: enrolments."""
         return events.event(self.name, body)
 
-    async def read_back(self, http: Http, accounts: Sequence[str], mark: str | None, moment: float) -> Told | None:
+    async def read_back(self, http: Http, accounts: Sequence[str], mark: str | None, moment: float) -> ReadBack:
         """Read the enrolments that changed since the last reading, of topics and of pathways.
 
         Raises:
@@ -146,7 +176,7 @@ class TribalHabits(Target[TribalHabitsSettings]):
                 told = events.assignment(record, what)
                 if told and told[0].lower() in by_folded:
                     found.setdefault(by_folded[told[0].lower()], []).append(told[1].fact())
-        return Told(found, pages.moment(began - _OVERLAP))
+        return ReadBack(found, pages.moment(began - _OVERLAP))
 
     def _account(self, record: object) -> Account:
         if not isinstance(record, Mapping):
@@ -208,7 +238,7 @@ class TribalHabits(Target[TribalHabitsSettings]):
         """As configured; five codes at once for enrolments."""
         return self.settings.batch_size if group in (_LEAVE, _SAVE) else enrolments.AT_ONCE
 
-    async def apply(self, http: Http, operations: Sequence[Operation]) -> Sequence[Outcome]:
+    async def write(self, http: Http, operations: Sequence[Operation]) -> Sequence[Outcome]:
         """Send one `batch_save`, one person's enrolments, or one record of external knowledge."""
 
         async def exists(user_name: str) -> bool:
@@ -217,12 +247,12 @@ class TribalHabits(Target[TribalHabitsSettings]):
         if operations[0].kind is Kind.EVENT:
             return [Permanent("unsupported", "Tribal Habits takes no events")] * len(operations)
         if knowledge.is_knowledge(operations[0]):
-            return [await knowledge.apply(http, operation) for operation in operations]
+            return [await knowledge.write(http, operation) for operation in operations]
         if operations[0].kind is Kind.ENROL:
-            return await enrolments.apply(http, operations)
+            return await enrolments.write(http, operations)
         return await saving.save(http, operations, invitations=self.settings.invitations, exists=exists)
 
-    async def settle(self, http: Http, operation: Operation) -> Outcome | None:
+    async def confirm(self, http: Http, operation: Operation) -> Outcome | None:
         """Look whether an unclear operation took effect, and if in part, bring it to its end.
 
         Only an enrolment, one that travels in a row, external knowledge, and a row that mails an invitation each time
@@ -233,9 +263,9 @@ class TribalHabits(Target[TribalHabitsSettings]):
             TargetError: the look-up failed.
         """
         if knowledge.is_knowledge(operation):
-            return await knowledge.settle(http, operation)
+            return await knowledge.confirm(http, operation)
         if operation.kind is Kind.ENROL:
-            return await enrolments.settle(http, self._catalogue, operation)
+            return await enrolments.confirm(http, self._catalogue, operation)
         row = batch.row(structs.replace(operation, carries=()))
         harmless = self.settings.invitations != "all" and not operation.carries
         if harmless or operation.kind is Kind.LEAVE or isinstance(row, Permanent):
@@ -254,7 +284,7 @@ class TribalHabits(Target[TribalHabitsSettings]):
         if same and not missing:
             return self._found_done(account, operation)
         # The row may be sent twice, an enrolment that is there may not
-        (outcome,) = await self.apply(http, [structs.replace(operation, carries=tuple(missing))])
+        (outcome,) = await self.write(http, [structs.replace(operation, carries=tuple(missing))])
         return outcome
 
     def _holds(self, account: Account, operation: Operation, row: Mapping[str, Any]) -> bool:
@@ -287,10 +317,20 @@ class TribalHabits(Target[TribalHabitsSettings]):
         codes = [rule.code for rule in self.settings.enrolments]
         return (*found, *await self._catalogue.unknown(http, codes))
 
-    async def already(self, http: Http, operations: Sequence[Operation]) -> frozenset[str]:
+    @property
+    def enrolment_rules(self) -> Sequence[EnrolmentRule]:
+        """Those of the settings."""
+        return self.settings.enrolments
+
+    @property
+    def knowledge_rules(self) -> Sequence[Mapping[str, str]]:
+        """Those of the settings."""
+        return self.settings.external_knowledge
+
+    async def existing_enrolments(self, http: Http, operations: Sequence[Operation]) -> frozenset[str]:
         """The enrolments that the portal shows already.
 
         Raises:
             TargetError: they could not be read.
         """
-        return await enrolments.already(http, self._catalogue, operations)
+        return await enrolments.existing(http, self._catalogue, operations)

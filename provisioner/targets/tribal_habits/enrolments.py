@@ -37,7 +37,7 @@ def fields(enrolments: Sequence[Mapping[str, str | None]]) -> dict[str, str]:
     return named
 
 
-async def apply(http: Http, operations: Sequence[Operation]) -> Sequence[Outcome]:
+async def write(http: Http, operations: Sequence[Operation]) -> Sequence[Outcome]:
     """Enrol one person in up to `AT_ONCE` items; a refusal does not say which code it means, so it stands for all."""
     user_name = _user_name(operations[0])
     if not user_name:
@@ -55,7 +55,7 @@ def _user_name(operation: Operation) -> str | None:
     return operation.account or operation.wanted.get("user_name")
 
 
-async def settle(http: Http, catalogue: Catalogue, operation: Operation) -> Outcome | None:
+async def confirm(http: Http, catalogue: Catalogue, operation: Operation) -> Outcome | None:
     """Look whether the person is enrolled in the code's item.
 
     Raises:
@@ -97,7 +97,7 @@ def _id_of(record: Mapping[str, Any], what: What) -> Any:
     return item.get("id") if isinstance(item, Mapping) else None
 
 
-async def already(http: Http, catalogue: Catalogue, operations: Sequence[Operation]) -> frozenset[str]:
+async def existing(http: Http, catalogue: Catalogue, operations: Sequence[Operation]) -> frozenset[str]:
     """The ids of the operations whose person is enrolled in the code's item, of codes that enrol.
 
     A few people are asked for one by one; for many, one filtered listing is shorter.

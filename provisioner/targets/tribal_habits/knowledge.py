@@ -48,6 +48,9 @@ FIELDS: Mapping[str, Attribute] = {
         *(Attribute(f"category_{number}_time", Type.NUMBER) for number in range(1, 4)),
     )
 }
+#: What makes a record another one: a certificate renewed on a new day is new, a corrected remark is not. The ledger
+#: remembers records by these, in this order.
+KEY: Final = ("knowledge_type", "title", "provider", "date_obtained", "code", "certificate_number")
 #: The fields by which a record in a listing is told to be not ours.
 _TELLING: Final = ("title", "provider", "date_obtained", "code", "certificate_number")
 
@@ -75,7 +78,7 @@ def _spelt(value: str, type_: Type) -> Any:
     return value
 
 
-async def apply(http: Http, operation: Operation) -> Outcome:
+async def write(http: Http, operation: Operation) -> Outcome:
     """Make one record."""
     user_name = _user_name(operation)
     if not user_name:
@@ -90,7 +93,7 @@ def _user_name(operation: Operation) -> str | None:
     return operation.account or operation.wanted.get("user_name")
 
 
-async def settle(http: Http, operation: Operation) -> Outcome | None:
+async def confirm(http: Http, operation: Operation) -> Outcome | None:
     """Look whether a record was perhaps made since it was planned.
 
     If no such record appeared it was not, and may be sent. If one did, it may be somebody else's where the answer does

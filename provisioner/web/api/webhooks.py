@@ -29,6 +29,7 @@ from provisioner.store.redis import keys
 from provisioner.store.redis.connection import redis_errors
 from provisioner.store.redis.scripts import Scripts
 from provisioner.targets.base import Target
+from provisioner.targets.capabilities import read_event
 from provisioner.web.problems import problem
 from provisioner.worker.event_tasks import EventNudge
 
@@ -88,7 +89,7 @@ async def _take(made: Target[Any], content: bytes, store: InboundStore, nudged: 
         body = read_json(content)
         if not isinstance(body, dict):
             raise InvalidEventError("it is no JSON object")
-        event = made.event(body)
+        event = read_event(made, body)
     except NotJsonError:
         return _refused(made.name, 400, "not_json", "The body is no JSON.")
     except InvalidEventError as exc:

@@ -42,8 +42,7 @@ class Commands(TyperGroup):
 app = typer.Typer(
     name="provisioner",
     cls=Commands,
-    help="Keeps the accounts of an organisation's people in Tribal Habits, habitate, Traitly and mtribes in step with "
-    "one roster.",
+    help="Keeps the accounts of an organisation's people, in all the products that they use, in step with one roster.",
     epilog="Exit codes: 0 done · 1 unexpected, Redis or workers missing · 2 usage or settings · 3 roster rejected · "
     "4 held, or a degraded roster's removals wait · 5 failed · 6 not finished in time",
     no_args_is_help=False,

@@ -83,7 +83,7 @@ def _compile(settings: Settings, actions: Mapping[str, Collection[str]], place: 
     where = f"events[{place}]"
     source, dot, event = rule.on.partition(".")
     if not dot or not event:
-        raise ConfigurationError(f"{where}.on: {rule.on!r} must be target.event, such as habitate.member.joined.")
+        raise ConfigurationError(f"{where}.on: {rule.on!r} must be target.event, such as portal.course_completed.")
     _known(settings, source, f"{where}.on")
     verb, target, url = _destination(settings, actions, rule.to, f"{where}.to")
     if rule.name is None and verb != "url":

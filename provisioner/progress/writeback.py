@@ -88,7 +88,7 @@ def check_columns(settings: Settings) -> None:
         target, dot, attribute = source.partition(".")
         where = f"writeback.columns.{column}"
         if not dot or not attribute:
-            raise ConfigurationError(f"{where}: {source!r} must be target.attribute, such as habitate.msid.")
+            raise ConfigurationError(f"{where}: {source!r} must be target.attribute, such as portal.user_name.")
         if target not in settings.targets:
             raise ConfigurationError(f"{where}: there is no target {target!r}{nearest(target, settings.targets)}.")
     if settings.writeback.url:

@@ -51,13 +51,15 @@ class Ask:
 class Target(ABC, Generic[S]):
     """One configured instance of a vendor product.
 
-    `kind`: its name in settings. `settings_model`: its settings. `catalogue`: attributes by name. What a kind offers
-    besides is declared by the protocols of `provisioner.targets.capabilities` among the bases of its class.
+    `kind`: its name in settings. `settings_model`: its settings. `catalogue`: attributes by name. `advice`: what to do
+    about the codes of its own outcomes, where `responses.ADVICE` does not say it. The protocols of
+    `provisioner.targets.capabilities` among the bases of its class declare what a kind offers besides.
     """
 
     kind: ClassVar[str]
     settings_model: ClassVar[type[TargetSettings]]
     catalogue: ClassVar[Mapping[str, Attribute]]
+    advice: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, name: str, settings: S) -> None:
         self.name = name

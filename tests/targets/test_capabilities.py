@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -68,8 +69,8 @@ def test_what_a_kind_has_of_a_capability_it_declares(kind: str) -> None:
 def test_the_core_is_small() -> None:
     core = {name for name in (*vars(Target), *Target.__annotations__) if not name.startswith("_")}
     assert core == {
-        "kind", "settings_model", "catalogue", "attribute", "origin", "headers", "observe", "group", "batch_size",
-        "write", "probe", "check",
+        "kind", "settings_model", "catalogue", "advice", "attribute", "origin", "headers", "observe", "group",
+        "batch_size", "write", "probe", "check",
     }  # fmt: skip
 
 
@@ -84,6 +85,21 @@ def test_nobody_looks_for_a_setting_of_some_vendor_by_name() -> None:
         and isinstance(node.args[1], ast.Constant)
     ]
     assert sniffed == []
+
+
+def test_no_vendor_is_named_beyond_the_vendors_own_rooms() -> None:
+    # The demo shows the sandbox's vendors, and tells of them
+    folders = [f"targets/{kind}" for kind in known_kinds()]
+    rooms = ("sandbox", "example", *folders, "cli/demo.py", "cli/demo_roundtrip.py")
+    named = re.compile("habitate|mtribes|traitly|tribal.?habits", re.IGNORECASE)
+    found = [
+        f"{path.relative_to(SOURCE)}:{number}"
+        for path in sorted(SOURCE.rglob("*"))
+        if path.suffix in (".py", ".html", ".js", ".lua") and not path.relative_to(SOURCE).as_posix().startswith(rooms)
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+        if named.search(line)
+    ]
+    assert found == []
 
 
 def test_what_a_route_may_bring_about_follows_from_what_is_declared() -> None:

@@ -24,6 +24,7 @@ from provisioner.targets.base import Ask, Listing, Target
 from provisioner.targets.capabilities import Confirms, LooksUp, ReportsEvents, WantsPrevious
 from provisioner.targets.concurrently import each
 from provisioner.targets.habitate import boards, events, listing, members
+from provisioner.targets.habitate.advice import ADVICE
 from provisioner.targets.habitate.attributes import CATALOGUE, UPDATE_FIELDS
 from provisioner.targets.habitate.directory import Directory, UnknownNameError, read
 from provisioner.targets.habitate.searching import Search
@@ -54,6 +55,7 @@ class Habitate(Target[HabitateSettings], LooksUp, WantsPrevious, Confirms, Repor
     kind: ClassVar[str] = "habitate"
     settings_model: ClassVar[type[TargetSettings]] = HabitateSettings
     catalogue: ClassVar[Mapping[str, Attribute]] = CATALOGUE
+    advice: ClassVar[Mapping[str, str]] = ADVICE
     hurts_twice: ClassVar[frozenset[Kind]] = frozenset({Kind.CREATE})
     wants_previous: ClassVar[bool] = True
 

@@ -36,6 +36,9 @@ class Mtribes(Target[MtribesSettings], CarriesObserved, TagsFromEvents, ReadsBac
     kind = "mtribes"
     settings_model = MtribesSettings
     catalogue: ClassVar[Mapping[str, Attribute]] = CATALOGUE
+    advice: ClassVar[Mapping[str, str]] = {
+        "invalid_tag": "The target refused a value. Mend it in the roster or the mapping, then sync again."
+    }
     carried: ClassVar[tuple[str, ...]] = ("tags",)
     tag_attribute: ClassVar[str] = "tags"
 

@@ -39,6 +39,7 @@ from provisioner.targets.capabilities import (
 from provisioner.targets.concurrently import each
 from provisioner.targets.http import Http, at
 from provisioner.targets.tribal_habits import batch, enrolments, events, knowledge, pages, saving
+from provisioner.targets.tribal_habits.advice import ADVICE
 from provisioner.targets.tribal_habits.attributes import CATALOGUE, NEVER_EMPTY, is_custom, read
 from provisioner.targets.tribal_habits.catalogue import Catalogue
 from provisioner.targets.tribal_habits.knowledge import KEY as KNOWLEDGE_KEY
@@ -71,6 +72,7 @@ class TribalHabits(
     kind: ClassVar[str] = "tribal_habits"
     settings_model: ClassVar[type[TargetSettings]] = TribalHabitsSettings
     catalogue: ClassVar[Mapping[str, Attribute]] = CATALOGUE
+    advice: ClassVar[Mapping[str, str]] = ADVICE
     activity: ClassVar[str] = "active"
     #: All but `enrol` only with ``invitations: all``, where a repeated row mails the person again; see `confirm`.
     hurts_twice: ClassVar[frozenset[Kind]] = frozenset({Kind.CREATE, Kind.UPDATE, Kind.ROLE, Kind.REJOIN, Kind.ENROL})

@@ -9,7 +9,10 @@ from typing import Any, Final
 
 from provisioner.model.operation import Kind
 from provisioner.runtime.context import Deployment
+from provisioner.settings import Settings
 from provisioner.store.runs.paging import Filter, operations_page
+from provisioner.targets.registry import target_class
+from provisioner.targets.responses import ADVICE
 
 #: Outcomes in the order in which they are told.
 OUTCOMES: Final = ("succeeded", "failed", "held", "waiting", "superseded", "rejected")
@@ -17,40 +20,15 @@ KINDS: Final = tuple(kind.value for kind in Kind)
 #: Undone operations of each status that are read for their causes.
 _SAMPLE: Final = 500
 
-#: What to do about a cause, and the codes of which that is so.
-_ADVICE: Final = {
-    "Mend the credentials of this target in the settings, then resume it.": "unauthorised",
-    "Check that the target's address is right and that it can be reached from the workers.": "unreachable",
-    "The target refused a value. Mend it in the roster or the mapping, then sync again.": (
-        "invalid bad_request row_refused bad_username invalid_tag too_large cannot_be_empty"
-    ),
-    "The mapping gives no value that the target requires. Mend it, then sync again.": "missing_required incomplete",
-    "Our credentials may not do this. Ask for that right in the target, then retry.": "forbidden",
-    "The target has this name or email already. Look for the other account, then retry.": "taken conflict",
-    "The target has nothing of that name. Make it there, or mend the mapping, then retry.": (
-        "unknown_board unknown_role unknown_name roles_unknown no_code"
-    ),
-    "There is no account to do this for. The next run finds out what is right.": "no_account",
-    "The account is gone in the target. The next run finds out and makes it anew if it is wanted.": "gone not_found",
-    "Look in the target whether it was done, then retry.": "create_unclear unclear_knowledge",
-    "Check base_url: the target answers from another address.": "redirected",
-    "The target, or what stands before it, does not answer as its vendor says. Check base_url, then ask the vendor.": (
-        "malformed_answer answer_too_large method_not_allowed not_acceptable "
-        "unsupported_type refused rows_unaccounted unknown_row"
-    ),
-    "The program or the target's package failed. See the worker's log, report it, then retry.": "unexpected",
-    "The target takes nothing of this kind. Take it out of the settings.": "unsupported",
-    "The target is not ready. It is tried again by itself.": "unavailable tags_in_flight",
-    "The target asked us to slow down. It goes on by itself.": "rate_limited",
-    "The target stumbled. It is tried again by itself; if it goes on, ask the vendor.": (
-        "server_error connection_lost deadline"
-    ),
-    "Mend what the operation before it failed by; it goes out with that one.": "leader_failed",
-    "Look who is affected, then approve or reject.": "held",
-    "Find out why the target shows fewer accounts than before. Nothing is sent until it is believed.": "listing_shrank",
-    "Find out why the target shows values no more. Nothing is sent until it is believed.": "listing_blank",
+#: What to do about what the program itself puts off; of what a target answered the target's class says it.
+_OWN_ADVICE: Final = {
+    "tags_in_flight": ADVICE["unavailable"],
+    "leader_failed": "Mend what the operation before it failed by; it goes out with that one.",
+    "held": "Look who is affected, then approve or reject.",
+    "listing_shrank": "Find out why the target shows fewer accounts than before. Nothing is sent until it is believed.",
+    "listing_blank": "Find out why the target shows values no more. Nothing is sent until it is believed.",
+    "unexpected": "The program or the target's package failed. See the worker's log, report it, then retry.",
 }
-_REMEDIES: Final = {code: advice for advice, codes in _ADVICE.items() for code in codes.split()}
 _OTHERWISE: Final = "Mend what the target says, then retry."
 
 
@@ -89,10 +67,17 @@ async def causes(dep: Deployment, run: str, document: Mapping[str, Any]) -> tupl
             counts[cause] += 1
             examples.setdefault(cause, row["person"])
     found = [
-        Cause(*cause, count=count, person=examples[cause], remedy=_REMEDIES.get(cause[2], _OTHERWISE))
+        Cause(*cause, count=count, person=examples[cause], remedy=remedy_for(dep.settings, cause[0], cause[2]))
         for cause, count in counts.most_common()
     ]
     return tuple(found), partly
+
+
+def remedy_for(settings: Settings, target: str, code: str) -> str:
+    """What to do about a code of an operation on a target, which may be disabled or removed meanwhile."""
+    own = settings.targets.get(target)
+    advice = target_class(own.kind).advice if own is not None else {}
+    return advice.get(code) or ADVICE.get(code) or _OWN_ADVICE.get(code) or _OTHERWISE
 
 
 @dataclass(frozen=True, slots=True)

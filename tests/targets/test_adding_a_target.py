@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
+import subprocess
 import sys
 import threading
 import tomllib
@@ -101,11 +103,18 @@ class Door(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
 
-def block(language: str) -> str:
-    """The page's one block of code in that language."""
-    blocks = re.findall(rf"^```{language}\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 1, f"{len(blocks)} blocks of {language}"
+def block(name: str) -> str:
+    """The page's block of code that stands under the name of a file."""
+    text = PAGE.read_text(encoding="utf-8")
+    blocks = re.findall(rf"^`{re.escape(name)}`\n\n```\w+\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 1, f"{len(blocks)} blocks of {name}"
     return str(blocks[0])
+
+
+def settings_block() -> str:
+    """The page's one block of YAML."""
+    (found,) = re.findall(r"^```yaml\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return str(found)
 
 
 @pytest.fixture
@@ -122,11 +131,11 @@ def badges() -> Iterator[Badges]:
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The page's package as an installer would leave it."""
-    project = tomllib.loads(block("toml"))["project"]
+    project = tomllib.loads(block("pyproject.toml"))["project"]
     ((group, points),) = project["entry-points"].items()
     assert group == ENTRY_POINT_GROUP
     folder = offer(tmp_path, monkeypatch, project["name"], **points)
-    (folder / "acme_badges.py").write_text(block("python"), encoding="utf-8")
+    (folder / "acme_badges.py").write_text(block("acme_badges.py"), encoding="utf-8")
     yield folder
     sys.modules.pop("acme_badges", None)
 
@@ -135,7 +144,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def target(package: Path, badges: Badges, tmp_path: Path) -> Any:
     """The page's settings, read as any others, with the service's address and key."""
     assert package.is_dir()
-    text = block("yaml").replace("key: …", f"key: {KEY}\n    base_url: {badges.url}")
+    text = settings_block().replace("key: …", f"key: {KEY}\n    base_url: {badges.url}")
     config = tmp_path / "provisioner.yaml"
     config.write_text(f"roster: {{url: roster.csv, key: employee_id, employed: 'TRUE'}}\n{text}", encoding="utf-8")
     made = make("badges", load(config, environ={}).settings.targets["badges"])
@@ -167,6 +176,50 @@ def test_an_entry_point_that_cannot_be_loaded_is_named(package: Path) -> None:
     (package / "acme_badges.py").write_text("import no_such_module_at_all\n", encoding="utf-8")
     with pytest.raises(ConfigurationError, match=r"kind 'acme_badges': its package cannot be loaded"):
         settings_model("acme_badges")
+
+
+def suite(package: Path, spoil: tuple[str, str] = ("", "")) -> subprocess.CompletedProcess[str]:
+    """Run the page's tests in a process of their own, as their author would: with nothing of this checkout's tests.
+
+    Args:
+        spoil: a piece of the stand-in, and what stands there instead.
+    """
+    text = block("test_acme_badges.py")
+    assert spoil[0] in text
+    folder = package.parent / "tests"
+    folder.mkdir()
+    (folder / "test_acme_badges.py").write_text(text.replace(*spoil) if spoil[0] else text, encoding="utf-8")
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(folder), str(folder)],
+        env={**os.environ, "PYTHONPATH": str(package), "PYTEST_ADDOPTS": ""},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_package_passes_the_contract_suite_by_itself(package: Path) -> None:
+    ran = suite(package)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    passed = re.search(r"(\d+) passed", ran.stdout)
+    assert passed is not None
+    assert int(passed[1]) > 50
+
+
+@pytest.mark.parametrize(
+    ("spoil", "found_by"),
+    [
+        (('"total": len', '"sum": len'), "test_create_is_observed"),
+        (("setdefault(number, {", "setdefault(number + str(len(self.badges)), {"), "test_the_same_change_again"),
+        (("Reply.of({}, 401)", 'Reply.of({"badges": [], "total": 0})'), "test_wrong_credentials"),
+    ],
+    ids=["no total", "never the same badge", "any key will do"],
+)
+def test_the_contract_suite_finds_faults(package: Path, spoil: tuple[str, str], found_by: str) -> None:
+    ran = suite(package, spoil)
+    assert ran.returncode == 1, ran.stdout + ran.stderr
+    assert re.search(rf"^FAILED \S+::{found_by}", ran.stdout, re.MULTILINE), ran.stdout
 
 
 def test_a_life_of_badges(target: Any, badges: Badges) -> None:

@@ -37,9 +37,12 @@ def settings(kind: str) -> TargetSettings:
 
 
 def test_every_folder_of_a_vendor_is_an_entry_point_and_nothing_else_is() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    document = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    project, contracts = document["project"], document["tool"]["importlinter"]["contracts"]
+    (apart,) = (one["modules"] for one in contracts if one["type"] == "independence")
     folders = {path.parent.name for path in (ROOT / "provisioner" / "targets").glob("*/__init__.py")}
     assert set(project["entry-points"][kinds.ENTRY_POINT_GROUP]) == folders
+    assert set(apart) == {f"provisioner.targets.{kind}" for kind in folders}
     assert set(known_kinds()) == folders >= set(OWN)
     for kind in folders:
         made = make("mine", settings(kind))

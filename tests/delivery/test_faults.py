@@ -221,9 +221,9 @@ OF_A_TARGET: Final = (
     ("targets.traitly:Traitly.headers", "panic", ""),
     ("delivery.recheck:Recheck.refused", "ours", "traitly"),
     ("delivery.tagging:Tagging.ready", "MemoryError", "traitly"),
-    ("targets.traitly:Traitly.apply", "panic", ""),
-    ("targets.traitly:Traitly.apply", "cancelled", ""),
-    ("targets.traitly:Traitly.apply", "ours", ""),
+    ("targets.traitly:Traitly.write", "panic", ""),
+    ("targets.traitly:Traitly.write", "cancelled", ""),
+    ("targets.traitly:Traitly.write", "ours", ""),
     ("delivery.learning:ledger_patch", "KeyError", "traitly"),
     ("store.queue:QueueStore.record", "ValueError", "traitly"),
     ("delivery.quarantine:judge", "RecursionError", "traitly"),
@@ -381,7 +381,7 @@ def test_a_run_that_cannot_be_asked_for_is_one_that_failed(plant: Plant, functio
 
 def test_a_single_person_run_ends_with_its_fault(plant: Plant) -> None:
     plant.change()
-    plant.fault("targets.traitly:Traitly.apply", "KeyError")
+    plant.fault("targets.traitly:Traitly.write", "KeyError")
     run = plant.ask(people=("W0001",))
     document = plant.ended(run)
     assert (document["targets"]["traitly"]["status"], document["targets"]["mtribes"]["status"]) == (
@@ -393,7 +393,7 @@ def test_a_single_person_run_ends_with_its_fault(plant: Plant) -> None:
 
 def test_an_operation_that_kills_its_worker_fails_and_the_others_are_done(plant: Plant) -> None:
     department = plant.change()
-    plant.fault("targets.traitly:Traitly.apply", "killed", "W0002")
+    plant.fault("targets.traitly:Traitly.write", "killed", "W0002")
     run = plant.ask()
 
     async def time_goes_by() -> None:

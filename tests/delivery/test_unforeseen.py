@@ -24,7 +24,7 @@ from provisioner.sandbox import Switchboard
 from provisioner.store.events.outbox import Outgoing
 from provisioner.store.queue.operations import End, QueueStore
 from provisioner.store.redis import keys
-from provisioner.targets.base import Told
+from provisioner.targets.capabilities import ReadBack
 from provisioner.targets.http import Http
 from provisioner.targets.mtribes import Mtribes
 from provisioner.targets.traitly import Traitly
@@ -46,15 +46,15 @@ async def test_a_target_may_name_its_groups_as_it_likes(
         name = {Kind.LEAVE: "going", Kind.EVENT: "news"}.get(operation.kind, "coming")
         return f"{name}#{operation.after.get('plan') or ''}"
 
-    apply = Traitly.apply
+    write = Traitly.write
 
     async def counting(self: Traitly, http: Http, operations: Sequence[Operation]) -> Sequence[Outcome]:
         sent.append((group(self, operations[0]).partition("#")[0], len(operations)))
-        return await apply(self, http, operations)
+        return await write(self, http, operations)
 
     monkeypatch.setattr(Traitly, "group", group)
     monkeypatch.setattr(Traitly, "batch_size", lambda _, name: SIZES[name])
-    monkeypatch.setattr(Traitly, "apply", counting)
+    monkeypatch.setattr(Traitly, "write", counting)
     roster.write_text(company(5))
     gate = {"max_leaving": "100%"}
     async with opened(only=("traitly",), reading={"gate": gate}, guards={"leavers": {"percent": 100}}) as dep:
@@ -72,10 +72,10 @@ async def test_a_target_may_name_its_groups_as_it_likes(
 async def test_outcomes_that_are_none_are_unclear_and_end(
     opened: Opened, roster: Path, monkeypatch: pytest.MonkeyPatch, said: Any
 ) -> None:
-    async def apply(*_: Any) -> Any:
+    async def write(*_: Any) -> Any:
         return said
 
-    monkeypatch.setattr(Traitly, "apply", apply)
+    monkeypatch.setattr(Traitly, "write", write)
     roster.write_text(company(1))
     async with opened(only=("traitly",)) as dep:
         run = await sync_once(dep)
@@ -94,10 +94,10 @@ async def test_outcomes_that_are_none_are_unclear_and_end(
 async def test_a_look_up_that_fails_unexpectedly_says_nothing_about_the_others(
     opened: Opened, roster: Path, switchboard: Switchboard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def settle(*_: Any) -> Outcome | None:
+    async def confirm(*_: Any) -> Outcome | None:
         raise KeyError("Jane")
 
-    monkeypatch.setattr(Traitly, "settle", settle)
+    monkeypatch.setattr(Traitly, "confirm", confirm)
     switchboard.fault("traitly", match={"method": "POST", "path_prefix": "/api/v1/event"}, drop="after", times=1)
     roster.write_text(company(3))
     async with opened(only=("traitly",)) as dep:
@@ -144,11 +144,11 @@ async def test_a_spooled_outcome_that_redis_refuses_holds_up_no_other(
 async def test_reading_back_from_one_target_goes_on_after_another_failed(
     opened: Opened, roster: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def broken(*_: Any) -> Told | None:
+    async def broken(*_: Any) -> ReadBack | None:
         raise RecursionError("Jane")
 
-    async def nothing(*_: Any) -> Told | None:
-        return Told({})
+    async def nothing(*_: Any) -> ReadBack | None:
+        return ReadBack({})
 
     roster.write_text(company(1))
     async with opened(only=("mtribes", "traitly")) as dep:

@@ -59,7 +59,7 @@ FUNCTIONS = (
     "provisioner.store.queue.operations:QueueStore.record",
     "provisioner.store.queue.operations:QueueStore.reap",
     "provisioner.store.queue.operations:QueueStore.backlog",
-    "provisioner.targets.traitly:Traitly.apply",
+    "provisioner.targets.traitly:Traitly.write",
     "provisioner.targets.traitly:Traitly.group",
     "provisioner.targets.traitly:Traitly.batch_size",
     "provisioner.targets.traitly:Traitly.headers",

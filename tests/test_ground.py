@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import configparser
+import importlib.metadata
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
 import zipfile
+from dataclasses import replace
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,16 +20,14 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.support.pins import PIN_FILES, left_open, read_pins, supported_environments, this_environment
+
 ROOT: Final = Path(__file__).resolve().parent.parent
-PINS: Final = ["requirements.txt", "requirements-remote.txt", "requirements-dev.txt"]
 EXTRAS: Final = {
     "requirements.txt": [],
     "requirements-remote.txt": ["sftp", "s3"],
-    "requirements-dev.txt": ["sftp", "s3", "dev"],
+    "requirements-dev.txt": ["sftp", "s3", "dev", "docs", "manifests"],
 }
-PIN: Final = re.compile(
-    r"(?P<name>[A-Za-z0-9._-]+)(?:\[[a-z0-9,-]+\])?==(?P<version>[^\s;]+)(?: ; [^\\]+)?(?: --hash=sha256:[0-9a-f]{64})+"
-)
 
 
 class UnitParser(configparser.ConfigParser):
@@ -40,19 +41,6 @@ def _pyproject() -> dict[str, Any]:
     return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
-def _pinned(file: str) -> dict[str, str]:
-    """Name to version. Every line that is not a comment has to be a pin with its hashes."""
-    text = (ROOT / file).read_text(encoding="utf-8")
-    lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
-    joined = re.sub(r"\s*\\\n\s*", " ", "\n".join(lines)).splitlines()
-    pins: dict[str, str] = {}
-    for line in joined:
-        pin = PIN.fullmatch(line)
-        assert pin, f"{file}: not a pin with hashes: {line[:100]}"
-        pins[canonicalize_name(pin["name"])] = pin["version"]
-    return pins
-
-
 def _files() -> list[Path]:
     """Every file of the project: what git keeps or would keep; without git, what lies outside its working folders."""
     git = shutil.which("git")
@@ -63,30 +51,71 @@ def _files() -> list[Path]:
             check=True,
         )
         return [path for name in listed.stdout.decode().split("\0") if name and (path := ROOT / name).is_file()]
-    passed_over = {".venv", ".git", "__pycache__", "data", "secrets", "build", "dist"}
-    return [path for path in ROOT.rglob("*") if path.is_file() and not passed_over & set(path.parts)]
+    ignored = [line.strip("/") for line in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()]
+    passed_over = [".git", *(line for line in ignored if line and not line.startswith("#"))]
+    found = []
+    for path in ROOT.rglob("*"):
+        parts = path.relative_to(ROOT).parts
+        if path.is_file() and not any(fnmatch(part, pattern) for part in parts for pattern in passed_over):
+            found.append(path)
+    return found
 
 
-@pytest.mark.parametrize("file", PINS)
+@pytest.mark.parametrize("file", PIN_FILES)
 def test_pins_cover_the_dependencies(file: str) -> None:
     project = _pyproject()["project"]
     wanted = [Requirement(text) for text in project["dependencies"]]
+    wanted += [Requirement(text) for text in _pyproject()["dependency-groups"]["build"]]
     for extra in EXTRAS[file]:
         wanted += [Requirement(text) for text in project["optional-dependencies"][extra]]
-    pins = _pinned(file)
+    pins = read_pins(ROOT / file)
     for requirement in wanted:
-        version = pins.get(canonicalize_name(requirement.name))
-        assert version, f"{file} lacks {requirement.name}: run `make pins`"
-        assert version in requirement.specifier, f"{file}: {requirement.name} {version} is outside {requirement}"
+        found = [pin for pin in pins if pin.name == canonicalize_name(requirement.name)]
+        assert found, f"{file} lacks {requirement.name}: run `make pins`"
+        for pin in found:
+            assert pin.version in requirement.specifier, f"{file}: {pin.requirement} is outside {requirement}"
+            assert requirement.extras <= pin.extras, f"{file}: {pin.requirement} lacks extras of {requirement}"
+
+
+def test_the_widest_pins_are_what_the_tests_run_on() -> None:
+    for pin in read_pins(ROOT / "requirements-dev.txt"):
+        if pin.applies(this_environment()):
+            assert importlib.metadata.version(pin.name) == pin.version, (
+                f"{pin.name}: run `make test`, which installs the pins"
+            )
+
+
+@pytest.mark.parametrize("file", PIN_FILES)
+def test_pins_leave_nothing_to_a_resolver(file: str) -> None:
+    """What is pinned asks for nothing beyond the file, wherever it is installed.
+
+    pip before 24 takes the newest release for an extra that the pin does not carry, and stops as it has no hash.
+    """
+    pins = read_pins(ROOT / file)
+    found = {sentence for environment in supported_environments() for sentence in left_open(pins, environment)}
+    assert not found
+
+
+def test_a_pin_without_its_extra_or_its_neighbour_is_noticed() -> None:
+    pins = read_pins(ROOT / "requirements-dev.txt")
+    bare = [replace(pin, extras=frozenset()) if pin.name == "coverage" else pin for pin in pins]
+    (sentence,) = left_open(bare, this_environment())
+    assert sentence.startswith("pytest-cov asks for coverage[toml]")
+    fewer = [pin for pin in pins if pin.name != "iniconfig"]
+    (sentence,) = left_open(fewer, this_environment())
+    assert sentence.startswith("pytest asks for iniconfig")
+    other = [replace(pin, version="4.0") if pin.name == "vine" else pin for pin in pins]
+    assert any(sentence.startswith("celery asks for vine") for sentence in left_open(other, this_environment()))
 
 
 def test_pins_agree_with_each_other() -> None:
-    widest = _pinned("requirements-dev.txt").items()
-    for file in PINS:
-        assert _pinned(file).items() <= widest, f"{file} holds other versions than requirements-dev.txt"
+    widest = {(pin.name, pin.version, pin.extras) for pin in read_pins(ROOT / "requirements-dev.txt")}
+    for file in PIN_FILES:
+        beyond = {(pin.name, pin.version, pin.extras) for pin in read_pins(ROOT / file)} - widest
+        assert not beyond, f"{file} holds other packages than requirements-dev.txt"
 
 
-@pytest.mark.parametrize("file", PINS)
+@pytest.mark.parametrize("file", PIN_FILES)
 def test_pins_name_no_source(file: str) -> None:
     text = (ROOT / file).read_text(encoding="utf-8")
     assert "make pins" in text.splitlines()[1]

@@ -4,8 +4,8 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
-# Asked for only when .venv has to be made.
-PYTHON ?= $(shell scripts/find-python)
+# The interpreter to make .venv with. Not given: the one that made it, or the first that scripts/find-python finds.
+PYTHON ?=
 UV ?= uv
 # More than cores, since most tests wait for servers and processes of their own.
 WORKERS ?= 3
@@ -20,8 +20,13 @@ DEV := .venv/.installed-dev
 # Suites that are not in this checkout have no target.
 ABSENT := $(if $(wildcard tests/chaos),,chaos) $(if $(wildcard tests/browser),,test-browser screenshots)
 SOURCES := $(wildcard provisioner tests benchmarks scripts/*.py)
+# Why .venv has to be made again, if it has to.
+STALE := $(if $(filter-out help clean pins,$(or $(MAKECMDGOALS),help)),$(shell scripts/stale-venv .venv '$(PYTHON)'))
+AGAIN := $(if $(STALE),FORCE)
+# Pure decisions, readers, the store, vendors over HTTP: few real processes, so it takes two or three minutes.
+QUICK := tests/decisions tests/packaging tests/planning tests/roster tests/settings tests/store tests/targets tests/test_ground.py
 
-.PHONY: help demo test test-packaging lint format bench docs dist pins clean
+.PHONY: help demo test test-quick test-packaging lint format bench docs dist pins clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / && index(" $(ABSENT) ", " " $$1 " ") == 0 {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +36,9 @@ demo: $(RUNTIME) ## show everything on this machine: no Redis, no accounts neede
 
 test: $(DEV) ## run the tests (ARGS="-k guard": some of them; ARGS=--cov: with the coverage floor)
 	@$(BIN)/python -m pytest --quiet --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+test-quick: $(DEV) ## run the tests that need few processes, in two or three minutes
+	@$(BIN)/python -m pytest --quiet --numprocesses $(WORKERS) $(QUICK) $(ARGS)
 
 test-packaging: $(DEV) ## install pins and wheel into empty environments, and run what was installed
 	@$(BIN)/python -m pytest --quiet --numprocesses 2 --dist loadfile -m packaging tests/packaging $(ARGS)
@@ -81,20 +89,23 @@ pins: ## resolve the dependencies anew and write requirements*.txt (needs uv)
 clean: ## remove what was made here, .venv too
 	@rm -rf .venv .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .schemathesis build dist *.egg-info
 
-.venv/bin/python:
-	@test -n "$(PYTHON)"
-	@echo "Making .venv with $(PYTHON)" >&2
-	@"$(PYTHON)" -m venv --clear .venv
+.venv/bin/python: $(AGAIN)
+	@python=$$(scripts/find-python '$(PYTHON)') \
+	  && echo "Making .venv with $$python$(if $(STALE), ($(STALE)))" >&2 \
+	  && "$$python" -m venv --clear .venv
 
-$(RUNTIME): requirements.txt pyproject.toml | .venv/bin/python
+$(RUNTIME): requirements.txt pyproject.toml $(AGAIN) | .venv/bin/python
 	@echo "Installing what provisioner needs" >&2
 	@$(PIP) install --require-hashes --requirement requirements.txt
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # The development pins hold the runtime's, so both are in place afterwards.
-$(DEV): requirements-dev.txt requirements.txt pyproject.toml | .venv/bin/python
+$(DEV): requirements-dev.txt requirements.txt pyproject.toml $(AGAIN) | .venv/bin/python
 	@echo "Installing what the checks need" >&2
 	@$(PIP) install --require-hashes --requirement requirements-dev.txt
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $(RUNTIME) $@
+
+# No file has this name, so what depends on it is out of date.
+FORCE:

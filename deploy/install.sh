@@ -62,7 +62,11 @@ folder /etc/systemd/system 0755 root:root
 
 if [ "$packages" = yes ]; then
     home=$root/opt/provisioner
-    [ -x "$home/bin/python" ] || "$(scripts/find-python)" -m venv "$home"
+    # Again where an upgrade of the system took its Python away
+    if ! [ -x "$home/bin/python" ] || [ -n "$(scripts/stale-venv "$home")" ]; then
+        python=$(scripts/find-python)
+        "$python" -m venv --clear "$home"
+    fi
     pip="$home/bin/python -m pip --disable-pip-version-check --quiet --no-input"
     $pip install --require-hashes --requirement requirements-remote.txt
     # Built beside the sources, so that nothing is left in them

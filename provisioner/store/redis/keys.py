@@ -1,6 +1,6 @@
 """Every key that is kept in Redis: its name, type, meaning, lifetime and whose data it holds, in one table.
 
-A key with parts is called to get its name, ``ledger("traitly")``; one without parts is its name. The page
+A key with parts is called to get its name, ``ledger(target)``; one without parts is its name. The page
 `docs/redis-keys.md`, `backup`, `forget` and the tests read `TABLE`. A key that is missing here does not exist:
 no other module spells a name.
 """

@@ -172,6 +172,8 @@ def configure(level: str = "info", *, json: bool) -> None:
     for name in _QUIET:
         logging.getLogger(name).setLevel(max(number, logging.WARNING))
     logging.captureWarnings(capture=True)
+    # A line that cannot be written is lost; said on standard error, it would quote the exception that was under way
+    logging.raiseExceptions = False
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

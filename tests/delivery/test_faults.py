@@ -210,34 +210,34 @@ def _no_fault(plant: Plant) -> Iterator[None]:
 #: What fails, with what, and about whom; each while a target's plan is made, sent, recorded or told of.
 OF_A_TARGET: Final = (
     ("targets.traitly:Traitly.observe", "KeyError", ""),
-    ("delivery.observing:observe", "panic", "traitly"),
+    ("runs.observe:observe", "panic", "traitly"),
     ("planning.plan:plan_target", "MemoryError", "traitly"),
     ("targets.traitly:Traitly.group", "RecursionError", ""),
-    ("delivery.installing:install", "ours", "traitly"),
-    ("store.queue:QueueStore.claim", "KeyError", "traitly"),
+    ("runs.enqueue:install", "ours", "traitly"),
+    ("store.queue.operations:QueueStore.claim", "KeyError", "traitly"),
     ("targets.traitly:Traitly.batch_size", "KeyError", ""),
-    ("delivery.pace:TargetPace.try_slot", "ValueError", "traitly"),
-    ("delivery.deployment:Deployment.http", "OSError", "traitly"),
+    ("runtime.rate_limit:TargetPace.try_slot", "ValueError", "traitly"),
+    ("runtime.context:Deployment.http", "OSError", "traitly"),
     ("targets.traitly:Traitly.headers", "panic", ""),
-    ("delivery.recheck:Recheck.refused", "ours", "traitly"),
-    ("delivery.tagging:Tagging.ready", "MemoryError", "traitly"),
+    ("dispatch.leaver_recheck:Recheck.refused", "ours", "traitly"),
+    ("dispatch.tag_merge:Tagging.ready", "MemoryError", "traitly"),
     ("targets.traitly:Traitly.write", "panic", ""),
     ("targets.traitly:Traitly.write", "cancelled", ""),
     ("targets.traitly:Traitly.write", "ours", ""),
-    ("delivery.learning:ledger_patch", "KeyError", "traitly"),
-    ("store.queue:QueueStore.record", "ValueError", "traitly"),
-    ("delivery.quarantine:judge", "RecursionError", "traitly"),
-    ("delivery.tagging:Tagging.over", "KeyError", "traitly"),
-    ("store.queue:QueueStore.backlog", "cancelled", "traitly"),
-    ("store.queue:QueueStore.reap", "KeyError", "traitly"),
+    ("planning.ledger_update:ledger_patch", "KeyError", "traitly"),
+    ("store.queue.operations:QueueStore.record", "ValueError", "traitly"),
+    ("progress.quarantine:judge", "RecursionError", "traitly"),
+    ("dispatch.tag_merge:Tagging.over", "KeyError", "traitly"),
+    ("store.queue.operations:QueueStore.backlog", "cancelled", "traitly"),
+    ("store.queue.operations:QueueStore.reap", "KeyError", "traitly"),
 )
 
 AFTER_THE_RECORD: Final = frozenset(
     {
-        "delivery.tagging:Tagging.over",
-        "delivery.quarantine:judge",
-        "store.queue:QueueStore.reap",
-        "store.queue:QueueStore.backlog",
+        "dispatch.tag_merge:Tagging.over",
+        "progress.quarantine:judge",
+        "store.queue.operations:QueueStore.reap",
+        "store.queue.operations:QueueStore.backlog",
     }
 )
 
@@ -272,9 +272,9 @@ def test_a_fault_of_one_target_ends_its_part_and_no_other(plant: Plant, function
 
 #: What fails while a run is begun or looked after.
 OF_A_RUN: Final = (
-    ("delivery.roster:take", "panic"),
-    ("delivery.finishing:target_status", "KeyError"),
-    ("delivery.memory:remembers", "OSError"),
+    ("runs.roster_snapshot:take", "panic"),
+    ("progress.run_status:target_status", "KeyError"),
+    ("dispatch.redis_loss:remembers", "OSError"),
 )
 
 
@@ -291,7 +291,7 @@ def test_a_fault_of_a_run_ends_it(plant: Plant, function: str, error: str) -> No
 
 def test_a_fault_before_any_delivery_ends_every_part(plant: Plant) -> None:
     department = plant.change()
-    plant.fault("delivery.spool:Spool.replay", "OSError")
+    plant.fault("dispatch.outcome_spool:Spool.replay", "OSError")
     document = plant.ended(plant.ask())
     assert {name: part["error"]["code"] for name, part in document["targets"].items()} == {
         "mtribes": "unexpected",
@@ -313,10 +313,10 @@ async def _faulty_lines(settings: Settings) -> list[str]:
 
 #: What is done at the end of a run, and fails.
 AT_THE_END: Final = (
-    "delivery.metrics:note_end",
-    "delivery.notifying:run_changed",
-    "delivery.writeback:ask_for_table",
-    "delivery.writeback:table_of",
+    "progress.metrics:note_end",
+    "progress.notifications:run_changed",
+    "progress.writeback:ask_for_table",
+    "progress.writeback:table_of",
 )
 
 
@@ -335,8 +335,8 @@ def test_what_fails_at_the_end_of_a_run_is_told_in_it(plant: Plant, function: st
 
 #: What a tick does beside the runs, and fails.
 OF_A_TICK: Final = (
-    ("delivery.notifying:send_waiting", "tick:notices"),
-    ("delivery.retention:sweep", "tick:sweep"),
+    ("progress.notifications:send_waiting", "tick:notices"),
+    ("admin.retention:sweep", "tick:sweep"),
 )
 
 
@@ -360,7 +360,7 @@ def test_what_fails_in_a_tick_holds_up_nothing_else(plant: Plant, function: str,
 
 @pytest.mark.parametrize(
     ("function", "task"),
-    [("delivery.requests:request_run", "scheduled:schedule"), ("delivery.watching:roster_changed", "watch")],
+    [("runs.lifecycle:request_run", "scheduled:schedule"), ("runs.roster_watch:roster_changed", "watch")],
 )
 def test_a_run_that_cannot_be_asked_for_is_one_that_failed(plant: Plant, function: str, task: str) -> None:
     def newest() -> str:

@@ -12,6 +12,7 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoPermissionError, ResponseError
 
+from provisioner import logs
 from provisioner.dispatch.outcome_spool import Spool, Spooled
 from provisioner.errors import ConfigurationError, StoreError, UnexpectedError, WorkerError
 from provisioner.events.poll import read_back
@@ -217,6 +218,8 @@ async def test_what_is_a_fault(exc: BaseException, is_fault: bool) -> None:
 
 
 async def test_a_fault_is_logged_by_its_places_and_without_its_message(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure(json=True)
+
     def inner() -> None:
         raise ValueError("could not parse 'Jane Secret'")
 

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
+from provisioner.store.redis import keys
 from tests.e2e.site import KINDS, Site, deployment
 
 pytestmark = pytest.mark.timeout(180)
 
 #: What a command may leave in Redis without changing anything: the pace of requests.
 PACE = b"provisioner:pace:"
+ALIVE = (keys.HEARTBEATS.encode(), keys.WORKERS.encode())
 IDENTITY = ("id", "target", "person", "kind", "account", "before", "after", "drift")
 
 
@@ -50,10 +52,10 @@ def assert_balanced(document: dict[str, Any]) -> None:
 
 
 def snapshot(site: Site) -> dict[bytes, bytes]:
-    """All that we keep in Redis, but for the pace."""
+    """All that we keep in Redis, but for the pace and the signs of life."""
     found = {}
     for key in site.redis.scan_iter("provisioner:*", count=1000):
-        if not key.startswith(PACE):
+        if not key.startswith((PACE, *ALIVE)):
             found[key] = site.redis.dump(key)
     return found
 

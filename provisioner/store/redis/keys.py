@@ -243,7 +243,7 @@ ROSTER: Final = _name(
 )
 PUSHED: Final = _name(
     "roster:pushed",
-    "STRING",
+    "HASH",
     "the file that was pushed by HTTP",
     "until the next one",
     personal="the file, whole",

@@ -60,8 +60,8 @@ class LedgerStore:
         }
 
     async def rename(self, target: str, old: str, new: str) -> None:
-        """Let a link go on under a person's new key, unless that key has one already."""
-        await self._rename([keys.ledger(target)], [old, new])
+        """Let a link and what was unlinked by hand go on under a new key, unless that key has one already."""
+        await self._rename([keys.ledger(target), keys.unlinked(target)], [old, new])
 
     async def size(self, target: str) -> int:
         """How many links there are."""

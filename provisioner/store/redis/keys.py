@@ -184,6 +184,14 @@ ledger: Final = _key(
     personal="the account, what the target acknowledged, enrolments",
     backup=True,
 )
+unlinked: Final = _key(
+    "unlinked:<target>",
+    "HASH",
+    "person → accounts that were unlinked from them by hand",
+    _FORGOTTEN,
+    personal="the key, and accounts",
+    backup=True,
+)
 observed: Final = _key(
     "observed:<target>",
     "STRING",

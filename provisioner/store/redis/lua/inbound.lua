@@ -5,6 +5,7 @@
 --   accept   target, digest, event, counted name, body                       -> 1 if new, 0 if it came before
 --   facts    per fact: person, field, at (epoch seconds), JSON               -> how many were newer than what was known
 --   orphan   target, account                                                 -> 1 if it was not listed yet
+--   todo     target, person, sentence                                        -> 1 if it was not listed yet
 --   bury     id, JSON of the dead letter, group                              -> 1 if this call did it
 --   later    id, JSON of the event, due (epoch seconds), group              -> 1 if this call did it
 --   due      now (epoch seconds)                 -> how many that were put off went back into the stream
@@ -51,6 +52,18 @@ function commands.orphan()
   end
   table.insert(listed, account)
   redis.call('HSET', key, 'orphans', cjson.encode(listed))
+  return 1
+end
+
+function commands.todo()
+  local key, person, sentence = P .. 'lists:' .. ARGV[2], ARGV[3], ARGV[4]
+  local text = redis.call('HGET', key, 'todos')
+  local listed = text and cjson.decode(text) or {}
+  for _, other in ipairs(listed) do
+    if other.person == person and other.message == sentence then return 0 end
+  end
+  table.insert(listed, { person = person, message = sentence })
+  redis.call('HSET', key, 'todos', cjson.encode(listed))
   return 1
 end
 

@@ -9,26 +9,24 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-import polars as pl
 import structlog
 
 from provisioner.errors import ProvisionerError
+from provisioner.events.owners import Owners
 from provisioner.events.routes import Effects, Entries, WaitingError, bring_about, consider, routes_from
 from provisioner.model.attributes import InvalidValueError
 from provisioner.model.event import InboundEvent, InvalidEventError
-from provisioner.planning.desired import compile_target
+from provisioner.planning.claims import Claim
 from provisioner.planning.routes import Misrouted, Route, Routed, route, row_of
-from provisioner.planning.whose import Named, identifier_type, wanted
 from provisioner.runs import lifecycle
 from provisioner.runtime.context import Deployment
 from provisioner.runtime.faults import is_fault, log_fault, named
 from provisioner.store.events.inbound import Received
 from provisioner.store.people.person_events import HeardStore
-from provisioner.store.people.snapshots import roster_columns
 from provisioner.store.runs.documents import Request
 from provisioner.targets.capabilities import read_event
 
@@ -75,7 +73,7 @@ async def work(
     await dep.inbound.bring_due(await dep.runs.now())
     until = time.monotonic() + budget
     handled, targets, runs = 0, dict[str, None](), list[str]()
-    who = _Who(dep)
+    who = Owners(dep)
     while not stopped() and time.monotonic() < until:
         left = await dep.inbound.take_over(_CONSUMER, idle)
         batch = [left] if left else await dep.inbound.take(_CONSUMER, BATCH)
@@ -99,7 +97,7 @@ async def work(
     return Worked(handled, tuple(targets), tuple(runs))
 
 
-async def _handle(dep: Deployment, batch: list[Received], who: _Who) -> Worked:
+async def _handle(dep: Deployment, batch: list[Received], who: Owners) -> Worked:
     wave = _Wave(dep, who)
     for received in batch:
         if received.tries > MAX_TRIES:
@@ -173,7 +171,7 @@ class _Wave:
     """
 
     dep: Deployment
-    who: _Who
+    who: Owners
     told: list[_Told] = field(default_factory=list)
     effects: Effects = field(default_factory=Effects)
     to_sync: dict[str, dict[str, None]] = field(default_factory=dict)
@@ -192,11 +190,13 @@ class _Wave:
         if made is None:
             raise InvalidEventError("the target is not enabled")
         event = read_event(made, json.loads(received.body))
-        person, linked = await self.who.person(target, event)
+        owner, linked = await self.who.owner(target, event)
+        person = owner.person
         if not event.known:
             await dep.inbound.keep_unknown(received)
         if person is None:
             await self._nobody(received, event)
+            await self._claimed(target, event, owner.claims)
         elif event.joined and not linked:
             await self._joined(target, person)
         self.told.append(_Told(received, event, person))
@@ -278,6 +278,13 @@ class _Wave:
         if event.joined and event.account and await self.dep.inbound.orphan(received.target, event.account):
             log.warning("orphan_joined", target=received.target, account=event.account)
 
+    async def _claimed(self, target: str, event: InboundEvent, claims: Sequence[Claim]) -> None:
+        """A new member says to be somebody: that is a to-do at once, and neither linked nor given anything."""
+        for claim in claims if event.joined else ():
+            sentence = claim.sentence(target, self.dep.specs[target].attributes)
+            if await self.dep.inbound.todo(target, claim.person, sentence):
+                log.warning("account_claims_a_person", target=target, account=claim.account, person=claim.person)
+
     async def _joined(self, target: str, person: str) -> None:
         """A new member of the roster: the run of this person links, corrects, or takes away."""
         standing = await self.dep.runs.standing(target, person, ["account"])
@@ -293,65 +300,3 @@ def _name_of(one: _Told) -> dict[str, Any]:
         "digest": one.event.digest,
         "own": one.event.own,
     }
-
-
-@dataclass(slots=True)
-class _Who:
-    """Who is who: read once per nudge, since the roster and the links of everybody are needed to find one person."""
-
-    dep: Deployment
-    _rows: pl.DataFrame | None = None
-    _places: dict[str, int] = field(default_factory=dict)
-    _links: dict[str, Named] = field(default_factory=dict)
-    _wanted: dict[str, dict[str, Named]] = field(default_factory=dict)
-
-    async def _people(self) -> pl.DataFrame:
-        if self._rows is None:
-            known = await self.dep.frames.known()
-            self._rows = pl.DataFrame({"_key": []}, schema={"_key": pl.String}) if known is None else known
-            self._places = {key: place for place, key in enumerate(self._rows["_key"].to_list())}
-        return self._rows
-
-    async def row(self, person: str | None) -> Mapping[str, str | None]:
-        """The person's last clean row, without our own columns; empty for nobody."""
-        people = await self._people()
-        place = self._places.get(person) if person is not None else None
-        if place is None:
-            return {}
-        found = people.row(place, named=True)
-        return {name: found[name] for name in roster_columns(found)}
-
-    async def person(self, target: str, event: InboundEvent) -> tuple[str | None, bool]:
-        """Whose account an event is about, and whether it is linked: by the link, else as `match` would find it."""
-        spec = self.dep.specs[target]
-        if event.account:
-            if target not in self._links:
-                frame = await self.dep.ledger.frame(target, ())
-                pairs = frame.select("_account", "_person").iter_rows()
-                self._links[target] = Named(pairs, identifier_type(spec.attributes))
-            linked = self._links[target].by(event.account)
-            if linked:
-                return _only(linked), len(linked) == 1
-        by_match = await self._by_match(target)
-        for name in spec.settings.match:
-            people = by_match[name].by(event.match.get(name)) if name in by_match else ()
-            if people:
-                return _only(people), False
-        return None, False
-
-    async def _by_match(self, target: str) -> dict[str, Named]:
-        if target not in self._wanted:
-            spec, people = self.dep.specs[target], await self._people()
-            columns = roster_columns(people.columns)
-            found = {}
-            if columns:
-                compiled = compile_target(spec, columns)
-                for name in spec.settings.match:
-                    found[name] = wanted(compiled.attributes[name], spec.attributes[name].type, people)
-            self._wanted[target] = found
-        return self._wanted[target]
-
-
-def _only(people: tuple[str, ...]) -> str | None:
-    """The person; None if there are several: a run tells of the conflict, nothing is guessed here."""
-    return people[0] if len(people) == 1 else None

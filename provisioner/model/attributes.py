@@ -52,7 +52,8 @@ class Attribute:
     account's `DETAILS_READ_AT`. `required`:
     a create without it is impossible. `on_create` and `on_update`: whether the vendor takes it there. `readable`
     only: neither, so it can only have the authority `target`. `advice`: what a person does where the vendor
-    offers no call to change it.
+    offers no call to change it. `chosen_by_user`: an account's user sets it, so an equal value proves nothing, unless
+    `verified_when` (an attribute and its values) says that the vendor verified it for this account.
     """
 
     name: str
@@ -66,6 +67,8 @@ class Attribute:
     on_create: bool = True
     on_update: bool = True
     advice: str | None = None
+    chosen_by_user: bool = False
+    verified_when: tuple[str, tuple[str, ...]] | None = None
 
     @property
     def read_only(self) -> bool:
@@ -161,6 +164,14 @@ def fold(value: str | None, type_: Type) -> str | None:
     if value and type_ in FOLDING:
         return value.lower()
     return value or None
+
+
+def proves(attribute: Attribute, values: Mapping[str, str | None]) -> bool:
+    """Whether an equal value of the attribute proves whose account this is, which holds these values."""
+    if not attribute.chosen_by_user:
+        return True
+    name, verified = attribute.verified_when or ("", ())
+    return values.get(name) in verified
 
 
 def members(value: str | None) -> tuple[str, ...]:

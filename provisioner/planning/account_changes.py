@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from provisioner.model.account import State
 from provisioner.model.operation import Kind, Operation, digest, operation_id
-from provisioner.planning.correlate import folded
+from provisioner.planning.claims import folded
 from provisioner.planning.desired import FUTURE, LEAVER, MEMBER, PERSON, REASON, STANDING
 from provisioner.planning.diff import any_of, enforced, fixed, names_of
 from provisioner.planning.spec import ACCOUNT, UNTOUCHABLE, Planning, TargetSpec

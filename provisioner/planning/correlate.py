@@ -1,18 +1,21 @@
 """Which account is whose: by the ledger's link, else by the `match` attributes in their order.
 
+A match that proves nothing (see `provisioner.planning.claims`) adopts nobody; it is a claim.
+
 Everybody is known by row numbers here. Wide frames are never joined: a column of somebody's is taken by its number.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 import polars as pl
 
-from provisioner.model.attributes import FOLDING, Attribute, Type
+from provisioner.model.attributes import Attribute, Type
+from provisioner.planning.claims import Claim, folded, proven, unlinked
 from provisioner.planning.desired import LEAVER, PERSON, REASON, STANDING
 from provisioner.planning.spec import ACCOUNT, UNTOUCHABLE, Observation
 
@@ -37,17 +40,13 @@ class Correlation:
     """`pairs` has, in the order of the desired frame, `_person`, `_account`, `_matched` (``link`` or the matching
     attribute's name) and the row numbers `_desired`, `_entry` (null unless it is the ledger's link) and `_observed`
     (null where the account was not seen); `missing` are people whose linked account an authoritative observation does
-    not show; `orphans` accounts without a person."""
+    not show; `orphans` accounts without a person; `claims` what others hold of people who have no account."""
 
     pairs: pl.DataFrame
     conflicts: tuple[Conflict, ...]
     missing: tuple[str, ...]
     orphans: tuple[str, ...]
-
-
-def folded(column: pl.Expr, type_: Type) -> pl.Expr:
-    """The vectorised twin of `provisioner.model.attributes.fold`."""
-    return column.str.to_lowercase() if type_ in FOLDING else column
+    claims: tuple[Claim, ...] = ()
 
 
 def correlate(
@@ -56,6 +55,7 @@ def correlate(
     links: pl.DataFrame,
     match: Sequence[str],
     attributes: Mapping[str, Attribute],
+    apart: Mapping[str, Collection[str]] | None = None,
 ) -> Correlation:
     """Pair people with accounts.
 
@@ -63,6 +63,7 @@ def correlate(
         desired: frame of `provisioner.planning.desired.Desired`.
         links: the ledger's `_person` and `_account` of everybody, also of people who are in no roster any more.
         match: the names of the attributes to match by, in order.
+        apart: by person the accounts that were unlinked from them by hand, which are not matched again.
     """
     observed = observation.frame
     entries = _beside(links.select(PERSON, ACCOUNT), observed[ACCOUNT], on=ACCOUNT, rows=(LEDGER_ROW, OBSERVED_ROW))
@@ -88,6 +89,7 @@ def correlate(
     unpaired = desired.with_row_index(DESIRED_ROW).filter(free & (desired[REASON] != "excluded"))
     unpaired = unpaired.select(DESIRED_ROW, *columns)
     leaving = pl.col(STANDING) == LEAVER
+    sifted = _Sifted(desired, observed, attributes, apart or {})
     for pool, yields in ((unpaired.filter(~leaving), False), (unpaired.filter(leaving), True)):
         for name in match:
             if not pool.height or f"m:{name}" not in pool.columns or name not in observed.columns:
@@ -97,6 +99,7 @@ def correlate(
                 # Who left does not contest the account of someone who is here, such as themselves under a newer key
                 contested = [account for conflict in conflicts for account in conflict.accounts]
                 hits = hits.filter(~pl.col("_owned"), ~pl.col(ACCOUNT).is_in(contested))
+            hits = sifted.proven(hits, name)
             if not hits.height:
                 continue
             good, clashes = _one_to_one(hits, owners, name)
@@ -108,7 +111,36 @@ def correlate(
     lost = observed.filter(observed[UNTOUCHABLE].is_null() & ~owners.flags)[ACCOUNT].to_list()
     orphans = tuple(account for account in lost if account not in taken)
     paired = linked if len(pairs) == 1 else pl.concat(pairs).sort(DESIRED_ROW)
-    return Correlation(paired, tuple(conflicts), missing, orphans)
+    settled = {*paired[PERSON].to_list(), *(conflict.person for conflict in conflicts)} if sifted.claims else ()
+    claims = tuple(claim for claim in sifted.claims.values() if claim.person not in settled)
+    return Correlation(paired, tuple(conflicts), missing, orphans, claims)
+
+
+@dataclass(slots=True)
+class _Sifted:
+    """Takes the matches that prove nothing out of the others, and keeps them as claims."""
+
+    desired: pl.DataFrame
+    observed: pl.DataFrame
+    attributes: Mapping[str, Attribute]
+    apart: Mapping[str, Collection[str]]
+    claims: dict[tuple[str, str], Claim] = field(default_factory=dict)
+
+    def proven(self, hits: pl.DataFrame, name: str) -> pl.DataFrame:
+        """The hits of one attribute that are worth being believed."""
+        if not hits.height or not (self.apart or self.attributes[name].chosen_by_user):
+            return hits
+        apart = unlinked(hits[PERSON], hits[ACCOUNT], self.apart)
+        good = ~apart
+        if self.attributes[name].chosen_by_user:
+            rows = (DESIRED_ROW, OBSERVED_ROW)
+            good &= proven(hits, self.desired, self.observed, self.attributes, rows=rows)
+        doubtful = hits.select(PERSON, ACCOUNT, OBSERVED_ROW).filter(~good)
+        values = self.observed[name].gather(doubtful[OBSERVED_ROW])
+        pairs = zip(doubtful[PERSON], doubtful[ACCOUNT], values, apart.filter(~good), strict=True)
+        for person, account, value, no in pairs:
+            self.claims.setdefault((person, account), Claim(person, account, name, value, no))
+        return hits.filter(good)
 
 
 def _beside(frame: pl.DataFrame, others: pl.Series, *, on: str, rows: tuple[str, str]) -> pl.DataFrame:

@@ -11,6 +11,7 @@ import polars as pl
 from provisioner.errors import ConfigurationError
 from provisioner.expressions import Evaluated, Expression, compile_expression, evaluate_predicate, evaluate_texts
 from provisioner.model.attributes import InvalidValueError, Type, canonical
+from provisioner.planning.claims import proving
 from provisioner.planning.external_knowledge import KnowledgeRule, Record, compile_rules, records_of
 from provisioner.planning.spec import TargetSpec
 
@@ -54,7 +55,8 @@ class Desired:
     """Desired accounts.
 
     `frame` has `_person`, `_standing`, `_reason`, one text column ``w:<attribute>`` each (null: leave alone; empty
-    text: clear), one ``m:<attribute>`` per matching attribute, and one boolean column ``e:<code>`` per enrolment rule.
+    text: clear), one ``m:<attribute>`` per attribute that may identify somebody (see `proving`), and one boolean column
+    ``e:<code>`` per enrolment rule.
     `records` are the external knowledge that members should have.
     """
 
@@ -117,10 +119,11 @@ def desired_accounts(
     broken = scope.failed & ~leaving
     said = _said(spec, compiled, people)
     names = list(dict.fromkeys([*compiled.attributes, *compiled.leaver]))
+    identifying = proving(spec.settings.match, compiled.attributes, spec.attributes)
     mapped = [_attribute(spec, name, said, people, leaving) for name in names]
     for name, (column, plain, failed, found) in zip(names, mapped, strict=True):
         wanted[f"w:{name}"] = column
-        if name in spec.settings.match and plain is not None:
+        if name in identifying and plain is not None:
             # A leaver is recognised by what they would hold as a member, of which nothing is enforced
             wanted[f"m:{name}"] = plain
         faults += found

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import polars as pl
 
 from provisioner.model.attributes import DETAILS_READ_AT, Type, canonical, members
-from provisioner.planning.correlate import DESIRED_ROW, LEDGER_ROW, OBSERVED_ROW, folded
-from provisioner.planning.desired import LEAVER, MEMBER, STANDING
+from provisioner.planning.claims import folded
+from provisioner.planning.correlate import DESIRED_ROW, LEDGER_ROW, OBSERVED_ROW
+from provisioner.planning.desired import LEAVER, MEMBER, PERSON, STANDING
 from provisioner.planning.spec import ACCOUNT, READ, UNTOUCHABLE, Observation, TargetSpec
 
 
@@ -298,6 +299,44 @@ def differing(spec: TargetSpec, held: Held) -> pl.DataFrame:
         unknown = ~pl.col(f"k:{name}") & wanted.is_not_null() & (wanted != "")
         columns.append(((raw & ~same) | unknown).alias(f"d:{name}"))
     return held.frame.with_columns(columns)
+
+
+def without_taken(
+    spec: TargetSpec, frame: pl.DataFrame, observed: pl.DataFrame
+) -> tuple[pl.DataFrame, list[tuple[str, str]]]:
+    """Leave alone what another account has taken: the vendor would refuse to give it to a second one.
+
+    Args:
+        frame: as `differing` left it.
+
+    Returns:
+        The frame, and a to-do for each person of whom something is left alone.
+    """
+    todos: list[tuple[str, str]] = []
+    for name in spec.settings.match:
+        attribute = spec.attributes[name]
+        if not attribute.chosen_by_user or name not in observed.columns or f"d:{name}" not in frame.columns:
+            continue
+        wanted = frame.filter(pl.col(f"d:{name}")).select(
+            PERSON,
+            ACCOUNT,
+            pl.col(f"w:{name}").alias("_value"),
+            folded(pl.col(f"w:{name}").replace("", None), attribute.type).alias("_m"),
+        )
+        if not wanted.height:
+            continue
+        holders = observed.select(pl.col(ACCOUNT).alias("_holder"), folded(pl.col(name), attribute.type).alias("_m"))
+        taken = wanted.join(holders, on="_m", how="inner", maintain_order="left")
+        taken = taken.filter(pl.col("_holder") != pl.col(ACCOUNT))
+        if not taken.height:
+            continue
+        people = taken[PERSON].unique().to_list()
+        frame = frame.with_columns(pl.col(f"d:{name}") & ~pl.col(PERSON).is_in(people))
+        todos += [
+            (person, f"{name} cannot become {value}: account {holder} in {spec.name} has it. Change it there.")
+            for person, value, holder in taken.select(PERSON, "_value", "_holder").iter_rows()
+        ]
+    return frame, todos
 
 
 def enforced(spec: TargetSpec, names: Sequence[str], standing: str) -> list[str]:

@@ -35,7 +35,7 @@ from provisioner.planning.desired import (
     Fault,
     desired_accounts,
 )
-from provisioner.planning.diff import Held, differing, hold, merged, ours_to_clear, suspects
+from provisioner.planning.diff import Held, differing, hold, merged, ours_to_clear, suspects, without_taken
 from provisioner.planning.guards import Tripped, guarded, tripped
 from provisioner.planning.listing_trust import Code, Disbelief, disbelief, doubts, recalled
 from provisioner.planning.side_changes import due_enrolments, due_records, owing
@@ -137,7 +137,9 @@ def plan_target(
         today_utc=circumstances.now.astimezone(UTC).date(),
         ends=circumstances.ends,
     )
-    found = correlate(desired.frame, observation, ledger, spec.settings.match, spec.attributes)
+    found = correlate(
+        desired.frame, observation, ledger, spec.settings.match, spec.attributes, apart=circumstances.apart
+    )
     trust = _trust(spec, desired, found, observation, ledger, circumstances)
     if trust.unbelieved:
         # By what it shows nobody is recognised; and a leave may have to carry along what it hides
@@ -146,12 +148,15 @@ def plan_target(
     pairs = suspects(spec, desired.frame, found.pairs, observation, ledger)
     held = hold(spec, desired.frame, pairs, observation, ledger)
     held = Held(merged(spec, ours_to_clear(spec, held.frame), held.names), held.names)
-    frame = differing(spec, held)
+    frame, claimed = without_taken(spec, differing(spec, held), observation.frame)
     frame = frame.with_columns(_protected(spec, compiled, observation, frame))
     creates, clashes, blocked = _creates(spec, desired, found)
     perhaps = doubts(spec, creates, observation, pl.concat([found.pairs[ACCOUNT], ledger[ACCOUNT]]))
     creates = creates.filter(~pl.col(PERSON).is_in([doubt.person for doubt in perhaps]))
     blocked += [Todo(doubt.person, doubt.sentence, linked=False) for doubt in perhaps]
+    if not trust.unbelieved:
+        attributes = spec.attributes
+        blocked += [Todo(one.person, one.sentence(spec.name, attributes), linked=False) for one in found.claims]
     material = Material(
         frame,
         creates,
@@ -161,6 +166,7 @@ def plan_target(
     )
     gone, believed = set(found.missing), trust.unbelieved is None
     drafts, aside = drafted(spec, material, held.names, gone, circumstances, believed=believed)
+    aside.todos += claimed if believed else ()
     return _assemble(spec, desired, found, drafts, aside, clashes, blocked, observation, circumstances, trust)
 
 
@@ -179,7 +185,7 @@ def _creates(
     spec: TargetSpec, desired: Desired, found: Correlation
 ) -> tuple[pl.DataFrame, tuple[Conflict, ...], list[Todo]]:
     """Who gets an account: members without one, unless two would share it or something that it needs is missing."""
-    unsettled = [conflict.person for conflict in found.conflicts]
+    unsettled = [*(one.person for one in found.conflicts), *(one.person for one in found.claims)]
     rows = desired.frame.filter(
         (desired.frame[STANDING] == MEMBER) & _without(found.pairs, desired.frame.height)
     ).filter(~pl.col(PERSON).is_in(unsettled))

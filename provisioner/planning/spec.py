@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
@@ -71,7 +71,8 @@ class Planning:
     column of last days. `snapshot` is its digest. `removals_wait` is why removals must wait, if they must. `sent` is,
     by guard, what went out without approval within the window; `approved` are operation ids that someone let go;
     `rejected` maps those that someone refused to the row they were refused for. `others` is how many linked accounts,
-    not in leaver state, belong to people whom the plan is not about: guards measure by theirs too.
+    not in leaver state, belong to people whom the plan is not about: guards measure by theirs too. `apart` are, by
+    person, the accounts that were unlinked from them by hand.
     """
 
     now: datetime
@@ -83,3 +84,4 @@ class Planning:
     approved: frozenset[str] = frozenset()
     rejected: Mapping[str, str] = field(default_factory=dict)
     others: int = 0
+    apart: Mapping[str, Collection[str]] = field(default_factory=dict)

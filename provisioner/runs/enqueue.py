@@ -36,6 +36,7 @@ from provisioner.runs.observe import Seen, asks_of, keep, lane_of, observe
 from provisioner.runs.target_lock import held
 from provisioner.runtime.clock import day_in
 from provisioner.runtime.context import Deployment
+from provisioner.store.people.hand_links import HandLinkStore
 from provisioner.store.people.snapshots import Snapshot
 from provisioner.store.queue.plans import Entry, guard_of
 from provisioner.store.redis.lock import Hold
@@ -132,6 +133,13 @@ def _renamed(ledger: pl.DataFrame, snapshot: Snapshot) -> pl.DataFrame:
     return ledger.with_columns(pl.col("_person").replace(moving)) if moving else ledger
 
 
+async def _apart(dep: Deployment, target: str, snapshot: Snapshot) -> dict[str, frozenset[str]]:
+    """The accounts that were unlinked by hand, by the keys that people have in this snapshot."""
+    apart = await HandLinkStore(dep.redis).apart(target)
+    renamed = {snapshot.renamed.get(person, person): accounts for person, accounts in apart.items()}
+    return {**renamed, **{person: accounts for person, accounts in apart.items() if person not in snapshot.renamed}}
+
+
 async def _circumstances(dep: Deployment, target: str, snapshot: Snapshot, now: float) -> Planning:
     guards = dep.settings.guards_of(target)
     window = guards.window.total_seconds()
@@ -149,6 +157,7 @@ async def _circumstances(dep: Deployment, target: str, snapshot: Snapshot, now: 
             key for key, made in decisions.items() if made["verdict"] == "approved" and now - made["at"] <= approval
         ),
         rejected={key: made["row"] for key, made in decisions.items() if made["verdict"] == "rejected"},
+        apart=await _apart(dep, target, snapshot),
     )
 
 

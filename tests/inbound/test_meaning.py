@@ -63,7 +63,7 @@ def test_a_leaver_who_joins_gets_the_leavers_treatment(firm: Company, site: str)
         async with Deployment.open(firm.settings) as dep:
             await sync_once(dep)
             _delivered(firm, site, "habitate")
-            firm.switchboard.act("habitate", "join", email="dan@example.com", first_name="Dan", waitlist=True)
+            firm.switchboard.act("habitate", "join", email="dan@example.com", first_name="Dan")
             await _told(firm, "habitate", 1)
             await handled(dep)
             assert _member(firm, "dan@example.com")["role_id"] == 5

@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from provisioner.model.attributes import Attribute, Type, canonical, fold
-from provisioner.planning.correlate import correlate, folded
+from provisioner.planning.claims import folded
+from provisioner.planning.correlate import correlate
 from provisioner.planning.desired import LEAVER, PERSON, REASON, STANDING
 from provisioner.planning.spec import ACCOUNT, UNTOUCHABLE, Observation
 from provisioner.planning.whose import Named, identifier_type

@@ -380,6 +380,26 @@ def test_a_conflict_adopts_the_member_with_our_email(bench: Bench) -> None:
     assert on_board(bench, "Sales") == set()
 
 
+@pytest.mark.parametrize("status", [6, 5, 4, 0])
+def test_a_conflict_with_an_email_that_nobody_verified_adopts_nobody(bench: Bench, status: int) -> None:
+    bench.seed(member(5, first_name="Ann1", email="p1@example.com", username="other", user_status=status))
+    outcome = only(bench.write(create(1, role="Moderator", boards="Sales")))
+    assert isinstance(outcome, Permanent)
+    assert "has not verified" in outcome.message
+    assert on_board(bench, "Sales") == set()
+
+
+def test_an_unclear_create_is_not_taken_for_a_stranger_who_joined_meanwhile(bench: Bench) -> None:
+    bench.fault(match={"method": "POST"}, drop="before")
+    operation = create(1, role="Moderator")
+    assert isinstance(only(bench.write(operation)), Unclear)
+    bench.board.act(bench.name, "join", email="p1@example.com", first_name="M", username="e1", status=6)
+    outcome = bench.confirm(operation)
+    assert isinstance(outcome, Permanent)
+    assert "has not verified" in outcome.message
+    assert state(bench)["p1@example.com"]["role_id"] != MODERATOR
+
+
 def test_a_conflict_about_anything_else_is_told(bench: Bench) -> None:
     bench.seed(member(5, username="e1"))
     assert isinstance(only(bench.write(create(1))), Permanent)

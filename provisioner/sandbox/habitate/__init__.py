@@ -147,7 +147,10 @@ class Habitate(Vendor[HabitateOptions]):
             msids.discard(member.msid)
 
     def act(self, action: str, given: Mapping[str, Any], now: datetime) -> Any:
-        """`join`: somebody joins by themselves, in read form, onto the waitlist with `waitlist`; see `Vendor.act`."""
+        """`join`: somebody joins by themselves, in read form, onto the waitlist with `waitlist`; see `Vendor.act`.
+
+        `status`: the number of another status that they get.
+        """
         if action != "join":
             return super().act(action, given, now)
         email = given.get("email")
@@ -160,7 +163,7 @@ class Habitate(Vendor[HabitateOptions]):
             str(given.get("first_name", "")),
             now,
             role_id=self.options.created_role,
-            status=_WAITLIST if waits else _ACTIVE,
+            status=int(given.get("status", _WAITLIST if waits else _ACTIVE)),
         )
         for name in ("middle_name", "last_name"):
             member.texts[name] = given.get(name)

@@ -213,6 +213,10 @@ class InboundStore:
         """List an account that belongs to nobody; False if it is listed."""
         return bool(await self._call("orphan", target, account))
 
+    async def todo(self, target: str, person: str, sentence: str) -> bool:
+        """List what a person has to settle, until the next plan lists it; False if it is listed."""
+        return bool(await self._call("todo", target, person, sentence))
+
     async def keep_facts(self, target: str, person: str, facts: Sequence[Fact], now: float) -> int:
         """Keep facts of a person, each unless a newer one is known; how many were new."""
         return await self.keep_all_facts([(target, person, fact) for fact in facts], now)

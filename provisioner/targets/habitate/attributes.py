@@ -23,6 +23,8 @@ STATUSES: Mapping[str, str] = {
 }
 BANNED = "BANNED"
 DELETED = "DELETED"
+#: Statuses of members who proved that the email is theirs. Whoever is invited, waits or was deactivated may not have.
+VERIFIED = ("ACTIVE",)
 
 CATALOGUE: Mapping[str, Attribute] = {
     attribute.name: attribute
@@ -33,18 +35,20 @@ CATALOGUE: Mapping[str, Attribute] = {
             required=True,
             on_update=False,
             detail=True,
+            chosen_by_user=True,
+            verified_when=("user_status", VERIFIED),
             advice="habitate's API cannot change an email: the member changes it in their own account settings, or an "
             "admin of the community does.",
         ),
-        Attribute("first_name", required=True),
-        Attribute("middle_name", detail=True),
-        Attribute("last_name", detail=True),
-        Attribute("username", Type.FOLDED),
+        Attribute("first_name", required=True, chosen_by_user=True),
+        Attribute("middle_name", detail=True, chosen_by_user=True),
+        Attribute("last_name", detail=True, chosen_by_user=True),
+        Attribute("username", Type.FOLDED, chosen_by_user=True),
         Attribute("sso_id", observed=False, on_update=False, advice="habitate takes an sso_id at create only."),
-        Attribute("user_avatar"),
+        Attribute("user_avatar", chosen_by_user=True),
         Attribute("lang", observed=False),
         Attribute("timezone", observed=False),
-        Attribute("user_description", on_create=False, detail=True),
+        Attribute("user_description", on_create=False, detail=True, chosen_by_user=True),
         Attribute("banner", observed=False, on_create=False),
         Attribute("role", Type.FOLDED, role=True),
         Attribute("boards", Type.SET, observed=False),

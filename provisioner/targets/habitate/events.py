@@ -23,6 +23,7 @@ from provisioner.model.event import (
     objects_of,
     optional_text,
 )
+from provisioner.targets.habitate.attributes import STATUSES
 
 _JOINED: Final = "member.joined"
 _WAITS: Final = "member.joined_waitlist"
@@ -52,8 +53,18 @@ def event(target: str, body: Mapping[str, Any]) -> InboundEvent:
         digest=digest_of(target, name, job),
         at=at,
         account=msid,
-        match={"username": optional_text(user, "username"), "email": optional_text(user, "email")},
+        match={
+            "username": optional_text(user, "username"),
+            "email": optional_text(user, "email"),
+            "user_status": _status(user),
+        },
         joined=True,
         facts=(Fact("joined", at or 0.0, shows),),
         fields=flatten(body, user),
     )
+
+
+def _status(user: Mapping[str, Any]) -> str | None:
+    """The member's status by its name; None where it is not said."""
+    value = user.get("user_status")
+    return STATUSES.get(str(value), str(value).upper()) if isinstance(value, (int, str)) else None

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from provisioner.errors import TargetError, UnauthorisedError
-from provisioner.model.attributes import InvalidValueError, fold, members
+from provisioner.model.attributes import InvalidValueError, fold, members, proves
 from provisioner.model.operation import Operation
 from provisioner.model.outcome import Done, Outcome, Permanent, Unauthorised, Unclear
 from provisioner.targets.habitate.attributes import (
@@ -135,6 +135,10 @@ async def adopt(http: Http, directory: Directory, operation: Operation, conflict
             f"{conflict.message}; no member seen has this email, so an existing member may hold the username, or the "
             "email belongs to a member whose email this key may not see",
         )
+    if not proves(CATALOGUE["email"], found.values):
+        return Permanent(
+            "taken", f"account {found.id} has this email, but habitate has not verified it: it may be a stranger's"
+        )
     if found.untouchable:
         return Permanent("taken", f"the email is that of an account never touched: it is {found.untouchable}")
     return Done(
@@ -154,6 +158,12 @@ async def confirm(http: Http, directory: Directory, search: Search, operation: O
     wanted = operation.wanted
     search_ended = await search.find(wanted, since=operation.planned, ours=True)
     found = search_ended.account
+    if found is not None and not proves(CATALOGUE["email"], found.values):
+        return Permanent(
+            "create_unclear",
+            f"the answer to the create was lost; account {found.id} has this email, but habitate has not verified it: "
+            "look whether it is this person, then link it",
+        )
     if found is not None and found.untouchable is None:
         shown = {name: None for name in wanted if name in CATALOGUE and CATALOGUE[name].observed}
         held = {**shown, **_not_sent(wanted), **_catalogued(found.values)}

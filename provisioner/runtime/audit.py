@@ -26,8 +26,8 @@ async def record(
 
     Args:
         by: who: ``web:<name>``, ``api:<name>`` or ``cli:<user>``.
-        action: ``run requested``, ``approved``, ``rejected``, ``retried``, ``paused``, ``resumed``, ``roster pushed``,
-            ``signed in``, ``signed out``.
+        action: ``run requested``, ``approved``, ``rejected``, ``retried``, ``paused``, ``resumed``, ``linked``,
+            ``unlinked``, ``roster pushed``, ``signed in``, ``signed out``.
         people: keys of the persons it was about, if it was about some.
         reason: why, in their words.
         facts: what else says what it was about; None is left out.

@@ -24,6 +24,8 @@ COMMANDS = {
     "drift": {"--json"},
     "todos": {"--json"},
     "orphans": {"--json"},
+    "link": {"--json"},
+    "unlink": {"--json"},
     "audit": {"--limit", "--json"},
     "export": {"--json"},
     "webhooks": {"--dead", "--show", "--replay", "--limit", "--json"},

@@ -1,0 +1,58 @@
+"""`link` and `unlink`: whose account is whose, where only a person can say."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from provisioner.cli.render.output import console, plain, print_json
+from provisioner.cli.runs import Json
+from provisioner.cli.session import settings_and_logs, who
+from provisioner.settings import Settings
+
+if TYPE_CHECKING:
+    from provisioner.admin.linking import HandLink
+
+Key = Annotated[str, typer.Argument(metavar="KEY", help="The person's key in the roster.")]
+Target = Annotated[str, typer.Argument(metavar="TARGET", help="The target's name in the settings.")]
+Account = Annotated[str, typer.Argument(metavar="ACCOUNT", help="The account, as `orphans` and `todos` name it.")]
+
+
+def link(key: Key, target: Target, account: Account, as_json: Json = False) -> int:
+    """Say that an account is a person's; nothing is written to the vendor before the next run."""
+    return _settle(key, target, account, as_json=as_json)
+
+
+def unlink(key: Key, target: Target, as_json: Json = False) -> int:
+    """Say that a person's account is not theirs; it is not matched to them again."""
+    return _settle(key, target, None, as_json=as_json)
+
+
+def _settle(key: str, target: str, account: str | None, *, as_json: bool) -> int:
+    settings = settings_and_logs()
+    done = asyncio.run(_settled(settings, key, target, account))
+    if as_json:
+        print_json(done.to_json())
+        return 0
+    out, named = console(), f"{plain(done.account)} in {target}"
+    if done.linked:
+        out.print(f"{plain(key)} has the account {named} now.")
+    else:
+        out.print(f"The account {named} is not {plain(key)}'s any more, and is not matched to them again.")
+    if done.dropped:
+        out.print(f"{done.dropped} operations that had been planned without this are not sent.")
+    out.print(f"The next run goes by it; at once: provisioner sync --person {plain(key)} --target {target}")
+    return 0
+
+
+async def _settled(settings: Settings, key: str, target: str, account: str | None) -> HandLink:
+    # Celery, polars and the targets take a second to import, which --help and --version need not wait for
+    from provisioner.admin import linking
+    from provisioner.runtime.context import Deployment
+
+    async with Deployment.open(settings) as dep:
+        if account is None:
+            return await linking.unlink(dep, key, target, by=who())
+        return await linking.link(dep, key, target, account, by=who())

@@ -25,6 +25,7 @@ from provisioner.model.attributes import (
     fold,
     members,
     natural,
+    proves,
 )
 from provisioner.model.event import (
     Fact,
@@ -146,6 +147,7 @@ __all__ = [
     "objects_of",
     "optional_text",
     "parted",
+    "proves",
     "sentence",
     "text_of",
 ]

@@ -116,7 +116,7 @@ async def restore(dep: Deployment, path: Path, *, force: bool = False) -> Saved:
 
 
 async def _doubt(dep: Deployment) -> None:
-    """Note what `memory` would have noted of a Redis that lost its data."""
+    """Note what `redis_loss` would have noted of a Redis that lost its data."""
     until = await dep.runs.now() + QUIET
     with redis_errors():
         async with dep.redis.pipeline(transaction=True) as pipe:

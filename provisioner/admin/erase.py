@@ -7,7 +7,6 @@ where something is under way, its end is awaited.
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -16,6 +15,7 @@ from typing import Any, Final
 
 import structlog
 
+from provisioner.admin.patience import awaited, entered
 from provisioner.dispatch.outcome_spool import Spool
 from provisioner.errors import ProvisionerError, UsageError
 from provisioner.planning.spec import ACCOUNT
@@ -32,7 +32,6 @@ log = structlog.get_logger(__name__)
 
 #: Seconds for which the end of what is under way is awaited.
 PATIENCE: Final = 60.0
-_POLL: Final = 0.2
 #: Seconds after which runs may begin again if this process died.
 _HOLD: Final = 15
 
@@ -136,13 +135,8 @@ async def _within(patience: float, what: str, eraser: Eraser, target: str) -> in
 
 
 async def _awaited(patience: float, what: str, look: Callable[[], Awaitable[int | None]]) -> int:
-    """What a look finds, once it finds anything but None."""
-    deadline = asyncio.get_running_loop().time() + patience
-    while (found := await look()) is None:
-        if asyncio.get_running_loop().time() >= deadline:
-            raise ProvisionerError(f"The person is not forgotten yet: {what}.", remedy="Ask again when that is over.")
-        await asyncio.sleep(_POLL)
-    return found
+    late = ProvisionerError(f"The person is not forgotten yet: {what}.", remedy="Ask again when that is over.")
+    return await awaited(look, patience, late)
 
 
 @asynccontextmanager
@@ -181,13 +175,10 @@ async def _entered(
     stack: AsyncExitStack, holds: list[Hold], lock: AbstractAsyncContextManager[Hold | None]
 ) -> int | None:
     """0 if the lock is ours until the stack closes, None if somebody has it."""
-    attempt = AsyncExitStack()
-    hold = await attempt.enter_async_context(lock)
+    hold = await entered(stack, lock)
     if hold is None:
-        await attempt.aclose()
         return None
     holds.append(hold)
-    stack.push_async_exit(attempt)
     return 0
 
 

@@ -6,19 +6,20 @@ is not matched to that person again.
 
 from __future__ import annotations
 
-import asyncio
 import secrets
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import polars as pl
 import structlog
 
+from provisioner.admin.patience import awaited, entered
 from provisioner.errors import ProvisionerError, UsageError
 from provisioner.model.account import LedgerEntry, State
 from provisioner.model.attributes import fold
+from provisioner.planning.claims import folded
 from provisioner.planning.spec import ACCOUNT
 from provisioner.planning.whose import Named, identifier_type
 from provisioner.progress.run_status import refresh
@@ -31,7 +32,6 @@ log = structlog.get_logger(__name__)
 
 #: Seconds for which the end of a plan or a request that is under way is awaited.
 PATIENCE: Final = 60.0
-_POLL: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ async def _account(dep: Deployment, target: str, account: str) -> tuple[str, Sta
     if frame is None:
         # The vendor cannot list, so nobody here can say which accounts there are
         return account, "active"
-    same = frame.filter(pl.Series([fold(one, type_) == fold(account, type_) for one in frame[ACCOUNT]]))
+    same = frame.filter(folded(pl.col(ACCOUNT), type_) == fold(account, type_))
     if same.height == 1:
         activity = spec.activity if spec.activity in same.columns else None
         inactive = activity is not None and same[activity][0] == "false"
@@ -164,26 +164,20 @@ def _has_another(person: str, target: str, entry: LedgerEntry | None) -> UsageEr
 @asynccontextmanager
 async def _still(dep: Deployment, target: str, patience: float) -> AsyncIterator[None]:
     """Let nobody plan the target while the context lasts."""
-    name, deadline = f"link-{secrets.token_hex(4)}", asyncio.get_running_loop().time() + patience
-    while True:
-        async with held(dep, target, name) as hold:
-            if hold is not None:
-                yield
-                return
-        if asyncio.get_running_loop().time() >= deadline:
-            raise _busy(f"a run is planning {target}")
-        await asyncio.sleep(_POLL)
+    name = f"link-{secrets.token_hex(4)}"
+    async with AsyncExitStack() as stack:
+        await awaited(lambda: entered(stack, held(dep, target, name)), patience, _busy(f"a run is planning {target}"))
+        yield
 
 
-async def _settled(patience: float, target: str, change: Any) -> Changed:
+async def _settled(patience: float, target: str, change: Callable[[], Awaitable[Changed]]) -> Changed:
     """What came of a change, once nothing is being sent about the person."""
-    deadline = asyncio.get_running_loop().time() + patience
-    while (changed := await change()).verdict == "sending":
-        if asyncio.get_running_loop().time() >= deadline:
-            raise _busy(f"{target} is being sent something about this person")
-        await asyncio.sleep(_POLL)
-    settled: Changed = changed
-    return settled
+
+    async def changed() -> Changed | None:
+        found = await change()
+        return None if found.verdict == "sending" else found
+
+    return await awaited(changed, patience, _busy(f"{target} is being sent something about this person"))
 
 
 def _busy(what: str) -> ProvisionerError:

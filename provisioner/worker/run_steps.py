@@ -28,7 +28,7 @@ _NEWEST: Final = 50
 
 
 async def begin_or_end(dep: Deployment, run: str) -> tuple[str, ...]:
-    """Begin a run, see `requests.begin`; a fault ends the run.
+    """Begin a run, see `lifecycle.begin`; a fault ends the run.
 
     Raises:
         StoreError: Redis does not answer.
@@ -45,7 +45,7 @@ async def begin_or_end(dep: Deployment, run: str) -> tuple[str, ...]:
 
 
 async def plan_or_give_up(dep: Deployment, run: str, target: str) -> bool:
-    """Plan one target of a run, see `requests.plan`; a fault ends the run's part for it.
+    """Plan one target of a run, see `lifecycle.plan`; a fault ends the run's part for it.
 
     Raises:
         StoreError: Redis does not answer.
@@ -122,7 +122,7 @@ async def carry_through(dep: Deployment, run: str, *, stopped: Callable[[], bool
 
 
 async def requested_or_failed(dep: Deployment, request: Request) -> str | None:
-    """Ask for a run, see `requests.request_run`; None after a fault, which a run that failed then shows.
+    """Ask for a run, see `lifecycle.request_run`; None after a fault, which a run that failed then shows.
 
     Raises:
         StoreError: Redis does not answer.

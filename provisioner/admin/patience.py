@@ -1,0 +1,42 @@
+"""Waiting for what is under way, up to a deadline: `forget`, `link` and `unlink` change nothing beneath it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from typing import Final, TypeVar
+
+from provisioner.errors import ProvisionerError
+from provisioner.store.redis.lock import Hold
+
+T = TypeVar("T")
+
+#: Seconds between looks.
+_POLL: Final = 0.2
+
+
+async def awaited(look: Callable[[], Awaitable[T | None]], patience: float, late: ProvisionerError) -> T:
+    """What a look finds, once it finds anything but None.
+
+    Args:
+        patience: seconds after which nothing more is waited for.
+        late: raised then.
+    """
+    deadline = asyncio.get_running_loop().time() + patience
+    while (found := await look()) is None:
+        if asyncio.get_running_loop().time() >= deadline:
+            raise late
+        await asyncio.sleep(_POLL)
+    return found
+
+
+async def entered(stack: AsyncExitStack, lock: AbstractAsyncContextManager[Hold | None]) -> Hold | None:
+    """The lock, which is ours until the stack closes; None if somebody has it."""
+    attempt = AsyncExitStack()
+    hold = await attempt.enter_async_context(lock)
+    if hold is None:
+        await attempt.aclose()
+    else:
+        stack.push_async_exit(attempt)
+    return hold

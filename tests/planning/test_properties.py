@@ -173,6 +173,19 @@ def test_an_unbelieved_listing_lets_only_leaves_through(world: World) -> None:
     plan = world.plan()
     guards = world.spec.settings.guards
     assert guards is not None
-    assert bool(plan.unbelieved) is (len(plan.missing) > 0 and len(plan.missing) > limit_of(guards.missing, plan.base))
+    shrank = len(plan.missing) > 0 and len(plan.missing) > limit_of(guards.missing, plan.base)
+    assert (bool(plan.unbelieved) and plan.disbelief == "listing_shrank") is shrank
     if plan.unbelieved:
+        assert shrank or _has_lost_values(world)
         assert {operation.kind for operation in plan.operations} <= {Kind.LEAVE}
+
+
+def _has_lost_values(world: World) -> bool:
+    """Whether the listing shows an account without a value that its ledger entry or its person has."""
+    shown = {account.id: account for account in world.accounts}
+    return any(
+        not shown[entry.account].values.get(name)
+        for entry in world.ledger
+        if entry.account in shown
+        for name in ("first_name", "email", "role_1", "active", "org_admin", "groups")
+    )

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from itertools import islice
 
 import pytest
-import redis
 from hypothesis import settings
 
-from provisioner.store.redis import keys
+from tests.support.redis_contents import RedisContents
 from tests.support.redis_server import RedisServer
 
 _PROXIES = frozenset({"http_proxy", "https_proxy", "all_proxy"})
@@ -67,34 +65,17 @@ def redis_server() -> Iterator[RedisServer]:
 
 
 #: Tests of Redis itself, which make up keys as they need them.
-MAKE_UP_KEYS = ("store", "test_schema.py", "test_support.py")
-
-
-def _unknown_keys(client: redis.Redis) -> list[str]:
-    """Our keys that the table of keys does not have, or has as another type."""
-    found = []
-    # Some tests make a hundred thousand operations, which are all of one kind
-    for name in islice(client.scan_iter(match=f"{keys.PREFIX}*", count=1000), 2000):
-        key = keys.kind_of(name)
-        if key is None:
-            found.append(name.decode())
-        elif key is not keys.pace and key.type != "any":
-            answer = client.type(name)
-            type_ = (answer.decode() if isinstance(answer, bytes) else answer).upper()
-            # It may have ended since
-            if type_ not in (key.type, "NONE"):
-                found.append(f"{name.decode()} ({type_})")
-    return found
+MAKE_UP_KEYS = ("store", "test_redis_server.py")
 
 
 @pytest.fixture
 def redis_url(redis_server: RedisServer, request: pytest.FixtureRequest) -> Iterator[str]:
     """The address of an empty Redis database, emptied again afterwards; what lies there has its row in the table."""
-    with redis.Redis.from_url(redis_server.url) as client:
-        found = client.dbsize()
-        client.flushall()
-        assert found == 0, f"{found} keys were in the database before the test began"
-        yield redis_server.url
-        unknown = [] if set(MAKE_UP_KEYS) & set(request.path.parts) else _unknown_keys(client)
-        client.flushall()
-        assert unknown == []
+    contents = RedisContents(redis_server.url)
+    found = contents.count()
+    contents.lose_everything()
+    assert found == 0, f"{found} keys were in the database before the test began"
+    yield redis_server.url
+    unknown = [] if set(MAKE_UP_KEYS) & set(request.path.parts) else contents.unknown()
+    contents.lose_everything()
+    assert unknown == []

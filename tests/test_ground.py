@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import configparser
 import importlib.metadata
 import re
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from collections import Counter
 from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
@@ -19,6 +21,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from redis.commands import AsyncCoreCommands
 
 from tests.support.pins import PIN_FILES, left_open, read_pins, supported_environments, this_environment
 
@@ -177,6 +180,79 @@ def test_every_layer_is_under_every_import_rule() -> None:
         assert set(by_name[name]["source_modules"]) == everything - modules, name
     alone = by_name["The sandbox knows nothing of the rest"]
     assert set(alone["forbidden_modules"]) == everything - {"provisioner.sandbox"}
+
+
+#: Redis's commands as redis-py names them, and those that a client of HTTP has too.
+COMMANDS: Final = {name for name in dir(AsyncCoreCommands) if not name.startswith("_")} | {"pipeline"}
+ALSO_OF_HTTP: Final = frozenset({"delete", "get"})
+CLIENTS: Final = frozenset({"redis", "_redis", "client", "pipe", "Redis", "from_url", "get_redis"})
+#: How often each file may speak to Redis past the stores. It only ever gets shorter; it is empty, and stays so.
+RAW_REDIS: Final[dict[str, int]] = {}
+
+
+def _last_name(node: ast.expr) -> str:
+    if isinstance(node, ast.Call):
+        return _last_name(node.func)
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+
+
+def _is_raw(node: ast.AST) -> bool:
+    """Whether a piece of code is a command of Redis, a client, the name of a key, or what gives one of these."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        return node.func.attr in COMMANDS - ALSO_OF_HTTP and _last_name(node.func.value) in CLIENTS
+    if isinstance(node, ast.Attribute):
+        return node.attr == "redis" and _last_name(node.value) in ("dep", "_dep", "deployment", "site")
+    if isinstance(node, ast.Import):
+        return any(name.name.partition(".")[0] == "redis" for name in node.names)
+    if isinstance(node, ast.ImportFrom):
+        names = {name.name for name in node.names}
+        return (
+            (node.module in ("redis", "redis.asyncio"))
+            or (node.module == "provisioner.store.redis" and "keys" in names)
+            or (node.module or "") == "provisioner.store.redis.keys"
+            or "redis_errors" in names
+        )
+    return isinstance(node, ast.Constant) and re.match(r"provisioner:[a-z]", _text(node.value)) is not None
+
+
+def _text(value: object) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else value if isinstance(value, str) else ""
+
+
+def test_only_the_store_and_its_tests_speak_to_redis() -> None:
+    apart = [
+        *(ROOT / "provisioner" / name for name in ("store", "sandbox")),
+        *(ROOT / "tests" / name for name in ("sandbox", "store", "support")),
+    ]
+    found: Counter[str] = Counter()
+    for path in [*(ROOT / "provisioner").rglob("*.py"), *(ROOT / "tests").rglob("*.py")]:
+        if not any(path.is_relative_to(folder) for folder in apart):
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            found[path.relative_to(ROOT).as_posix()] += sum(_is_raw(node) for node in ast.walk(tree))
+    assert +found == RAW_REDIS
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "await dep.redis.hget(name, 'a')",
+        "self._dep.redis",
+        "with redis.Redis.from_url(url) as client: client.flushall()",
+        "pipe.hgetall(name)",
+        "import redis.asyncio",
+        "from provisioner.store.redis import keys",
+        "'provisioner:' + 'runs' if a else 'provisioner:runs'",
+        "f'provisioner:ledger:{target}'",
+        "b'provisioner:pace:'",
+    ],
+)
+def test_what_speaks_to_redis_is_found(code: str) -> None:
+    assert any(_is_raw(node) for node in ast.walk(ast.parse(code)))
+
+
+@pytest.mark.parametrize("code", ["site.client.get('/')", "dep.runs.get(run)", "image = 'provisioner:0.1.0'"])
+def test_what_does_not_is_not(code: str) -> None:
+    assert not any(_is_raw(node) for node in ast.walk(ast.parse(code)))
 
 
 def test_makefile_help_lists_every_target() -> None:

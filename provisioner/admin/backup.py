@@ -24,15 +24,14 @@ from provisioner import installed_version
 from provisioner.dispatch.redis_loss import QUIET
 from provisioner.errors import StoreError, UsageError
 from provisioner.runtime.context import Deployment
-from provisioner.store.admin import backup as records
-from provisioner.store.redis import keys
-from provisioner.store.redis.connection import redis_errors
-from provisioner.store.redis.schema import VERSION
+from provisioner.store.admin.backup import BackupStore
 from provisioner.store.runs.documents import moment
 
 log = structlog.get_logger(__name__)
 
 _FORMAT: Final = "provisioner-backup"
+#: The layout of what lies in Redis.
+VERSION: Final = BackupStore.LAYOUT
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +66,7 @@ async def backup(dep: Deployment, path: Path) -> Saved:
         try:
             with file, gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as packed:
                 _write(packed, head)
-                async for record in records.dump(dep.redis):
+                async for record in dep.backups.dump():
                     counts[record["key"].partition(":")[0]] += _size(record)
                     await asyncio.to_thread(_write, packed, record)
                 _write(packed, {"end": dict(counts)})
@@ -99,17 +98,17 @@ async def restore(dep: Deployment, path: Path, *, force: bool = False) -> Saved:
         StoreError: Redis does not answer, or work is under way.
     """
     head = await asyncio.to_thread(_checked, path)
-    there = await records.links(dep.redis)
+    there = await dep.backups.links()
     if there and not force:
         raise UsageError(
             f"The ledger is not empty: it has {there} links, which a restore would replace.",
             remedy="If that is what you want, ask again with --force.",
         )
-    restless = await records.restless(dep.redis)
+    restless = await dep.backups.restless()
     if restless is not None:
         raise StoreError(f"Nothing was restored: {restless}.", remedy="Stop the workers and beat first.")
     with _opened(path) as lines:
-        counts = await records.load(dep.redis, _content(lines, path))
+        counts = await dep.backups.load(_content(lines, path))
     await _doubt(dep)
     log.warning("backup_restored", made_at=head["made_at"], entries=dict(counts), replaced=there)
     return Saved(str(path), int(head["schema"]), head["made_at"], dict(counts))
@@ -117,12 +116,7 @@ async def restore(dep: Deployment, path: Path, *, force: bool = False) -> Saved:
 
 async def _doubt(dep: Deployment) -> None:
     """Note what `redis_loss` would have noted of a Redis that lost its data."""
-    until = await dep.runs.now() + QUIET
-    with redis_errors():
-        async with dep.redis.pipeline(transaction=True) as pipe:
-            pipe.hsetnx(keys.MARK, "mark", secrets.token_hex(8))
-            pipe.hset(keys.MARK, mapping={"lost": 1, "quiet": until})
-            await pipe.execute()
+    await dep.mark.note_loss(secrets.token_hex(8), await dep.runs.now() + QUIET)
 
 
 def _checked(path: Path) -> Mapping[str, Any]:

@@ -20,13 +20,11 @@ from provisioner.dispatch.outcome_spool import Spool
 from provisioner.errors import ProvisionerError, UsageError
 from provisioner.planning.spec import ACCOUNT
 from provisioner.progress.run_status import refresh
-from provisioner.runs.target_lock import FORGETTING, held
+from provisioner.runs.target_lock import held
 from provisioner.runtime.audit import record
 from provisioner.runtime.context import Deployment
 from provisioner.store.admin.erase import Eraser
-from provisioner.store.redis import keys
-from provisioner.store.redis.connection import redis_errors
-from provisioner.store.redis.lock import Hold, holding
+from provisioner.store.runs.locks import FORGETTING, Hold
 
 log = structlog.get_logger(__name__)
 
@@ -81,7 +79,7 @@ async def forget(dep: Deployment, person: str, *, by: str, patience: float = PAT
         StoreError: Redis does not answer; asking again goes on where this ended.
     """
     await Spool(dep.settings.data_dir).replay(dep)
-    eraser = Eraser(dep.redis, person)
+    eraser = dep.erasers.of(person)
     erased = {"rejects": await eraser.rejects()}
     if not await eraser.known():
         erased["operations"] = await eraser.operations()
@@ -147,7 +145,7 @@ async def _still(dep: Deployment, targets: tuple[str, ...], person: str, patienc
     async with AsyncExitStack() as stack:
 
         async def forgets() -> int | None:
-            return await _entered(stack, holds, holding(dep.redis, keys.doing(FORGETTING), seconds=_HOLD))
+            return await _entered(stack, holds, dep.locks.work(FORGETTING, seconds=_HOLD))
 
         # First: a run that begins later sees it and waits, one that began earlier is awaited below
         await _awaited(patience, "another person is being forgotten", forgets)
@@ -185,9 +183,8 @@ async def _entered(
 async def _moving(dep: Deployment, person: str) -> bool:
     """Whether a run is reading the roster now, or is about this very person."""
     for run in await dep.runs.unfinished():
-        with redis_errors():
-            if await dep.runs.get(run, "stage") == "queued" and await dep.redis.exists(keys.run_beginning(run)):
-                return True
+        if await dep.runs.get(run, "stage") == "queued" and await dep.locks.is_begun(run):
+            return True
         request = await dep.runs.request(run)
         if request is not None and request.people is not None and person in request.people:
             for target in await dep.runs.targets(run):

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from provisioner.model.operation import Status
 from provisioner.runtime.context import Deployment
-from provisioner.store.people.receipts import Leave, ReceiptStore
+from provisioner.store.people.receipts import Leave
 from provisioner.store.runs.documents import moment, operation_document
 
 #: What a leave's status says of the account.
@@ -36,7 +36,7 @@ async def receipt(dep: Deployment, person: str) -> dict[str, Any] | None:
     leaver state already, and ``as it was`` for one that no leave was planned for), ``since``, ``at``, ``run``, and what
     was said.
     """
-    leaves = await ReceiptStore(dep.redis).of(person)
+    leaves = await dep.receipts.of(person)
     return await _document(dep, person, leaves) if leaves else None
 
 
@@ -46,7 +46,7 @@ async def unfinished(dep: Deployment, targets: tuple[str, ...] | None = None) ->
     Args:
         targets: only those with something unfinished in one of these.
     """
-    found = await ReceiptStore(dep.redis).unfinished()
+    found = await dep.receipts.unfinished()
     return [
         await _document(dep, person, leaves)
         for person, leaves in found.items()

@@ -15,7 +15,6 @@ from provisioner.planning.routes import known_by
 from provisioner.planning.spec import ACCOUNT, UNTOUCHABLE
 from provisioner.runtime.clock import day_in
 from provisioner.runtime.context import Deployment
-from provisioner.store.people.person_events import HeardStore
 from provisioner.store.people.snapshots import roster_columns
 from provisioner.store.runs.documents import moment
 
@@ -55,7 +54,7 @@ async def story(dep: Deployment, key: str) -> dict[str, Any]:
         "facts": {target: known_by(told) for target, told in facts_told.items()},
         "operations": operations,
         "runs": await dep.runs.heads(list(dict.fromkeys(operation["run"] for operation in operations))),
-        "heard": await HeardStore(dep.redis).of(key),
+        "heard": await dep.person_events.of(key),
         "receipt": await receipt(dep, key),
     }
 

@@ -52,7 +52,7 @@ async def say_silence(dep: Deployment) -> None:
     while True:
         await asyncio.sleep(_LOOK_EVERY)
         try:
-            found = await vitals(dep.redis, dep.settings)
+            found = await vitals(dep.heartbeats, dep.settings)
         except StoreError:
             # Whoever follows the run says so if it lasts
             continue

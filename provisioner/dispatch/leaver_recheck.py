@@ -9,8 +9,6 @@ from provisioner.model.operation import Kind, Operation
 from provisioner.planning.desired import LEAVER, PERSON, STANDING, desired_accounts
 from provisioner.runtime.clock import day_in
 from provisioner.runtime.context import Deployment
-from provisioner.store.redis import keys
-from provisioner.store.redis.connection import redis_errors
 
 #: Why such a leave is dropped.
 REASON: Final = "the newest roster no longer says that this person leaves"
@@ -29,9 +27,7 @@ class Recheck:
         leaves = [operation for operation in operations if operation.kind is Kind.LEAVE]
         if not leaves:
             return frozenset()
-        with redis_errors():
-            digest, taken = await self._dep.redis.hmget(keys.ROSTER, ["digest", "taken"])
-        newest, moment = (digest or b"").decode(), float(taken or b"0")
+        newest, moment = await self._dep.frames.newest()
         doubted = [leave for leave in leaves if leave.snapshot != newest and moment > leave.planned]
         if doubted and newest != self._digest:
             self._leavers, self._digest = await self._leaving(), newest

@@ -18,8 +18,7 @@ from typing import Final
 import structlog
 
 from provisioner.runtime.context import Deployment
-from provisioner.store.redis import keys
-from provisioner.store.redis.connection import redis_errors
+from provisioner.store.admin.mark import Mark
 from provisioner.targets.http import DEADLINE
 
 log = structlog.get_logger(__name__)
@@ -45,31 +44,21 @@ async def remembers(dep: Deployment) -> Memory:
     """
     path = dep.settings.data_dir / _NAME
     copy = await asyncio.to_thread(_read, path)
-    with redis_errors():
-        mark, lost, until = await dep.redis.hmget(keys.MARK, ["mark", "lost", "quiet"])
-        if mark is None:
-            mark = secrets.token_hex(8).encode()
-            now = await dep.runs.now()
-            until = str(now + QUIET).encode() if copy else b"0"
-            lost = b"1" if copy else b"0"
-            # All at once, or another process would find the mark and begin a run before it can know of the loss
-            async with dep.redis.pipeline(transaction=True) as pipe:
-                for name, value in (("mark", mark), ("lost", lost), ("quiet", until)):
-                    pipe.hsetnx(keys.MARK, name, value)
-                fresh, *_ = await pipe.execute()
-            if not fresh:
-                return await remembers(dep)
-            if copy:
-                log.error(
-                    "redis_lost_its_data", remedy="The next run reads every target whole and adopts what is there."
-                )
-    if copy != mark.decode():
+    mark = await dep.mark.read()
+    if mark is None:
+        quiet_until = await dep.runs.now() + QUIET if copy else 0.0
+        mark = Mark(secrets.token_hex(8), lost=bool(copy), quiet_until=quiet_until)
+        if not await dep.mark.make(mark):
+            return await remembers(dep)
+        if copy:
+            log.error("redis_lost_its_data", remedy="The next run reads every target whole and adopts what is there.")
+    if copy != mark.word:
         try:
-            await asyncio.to_thread(_write, path, mark.decode())
+            await asyncio.to_thread(_write, path, mark.word)
         except OSError as exc:
             _warn_once(path, exc.strerror or type(exc).__name__)
-    quiet = max(0.0, float(until or 0) - await dep.runs.now()) if until and until != b"0" else 0.0
-    return Memory(lost == b"1", quiet)
+    quiet = max(0.0, mark.quiet_until - await dep.runs.now()) if mark.quiet_until else 0.0
+    return Memory(mark.lost, quiet)
 
 
 @cache

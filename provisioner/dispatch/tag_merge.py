@@ -22,9 +22,6 @@ from provisioner.planning.spec import ACCOUNT
 from provisioner.runtime.context import Deployment
 from provisioner.store.people.snapshots import Reading
 from provisioner.store.queue.operations import Claim
-from provisioner.store.redis import keys
-from provisioner.store.redis.connection import redis_errors
-from provisioner.store.redis.lock import KeyLocks
 from provisioner.targets.capabilities import tag_attribute
 from provisioner.targets.http import DEADLINE
 
@@ -41,7 +38,7 @@ class Tagging:
     def __init__(self, dep: Deployment, target: str) -> None:
         self._dep, self._target = dep, target
         self._name = tag_attribute(dep.targets[target])
-        self._locks = KeyLocks(dep.redis)
+        self._holds = dep.tag_holds.at(target)
 
     async def ready(self, claims: Sequence[Claim]) -> list[Claim]:
         """The claims that may be sent now, with all tags in them; the others are put off for a moment."""
@@ -96,11 +93,10 @@ class Tagging:
         people = [one.person for one in operations if name in one.after and not _is_tag(one)]
         if not people:
             return {}
-        with redis_errors():
-            # The ledger last: what another one sent meanwhile is in it when their hold is over
-            held = await self._dep.redis.mget([keys.tagging(self._target, person) for person in people])
+        # The ledger last: what another one sent meanwhile is in it when their hold is over
+        held = await self._holds.taken(people)
         entries = await self._dep.ledger.entries(self._target, people)
-        return {person: (hold is not None, entries.get(person)) for person, hold in zip(people, held, strict=True)}
+        return {person: (hold, entries.get(person)) for person, hold in zip(people, held, strict=True)}
 
     async def _account(
         self, operation: Operation, name: str, observed: _Observed, held: bool, entry: LedgerEntry | None
@@ -114,10 +110,10 @@ class Tagging:
         return structs.replace(operation, wanted={**operation.wanted, name: _joined(operation.wanted.get(name), told)})
 
     async def _hold(self, person: str) -> bool:
-        return await self._locks.take(keys.tagging(self._target, person), _HOLD)
+        return await self._holds.take(person, _HOLD)
 
     async def _let_go(self, people: Iterable[str]) -> None:
-        await self._locks.release(keys.tagging(self._target, person) for person in people)
+        await self._holds.release(people)
 
     async def over(self, claims: Sequence[Claim]) -> None:
         """What was sent is recorded: others may go on."""

@@ -26,7 +26,6 @@ from provisioner.runs import lifecycle
 from provisioner.runtime.context import Deployment
 from provisioner.runtime.faults import is_fault, log_fault, named
 from provisioner.store.events.inbound import Received
-from provisioner.store.people.person_events import HeardStore
 from provisioner.store.runs.documents import Request
 from provisioner.targets.capabilities import read_event
 
@@ -215,7 +214,7 @@ class _Wave:
         ]
         await self.dep.inbound.keep_all_facts(facts, await self.dep.runs.now() if facts else 0.0)
         ttl = int(self.dep.settings.retention.runs.total_seconds())
-        await HeardStore(self.dep.redis).add_all(
+        await self.dep.person_events.add_all(
             [(person, _name_of(one), one.received.at) for one, person in about], ttl=ttl
         )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -16,8 +15,6 @@ from provisioner.progress.vitals import Vitals, vitals
 from provisioner.runtime.context import Deployment
 from provisioner.store.queue.operations import Backlog
 from provisioner.store.queue.rate_limit import PaceStatus
-from provisioner.store.redis import keys
-from provisioner.store.redis.connection import redis_errors
 from provisioner.store.runs.documents import counts
 from provisioner.store.runs.target_health import Health
 
@@ -75,17 +72,13 @@ async def note_end(dep: Deployment, run: str, status: str, *, first: bool) -> No
         first: it had not ended before, so it counts.
     """
     now = await dep.runs.now()
-    fields: dict[str, str | float] = {}
+    moments: dict[str, float] = {}
     if first:
         started = await dep.runs.get(run, "started")
-        fields |= {"last": now, "length": now - float(started or now)}
+        moments |= {"last": now, "length": now - float(started or now)}
     if status == "succeeded":
-        fields["succeeded"] = now
-    with redis_errors():
-        if first:
-            await dep.redis.hincrby(keys.ENDED, f"runs|{status}", 1)
-        if fields:
-            await dep.redis.hset(keys.ENDED, mapping=fields)
+        moments["succeeded"] = now
+    await dep.figures.note_end(status, counts=first, moments=moments)
 
 
 async def take(dep: Deployment) -> Snapshot:
@@ -95,81 +88,53 @@ async def take(dep: Deployment) -> Snapshot:
         StoreError: Redis does not answer.
     """
     now = await dep.runs.now()
-    with redis_errors():
-        async with dep.redis.pipeline(transaction=False) as pipe:
-            pipe.hgetall(keys.TOTALS)
-            pipe.hgetall(keys.ENDED)
-            pipe.hmget(keys.ROSTER, ["modified", "taken"])
-            pipe.info("memory")
-            totals, ended, (modified, taken), memory = await pipe.execute()
-    operations: dict[tuple[str, str, str], int] = {}
-    plain: dict[str, dict[str, int]] = {"requests": {}, "limited": {}}
-    for name, count in totals.items():
-        parts = name.decode().split("|")
-        if len(parts) == 3:
-            operations[(parts[0], parts[1], parts[2])] = int(count)
-        elif parts[1] in plain:
-            plain[parts[1]][parts[0]] = int(count)
-    facts = {name.decode(): value.decode() for name, value in ended.items()}
+    figures = await dep.figures.deployed()
+    ended = figures.ended
     verdict, roster = await newest_roster(dep)
     targets = {name: await _target(dep, name, now) for name in dep.targets}
     faults = {f"deliver:{name}": one.health.fault for name, one in targets.items() if one.health.fault.count}
     faults |= await dep.faults.standing()
     return Snapshot(
         now=now,
-        ended=operations,
-        requests=plain["requests"],
-        limited=plain["limited"],
-        runs={name.partition("|")[2]: int(count) for name, count in facts.items() if name.startswith("runs|")},
-        last_run=_number(facts.get("last")),
-        last_length=_number(facts.get("length")),
-        last_success=_number(facts.get("succeeded")),
-        vitals=await vitals(dep.redis, dep.settings),
+        ended=ended.operations,
+        requests=ended.requests,
+        limited=ended.limited,
+        runs=ended.runs,
+        last_run=ended.last,
+        last_length=ended.length,
+        last_success=ended.succeeded,
+        vitals=await vitals(dep.heartbeats, dep.settings),
         verdict=verdict,
         roster=roster,
         leaver_promise=dep.settings.slo.leaver.total_seconds(),
         targets=targets,
-        roster_age=_age(now, modified, taken),
-        memory=(int(memory["used_memory"]), int(memory["maxmemory"] or memory["total_system_memory"])),
+        roster_age=max(0.0, now - figures.written) if figures.written else None,
+        memory=figures.memory,
         faults={work: fault.count for work, fault in faults.items()},
     )
 
 
 async def _target(dep: Deployment, target: str, now: float) -> TargetFigures:
     plan = await dep.health.list(target, "plan")
-    with redis_errors():
-        async with dep.redis.pipeline(transaction=False) as pipe:
-            pipe.zcard(keys.parked(target))
-            pipe.zcard(keys.leavers(target))
-            pipe.zrange(keys.leavers(target), 0, 0, withscores=True)
-            parked, leavers, oldest = await pipe.execute()
+    left = await dep.figures.left(target)
     return TargetFigures(
         health=await dep.health.of(target),
         backlog=await dep.queue.backlog(target),
-        parked=int(parked),
+        parked=left.parked,
         pace=await dep.pace_of(target).status(),
         links=await dep.ledger.size(target),
-        leavers=int(leavers),
-        oldest_leaver=max(0.0, now - float(oldest[0][1])) if oldest else 0.0,
+        leavers=left.leavers,
+        oldest_leaver=max(0.0, now - left.oldest[1]) if left.oldest else 0.0,
         held=counts(await dep.runs.target(plan[0], target), "held") if plan else {},
     )
 
 
 async def newest_roster(dep: Deployment) -> tuple[str | None, dict[str, int]]:
     """The verdict on the newest roster that a run about everybody read, and its figures; None if there is none."""
-    runs = await dep.runs.recent(_LOOKED_AT)
-    with redis_errors():
-        async with dep.redis.pipeline(transaction=False) as pipe:
-            for run in runs:
-                pipe.hmget(keys.run(run), ["roster", "status", "request"])
-            found = await pipe.execute()
-    for text, status, request in found:
-        if text is None or (request is not None and json.loads(request).get("people") is not None):
-            continue
-        document: dict[str, Any] = json.loads(text)
-        return verdict_on(document, (status or b"").decode()), {
-            name: int(document.get(name) or 0) for name in ("rows", "people", "rejected")
-        }
+    for read in await dep.figures.rosters(await dep.runs.recent(_LOOKED_AT)):
+        if read.read and not read.people:
+            figures = {name: int(read.document.get(name) or 0) for name in ("rows", "people", "rejected")}
+            return verdict_on(read.document, read.status), figures
     return None, {}
 
 
@@ -180,16 +145,6 @@ def verdict_on(roster: Mapping[str, Any], status: str) -> str:
     if not roster.get("degraded"):
         return "clean"
     return "accepted" if roster.get("accepted") else "degraded"
-
-
-def _number(text: str | None) -> float | None:
-    return float(text) if text else None
-
-
-def _age(now: float, modified: bytes | None, taken: bytes | None) -> float | None:
-    """Since when the last believed roster was written, or if nobody says so, read; None if there is none."""
-    moment = float(modified or 0) or float(taken or 0)
-    return max(0.0, now - moment) if moment else None
 
 
 def registry(found: Snapshot) -> CollectorRegistry:

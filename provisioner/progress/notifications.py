@@ -8,7 +8,6 @@ until a worker sends it: telling never delays or fails work.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Mapping
 from typing import Final, Literal
@@ -16,9 +15,6 @@ from typing import Final, Literal
 import structlog
 
 from provisioner.runtime.context import Deployment
-from provisioner.store.redis import keys
-from provisioner.store.redis.connection import redis_errors
-from provisioner.store.redis.lock import holding
 from provisioner.store.runs.documents import counts
 
 log = structlog.get_logger(__name__)
@@ -42,8 +38,7 @@ async def begun(dep: Deployment, state: State, subject: str, text: str) -> bool:
     Raises:
         StoreError: Redis does not answer.
     """
-    with redis_errors():
-        new = bool(await dep.redis.hsetnx(keys.NOTIFIED, f"{state}:{subject}", await dep.runs.now()))
+    new = await dep.notices.begin_state(state, subject, await dep.runs.now())
     if new:
         await _put(dep, state, text)
     return new
@@ -55,8 +50,7 @@ async def over(dep: Deployment, state: State, subject: str, text: str | None = N
     Raises:
         StoreError: Redis does not answer.
     """
-    with redis_errors():
-        known = bool(await dep.redis.hdel(keys.NOTIFIED, f"{state}:{subject}"))
+    known = await dep.notices.end_state(state, subject)
     if known and text:
         await _put(dep, "recovered", text)
     return known
@@ -111,8 +105,7 @@ async def run_changed(dep: Deployment, run: str, changed: Mapping[str, str]) -> 
 async def _put(dep: Deployment, state: State, text: str) -> None:
     notify = dep.settings.notify
     if notify.urls and state in notify.on:
-        with redis_errors():
-            await dep.redis.rpush(keys.NOTICES, json.dumps({"state": state, "text": text, "tries": 0, "due": 0.0}))
+        await dep.notices.put({"state": state, "text": text, "tries": 0, "due": 0.0})
 
 
 async def send_waiting(dep: Deployment) -> int:
@@ -121,18 +114,16 @@ async def send_waiting(dep: Deployment) -> int:
     Raises:
         StoreError: Redis does not answer.
     """
-    with redis_errors():
-        waiting = int(await dep.redis.llen(keys.NOTICES))
+    waiting = await dep.notices.waiting()
     if not waiting:
         return 0
     sent = 0
-    async with holding(dep.redis, keys.NOTICES_SENDING, seconds=_HOLD) as hold:
+    async with dep.locks.sending_notices(seconds=_HOLD) as hold:
         for _ in range(min(waiting, _AT_ONCE) if hold else 0):
-            with redis_errors():
-                text = await dep.redis.lpop(keys.NOTICES)
-            if text is None:
+            notice = await dep.notices.take()
+            if notice is None:
                 break
-            sent += await _send(dep, json.loads(text))
+            sent += await _send(dep, notice)
     return sent
 
 
@@ -149,8 +140,7 @@ async def _send(dep: Deployment, notice: dict[str, str | float]) -> bool:
             return False
         log.warning("notice_not_sent", state=notice["state"], tries=tries)
         notice = {**notice, "tries": tries, "due": now + _PAUSE * 2.0 ** (tries - 1)}
-    with redis_errors():
-        await dep.redis.rpush(keys.NOTICES, json.dumps(notice))
+    await dep.notices.put(notice)
     return False
 
 

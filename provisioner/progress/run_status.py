@@ -15,8 +15,6 @@ from provisioner.progress.notifications import roster_rejected, run_changed
 from provisioner.progress.writeback import ask_for_table
 from provisioner.runtime.context import Deployment
 from provisioner.runtime.faults import SEE_LOG, fault_document, is_fault, log_fault, named, note_in_run
-from provisioner.store.redis import keys
-from provisioner.store.redis.connection import redis_errors
 from provisioner.store.runs.documents import counts, unfinished
 from provisioner.store.runs.target_health import Health
 
@@ -138,16 +136,13 @@ async def _apart(dep: Deployment, run: str, what: str, do: Callable[[], Awaitabl
 
 async def _ends_now(dep: Deployment, run: str) -> bool:
     """Whether the run had not ended before; of several who ask at once, one hears yes."""
-    now = await dep.runs.now()
-    with redis_errors():
-        return bool(await dep.redis.hsetnx(keys.run(run), "finished", now))
+    return await dep.lifecycle.end(run, await dep.runs.now())
 
 
 async def abandon_unplannable(dep: Deployment, run: str) -> bool:
     """End those parts of a begun run that wait to be planned although the people to plan from are no longer kept."""
-    with redis_errors():
-        if await dep.redis.exists(keys.run_people(run)):
-            return False
+    if await dep.frames.has_for_run(run):
+        return False
     found = False
     for target in await dep.runs.targets(run):
         fields = await dep.runs.target(run, target)

@@ -8,7 +8,6 @@ from typing import Final, Literal
 from provisioner.model.check_result import Verdict
 from provisioner.settings import Settings
 from provisioner.store.admin.heartbeats import Heartbeats, HeartbeatStore
-from provisioner.store.redis.client import Redis
 
 #: Seconds between ticks, and between the signs of life of beat and of each worker.
 TICK: Final = 2.0
@@ -55,13 +54,13 @@ class Vitals:
         return tuple(one for one in (self.beat, self.worker) if one.verdict == "fail")
 
 
-async def vitals(redis: Redis, settings: Settings) -> Vitals:
+async def vitals(heartbeats: HeartbeatStore, settings: Settings) -> Vitals:
     """Look at the signs of life, and judge them.
 
     Raises:
         StoreError: Redis does not answer.
     """
-    return judge(await HeartbeatStore(redis).look(), scheduled=scheduled(settings))
+    return judge(await heartbeats.look(), scheduled=scheduled(settings))
 
 
 def scheduled(settings: Settings) -> bool:

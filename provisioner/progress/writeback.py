@@ -29,11 +29,8 @@ from provisioner.runtime.faults import is_fault, named, note_in_run
 from provisioner.settings import Settings
 from provisioner.settings.nearest import nearest
 from provisioner.settings.place import path_of, scheme_of, shown
-from provisioner.store.people.last_outcomes import latest
-from provisioner.store.redis import keys
-from provisioner.store.redis.connection import redis_errors
-from provisioner.store.redis.lock import Hold
 from provisioner.store.runs.documents import moment
+from provisioner.store.runs.locks import Hold
 
 log = structlog.get_logger(__name__)
 
@@ -107,7 +104,7 @@ async def table_of(dep: Deployment) -> pl.DataFrame:
     if people is None:
         raise UsageError("No roster has been read yet.", remedy="`provisioner sync` first.")
     persons = sorted(people["_key"].to_list())
-    outcomes = await latest(dep.redis, tuple(dep.targets), persons)
+    outcomes = await dep.last_outcomes.of(tuple(dep.targets), persons)
     columns: dict[str, list[str | None]] = {dep.settings.roster.key: list(persons)}
     wanted = dep.settings.writeback.columns
     facts = await dep.inbound.facts(persons) if wanted else {}
@@ -241,8 +238,7 @@ def _unwritable(url: str, where: str, error: BaseException) -> ConfigurationErro
 async def ask_for_table(dep: Deployment, run: str) -> None:
     """Have the table written after a run, by whichever worker comes first."""
     if dep.settings.writeback.url:
-        with redis_errors():
-            await dep.redis.set(keys.WRITEBACK_DUE, run)
+        await dep.table_requests.ask(run)
 
 
 async def write_due(dep: Deployment, hold: Hold | None = None) -> Exported | None:
@@ -255,8 +251,7 @@ async def write_due(dep: Deployment, hold: Hold | None = None) -> Exported | Non
     Raises:
         ConfigurationError: it cannot be written; it is tried again after the next run.
     """
-    with redis_errors():
-        run = await dep.redis.get(keys.WRITEBACK_DUE)
+    run = await dep.table_requests.asked_by()
     if run is None or not dep.settings.writeback.url or await dep.frames.known() is None:
         return None
     try:
@@ -266,13 +261,12 @@ async def write_due(dep: Deployment, hold: Hold | None = None) -> Exported | Non
     except BaseException as exc:
         if not is_fault(exc, stopping=True):
             raise
-        message = f"The write-back table after run {run.decode()} was not written: that ended with {named(exc)}."
-        await note_in_run(dep, run.decode(), message)
+        message = f"The write-back table after run {run} was not written: that ended with {named(exc)}."
+        await note_in_run(dep, run, message)
         raise
     finally:
         if hold is None or await hold.still():
             # A run that ended meanwhile has set another value, and is not forgotten
-            await dep.inbound.settle(keys.WRITEBACK_DUE, run.decode())
+            await dep.table_requests.done(run)
         else:
-            with redis_errors():
-                await dep.redis.set(keys.WRITEBACK_DUE, run, nx=True)
+            await dep.table_requests.ask_again(run)

@@ -39,7 +39,7 @@ from provisioner.runtime.context import Deployment
 from provisioner.store.people.hand_links import HandLinkStore
 from provisioner.store.people.snapshots import Snapshot
 from provisioner.store.queue.plans import Entry, guard_of
-from provisioner.store.redis.lock import Hold
+from provisioner.store.runs.locks import Hold
 from provisioner.targets.base import Ask
 from provisioner.targets.http import Http
 

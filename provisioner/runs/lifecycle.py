@@ -19,14 +19,11 @@ from provisioner.errors import (
 from provisioner.progress.run_status import end_with_error, refresh
 from provisioner.runs.enqueue import plan_and_install, to_be_planned
 from provisioner.runs.roster_snapshot import RejectedRosterError, keep, rejects_json, take
-from provisioner.runs.target_lock import FORGETTING
 from provisioner.runtime.context import Deployment
 from provisioner.runtime.faults import SEE_LOG
 from provisioner.store.people.snapshots import Snapshot
-from provisioner.store.redis import keys
-from provisioner.store.redis.connection import redis_errors
-from provisioner.store.redis.lock import Hold, commit, holder_of, holding
 from provisioner.store.runs.documents import Request
+from provisioner.store.runs.locks import FORGETTING, Hold
 
 log = structlog.get_logger(__name__)
 
@@ -67,7 +64,7 @@ async def request_run(dep: Deployment, request: Request, *, content: bytes | Non
 
 async def _untouched(dep: Deployment, run: str) -> bool:
     """Whether a run is still to read the roster: what is asked for now is in what it reads."""
-    if await dep.runs.get(run, "stage") != "queued" or await dep.redis.exists(keys.run_beginning(run)):
+    if await dep.runs.get(run, "stage") != "queued" or await dep.locks.is_begun(run):
         return False
     # It may have been read between the two
     return await dep.runs.get(run, "stage") == "queued"
@@ -90,15 +87,14 @@ async def begin(dep: Deployment, run: str) -> tuple[str, ...]:
     request = await dep.runs.request(run)
     if request is None:
         return ()
-    async with holding(dep.redis, keys.run_beginning(run), seconds=_BEGINNING) as hold:
+    async with dep.locks.beginning(run, seconds=_BEGINNING) as hold:
         # The stage is looked at under the lock, or a beginner that was held up would begin it a second time
         if hold is None or await dep.runs.get(run, "stage") != "queued":
             return ()
-        if await dep.redis.exists(keys.doing(FORGETTING)):
+        if await dep.locks.is_done(FORGETTING):
             # It would bring back whom it has read; the tick takes this run up again
             return ()
-        with redis_errors():
-            times = int(await dep.redis.hincrby(keys.run(run), "beginnings", 1))
+        times = await dep.lifecycle.count_beginning(run)
         if times > MOST_BEGINNINGS:
             message = f"Run {run} was begun {times - 1} times, and no process lived to finish that."
             await end_with_error(dep, run, UnexpectedError(message, remedy=SEE_LOG))
@@ -136,7 +132,7 @@ async def _begin(dep: Deployment, run: str, request: Request, hold: Hold) -> tup
     for target in targets:
         if not dep.enabled(target):
             await dep.runs.set_target(run, target, {"stage": "skipped", "status": "skipped"})
-    await commit(dep.redis, hold, lambda pipe: pipe.hset(keys.run(run), "stage", "begun"))
+    await dep.lifecycle.begun(run, hold)
     await refresh(dep, run)
     return tuple(target for target in targets if dep.enabled(target))
 
@@ -164,25 +160,24 @@ async def plan_part(dep: Deployment, run: str, target: str) -> bool:
     if not await plan_and_install(dep, run, target, read, urgent=urgent, full=request.full):
         return False
     # Whoever waited is not waited for any longer, whichever run it is
-    await dep.redis.delete(keys.waiting(target))
+    await dep.lifecycle.wait_no_more(target)
     return True
 
 
 async def _joins(dep: Deployment, run: str, target: str) -> bool:
     """A second run of a busy target waits; a further one joins the waiting one."""
-    holder = await dep.redis.get(keys.busy(target))
-    if holder is None or holder_of(holder) == run:
+    if await dep.locks.planner_of(target) in (None, run):
         return False
-    if await dep.redis.set(keys.waiting(target), run, nx=True, ex=3600):
+    if await dep.lifecycle.wait(run, target):
         return False
-    waiting = await dep.redis.get(keys.waiting(target))
-    if waiting is None or waiting == run.encode():
+    waiting = await dep.lifecycle.waiting(target)
+    if waiting is None or waiting == run:
         return False
-    if (await dep.runs.target(waiting.decode(), target)).get("stage") != "queued":
+    if (await dep.runs.target(waiting, target)).get("stage") != "queued":
         # It plans already, perhaps from an older roster, or was planned by a worker that died before it could say so
-        await dep.redis.set(keys.waiting(target), run, ex=3600)
+        await dep.lifecycle.wait_instead(run, target)
         return False
-    await dep.runs.set_target(run, target, {"joined": waiting.decode()})
+    await dep.runs.set_target(run, target, {"joined": waiting})
     return True
 
 

@@ -32,8 +32,8 @@ from provisioner.runtime.clock import day_in
 from provisioner.runtime.context import Deployment
 from provisioner.settings import RosterSettings
 from provisioner.store.people.snapshots import Snapshot
-from provisioner.store.redis.lock import Hold
 from provisioner.store.runs.documents import Request
+from provisioner.store.runs.locks import Hold
 
 
 @dataclass(frozen=True, slots=True)

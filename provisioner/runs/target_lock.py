@@ -6,13 +6,10 @@ from contextlib import AbstractAsyncContextManager
 from typing import Final
 
 from provisioner.runtime.context import Deployment
-from provisioner.store.redis import keys
-from provisioner.store.redis.lock import Hold, holding
+from provisioner.store.runs.locks import Hold
 
 #: Seconds after which the hold on a target ends if its holder died.
 _HOLD: Final = 15
-#: Work during which no run may begin.
-FORGETTING: Final = "forget"
 
 
 def held(dep: Deployment, target: str, run: str, *, urgent: bool = False) -> AbstractAsyncContextManager[Hold | None]:
@@ -24,5 +21,5 @@ def held(dep: Deployment, target: str, run: str, *, urgent: bool = False) -> Abs
     Args:
         urgent: hold the run's own part of the target only, since a run about some people waits for no other run.
     """
-    key = keys.doing(f"install:{run}:{target}") if urgent else keys.busy(target)
-    return holding(dep.redis, key, seconds=_HOLD, holder=run)
+    lock = dep.locks.planning_part if urgent else dep.locks.planning
+    return lock(target, run, seconds=_HOLD)

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from provisioner.logs import clean
 from provisioner.runtime.context import Deployment
-from provisioner.store.admin.audit import AuditStore
 
 #: Names that are written out; of the rest, the count says enough.
 _NAMED: Final = 50
@@ -43,7 +42,7 @@ async def record(
         told |= {"people": list(people[:_NAMED]), "count": len(people)}
     if reason:
         told["reason"] = clean(reason)
-    await AuditStore(dep.redis).add(by, action, told)
+    await dep.audit.add(by, action, told)
 
 
 async def audit(dep: Deployment, limit: int, before: str | None = None) -> list[dict[str, Any]]:
@@ -55,4 +54,4 @@ async def audit(dep: Deployment, limit: int, before: str | None = None) -> list[
     Raises:
         StoreError: Redis does not answer.
     """
-    return await AuditStore(dep.redis).newest(limit, before)
+    return await dep.audit.newest(limit, before)

@@ -2,8 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
+
+from provisioner.store.redis.server import Server
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """The clock that all machines share."""
+
+    server: Server
+    zone: ZoneInfo
+
+    async def now(self) -> float:
+        """Epoch seconds.
+
+        Raises:
+            StoreError: Redis does not answer.
+        """
+        return await self.server.now()
+
+    async def today(self) -> tuple[date, date]:
+        """Today in the settings' time zone, and in UTC.
+
+        Raises:
+            StoreError: Redis does not answer.
+        """
+        return day_in(self.zone, await self.now())
 
 
 def day_in(zone: ZoneInfo, seconds: float) -> tuple[date, date]:

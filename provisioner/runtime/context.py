@@ -11,22 +11,14 @@ from provisioner.errors import UsageError
 from provisioner.planning.desired import CompiledTarget, check_overlay, compile_target
 from provisioner.planning.routes import Route, compile_routes
 from provisioner.planning.spec import TargetSpec
+from provisioner.runtime.clock import Clock
 from provisioner.runtime.rate_limit import TargetPace, resource_of
 from provisioner.settings import Settings
 from provisioner.settings.nearest import nearest
-from provisioner.store.events.inbound import InboundStore
-from provisioner.store.events.outbox import OutboxStore
-from provisioner.store.people.ledger import LedgerStore
-from provisioner.store.people.snapshots import FrameStore
-from provisioner.store.queue.operations import QueueStore
-from provisioner.store.queue.plans import PlanStore
-from provisioner.store.queue.rate_limit import Lane, PaceStore
-from provisioner.store.redis.connection import RedisAddress, connect, ping
-from provisioner.store.redis.schema import ensure_schema
-from provisioner.store.redis.scripts import Scripts
-from provisioner.store.runs.documents import RunStore
-from provisioner.store.runs.faults import FaultStore
-from provisioner.store.runs.target_health import HealthStore
+from provisioner.store.queue.rate_limit import Lane
+from provisioner.store.redis.address import RedisAddress
+from provisioner.store.redis.server import Server
+from provisioner.store.stores import Stores, connected
 from provisioner.targets.base import Target
 from provisioner.targets.capabilities import (
     BundlesEnrolments,
@@ -48,24 +40,14 @@ _PATIENCE: Final = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Deployment:
-    """One process's hold on the deployment; make it with `open`."""
+class Deployment(Stores):
+    """One process's connection to the deployment: its stores, and what the settings say. Make it with `open`."""
 
     settings: Settings
-    redis: Any
+    clock: Clock
     client: Client
     targets: Mapping[str, Target[Any]]
     specs: Mapping[str, TargetSpec]
-    runs: RunStore
-    queue: QueueStore
-    plans: PlanStore
-    ledger: LedgerStore
-    frames: FrameStore
-    health: HealthStore
-    faults: FaultStore
-    pace: PaceStore
-    inbound: InboundStore
-    outbox: OutboxStore
     routes: tuple[Route, ...]
 
     @classmethod
@@ -82,32 +64,17 @@ class Deployment:
         """
         targets, specs = build_targets(settings)
         address = RedisAddress.of(settings)
-        redis = connect(address)
-        try:
-            await ping(redis, address)
-            await ensure_schema(redis, reading=reading)
-            scripts = Scripts(redis)
-            async with new_client() as client:
-                yield cls(
-                    settings=settings,
-                    redis=redis,
-                    client=client,
-                    targets=targets,
-                    specs=specs,
-                    runs=RunStore(redis),
-                    queue=QueueStore(redis, scripts),
-                    plans=PlanStore(redis, scripts),
-                    ledger=LedgerStore(redis),
-                    frames=FrameStore(redis),
-                    health=HealthStore(redis),
-                    faults=FaultStore(redis),
-                    pace=PaceStore(redis, scripts),
-                    inbound=InboundStore(redis, scripts),
-                    outbox=OutboxStore(redis, scripts),
-                    routes=routes_of(settings, targets),
-                )
-        finally:
-            await redis.aclose()
+        async with connected(address, reading=reading) as redis, new_client() as client:
+            yield cls.on(
+                redis,
+                address,
+                settings=settings,
+                clock=Clock(Server(redis, address), settings.zone),
+                client=client,
+                targets=targets,
+                specs=specs,
+                routes=routes_of(settings, targets),
+            )
 
     def compiled(self, target: str, columns: Sequence[str] | None) -> CompiledTarget:
         """A target's expressions, checked against the roster's columns (only for their form if None).

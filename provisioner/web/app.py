@@ -53,7 +53,7 @@ def create_app(settings: Settings) -> FastAPI:
     add_handlers(app, pages=served)
     app.add_middleware(SecureHeaders)
     app.include_router(health.router)
-    app.include_router(webhooks(settings, lambda: site.redis))
+    app.include_router(webhooks(settings, lambda: site.stores))
     if served:
         app.include_router(health.metrics_router)
         app.include_router(runs.router)

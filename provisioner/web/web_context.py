@@ -12,9 +12,10 @@ from provisioner.errors import WorkerError
 from provisioner.logs import get_logger
 from provisioner.runtime.context import Deployment
 from provisioner.settings import Settings
-from provisioner.store.admin.web_sessions import AccessStore
+from provisioner.store.admin.web_sessions import WebSessionStore
 from provisioner.store.redis.address import RedisAddress
 from provisioner.store.redis.connection import connect
+from provisioner.store.stores import Stores
 from provisioner.worker import nudge, nudge_target
 
 log = get_logger(__name__)
@@ -30,7 +31,8 @@ class Site:
         """
         self.settings = settings
         self.address = RedisAddress.of(settings)
-        self.redis: Any = None
+        self._redis: Any = None
+        self._stores: Stores | None = None
         self.stopping = False
         self._deployment: Deployment | None = None
         self._stack = AsyncExitStack()
@@ -38,17 +40,25 @@ class Site:
 
     def open(self) -> None:
         """Make the client of Redis, which connects by itself."""
-        self.redis = connect(self.address)
+        self._redis = connect(self.address)
+        self._stores = Stores.on(self._redis, self.address)
 
     async def close(self) -> None:
         """Close what is open."""
         await self._stack.aclose()
-        await self.redis.aclose()
+        await self._redis.aclose()
 
     @property
-    def access(self) -> AccessStore:
+    def stores(self) -> Stores:
+        """What is kept in Redis, whether or not it answers now."""
+        if self._stores is None:
+            raise RuntimeError("the site is not open")
+        return self._stores
+
+    @property
+    def access(self) -> WebSessionStore:
         """What is remembered of visitors."""
-        return AccessStore(self.redis)
+        return self.stores.web_sessions
 
     async def deployment(self) -> Deployment:
         """The deployment.

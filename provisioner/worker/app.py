@@ -10,7 +10,7 @@ from celery import Celery
 from celery.signals import setup_logging
 
 from provisioner.settings import Settings, load
-from provisioner.store.redis import keys
+from provisioner.store.queue.wakeups import SCHEDULE_PREFIX
 from provisioner.store.redis.address import RedisAddress
 
 #: Single-person work has a queue of its own, so that bulk work never stands before it.
@@ -56,7 +56,7 @@ def configured(own: Settings) -> dict[str, Any]:
         "beat_scheduler": "provisioner.worker.schedule:BoundedScheduler",
         "beat_max_loop_interval": 2,
         "redbeat_lock_timeout": 20,
-        "redbeat_key_prefix": keys.beat(""),
+        "redbeat_key_prefix": SCHEDULE_PREFIX,
     }
 
 

@@ -14,8 +14,6 @@ from provisioner.events.routes import send_out
 from provisioner.progress.writeback import write_due
 from provisioner.runtime.context import Deployment
 from provisioner.settings import Settings
-from provisioner.store.redis import keys
-from provisioner.store.redis.connection import redis_errors
 from provisioner.worker.app import URGENT, WORK, app, configured
 from provisioner.worker.guard import safely
 from provisioner.worker.run_steps import take_steps
@@ -55,8 +53,7 @@ def inbound() -> None:
     """Handle events, send what goes out, and write the table if a run asked for it."""
 
     async def todo(dep: Deployment) -> None:
-        with redis_errors():
-            await dep.redis.delete(keys.nudged("inbound"))
+        await dep.wakeups.arrived("inbound")
         steps: dict[str, Callable[[], Awaitable[object]]] = {
             "events": lambda: _handle(dep),
             "outbox": lambda: _send_out(dep),
@@ -106,12 +103,11 @@ def readback() -> None:
 async def _watch(dep: Deployment) -> None:
     """Say when events pile up or die, and forget in time which were seen."""
     backlog = await dep.inbound.backlog()
-    with redis_errors():
-        if backlog.waiting > ALARM and await dep.redis.set(keys.nudged("inbound-alarm"), "1", nx=True, ex=_RARELY):
-            log.error("events_pile_up", waiting=backlog.waiting, dead=backlog.dead)
-        if await dep.redis.set(keys.nudged("inbound-sweep"), "1", nx=True, ex=_RARELY):
-            before = await dep.runs.now() - dep.settings.retention.operations.total_seconds()
-            await dep.inbound.forget_seen(before)
-            await dep.outbox.forget_seen(before)
-            for target in dep.targets:
-                await dep.redis.zremrangebyscore(keys.added(target), "-inf", before)
+    if backlog.waiting > ALARM and await dep.wakeups.first_in("inbound-alarm", _RARELY):
+        log.error("events_pile_up", waiting=backlog.waiting, dead=backlog.dead)
+    if await dep.wakeups.first_in("inbound-sweep", _RARELY):
+        before = await dep.runs.now() - dep.settings.retention.operations.total_seconds()
+        await dep.inbound.forget_seen(before)
+        await dep.outbox.forget_seen(before)
+        for target in dep.targets:
+            await dep.plans.forget_added(target, before)

@@ -17,9 +17,8 @@ from provisioner.errors import StoreError
 from provisioner.progress.vitals import TICK
 from provisioner.runtime.context import Deployment
 from provisioner.settings import Settings
-from provisioner.store.admin.heartbeats import HeartbeatStore, HeartbeatWriter
+from provisioner.store.admin.heartbeats import HeartbeatWriter
 from provisioner.store.redis.address import RedisAddress
-from provisioner.store.redis.connection import connect_sync
 
 log = structlog.get_logger(__name__)
 
@@ -59,7 +58,6 @@ class _Signs:
 
     def __init__(self) -> None:
         self.settings: Settings | None = None
-        self._redis: Any = None
         self._writer: HeartbeatWriter | None = None
         self._concurrency = 0
         self._not_before = 0.0
@@ -68,8 +66,7 @@ class _Signs:
         """Make what they are given with, once."""
         self._concurrency = concurrency
         if self._writer is None and self.settings is not None:
-            self._redis = connect_sync(RedisAddress.of(self.settings), within=_WITHIN)
-            self._writer = HeartbeatWriter(self._redis)
+            self._writer = HeartbeatWriter.opened(RedisAddress.of(self.settings), within=_WITHIN)
 
     def give(self) -> None:
         """Give one; a Redis that does not answer is left alone for a while."""
@@ -90,7 +87,7 @@ class _Signs:
         except StoreError as exc:
             log.warning("heartbeat_not_noted", reason=exc.message)
         finally:
-            self._redis.close()
+            self._writer.close()
 
 
 _signs = _Signs()
@@ -109,13 +106,12 @@ def end_signs() -> None:
 @asynccontextmanager
 async def at_work(dep: Deployment) -> AsyncIterator[None]:
     """A child process gives a sign every tick for as long as the context lasts and its event loop runs."""
-    signs = HeartbeatStore(dep.redis)
 
     async def give() -> None:
         while True:
             await asyncio.sleep(TICK)
             try:
-                await signs.working()
+                await dep.heartbeats.working()
             except StoreError as exc:
                 # The work itself says what follows from it
                 log.debug("heartbeat_not_noted", reason=exc.message)

@@ -18,8 +18,6 @@ from provisioner.progress.run_status import end_with_error, give_up_planning, re
 from provisioner.runs import lifecycle
 from provisioner.runtime.context import Deployment
 from provisioner.runtime.faults import SEE_LOG, is_fault, log_fault, named
-from provisioner.store.redis import keys
-from provisioner.store.redis.connection import redis_errors
 from provisioner.store.runs.documents import Request
 from provisioner.store.runs.faults import Fault
 
@@ -50,9 +48,7 @@ async def plan_or_give_up(dep: Deployment, run: str, target: str) -> bool:
     Raises:
         StoreError: Redis does not answer.
     """
-    part = keys.run_target(run, target)
-    with redis_errors():
-        times = int(await dep.redis.hincrby(part, "plannings", 1))
+    times = await dep.lifecycle.count_planning(run, target)
     if times > lifecycle.MOST_BEGINNINGS:
         message = f"{target}: planning was begun {times - 1} times and never ended. {SEE_LOG}"
         await give_up_planning(dep, run, target, UNEXPECTED, message)
@@ -69,8 +65,7 @@ async def plan_or_give_up(dep: Deployment, run: str, target: str) -> bool:
         return True
     if not planned:
         # It waits for another run, which is no try
-        with redis_errors():
-            await dep.redis.hincrby(part, "plannings", -1)
+        await dep.lifecycle.uncount_planning(run, target)
     return planned
 
 

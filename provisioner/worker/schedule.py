@@ -23,6 +23,7 @@ from provisioner.errors import StoreError
 from provisioner.progress.vitals import SILENT_AFTER
 from provisioner.settings import Cron
 from provisioner.store.admin.heartbeats import HeartbeatWriter
+from provisioner.store.queue.wakeups import BrokerStore
 from provisioner.worker.app import WORK
 
 log = structlog.get_logger(__name__)
@@ -86,11 +87,8 @@ class Entry(RedBeatSchedulerEntry):  # type: ignore[misc] # redbeat carries no t
         """
         name = key.removeprefix(ensure_conf(app).key_prefix)
         own = app.conf.beat_schedule[name]
-        client = get_redis(app)
-        with client.pipeline() as pipe:
-            pipe.hget(key, "meta")
-            # A key of another type is an error of this command, not of the connection
-            (meta,) = pipe.execute(raise_on_error=False)
+        broker = BrokerStore(get_redis(app))
+        meta = broker.last_run(key)
         if meta is None:
             raise KeyError(key)
         try:
@@ -100,7 +98,7 @@ class Entry(RedBeatSchedulerEntry):  # type: ignore[misc] # redbeat carries no t
                 raise ValueError("a clock was ahead")
         except Exception as exc:  # noqa: BLE001 - redbeat's reader raises whatever a stored value makes it call raise
             log.warning("schedule_entry_unreadable", entry=name, reason=type(exc).__name__)
-            client.delete(key)
+            broker.forget_entry(key)
             raise KeyError(key) from None
         return cls(name=name, app=app, last_run_at=last, total_run_count=count, **own)
 
@@ -128,7 +126,7 @@ class BoundedScheduler(RedBeatScheduler):  # type: ignore[misc] # redbeat carrie
     def apply_async(self, entry: Any, producer: Any = None, advance: bool = True, **options: Any) -> Any:
         """Send an entry's nudge, unless nobody takes them."""
         try:
-            if get_redis(self.app).llen(WORK) < MOST:
+            if BrokerStore(get_redis(self.app)).messages(WORK) < MOST:
                 return super().apply_async(entry, producer, advance, **options)
             return self.reserve(entry) if advance else None
         except Exception:
@@ -152,7 +150,7 @@ class BoundedScheduler(RedBeatScheduler):  # type: ignore[misc] # redbeat carrie
         """Whether each entry has its place in Redis."""
         conf = self.app.redbeat_conf
         own = [Entry.generate_key(self.app, name) for name in conf.schedule]
-        return None not in get_redis(self.app).zmscore(conf.schedule_key, own)
+        return BrokerStore(get_redis(self.app)).has_all(conf.schedule_key, own)
 
     def _give_sign(self) -> None:
         try:

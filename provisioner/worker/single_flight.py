@@ -7,8 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from provisioner.runtime.context import Deployment
-from provisioner.store.redis import keys
-from provisioner.store.redis.lock import Hold, holding
+from provisioner.store.runs.locks import Hold
 
 #: Seconds after which the work of a worker that died may be taken up by another.
 HOLD: Final = 20
@@ -23,5 +22,5 @@ async def once(dep: Deployment, name: str) -> AsyncIterator[Hold | None]:
     Raises:
         StoreError: Redis does not answer.
     """
-    async with holding(dep.redis, keys.doing(name), seconds=HOLD) as hold:
+    async with dep.locks.work(name, seconds=HOLD) as hold:
         yield hold

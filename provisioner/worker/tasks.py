@@ -16,9 +16,6 @@ from provisioner.progress.run_status import abandon_unplannable, refresh, run_fa
 from provisioner.runs.roster_watch import roster_changed, seen
 from provisioner.runtime.context import Deployment
 from provisioner.runtime.faults import is_fault
-from provisioner.store.admin.heartbeats import HeartbeatStore
-from provisioner.store.redis import keys
-from provisioner.store.redis.connection import redis_errors
 from provisioner.store.runs.documents import Request
 from provisioner.worker.app import LONGEST_COUNTDOWN, URGENT, WORK, app
 from provisioner.worker.guard import Mend, Work, safely
@@ -61,7 +58,7 @@ def begin(run: str) -> None:
         async with once(dep, f"begin:{run}") as free:
             if not free:
                 return
-            await _arrived(dep, f"begin:{run}")
+            await dep.wakeups.arrived(f"begin:{run}")
             quiet = (await remembers(dep)).quiet
             if quiet:
                 await _promise(dep, "begin", run, queue=_queue(urgent=urgent), seconds=min(quiet, LONGEST_COUNTDOWN))
@@ -84,7 +81,7 @@ def plan(run: str, target: str) -> None:
         async with once(dep, f"plan:{run}:{target}") as free:
             if not free:
                 return
-            await _arrived(dep, f"plan:{run}:{target}")
+            await dep.wakeups.arrived(f"plan:{run}:{target}")
             planned = not (await remembers(dep)).quiet and await plan_or_give_up(dep, run, target)
         if planned:
             await _promise_delivery(dep, target, 0.0)
@@ -103,7 +100,7 @@ def deliver_to(target: str, urgent: bool = False) -> None:
             return
         lane = _lane(urgent=urgent)
         # A second one would only keep a process from other targets: the pace is the same for both
-        await _arrived(dep, f"deliver:{target}:{lane}")
+        await dep.wakeups.arrived(f"deliver:{target}:{lane}")
         # If another one is at work: what this nudge was sent for may be too late for that one
         again: float | None = _BUSY
         async with once(dep, f"deliver:{target}:{lane}") as free:
@@ -131,14 +128,13 @@ def tick() -> None:
             "notices": lambda: send_waiting(dep),
         }
         await take_steps(dep, "tick", steps, stopped=child.stopped)
-        await HeartbeatStore(dep.redis).ticked()
+        await dep.heartbeats.ticked()
 
     _safely("tick", work)
 
 
 async def _look_at_runs(dep: Deployment, now: float) -> None:
-    with redis_errors():
-        all_of_them = await dep.redis.set(keys.nudged("minute"), "1", nx=True, ex=_MINUTE)
+    all_of_them = await dep.wakeups.first_in("minute", _MINUTE)
     for run in await dep.runs.unfinished(_ALL if all_of_them else _NEWEST):
         try:
             await _go_on(dep, run, now)
@@ -179,7 +175,7 @@ async def _go_on(dep: Deployment, run: str, now: float) -> None:
     """Nudge whatever step of a run was lost with its message or its worker."""
     stage = await dep.runs.get(run, "stage")
     patient = now - float(await dep.runs.get(run, "created") or now) <= _PATIENCE
-    if stage == "queued" and not patient and not await _doing(dep, f"begin:{run}"):
+    if stage == "queued" and not patient and not await dep.locks.is_done(f"begin:{run}"):
         request = await dep.runs.request(run)
         await _promise(dep, "begin", run, queue=_queue(urgent=request is not None and request.people is not None))
     elif stage == "begun":
@@ -187,7 +183,7 @@ async def _go_on(dep: Deployment, run: str, now: float) -> None:
             for target in await dep.runs.targets(run):
                 fields = await dep.runs.target(run, target)
                 waits = fields.get("stage") in ("queued", "planning") and target in dep.targets
-                if waits and not await _doing(dep, f"plan:{run}:{target}"):
+                if waits and not await dep.locks.is_done(f"plan:{run}:{target}"):
                     await _promise(dep, "plan", run, target, queue=WORK)
         await refresh(dep, run)
 
@@ -197,7 +193,7 @@ def scheduled(trigger: str) -> None:
     """Ask for a run because its time has come."""
 
     async def work(dep: Deployment) -> None:
-        await _arrived(dep, f"scheduled:{trigger}")
+        await dep.wakeups.arrived(f"scheduled:{trigger}")
         run = await requested_or_failed(dep, Request(trigger=trigger, full=trigger == "full"))
         if run is not None:
             await _promise(dep, "begin", run, queue=WORK)
@@ -235,17 +231,6 @@ def _lane(*, urgent: bool) -> str:
     return "urgent" if urgent else "bulk"
 
 
-async def _doing(dep: Deployment, name: str) -> bool:
-    with redis_errors():
-        return bool(await dep.redis.exists(keys.doing(name)))
-
-
-async def _arrived(dep: Deployment, name: str) -> None:
-    """The nudge for some work is there, so the next one may be sent."""
-    with redis_errors():
-        await dep.redis.delete(keys.nudged(name))
-
-
 async def _promise_delivery(dep: Deployment, target: str, seconds: float, *, urgent: bool = False) -> None:
     await _promise(
         dep,
@@ -268,14 +253,9 @@ async def _promise(
     """
     if seconds > LONGEST_COUNTDOWN:
         return
-    key = keys.nudged(name or ":".join((task, *args)))
     due = await dep.runs.now() + seconds
-    with redis_errors():
-        standing = await dep.redis.get(key)
-        if standing is not None and float(standing) <= due:
-            return
-        await dep.redis.set(key, due, ex=int(seconds) + _LOST_AFTER)
-    send(app, task, *args, queue=queue, countdown=seconds or None)
+    if await dep.wakeups.promise(name or ":".join((task, *args)), due, seconds=int(seconds) + _LOST_AFTER):
+        send(app, task, *args, queue=queue, countdown=seconds or None)
 
 
 async def _run_fault(run: str, dep: Deployment, exc: BaseException) -> None:

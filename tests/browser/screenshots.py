@@ -8,12 +8,11 @@ import time
 from pathlib import Path
 from typing import Final
 
-import redis
 from playwright.sync_api import Page, sync_playwright
 
 from provisioner.example import DAY_TWO, ROSTER, content, existing_accounts
-from provisioner.store.redis import keys
 from tests.browser.site import CHROMIUM, FLAGS, TOKEN, LiveSite, live_site
+from tests.support.redis_contents import RedisContents
 
 WIDTHS: Final = {"phone": (390, 844), "desktop": (1366, 900)}
 TARGETS: Final = ("tribal_habits", "habitate", "traitly", "mtribes")
@@ -65,10 +64,10 @@ def _worse(text: str) -> str:
 def _remember_two_weeks(redis_url: str) -> None:
     """Changes of earlier days, as the queue would have counted them."""
     today = int(time.time() // 86_400)
-    with redis.Redis.from_url(redis_url) as client:
-        for back in range(1, 14):
-            done, failed = (37 * back) % 211 + 60, (back % 4 == 0) * (17 + back)
-            client.hset(keys.tally(today - back), mapping={"4|update|succeeded": done, "4|update|failed": failed})
+    contents = RedisContents(redis_url)
+    for back in range(1, 14):
+        done, failed = (37 * back) % 211 + 60, (back % 4 == 0) * (17 + back)
+        contents.count_ended(today - back, {"4|update|succeeded": done, "4|update|failed": failed})
 
 
 def sign_in(page: Page, site: LiveSite, token: str = TOKEN) -> None:

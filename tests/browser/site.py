@@ -14,8 +14,6 @@ from typing import Any, Final
 from urllib.error import URLError
 from urllib.request import Request, urlopen
 
-import redis
-
 from provisioner.sandbox import SandboxServer, Switchboard
 from provisioner.settings import load
 from provisioner.worker import workers
@@ -102,11 +100,7 @@ def live_site(
     """
     with ExitStack() as stack:
         server = stack.enter_context(RedisServer())
-        redis_url = server.url
-        if password:
-            with redis.Redis.from_url(redis_url) as client:
-                client.config_set("requirepass", password)
-            redis_url = redis_url.replace("unix://", f"unix://:{password}@")
+        redis_url = server.require(password) if password else server.url
         sandbox = stack.enter_context(SandboxServer())
         raise_limits(sandbox.switchboard)
         roster = folder / "roster.csv"

@@ -19,7 +19,6 @@ from provisioner.runs import lifecycle
 from provisioner.runtime.context import Deployment
 from provisioner.sandbox import SandboxServer, Switchboard
 from provisioner.settings import Settings
-from provisioner.store.redis import keys
 from provisioner.store.runs.documents import Request
 from provisioner.worker import nudge
 from tests.chaos.fleet import Fleet
@@ -108,10 +107,8 @@ async def story(settings: Settings, fault: str) -> str:
         for run in reversed(await dep.runs.recent(100)):
             for row in await dep.runs.operations(run, [target]):
                 if row["person"] == person:
-                    raw = await dep.redis.hgetall(keys.operation(run, target, row["id"]))
-                    more = {
-                        name.decode(): text.decode() for name, text in raw.items() if name not in (b"doc", b"shown")
-                    }
+                    fields = await dep.runs.operation(run, target, row["id"]) or {}
+                    more = {name: text for name, text in fields.items() if name not in ("doc", "shown")}
                     lines.append(f"{run} {row} {more}")
     return "\n  ".join(lines)
 

@@ -18,12 +18,12 @@ from provisioner.runs import lifecycle
 from provisioner.runtime.context import Deployment
 from provisioner.sandbox import SandboxServer
 from provisioner.settings import Settings
-from provisioner.store.redis import keys
 from provisioner.store.runs.documents import Request
 from provisioner.worker import nudge
 from tests.chaos.fleet import Fleet
 from tests.chaos.people import as_csv, made_up, moved_on
 from tests.support.harness import load_settings, raise_limits, settings_document, write_settings
+from tests.support.redis_contents import RedisContents
 from tests.support.redis_server import RedisServer
 
 RUNS: Final = int(os.environ.get("PROVISIONER_TEST_YEARS_RUNS", "1000"))
@@ -57,8 +57,7 @@ def look(fleet: Fleet, settings: Settings) -> Look:
     async def count() -> int:
         async with Deployment.open(settings) as dep:
             # What a claim took is kept for two minutes, which are nothing in years
-            passing = [key async for key in dep.redis.scan_iter("provisioner:claim:*", count=1000)]
-            return int(await dep.redis.dbsize()) - len(passing)
+            return RedisContents(dep).count_but_claims()
 
     worker, beat = fleet.workers[0], fleet.beats[0]
     assert worker.process is not None
@@ -117,7 +116,7 @@ async def _run(settings: Settings, *, sweep: bool) -> str | None:
     async with Deployment.open(settings) as dep:
         if sweep:
             # The tick trims once an hour; here an hour is over sooner
-            await dep.redis.delete(keys.SWEPT)
+            RedisContents(dep).let_history_be_trimmed()
         run = await lifecycle.request_run(dep, Request(trigger="schedule"))
         await asyncio.to_thread(nudge, settings, run)
         status: str | None = "running"

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import redis
 import yaml
 
 from provisioner.admin.preflight.redis import clocks, last_run, memory, persistence
@@ -22,6 +21,7 @@ from provisioner.sandbox import SandboxServer
 from tests.cli.calling import call, traitly, write_roster, write_settings
 from tests.decisions.conftest import company
 from tests.support.harness import load_settings, raise_limits, settings_document, sync_once
+from tests.support.redis_contents import RedisContents
 
 GIB = 1024**3
 
@@ -98,9 +98,7 @@ def test_each_thing_that_a_sync_stands_on_has_its_line(redis_url: str, tmp_path:
     }
     for subject in ("settings", "redis", "redis memory", "disk", "roster", "last run", "traitly", "traitly rights"):
         assert verdicts(lines, subject) == ["ok"], subject
-    with redis.Redis.from_url(redis_url) as client:
-        info = client.info("server")
-    named = f"Valkey {info['valkey_version']}" if "valkey_version" in info else f"Redis {info['redis_version']}"
+    named = RedisContents(redis_url).server_name()
     assert lines["redis"][0]["message"].startswith(f"{named} answers at unix://")
     # The tests' server keeps nothing, and neither beat nor a worker was ever started here
     for subject in ("redis persistence", "beat", "workers"):
@@ -112,8 +110,7 @@ def test_each_thing_that_a_sync_stands_on_has_its_line(redis_url: str, tmp_path:
 def test_a_plain_check_changes_nothing(redis_url: str, tmp_path: Path) -> None:
     config = write_settings(tmp_path, redis_url=redis_url)
     assert found(config)[0] == 0
-    with redis.Redis.from_url(redis_url) as client:
-        assert client.keys() == []
+    assert RedisContents(redis_url).names() == set()
     assert not (tmp_path / "data").exists()
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import redis
 
 from provisioner.cli.app import app
 from tests.cli.calling import call, write_settings
+from tests.support.redis_contents import RedisContents
 
 #: Command → its options, as the design fixes them.
 COMMANDS = {
@@ -137,8 +137,7 @@ def test_nothing_is_started_without_a_worker(redis_url: str, tmp_path: Path) -> 
     assert answer.code == 1
     assert answer.document["error"]["code"] == "no_worker"
     assert "waiting up to 15 s" in answer.err
-    with redis.Redis.from_url(redis_url) as client:
-        assert not client.exists("provisioner:runs")
+    assert RedisContents(redis_url).run_fields() == []
 
 
 @pytest.mark.parametrize("name", ["plan", "sync"])

@@ -13,6 +13,7 @@ from provisioner.model.event import Fact
 from provisioner.runtime.context import Deployment
 from provisioner.settings import load
 from tests.cli.calling import call, write_settings
+from tests.support.redis_contents import RedisContents
 
 
 def _said(told: dict[str, str | None]) -> list[str]:
@@ -56,8 +57,8 @@ def test_why_tells_what_the_targets_told(tmp_path: Path, redis_url: str) -> None
         async with Deployment.open(load(config, environ={}).settings) as dep:
             told = Fact("next_actions.30-day", 1.0, {"next_action": "Style Widget", "next_actions_goal": "30-day"})
             await dep.inbound.keep_facts("traitly", "E1", [told], 1.0)
-            link = '{"account": "E1", "state": "active", "values": {}, "owed": {}, "enrolled": [], "recorded": 1}'
-            await dep.redis.hset("provisioner:ledger:traitly", "E1", link)
+            link = {"account": "E1", "state": "active", "values": {}, "owed": {}, "enrolled": [], "recorded": 1}
+            RedisContents(dep).link("traitly", "E1", link)
 
     asyncio.run(go())
     answer = call("--config", str(config), "why", "E1")

@@ -13,6 +13,7 @@ from provisioner.runtime.context import Deployment
 from provisioner.sandbox import Switchboard
 from tests.decisions.conftest import Opened, company
 from tests.support.harness import plan_once, sync_once
+from tests.support.redis_contents import RedisContents
 
 pytestmark = pytest.mark.anyio
 KINDS: Final = ("tribal_habits", "habitate", "traitly", "mtribes")
@@ -174,7 +175,7 @@ async def test_nobody_is_created_twice_where_emails_were_always_hidden(
         assert "habitate hides the email of everybody" in todos["W0001"]
         assert "this person's username (w0000)" in todos["W0000"]
         switchboard.options("habitate", hide_email=False)
-        await dep.redis.delete("provisioner:observed:habitate")
+        RedisContents(dep).forget_observed("habitate")
         run = await sync_once(dep)
         target = run["targets"]["habitate"]
         assert (target["adopted"], target["succeeded"].get("create")) == (3, 2)

@@ -14,10 +14,9 @@ from provisioner.admin.person_report import story
 from provisioner.admin.retention import sweep
 from provisioner.progress import metrics
 from provisioner.sandbox import Switchboard
-from provisioner.store.people.receipts import ReceiptStore
-from provisioner.store.redis import keys
 from tests.decisions.conftest import Opened, company
 from tests.support.harness import drain, sync_once
+from tests.support.redis_contents import RedisContents
 
 pytestmark = pytest.mark.anyio
 BOTH = ("tribal_habits", "traitly")
@@ -91,10 +90,10 @@ async def test_receipts_outlive_operations_and_go_with_the_runs(opened: Opened, 
         await sweep(dep, now=now + kept.operations.total_seconds() + 3600)
         assert (await receipt(dep, "W0001")) is not None
         assert await dep.runs.history("W0001") == []
-        await dep.redis.delete(keys.SWEPT)
+        RedisContents(dep).let_history_be_trimmed()
         await sweep(dep, now=now + kept.runs.total_seconds() + 3600)
         assert (await receipt(dep, "W0001")) is None
-        assert await dep.redis.zcard(keys.RECEIPTS) == 0
+        assert RedisContents(dep).receipts() == 0
 
 
 async def test_an_unfinished_receipt_is_never_swept(opened: Opened, roster: Path) -> None:
@@ -103,9 +102,8 @@ async def test_an_unfinished_receipt_is_never_swept(opened: Opened, roster: Path
         await sync_once(dep)
         roster.write_text(company(PEOPLE, gone=(1, 2, 3)))
         await sync_once(dep)
-        store = ReceiptStore(dep.redis)
-        assert await store.forget_before(await dep.runs.now() + 1) == 0
-        assert len(await store.unfinished()) == 3
+        assert await dep.receipts.forget_before(await dep.runs.now() + 1) == 0
+        assert len(await dep.receipts.unfinished()) == 3
 
 
 async def test_whoever_is_forgotten_has_no_receipt(opened: Opened, roster: Path) -> None:
@@ -117,5 +115,4 @@ async def test_whoever_is_forgotten_has_no_receipt(opened: Opened, roster: Path)
         told = await story(dep, "W0001")
         assert told["receipt"]["finished_at"] is not None
         assert (await forget(dep, "W0001", by="test")).erased["receipts"] == 2
-        assert not await dep.redis.exists(keys.receipt("W0001"))
-        assert await dep.redis.zscore(keys.RECEIPTS, "W0001") is None
+        assert not RedisContents(dep).receipt_is_kept("W0001")

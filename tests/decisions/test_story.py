@@ -16,10 +16,10 @@ from provisioner.cli.render import person_history
 from provisioner.events import process
 from provisioner.runtime.context import Deployment
 from provisioner.sandbox import Switchboard
-from provisioner.store.redis import keys
 from provisioner.targets.capabilities import read_event
 from tests.decisions.conftest import Opened, company
 from tests.support.harness import drain, sync_once
+from tests.support.redis_contents import RedisContents
 
 pytestmark = pytest.mark.anyio
 ONLY = ("tribal_habits", "traitly")
@@ -87,10 +87,11 @@ async def test_nothing_of_it_is_left_of_whoever_is_forgotten(opened: Opened, ros
         roster.write_text(company(5))
         await sync_once(dep)
         await tell(dep)
-        assert await dep.redis.zcard(keys.heard("W0002")) == 1
-        assert 0 < await dep.redis.ttl(keys.heard("W0002")) <= dep.settings.retention.runs.total_seconds()
+        count, seconds = RedisContents(dep).person_events("W0002")
+        assert count == 1
+        assert 0 < seconds <= dep.settings.retention.runs.total_seconds()
         await forget(dep, "W0002", by="test")
-        assert not await dep.redis.exists(keys.heard("W0002"))
+        assert RedisContents(dep).person_events("W0002")[0] == 0
 
 
 async def test_a_leaver_s_receipt_is_told(opened: Opened, roster: Path) -> None:

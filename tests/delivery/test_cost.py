@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from redis.asyncio.connection import AbstractConnection
 
 from provisioner.dispatch.pool import SENDERS, deliver
 from provisioner.runs import enqueue, lifecycle, observe
@@ -25,6 +23,7 @@ from provisioner.targets.mtribes import reading as mtribes_reading
 from provisioner.targets.traitly import reading as traitly_reading
 from tests.decisions.conftest import Opened, company
 from tests.support.harness import FAST, sync_once
+from tests.support.round_trips import Trips, counted_trips
 
 pytestmark = pytest.mark.anyio
 
@@ -35,27 +34,9 @@ PER_NUDGE = 110
 PER_REQUEST = 5
 
 
-@dataclass(slots=True)
-class Trips:
-    """Round trips to Redis so far: a pipeline is one."""
-
-    count: int = 0
-
-    def since(self, before: int) -> int:
-        return self.count - before
-
-
 @pytest.fixture
 def trips(monkeypatch: pytest.MonkeyPatch) -> Trips:
-    counted = Trips()
-    send = AbstractConnection.send_packed_command
-
-    async def counting(self: AbstractConnection, *arguments: Any, **options: Any) -> Any:
-        counted.count += 1
-        return await send(self, *arguments, **options)
-
-    monkeypatch.setattr(AbstractConnection, "send_packed_command", counting)
-    return counted
+    return counted_trips(monkeypatch)
 
 
 async def planned(dep: Deployment) -> str:

@@ -24,7 +24,6 @@ from provisioner.runs import lifecycle
 from provisioner.runtime.context import Deployment
 from provisioner.sandbox import SandboxServer, Switchboard
 from provisioner.settings import Settings
-from provisioner.store.redis import keys
 from provisioner.store.runs.documents import Request
 from provisioner.worker import nudge, workers
 from provisioner.worker.app import WORK, configured
@@ -32,6 +31,7 @@ from provisioner.worker.wakeups import send
 from tests.decisions.conftest import company
 from tests.support.faulty_worker import FUNCTIONS
 from tests.support.harness import load_settings, raise_limits, settings_document, write_settings
+from tests.support.redis_contents import RedisContents
 from tests.support.redis_server import RedisServer
 
 T = TypeVar("T")
@@ -399,12 +399,10 @@ def test_an_operation_that_kills_its_worker_fails_and_the_others_are_done(plant:
     async def time_goes_by() -> None:
         """What dead workers held runs out."""
         async with Deployment.open(plant.settings) as dep:
-            for member in await dep.redis.zrange(keys.leases("traitly"), 0, -1):
-                await dep.redis.zadd(keys.leases("traitly"), {member: 1}, xx=True)
-            for member in await dep.redis.zrange(keys.parked("traitly"), 0, -1):
-                await dep.redis.zadd(keys.parked("traitly"), {member: 1}, xx=True)
-            async for key in dep.redis.scan_iter(keys.doing("deliver:traitly*")):
-                await dep.redis.delete(key)
+            contents = RedisContents(dep)
+            contents.end_leases("traitly")
+            contents.end_waits("traitly")
+            contents.end_work_locks("deliver:traitly")
 
     def over() -> dict[str, Any] | None:
         asyncio.run(time_goes_by())

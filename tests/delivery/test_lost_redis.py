@@ -18,6 +18,7 @@ from provisioner.store.queue.plans import PlanStore
 from provisioner.store.runs.documents import Request
 from tests.decisions.conftest import Opened, company
 from tests.support.harness import drain, sync_once
+from tests.support.redis_contents import RedisContents
 
 pytestmark = pytest.mark.anyio
 
@@ -85,7 +86,7 @@ async def test_a_redis_that_lost_everything_is_noticed_and_its_people_are_adopte
         memory = await remembers(dep)
         assert (memory.lost, memory.quiet) == (False, 0.0)
         held = {kind: switchboard.state(kind) for kind in dep.targets}
-        await dep.redis.flushall()
+        RedisContents(dep).lose_everything()
         memory = await remembers(dep)
         assert memory.lost
         assert QUIET - 5 < memory.quiet <= QUIET
@@ -110,7 +111,7 @@ async def test_what_was_in_flight_when_redis_lost_everything_is_still_recorded(o
         for target in await lifecycle.begin(dep, run):
             await lifecycle.plan(dep, run, target)
         (claim,) = await dep.queue.claim("traitly", lease=60, token="t", limits={"*": 1})
-        await dep.redis.flushall()
+        RedisContents(dep).lose_everything()
         assert await dep.queue.done(claim, {"account": "W0000", "values": {"plan": "Employee"}}, "W0000")
         entry = await dep.ledger.entry("traitly", "W0000")
         assert entry is not None

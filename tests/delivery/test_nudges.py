@@ -17,7 +17,6 @@ from provisioner.runs.enqueue import plan_and_install
 from provisioner.runtime.context import Deployment
 from provisioner.sandbox import SandboxServer, Switchboard
 from provisioner.settings import Settings
-from provisioner.store.redis import keys
 from provisioner.store.runs.documents import Request
 from provisioner.worker import single_flight as once_module
 from provisioner.worker import tasks
@@ -25,6 +24,7 @@ from provisioner.worker import worker_process as child_module
 from provisioner.worker.worker_process import Child, StoppedError
 from tests.chaos.people import as_csv, made_up
 from tests.support.harness import FAST, load_settings, settings_document
+from tests.support.redis_contents import RedisContents
 
 Nudge = tuple[str, tuple[Any, ...]]
 
@@ -87,8 +87,7 @@ def test_nudges_may_be_lost_doubled_or_late(
     async def over(run: str) -> bool:
         async with Deployment.open(settings) as dep:
             # The time in which a nudge may still arrive, gone by in a moment
-            async for key in dep.redis.scan_iter(keys.nudged("*")):
-                await dep.redis.delete(key)
+            RedisContents(dep).lose_wakeups()
             return await dep.runs.get(run, "status") != "running"
 
     run = asyncio.run(ask())
@@ -140,10 +139,12 @@ def test_only_one_does_what_only_one_may_do(child: Child, monkeypatch: pytest.Mo
         async with once_module.once(dep, "it") as first, once_module.once(dep, "it") as second:
             assert (first is None, second is None) == (False, True)
             # Renewed while it lasts, which shows by its being shorter again
-            await dep.redis.expire(keys.doing("it"), 1000)
-            while await dep.redis.ttl(keys.doing("it")) > 4:  # noqa: ASYNC110 - Redis sends no event for it
+            contents = RedisContents(dep)
+            lock = contents.work_lock("it")
+            contents.lengthen(lock, 1000)
+            while contents.lifetime_of(lock) > 4:  # noqa: ASYNC110 - Redis sends no event for it
                 await asyncio.sleep(0.05)
-        assert not await dep.redis.exists(keys.doing("it"))
+        assert not contents.is_held(lock)
 
     child.run(work)
 
@@ -290,13 +291,14 @@ def test_a_run_joins_only_one_that_is_still_to_be_planned(settings: Settings, ro
                 await lifecycle.begin(dep, run)
                 runs.append(run)
             busy, waiting, last = runs
-            await dep.redis.set(keys.busy("mtribes"), busy)
+            contents = RedisContents(dep)
+            contents.hold(contents.planning_lock("mtribes"), busy)
             assert not await lifecycle.plan(dep, waiting, "mtribes"), "it waits"
             # Planned by a worker that was killed before it could say so
             await dep.runs.set_target(waiting, "mtribes", {"stage": "delivering"})
             assert not await lifecycle.plan(dep, last, "mtribes"), "it waits too"
-            assert await dep.redis.get(keys.waiting("mtribes")) == last.encode()
-            await dep.redis.delete(keys.busy("mtribes"))
+            assert await dep.lifecycle.waiting("mtribes") == last
+            contents.free(contents.planning_lock("mtribes"))
             assert await lifecycle.plan(dep, last, "mtribes")
             assert (await dep.runs.target(last, "mtribes"))["stage"] == "delivering"
 

@@ -11,14 +11,14 @@ from provisioner.errors import StoreError, TargetError
 from provisioner.runtime.rate_limit import TargetPace, TargetSlot, resource_of
 from provisioner.settings import Rate, TargetSettings
 from provisioner.store.queue.rate_limit import PaceStore
-from provisioner.store.redis.connection import RedisAddress, connect
+from tests.support.meddling import new_client
 
 RATES = (Rate(1, 300.0),)
 
 
 def run(url: str, body: Callable[[PaceStore], Awaitable[None]]) -> None:
     async def main() -> None:
-        client = connect(RedisAddress.parse(url))
+        client = new_client(url)
         try:
             await body(PaceStore(client))
         finally:

@@ -22,6 +22,7 @@ from provisioner.store.runs.documents import Request
 from provisioner.worker import nudge
 from tests.decisions.conftest import company
 from tests.support.harness import load_settings, settings_document, write_settings
+from tests.support.redis_contents import RedisContents
 from tests.support.redis_server import RedisServer
 
 Start = Callable[..., subprocess.Popen[bytes]]
@@ -147,14 +148,15 @@ def test_beat_fills_no_queue_that_nobody_empties(start: Start, settings: Setting
     async def fill() -> list[int]:
         async with Deployment.open(settings) as dep:
             deadline = time.monotonic() + 30
-            while not await dep.redis.llen("provisioner.work"):
+            contents = RedisContents(dep)
+            while not contents.messages():
                 assert time.monotonic() < deadline
                 await asyncio.sleep(0.05)
-            await dep.redis.rpush("provisioner.work", *["{}"] * 50)
-            before = await dep.redis.llen("provisioner.work")
+            contents.fill_queue(50)
+            before = contents.messages()
             # Longer than two ticks
             await asyncio.sleep(4.5)
-            return [before, await dep.redis.llen("provisioner.work")]
+            return [before, contents.messages()]
 
     before, after = asyncio.run(fill())
     assert before == after
@@ -167,15 +169,16 @@ def test_a_beat_whose_nudges_go_nowhere_counts_as_silent(start: Start, settings:
     async def until(state: str) -> None:
         async with Deployment.open(settings) as dep:
             deadline = time.monotonic() + 45
-            while (await vitals(dep.redis, settings)).beat.state != state:
+            while (await vitals(dep.heartbeats, settings)).beat.state != state:
                 assert time.monotonic() < deadline, state
                 await asyncio.sleep(0.2)
 
     async def queue(*, usable: bool) -> None:
         async with Deployment.open(settings) as dep:
-            await dep.redis.delete("provisioner.work")
+            contents = RedisContents(dep)
+            contents.empty_queue()
             if not usable:
-                await dep.redis.set("provisioner.work", "no list")
+                contents.break_queue()
 
     asyncio.run(until("ok"))
     asyncio.run(queue(usable=False))
@@ -193,10 +196,11 @@ def test_beat_goes_on_when_redis_lost_its_schedule(start: Start, settings: Setti
         async with Deployment.open(settings) as dep:
             for _ in range(2):
                 deadline = time.monotonic() + 40
-                while not await dep.redis.exists("provisioner:swept"):
+                contents = RedisContents(dep)
+                while not contents.history_was_trimmed():
                     assert time.monotonic() < deadline, "no tick came"
                     await asyncio.sleep(0.1)
-                schedule = [key async for key in dep.redis.scan_iter("provisioner:beat:*")]
-                await dep.redis.delete("provisioner:swept", *[key for key in schedule if not key.endswith(b":lock")])
+                contents.lose_schedule()
+                contents.let_history_be_trimmed()
 
     asyncio.run(body())

@@ -12,16 +12,16 @@ from provisioner.model.run_document import exit_code
 from provisioner.progress.quarantine import PROBE_FIRST, PROBE_LAST, judge, wait_for_probe, weighed
 from provisioner.runtime.context import Deployment
 from provisioner.sandbox import Switchboard
-from provisioner.store.redis import keys
 from tests.decisions.conftest import Opened, company
 from tests.support.harness import drain, due_now, sync_once
+from tests.support.redis_contents import RedisContents
 
 pytestmark = pytest.mark.anyio
 TWO = ("traitly", "mtribes")
 
 
 async def due_for_a_look(dep: Deployment, target: str) -> None:
-    await dep.redis.hset(keys.health(target), "probe_at", 0)
+    RedisContents(dep).let_probe_be_due(target)
 
 
 def test_the_first_look_comes_after_a_minute_and_later_ones_after_hours() -> None:

@@ -8,16 +8,16 @@ import pytest
 
 from provisioner.admin.retention import sweep
 from provisioner.runtime.context import Deployment
-from provisioner.store.redis import keys
 from tests.decisions.conftest import Opened, company
 from tests.support.harness import sync_once
+from tests.support.redis_contents import RedisContents
 
 pytestmark = pytest.mark.anyio
 DAY = 86400.0
 
 
 async def sweep_in(dep: Deployment, days: float) -> None:
-    await dep.redis.delete(keys.SWEPT)
+    RedisContents(dep).let_history_be_trimmed()
     assert await sweep(dep, now=await dep.runs.now() + days * DAY)
 
 
@@ -35,11 +35,11 @@ async def test_operations_go_first_and_runs_later(opened: Opened, roster: Path) 
         assert document is not None
         assert document["targets"]["traitly"]["succeeded"] == {"create": 5, "event": 5}
         for person in people:
-            assert not await dep.redis.exists(keys.history(person))
+            assert not RedisContents(dep).history_is_kept(person)
         await sweep_in(dep, 401)
         assert await dep.runs.document(run) is None
         assert await dep.runs.recent(10) == ()
-        assert [key async for key in dep.redis.scan_iter("provisioner:run:*")] == []
+        assert RedisContents(dep).run_names() == set()
         assert await dep.ledger.size("traitly") == 5
 
 
@@ -62,7 +62,7 @@ async def test_decisions_and_counts_go_when_nobody_asks_for_them_any_more(opened
         await dep.health.decide("traitly", "old-yes", {"verdict": "approved", "at": now - 80 * 3600, "row": ""})
         await dep.health.decide("traitly", "new-yes", {"verdict": "approved", "at": now, "row": ""})
         await dep.health.decide("traitly", "old-no", {"verdict": "rejected", "at": now - 80 * 3600, "row": "r"})
-        await dep.redis.zadd(keys.sent("traitly", "leavers"), {"a": now - 25 * 3600, "b": now})
+        RedisContents(dep).note_sent("traitly", "leavers", {"a": now - 25 * 3600, "b": now})
         assert await sweep(dep)
         assert set(await dep.health.decisions("traitly")) == {"new-yes", "old-no"}
         assert await dep.health.sent("traitly", "leavers", 0) == 1

@@ -10,10 +10,10 @@ from provisioner.dispatch.pool import deliver
 from provisioner.runs import lifecycle
 from provisioner.runs.estimate import estimate, finish_estimate
 from provisioner.sandbox import Switchboard
-from provisioner.store.redis import keys
 from provisioner.store.runs.documents import Request
 from tests.decisions.conftest import Opened, company
 from tests.support.harness import drain, due_now, sync_once
+from tests.support.redis_contents import RedisContents
 
 pytestmark = pytest.mark.anyio
 
@@ -63,7 +63,7 @@ async def test_what_a_worker_had_in_hand_when_it_died_is_unclear_and_done_once(
         http = dep.http("habitate", dep.pace_of("habitate"))
         await dep.targets["habitate"].write(http, [claim.operation])
         assert await dep.queue.reap("habitate") == 0
-        await dep.redis.zadd(keys.leases("habitate"), {claim.member: 1})
+        RedisContents(dep).lease("habitate", claim.member)
         assert await dep.queue.reap("habitate") == 1
         await drain(dep)
         assert len([one for one in switchboard.accounts("habitate") if not one["is_bot"]]) == 1

@@ -18,21 +18,21 @@ from provisioner.runs.roster_snapshot import Taken, take
 from provisioner.runs.target_lock import held
 from provisioner.runtime.context import Deployment
 from provisioner.sandbox import Switchboard
-from provisioner.store.redis import keys
-from provisioner.store.redis.lock import holding
 from provisioner.store.runs.documents import Request, counts
 from tests.decisions.conftest import Opened, company
 from tests.support.harness import drain, sync_once
+from tests.support.redis_contents import RedisContents
 
 pytestmark = pytest.mark.anyio
 
 TARGET = "traitly"
 
 
-async def lose(dep: Deployment, key: str) -> None:
+def lose(dep: Deployment, lock: str) -> None:
     """What a suspension does to a lock: its lease runs out, and another has it."""
-    assert await dep.redis.exists(key), "it is not held"
-    await dep.redis.set(key, "another|token")
+    contents = RedisContents(dep)
+    assert contents.is_held(lock), "it is not held"
+    contents.hold(lock)
 
 
 async def people(dep: Deployment) -> list[str]:
@@ -49,7 +49,7 @@ async def test_a_beginner_that_was_suspended_keeps_no_roster(
 
         async def suspended(dep: Deployment, request: Request, content: bytes | None) -> Taken:
             taken = await take(dep, request, content)
-            await lose(dep, keys.run_beginning(run))
+            lose(dep, RedisContents.beginning_lock(run))
             return taken
 
         monkeypatch.setattr(lifecycle, "take", suspended)
@@ -59,7 +59,7 @@ async def test_a_beginner_that_was_suspended_keeps_no_roster(
         assert await dep.frames.for_run(run) is None
         monkeypatch.setattr(lifecycle, "take", take)
         assert await lifecycle.begin(dep, run) == (), "another one has it"
-        await dep.redis.delete(keys.run_beginning(run))
+        RedisContents(dep).free(RedisContents.beginning_lock(run))
         assert await lifecycle.begin(dep, run) == (TARGET,)
         assert len(await people(dep)) == 4
 
@@ -134,12 +134,12 @@ async def test_a_planner_that_was_suspended_installs_nothing(
         roster.write_text(company(3))
         run = await lifecycle.request_run(dep, Request(trigger="manual", people=asked))
         await lifecycle.begin(dep, run)
-        lock = keys.busy(TARGET) if asked is None else keys.doing(f"install:{run}:{TARGET}")
+        lock = RedisContents.planning_lock(TARGET, None if asked is None else run)
         make_plan = enqueue.make_plan
 
         async def suspended(*args: Any, **more: Any) -> enqueue.Planned:
             planned = await make_plan(*args, **more)
-            await lose(dep, lock)
+            lose(dep, lock)
             return planned
 
         monkeypatch.setattr(enqueue, "make_plan", suspended)
@@ -147,7 +147,7 @@ async def test_a_planner_that_was_suspended_installs_nothing(
         assert await dep.runs.operations(run, [TARGET]) == []
         assert (await dep.runs.target(run, TARGET)).get("stage") in ("queued", "planning")
         monkeypatch.setattr(enqueue, "make_plan", make_plan)
-        await dep.redis.delete(lock)
+        RedisContents(dep).free(lock)
         assert await lifecycle.plan(dep, run, TARGET)
         assert await dep.runs.operations(run, [TARGET])
 
@@ -166,7 +166,7 @@ async def test_a_planner_suspended_within_its_installation_takes_nothing_from_th
             rows = await lay_down(*args, **more)
             if not again:
                 again.append(True)
-                await dep.redis.delete(keys.busy(TARGET))
+                RedisContents(dep).free(RedisContents.planning_lock(TARGET))
                 assert await lifecycle.plan(dep, run, TARGET)
                 await drain(dep)
             return rows
@@ -203,7 +203,7 @@ async def test_who_was_forgotten_by_a_suspended_process_is_said_to_be_known_stil
         within = erase._within
 
         async def suspended(*args: Any) -> int:
-            await lose(dep, keys.busy(TARGET))
+            lose(dep, RedisContents.planning_lock(TARGET))
             return await within(*args)
 
         monkeypatch.setattr(erase, "_within", suspended)
@@ -211,7 +211,7 @@ async def test_who_was_forgotten_by_a_suspended_process_is_said_to_be_known_stil
             await forget(dep, "W0001", by="test")
         assert raised.value.remedy == "Ask again."
         monkeypatch.setattr(erase, "_within", within)
-        await dep.redis.delete(keys.busy(TARGET))
+        RedisContents(dep).free(RedisContents.planning_lock(TARGET))
         await sync_once(dep)
         await forget(dep, "W0001", by="test")
         assert await people(dep) == ["W0000", "W0002"]
@@ -246,10 +246,9 @@ async def test_a_table_that_was_written_under_a_lost_lock_is_written_again(
         await sync_once(dep)
         assert await write_due(dep) is not None
         await ask_for_table(dep, "run")
-        key = keys.doing("writeback")
-        async with holding(dep.redis, key, seconds=60) as hold:
+        async with dep.locks.work("writeback", seconds=60) as hold:
             assert hold is not None
-            await lose(dep, key)
+            lose(dep, RedisContents.work_lock("writeback"))
             assert await write_due(dep, hold) is not None
         assert await write_due(dep) is not None
         assert await write_due(dep) is None
@@ -260,6 +259,6 @@ async def test_the_loss_of_a_lock_is_logged(opened: Opened) -> None:
         with structlog.testing.capture_logs() as logs:
             async with held(dep, TARGET, "run") as hold:
                 assert hold is not None
-                await lose(dep, keys.busy(TARGET))
+                lose(dep, RedisContents.planning_lock(TARGET))
                 assert not await hold.still()
         assert [one["event"] for one in logs] == ["hold_lost"]

@@ -13,10 +13,10 @@ from provisioner.runs import lifecycle
 from provisioner.runtime.context import Deployment
 from provisioner.sandbox import Switchboard
 from provisioner.store.queue.plans import Entry
-from provisioner.store.redis import keys
 from provisioner.store.runs.documents import Request, counts
 from tests.decisions.conftest import Opened, company
 from tests.support.harness import drain
+from tests.support.redis_contents import RedisContents
 
 pytestmark = pytest.mark.anyio
 LIMITS = {"*": 1}
@@ -93,13 +93,11 @@ async def test_a_plan_that_was_broken_off_leaves_nothing_behind(opened: Opened, 
     async with opened(only=("traitly",)) as dep:
         run = await lifecycle.request_run(dep, Request(trigger="manual"))
         await lifecycle.begin(dep, run)
-        await dep.redis.rpush(keys.stage(run, "traitly"), "stale")
-        await dep.redis.hset(keys.operation(run, "traitly", "stale"), mapping={"doc": "{}", "wanted_status": "pending"})
-        await dep.redis.zadd(keys.run_operations(run, "traitly"), {"stale": 0})
+        RedisContents(dep).half_lay_down(run, "traitly", "stale")
         await lifecycle.plan(dep, run, "traitly")
         rows = await dep.runs.operations(run, ["traitly"])
         assert len(rows) == 6
-        assert not await dep.redis.exists(keys.operation(run, "traitly", "stale"))
+        assert not RedisContents(dep).operation_exists(run, "traitly", "stale")
 
 
 async def test_what_follows_an_operation_in_flight_survives_a_newer_plan(opened: Opened, roster: Path) -> None:
@@ -143,7 +141,7 @@ async def test_a_create_that_came_about_unseen_is_still_ours_and_is_told(
         (claim,) = await dep.queue.claim("traitly", lease=60, token="dead", limits=LIMITS)
         http = dep.http("traitly", dep.pace_of("traitly"))
         await dep.targets["traitly"].write(http, [claim.operation])
-        await dep.redis.zadd(keys.leases("traitly"), {claim.member: 1})
+        RedisContents(dep).lease("traitly", claim.member)
         await dep.queue.reap("traitly")
         newer = await planned(dep)
         assert await state(dep, newer) == {}, "the account is there, so nothing is planned"
@@ -170,7 +168,7 @@ async def test_an_unclear_event_stays_unclear_when_it_is_planned_as_owed(
         await dep.targets["traitly"].write(http, [event.operation])
         await planned(dep)
         assert (await dep.queue.backlog("traitly")).ready == 0, "the same fact is on its way"
-        await dep.redis.zadd(keys.leases("traitly"), {event.member: 1})
+        RedisContents(dep).lease("traitly", event.member)
         await dep.queue.reap("traitly")
         await planned(dep)
         await drain(dep)

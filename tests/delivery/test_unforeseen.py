@@ -24,13 +24,13 @@ from provisioner.runtime import faults
 from provisioner.sandbox import Switchboard
 from provisioner.store.events.outbox import Outgoing
 from provisioner.store.queue.operations import End, QueueStore
-from provisioner.store.redis import keys
 from provisioner.targets.capabilities import ReadBack
 from provisioner.targets.http import Http
 from provisioner.targets.mtribes import Mtribes
 from provisioner.targets.traitly import Traitly
 from tests.decisions.conftest import Opened, company
 from tests.support.harness import drain, due_now, sync_once
+from tests.support.redis_contents import RedisContents
 
 pytestmark = pytest.mark.anyio
 
@@ -182,7 +182,7 @@ async def test_an_outgoing_webhook_that_cannot_be_made_is_put_off_and_buried(
             await send_out(dep)
             waiting = await dep.outbox.waiting()
             assert [one["tries"] for one in waiting] == ([tries] if tries < 6 else [])
-            await dep.redis.zadd(keys.OUTBOX, {"one": 0}, xx=True)
+            RedisContents(dep).let_outbox_be_due("one")
         assert (await dep.outbox.dead())["one"]["error"].endswith("sending it ended with KeyError")
 
 

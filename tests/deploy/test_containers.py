@@ -7,18 +7,16 @@ import re
 import shutil
 import socket
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-import redis
 import yaml
 
 from provisioner.cli.app import app
 from provisioner.settings import load
 from tests.cli.calling import call
-from tests.support.redis_server import find_executable
+from tests.support.redis_server import configuration, find_executable, refuses_strangers
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "docker-compose.yml"
@@ -109,21 +107,13 @@ def test_the_redis_server_has_its_password_and_forgets_nothing(tmp_path: Path) -
         [*SERVICES["redis"]["entrypoint"], script], env=environment, stdout=subprocess.DEVNULL, cwd=tmp_path
     )
     try:
-        with redis.Redis(port=port, password="a-pass+word") as client:
-            for _ in range(200):
-                try:
-                    client.ping()
-                except redis.ConnectionError:
-                    time.sleep(0.05)
-                else:
-                    break
-            wanted = {"appendonly": "yes", "maxmemory-policy": "noeviction", "appendfsync": "everysec"}
-            for name, value in wanted.items():
-                assert client.config_get(name) == {name: value}
-            # The newer name beside the older one, where the server knows both
-            assert set(client.config_get("hash-max-*-value").values()) == {"2048"}
-            with redis.Redis(port=port) as stranger, pytest.raises(redis.AuthenticationError):
-                stranger.ping()
+        password = "a-pass+word"
+        wanted = {"appendonly": "yes", "maxmemory-policy": "noeviction", "appendfsync": "everysec"}
+        for name, value in wanted.items():
+            assert configuration(port, password, name) == {name: value}
+        # The newer name beside the older one, where the server knows both
+        assert set(configuration(port, password, "hash-max-*-value").values()) == {"2048"}
+        assert refuses_strangers(port)
     finally:
         server.terminate()
         server.wait(10)

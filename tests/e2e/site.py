@@ -14,15 +14,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Final, TypeVar
 
-import redis
-
 from provisioner.example import content, existing_accounts
 from provisioner.example.verify import believed, faults
 from provisioner.sandbox import Switchboard
 from provisioner.settings import Settings, load
-from provisioner.store.redis.client import Redis
 from provisioner.worker import workers
 from tests.support.harness import raise_limits, settings_document, write_settings
+from tests.support.redis_contents import RedisContents
 from tests.support.redis_server import RedisServer
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -88,7 +86,7 @@ class Site:
     def __init__(self, folder: Path, server: RedisServer, sandbox: str, **changes: Any) -> None:
         self.folder, self.switchboard = folder, Switchboard(sandbox)
         self.roster = folder / "roster.csv"
-        self.redis: Redis = redis.Redis.from_url(server.url)
+        self.contents = RedisContents(server.url)
         document = settings_document(sandbox, server.url, self.roster, folder, **changes)
         self.config = write_settings(folder, document)
         self.environment = {**os.environ, "PROVISIONER_CONFIG": str(self.config), "PYTHONPATH": str(ROOT)}
@@ -104,8 +102,7 @@ class Site:
         raise_limits(self.switchboard)
         for kind, accounts in existing_accounts().items():
             self.switchboard.seed(kind, accounts)
-        for key in self.redis.scan_iter("provisioner:*", count=1000):
-            self.redis.delete(key)
+        self.contents.delete_ours()
         # Else this would be taken for a server that lost its data, after which nothing is sent for a while
         (self.folder / "redis-mark").unlink(missing_ok=True)
         self.write("roster.csv")
@@ -149,13 +146,7 @@ class Site:
 
     def runs(self, trigger: str | None = None) -> list[dict[str, Any]]:
         """All runs, the oldest first, with the fields that the store keeps: `run`, `trigger`, `status`, `created`."""
-        found = []
-        for name in self.redis.zrange("provisioner:runs", 0, -1):
-            fields = self.redis.hgetall(b"provisioner:run:" + name)
-            run = {key.decode(): value.decode() for key, value in fields.items()} | {"run": name.decode()}
-            if trigger in (None, run["trigger"]):
-                found.append(run)
-        return found
+        return [run for run in self.contents.run_fields() if trigger in (None, run["trigger"])]
 
     def start(self, *words: str) -> Process:
         """Start one of our processes."""
@@ -181,10 +172,6 @@ class Site:
             raise
         return worker
 
-    def close(self) -> None:
-        """Close the connection."""
-        self.redis.close()
-
 
 @contextmanager
 def sandbox() -> Iterator[str]:
@@ -209,8 +196,5 @@ def deployment(folder: Path, **changes: Any) -> Iterator[Site]:
     """A deployment without worker and beat; `changes` replace sections of the settings."""
     with RedisServer() as server, sandbox() as url:
         site = Site(folder, server, url, **changes)
-        try:
-            site.empty()
-            yield site
-        finally:
-            site.close()
+        site.empty()
+        yield site

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-import redis
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from provisioner.runtime.context import Deployment
 from provisioner.sandbox import SandboxServer
 from tests.support.harness import load_settings, plan_once, raise_limits, settings_document, sync_once
+from tests.support.redis_contents import RedisContents
 from tests.support.redis_server import RedisServer
 
 Row = dict[str, str]
@@ -168,8 +168,7 @@ class Stage:
     def clear(self) -> None:
         self.switchboard.reset()
         raise_limits(self.switchboard)
-        with redis.Redis.from_url(self.server.url) as client:
-            client.flushall()
+        RedisContents(self.server.url).lose_everything()
         (self.folder / "redis-mark").unlink(missing_ok=True)
 
     def states(self) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 
-from provisioner.store.redis import keys
 from tests.cli.test_up import _children_of, _free_port
 from tests.e2e.site import ROOT, Process, Site, deployment, eventually
 
@@ -148,7 +147,7 @@ def test_everybody_who_is_asked_knows_who_is_silent(tmp_path: Path) -> None:
         beat = None
         try:
             # A beat that never was, while the worker has long been there
-            site.redis.hset(keys.HEARTBEATS, "first", time.time() - 100)
+            site.contents.sign("first", 100)
             watch.ill("beat", "beat", "never", "Beat never ticked, so no run begins by itself")
 
             beat = site.start("beat")
@@ -197,7 +196,7 @@ def test_children_that_hang_are_seen_though_their_parent_answers(tmp_path: Path)
             # Beat and worker have been at it for as long, as far as Redis knows
             older = _backdate(site, 120)
             watch.ill("workers", "worker", "stuck", "carried out nothing for 2 min")
-            site.redis.zrem(keys.WORKERS, older)
+            site.contents.forget_worker(older)
             for pid in _children_of(worker.process.pid):
                 os.kill(pid, signal.SIGCONT)
             watch.well()
@@ -208,14 +207,14 @@ def test_children_that_hang_are_seen_though_their_parent_answers(tmp_path: Path)
 def _backdate(site: Site, seconds: float) -> str:
     """Let beat, the worker and the last tick be older than they are; the entry that was made for the worker."""
     for sign in ("beat_since", "tick", "work"):
-        moment = site.redis.hget(keys.HEARTBEATS, sign)
+        moment = site.contents.signs().get(sign)
         if moment is not None:
-            site.redis.hset(keys.HEARTBEATS, sign, float(moment) - seconds)
-    ((member, seen),) = site.redis.zrange(keys.WORKERS, 0, -1, withscores=True)
+            site.contents.sign(sign, time.time() - moment + seconds)
+    ((member, seen),) = site.contents.workers()
     fields = json.loads(member)
     older = json.dumps({**fields, "started": fields["started"] - seconds})
     # The worker goes on with its own entry
-    site.redis.zadd(keys.WORKERS, {older: seen + 60})
+    site.contents.see_worker(older, seen + 60)
     return older
 
 

@@ -29,12 +29,10 @@ def test_a_killed_worker_leaves_nothing_undone_and_nothing_doubled(tmp_path: Pat
             site.switchboard.options(kind, latency_ms=0)
         assert site.runs()[-1]["status"] == "running"
         assert site.wrong("roster.csv", "habitate")
-        in_hand = {kind: site.redis.zrange(f"provisioner:leases:{kind}", 0, -1) for kind in KINDS}
+        in_hand = {kind: site.contents.leased(kind) for kind in KINDS}
         assert in_hand["habitate"]
-        for kind, members in in_hand.items():
-            # The lease's time passes
-            for member in members:
-                site.redis.zadd(f"provisioner:leases:{kind}", {member: 0})
+        for kind in in_hand:
+            site.contents.end_leases(kind)
         worker = site.start_worker()
         try:
             eventually(lambda: site.call("show", run)["status"] != "running", why=worker.said)

@@ -12,9 +12,6 @@ from tests.e2e.site import KINDS, Site, deployment
 
 pytestmark = pytest.mark.timeout(180)
 
-#: What a command may leave in Redis without changing anything: the pace of requests.
-PACE = b"provisioner:pace:"
-ALIVE = (keys.HEARTBEATS.encode(), keys.WORKERS.encode())
 IDENTITY = ("id", "target", "person", "kind", "account", "before", "after", "drift")
 
 
@@ -49,15 +46,6 @@ def assert_balanced(document: dict[str, Any]) -> None:
         ends = ("succeeded", "failed", "held", "waiting", "superseded", "rejected")
         for kind, count in planned.items():
             assert count == sum(target[end].get(kind, 0) for end in ends), (name, kind)
-
-
-def snapshot(site: Site) -> dict[bytes, bytes]:
-    """All that we keep in Redis, but for the pace and the signs of life."""
-    found = {}
-    for key in site.redis.scan_iter("provisioner:*", count=1000):
-        if not key.startswith((PACE, *ALIVE)):
-            found[key] = site.redis.dump(key)
-    return found
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -110,11 +98,11 @@ def performed(operations: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def test_a_plan_changes_nothing_and_is_what_the_sync_then_does(site: Site) -> None:
-    before = snapshot(site)
+    before = site.contents.dumps()
     planned = site.call("plan")
     assert planned["run"] is None
     assert set(site.writes().values()) == {0}
-    assert snapshot(site) == before
+    assert site.contents.dumps() == before
     assert total(planned, "planned") == len(planned["operations"])
     document = site.call("sync", "--wait")
     done = site.call("show", document["run"], "--operations")["operations"]
@@ -123,11 +111,11 @@ def test_a_plan_changes_nothing_and_is_what_the_sync_then_does(site: Site) -> No
         assert target["planned"] == planned["targets"][name]["planned"]
         assert target["adopted"] == planned["targets"][name]["adopted"]
 
-    kept = snapshot(site)
+    kept = site.contents.dumps()
     site.forget_requests()
     assert site.call("plan")["operations"] == []
     assert set(site.writes().values()) == {0}
-    after = snapshot(site)
+    after = site.contents.dumps()
     # Some keys end by themselves
     assert {key: kept.get(key) for key in after} == after
 

@@ -9,8 +9,6 @@ import pytest
 
 from tests.e2e.site import Site, deployment, eventually
 
-LOCK = "provisioner:beat::lock"
-
 
 def test_a_roster_that_is_written_anew_reaches_the_vendors(tmp_path: Path) -> None:
     schedule = {"sync": None, "full": None, "watch_roster": "1s"}
@@ -38,15 +36,15 @@ def test_of_two_beats_one_acts_and_when_it_dies_the_other_takes_over_in_time(tmp
         worker = site.start_worker()
         first = site.start("beat")
         try:
-            holder = eventually(lambda: site.redis.get(LOCK), why=first.said)
+            holder = eventually(site.contents.beat_lock, why=first.said)
             with site.running("beat") as second:
                 eventually(lambda: site.wrong("roster.csv") == [], within=90, why=first.said)
-                assert site.redis.get(LOCK) == holder
+                assert site.contents.beat_lock() == holder
                 told = len(minutes(site))
                 assert set(minutes(site).values()) == {1}
                 first.kill()
                 eventually(lambda: len(minutes(site)) > told, within=60, why=second.said)
-                assert site.redis.get(LOCK) != holder
+                assert site.contents.beat_lock() != holder
                 assert set(minutes(site).values()) == {1}
                 eventually(lambda: site.runs("schedule")[-1]["status"] == "succeeded", why=worker.said)
         finally:

@@ -26,13 +26,12 @@ from provisioner.errors import StoreError
 from provisioner.runtime.context import Deployment
 from provisioner.sandbox import Switchboard
 from provisioner.settings import Settings
-from provisioner.store.events.inbound import GROUP
-from provisioner.store.redis import keys
 from provisioner.worker import workers
 from tests.chaos.fleet import Member
 from tests.chaos.people import as_csv, made_up
 from tests.e2e.site import Site, deployment, eventually
 from tests.inbound.support import SECRET, enrolment, free_port
+from tests.support.redis_contents import RedisContents
 
 Heard = tuple[dict[str, int], list[float]]
 
@@ -244,16 +243,14 @@ class Storm:
 async def _hand_on(settings: Settings) -> None:
     """Let the time run out for which the dead may keep what they had in hand."""
     async with Deployment.open(settings) as dep:
+        contents = RedisContents(dep)
         for target in dep.targets:
-            for member in await dep.redis.zrange(keys.leases(target), 0, -1):
-                await dep.redis.zadd(keys.leases(target), {member: 0})
-        for pattern in ("provisioner:tagging:*", "provisioner:doing:*"):
-            async for key in dep.redis.scan_iter(pattern, count=1000):
-                await dep.redis.delete(key)
-        if await dep.redis.exists(keys.INBOUND):
+            contents.end_leases(target)
+        contents.end_tag_holds()
+        contents.end_work_locks()
+        if contents.has_inbound():
             await dep.inbound.begin()
-            for one in await dep.redis.xpending_range(keys.INBOUND, GROUP, "-", "+", 10_000):
-                await dep.redis.xclaim(keys.INBOUND, GROUP, "dead", 0, [one["message_id"]], idle=600_000, justid=True)
+            contents.leave_inbound()
 
 
 async def _done(settings: Settings) -> bool:

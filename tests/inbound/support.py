@@ -21,11 +21,11 @@ from provisioner.runtime.context import Deployment
 from provisioner.sandbox.client import Switchboard
 from provisioner.sandbox.server import SandboxServer
 from provisioner.settings import Settings
-from provisioner.store.redis.address import RedisAddress
-from provisioner.store.redis.connection import connect
+from provisioner.store.stores import Stores
 from provisioner.web.api.webhooks import webhooks
 from provisioner.worker.run_steps import carry_through
 from tests.support.harness import drain, load_settings, raise_limits, settings_document
+from tests.support.meddling import new_client
 
 SECRET: Final = "a-secret-of-the-tests"
 TARGETS: Final = ("tribal_habits", "habitate", "traitly", "mtribes")
@@ -101,12 +101,13 @@ def _app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        clients.append(connect(RedisAddress.of(settings)))
+        assert settings.redis_url is not None
+        clients.append(new_client(settings.redis_url.get_secret_value()))
         yield
         await clients[0].aclose()
 
     app = FastAPI(lifespan=lifespan, openapi_url=None)
-    app.include_router(webhooks(settings, lambda: clients[0]))
+    app.include_router(webhooks(settings, lambda: Stores.on(clients[0])))
     return app
 
 

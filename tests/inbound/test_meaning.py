@@ -11,6 +11,7 @@ from provisioner.planning.routes import known_by
 from provisioner.runtime.context import Deployment
 from tests.inbound.support import PEOPLE, SECRET, Company, enrolment, handled, joined, next_actions, post, propensity
 from tests.support.harness import sync_once
+from tests.support.redis_contents import RedisContents
 
 
 def _tell(site: str, target: str, *bodies: Any) -> None:
@@ -85,7 +86,7 @@ def test_a_stranger_is_an_orphan(firm: Company, site: str) -> None:
             orphans = await dep.health.list("habitate", "orphans")
             assert orphans[before:] == ["206.JO7Rv1B4bEBUawd3d2DXsE2DA"]
             assert (await dep.inbound.counts())["habitate"]["nobody"] == 2
-            assert await dep.redis.keys("provisioner:facts:*") == []
+            assert RedisContents(dep).people_with_facts() == set()
 
     asyncio.run(go())
 

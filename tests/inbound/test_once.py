@@ -22,6 +22,7 @@ from provisioner.settings import load
 from provisioner.store.events.inbound import InboundStore
 from tests.inbound.support import SECRET, Company, enrolment, handled, post
 from tests.support.harness import drain, sync_once
+from tests.support.redis_contents import RedisContents
 
 EVENTS = 300
 
@@ -87,12 +88,11 @@ def test_shuffled_and_repeated_with_workers_being_killed(firm: Company, site: st
             backlog = await dep.inbound.backlog()
             for _ in range(200):
                 # Leases of the killed are shortened, not waited for
-                await dep.redis.zadd("provisioner:leases:traitly", dict.fromkeys(await _leased(dep, "traitly"), 0))
-                await dep.redis.zadd("provisioner:leases:mtribes", dict.fromkeys(await _leased(dep, "mtribes"), 0))
-                await dep.queue.reap("traitly")
-                await dep.queue.reap("mtribes")
-                for key in await dep.redis.keys("provisioner:tagging:*"):
-                    await dep.redis.delete(key)
+                contents = RedisContents(dep)
+                for target in ("traitly", "mtribes"):
+                    contents.end_leases(target)
+                    await dep.queue.reap(target)
+                contents.end_tag_holds()
                 await work(dep, idle=0.0)
                 await drain(dep)
                 backlog = await dep.inbound.backlog()
@@ -109,11 +109,6 @@ def test_shuffled_and_repeated_with_workers_being_killed(firm: Company, site: st
     assert told["counts"]["tribal_habits"] == {"duplicate": EVENTS * 2, "enrolment_completed": EVENTS}
     assert sum(len(of["tribal_habits"]) for of in told["facts"].values()) == EVENTS
     assert all("learning/completed" in firm.tags()[person] for person in ("W1", "W2", "W3"))
-
-
-async def _leased(dep: Deployment, target: str) -> list[bytes]:
-    members: list[bytes] = await dep.redis.zrange(f"provisioner:leases:{target}", 0, -1)
-    return members or [b"nobody|nothing"]
 
 
 def test_what_came_later_is_not_overwritten_by_what_came_before(firm: Company, site: str) -> None:

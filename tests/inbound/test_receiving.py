@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-import redis
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
@@ -38,22 +37,13 @@ from tests.inbound.support import (
     web,
 )
 from tests.support.harness import sync_once
+from tests.support.redis_contents import RedisContents
 
 HERE = f"/webhooks/tribal_habits/{SECRET}"
 
 
 def _stored(firm: Company) -> list[dict[bytes, bytes]]:
-    url = firm.settings.redis_url
-    assert url is not None
-    with redis.Redis.from_url(url.get_secret_value()) as client:
-        return [fields for _, fields in client.xrange("provisioner:inbound")]
-
-
-def _keys(firm: Company) -> set[str]:
-    url = firm.settings.redis_url
-    assert url is not None
-    with redis.Redis.from_url(url.get_secret_value()) as client:
-        return {key.decode() for key in client.keys("*")}
+    return RedisContents(firm.settings).inbound()
 
 
 def _body(value: Any) -> bytes:
@@ -83,7 +73,7 @@ def test_who_does_not_know_the_secret_learns_nothing(firm: Company, site: str) -
         status, answer = post(site, path, _body(enrolment(1)))
         assert status == 404, path
         assert SECRET.encode() not in answer
-    assert _keys(firm) == set()
+    assert RedisContents(firm.settings).names() == set()
 
 
 #: Nothing may tell these apart.
@@ -111,7 +101,7 @@ def test_a_wrong_secret_and_an_unknown_target_look_the_same(firm: Company, site:
     # Nor may the body: none of it is looked at
     for content in (b"x" * 10, b"", _body(enrolment(1)), b" " * (LARGEST + 1)):
         assert len({_answer(site, path, content) for path in CLOSED}) == 1
-    assert _keys(firm) == set()
+    assert RedisContents(firm.settings).names() == set()
 
 
 def test_every_secret_is_compared_in_full_and_once(firm: Company, site: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,13 +166,13 @@ def test_what_is_no_event_is_refused_and_not_kept(firm: Company, site: str) -> N
         answered, answer = post(site, HERE, content)
         assert answered == status, content[:80]
         assert json.loads(answer)["status"] == status
-    assert _keys(firm) == set()
+    assert RedisContents(firm.settings).names() == set()
 
 
 def test_wrong_types_of_each_vendor(firm: Company, site: str) -> None:
     for target, body in MISTYPED:
         assert post(site, f"/webhooks/{target}/{SECRET}", _body(body))[0] == 422, body
-    assert _keys(firm) == set()
+    assert RedisContents(firm.settings).names() == set()
 
 
 def test_too_much_is_not_read(firm: Company, site: str) -> None:
@@ -199,14 +189,15 @@ def test_too_much_that_does_not_say_its_size_is_not_read_either(firm: Company, s
     connection.request("POST", HERE, pieces, {"Transfer-Encoding": "chunked"}, encode_chunked=True)
     assert connection.getresponse().status == 413
     connection.close()
-    assert _keys(firm) == set()
+    assert RedisContents(firm.settings).names() == set()
 
 
 def test_what_is_said_of_somebody_unknown_is_counted_and_not_kept(firm: Company, site: str) -> None:
     async def go() -> None:
         async with Deployment.open(firm.settings) as dep:
             await sync_once(dep)
-            before = _keys(firm)
+            contents = RedisContents(dep)
+            before = contents.lasting()
             body = enrolment(1, "W999", email="stranger@example.org", last_name="Stranger")
             assert post(site, HERE, _body(body))[0] == 202
             assert await handled(dep) is not None
@@ -214,24 +205,12 @@ def test_what_is_said_of_somebody_unknown_is_counted_and_not_kept(firm: Company,
             assert counts["nobody"] == 1
             assert (await dep.inbound.backlog()).waiting == 0
             assert firm.events() == []
-            new = {
-                key
-                for key in _keys(firm) - before
-                if not key.startswith(("provisioner:nudged", "provisioner.", "_kombu"))
-            }
+            new = contents.lasting() - before
             # What names the event, that it was counted, and that there are workers: nothing of what it says
-            assert new <= {"provisioner:inbound:seen", "provisioner:inbound:counts", "provisioner:inbound"}, new
-            assert b"tranger" not in _everything(firm)
+            assert new <= contents.names_after_an_event(), new
+            assert "tranger" not in repr(contents.values())
 
     asyncio.run(go())
-
-
-def _everything(firm: Company) -> bytes:
-    """All that Redis holds, in its own form."""
-    url = firm.settings.redis_url
-    assert url is not None
-    with redis.Redis.from_url(url.get_secret_value()) as client:
-        return b"".join(client.dump(key) or b"" for key in client.keys("*"))
 
 
 def test_unknown_fields_and_events_are_kept(firm: Company, site: str) -> None:

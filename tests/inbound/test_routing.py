@@ -35,6 +35,7 @@ from tests.inbound.support import (
     web,
 )
 from tests.support.harness import drain, load_settings, sync_once
+from tests.support.redis_contents import RedisContents
 
 
 def _tell(site: str, target: str, *bodies: Any) -> None:
@@ -84,7 +85,7 @@ def test_tags_of_events_and_of_the_mapping_do_not_hurt_each_other(tmp_path: Path
 
 async def _flush(firm: Company) -> None:
     async with Deployment.open(firm.settings) as dep:
-        await dep.redis.flushall()
+        RedisContents(dep).lose_everything()
 
 
 def test_a_bad_tag_dies_alone(tmp_path: Path, redis_url: str) -> None:
@@ -221,8 +222,7 @@ def test_an_outgoing_webhook_is_signed_and_sent_until_it_is_taken(tmp_path: Path
             await work(dep)
             for _ in range(10):
                 await send_out(dep)
-                for item in await dep.redis.zrange("provisioner:outbox", 0, -1):
-                    await dep.redis.zadd("provisioner:outbox", {item: 0})
+                RedisContents(dep).let_outbox_be_due()
             assert len(receiver.got) == 2
             headers, content = receiver.got[0]
             body = json.loads(content)
@@ -316,7 +316,7 @@ def test_what_is_in_the_outbox_is_there_once(firm: Company) -> None:
             assert await dep.outbox.take(10, 60.0, 3.0) == []
             # Whoever took it died: it is sent again
             assert [one.id for one in await dep.outbox.take(10, 60.0, 64.0)] == ["a"]
-            await dep.redis.zadd("provisioner:outbox", {"a": 0})
+            RedisContents(dep).let_outbox_be_due("a")
             await send_out(dep)
             assert (await dep.outbox.dead())["a"]["error"] == "its route is no longer in the settings"
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
-import redis
 
-from provisioner.store.redis import keys
 from tests.cli.calling import call, write_settings
+from tests.support.redis_contents import RedisContents
 
 ENTRY = {"account": "C-1", "state": "active", "values": {}, "created": True, "matched": "created", "recorded": 1.0}
 
@@ -17,8 +15,7 @@ ENTRY = {"account": "C-1", "state": "active", "values": {}, "created": True, "ma
 @pytest.fixture
 def config(redis_url: str, tmp_path: Path) -> str:
     path = write_settings(tmp_path, redis_url=redis_url)
-    with redis.Redis.from_url(redis_url) as client:
-        client.hset(keys.ledger("traitly"), "E1", json.dumps(ENTRY))
+    RedisContents(redis_url).link("traitly", "E1", ENTRY)
     return str(path)
 
 
@@ -29,13 +26,13 @@ def test_backup_loss_and_restore(config: str, redis_url: str, tmp_path: Path) ->
     refused = call("restore", file, PROVISIONER_CONFIG=config)
     assert refused.code == 2
     assert "--force" in refused.err
-    with redis.Redis.from_url(redis_url) as client:
-        client.flushall()
-        restored = call("restore", file, PROVISIONER_CONFIG=config)
-        assert restored.code == 0
-        assert "ledger" in restored.out
-        assert client.hget(keys.ledger("traitly"), "E1") is not None
-        assert client.get(keys.SCHEMA) == b"1"
+    contents = RedisContents(redis_url)
+    contents.lose_everything()
+    restored = call("restore", file, PROVISIONER_CONFIG=config)
+    assert restored.code == 0
+    assert "ledger" in restored.out
+    assert b"E1" in contents.ledger("traitly")
+    assert contents.layout() == b"1"
 
 
 def test_forget_says_what_the_vendors_hold(config: str) -> None:
@@ -60,14 +57,12 @@ def test_forget_as_json(config: str) -> None:
 def test_a_plan_leaves_an_empty_redis_without_even_the_layout(redis_url: str, tmp_path: Path) -> None:
     path = write_settings(tmp_path, redis_url=redis_url)
     call("plan", PROVISIONER_CONFIG=str(path))
-    with redis.Redis.from_url(redis_url) as client:
-        assert [key for key in client.scan_iter() if not key.startswith(b"provisioner:pace")] == []
+    assert RedisContents(redis_url).lasting() == set()
 
 
 def test_a_newer_layout_is_refused_by_every_command(config: str, redis_url: str, tmp_path: Path) -> None:
-    with redis.Redis.from_url(redis_url) as client:
-        client.set(keys.SCHEMA, 99)
-        for words in (["runs"], ["why", "E1"], ["plan"], ["backup", str(tmp_path / "saved.gz")]):
-            answer = call(*words, PROVISIONER_CONFIG=config)
-            assert answer.code == 1, words
-            assert "layout 99" in answer.err
+    RedisContents(redis_url).claim_layout(99)
+    for words in (["runs"], ["why", "E1"], ["plan"], ["backup", str(tmp_path / "saved.gz")]):
+        answer = call(*words, PROVISIONER_CONFIG=config)
+        assert answer.code == 1, words
+        assert "layout 99" in answer.err

@@ -15,32 +15,26 @@ from provisioner.runs import lifecycle
 from provisioner.runtime.audit import audit, record
 from provisioner.runtime.context import Deployment
 from provisioner.sandbox import Switchboard
-from provisioner.store.redis import keys
 from provisioner.store.runs.documents import Request
 from tests.decisions.conftest import Opened, company
 from tests.keeping.conftest import TARGETS, writes
 from tests.support.harness import drain, sync_once
+from tests.support.redis_contents import RedisContents
 
 pytestmark = pytest.mark.anyio
 
 
-async def everything(dep: Deployment) -> dict[str, str]:
+def everything(dep: Deployment) -> dict[str, str]:
     """All that lies in Redis as text, packed frames and rows unpacked."""
     found = {}
-    for raw in await dep.redis.keys("*"):
-        key = raw.decode()
-        match (await dep.redis.type(raw)).decode():
-            case "string":
-                found[key] = _readable(await dep.redis.get(raw))
-            case "hash":
-                values = sorted((await dep.redis.hgetall(raw)).items())
-                found[key] = " ".join(f"{name.decode()}={_readable(value)}" for name, value in values)
-            case "zset":
-                found[key] = str(await dep.redis.zrange(raw, 0, -1))
-            case "list":
-                found[key] = str(await dep.redis.lrange(raw, 0, -1))
-            case "stream":
-                found[key] = str(await dep.redis.xrange(raw))
+    for name, value in RedisContents(dep).values().items():
+        if isinstance(value, bytes):
+            found[name] = _readable(value)
+        elif isinstance(value, dict):
+            fields = sorted(value.items())
+            found[name] = " ".join(f"{field.decode()}={_readable(content)}" for field, content in fields)
+        else:
+            found[name] = str(value)
     return found
 
 
@@ -68,7 +62,7 @@ async def test_nothing_of_the_person_is_left_in_redis(opened: Opened, roster: Pa
         await sync_once(dep)
         roster.write_text(company(12, gone=(3,), changes={3: {"job_title": "Manager"}}))
         await sync_once(dep)
-        assert traces(await everything(dep), "W0003", "p3@example.com")
+        assert traces(everything(dep), "W0003", "p3@example.com")
         for target in TARGETS:
             switchboard.clear_log(target)
         forgotten = await forget(dep, "W0003", by="test")
@@ -77,8 +71,8 @@ async def test_nothing_of_the_person_is_left_in_redis(opened: Opened, roster: Pa
         assert forgotten.listed
         assert forgotten.erased["ledger"] == 4
         assert forgotten.erased["operations"] >= 8
-        assert traces(await everything(dep), "W0003", "p3@example.com", "Last3") == []
-        assert traces(await everything(dep), "W0004", "p4@example.com")
+        assert traces(everything(dep), "W0003", "p3@example.com", "Last3") == []
+        assert traces(everything(dep), "W0004", "p4@example.com")
         assert writes(switchboard) == dict.fromkeys(TARGETS, 0)
 
 
@@ -149,10 +143,10 @@ async def test_people_of_whom_only_a_rejected_row_is_known_are_forgotten(opened:
         text = company(60)
         roster.write_text(text + text.splitlines()[1].replace("W0000", "W0777").replace("active", "") + "\n")
         await sync_once(dep)
-        assert traces(await everything(dep), "W0777")
+        assert traces(everything(dep), "W0777")
         forgotten = await forget(dep, "W0777", by="test")
         assert (forgotten.accounts, forgotten.erased["rejects"]) == ((), 1)
-        assert traces(await everything(dep), "W0777") == []
+        assert traces(everything(dep), "W0777") == []
 
 
 async def test_the_trail_of_what_people_did_stays_without_the_name(opened: Opened, roster: Path) -> None:
@@ -167,17 +161,17 @@ async def test_the_trail_of_what_people_did_stays_without_the_name(opened: Opene
         assert (newest["by"], newest["action"]) == ("cli:bob", "forgotten")
         assert [one["id"] for one in rest] == [one["id"] for one in before]
         assert [one.get("people") for one in rest if one["action"] == "approved"] == [["(forgotten)", "W0002"]]
-        assert traces(await everything(dep), "W0001") == []
+        assert traces(everything(dep), "W0001") == []
 
 
 async def test_an_unknown_person_is_named(opened: Opened, roster: Path) -> None:
     async with opened(only=("traitly",)) as dep:
         roster.write_text(company(3))
         await sync_once(dep)
-        before = await everything(dep)
+        before = everything(dep)
         with pytest.raises(UsageError, match="Nothing is known of a person 'W9999'"):
             await forget(dep, "W9999", by="test")
-        assert await everything(dep) == before
+        assert everything(dep) == before
         await forget(dep, "W0001", by="test")
         with pytest.raises(UsageError, match="'W0001'"):
             await forget(dep, "W0001", by="test")
@@ -187,18 +181,18 @@ async def test_work_under_way_is_waited_for_and_nothing_comes_back(opened: Opene
     async with opened(only=("traitly",)) as dep:
         roster.write_text(company(3))
         await sync_once(dep)
-        await dep.redis.set(keys.busy("traitly"), "a-run")
+        contents = RedisContents(dep)
+        lock = contents.planning_lock("traitly")
+        contents.hold(lock, "a-run")
         with pytest.raises(ProvisionerError, match="a run is planning traitly"):
             await forget(dep, "W0001", by="test", patience=0.3)
-        await dep.redis.delete(keys.busy("traitly"))
-        operation = keys.operation("a-run", "traitly", "an-id")
-        await dep.redis.hset(operation, mapping={"status": "sending", "kind": "update", "person": "W0001"})
-        await dep.redis.hset(keys.slots("traitly"), "W0001\x1faccount", "a-run|an-id")
+        contents.free(lock)
+        contents.pretend_operation("W0001", "traitly", status="sending")
         with pytest.raises(ProvisionerError, match="traitly is being sent something"):
             await forget(dep, "W0001", by="test", patience=0.3)
         assert await dep.ledger.entry("traitly", "W0001") is not None
-        assert await dep.redis.get(keys.busy("traitly")) is None
-        await dep.redis.hset(operation, "status", "pending")
+        assert not contents.is_held(lock)
+        contents.pretend_operation("W0001", "traitly", status="pending")
         assert (await forget(dep, "W0001", by="test")).dropped == 1
 
 
@@ -223,15 +217,10 @@ async def test_events_and_webhooks_about_the_person_go_too(opened: Opened, roste
         await sync_once(dep)
         about = json.dumps({"data": {"customer_id": "w0001"}})
         other = json.dumps({"data": {"customer_id": "W0002"}})
-        for name, body in (("1-0", about), ("2-0", other)):
-            await dep.redis.hset(keys.INBOUND_DEAD, name, json.dumps({"body": body}))
-            await dep.redis.hset(keys.OUTBOX_DEAD, name, json.dumps({"body": body}))
-            await dep.redis.lpush(keys.INBOUND_UNKNOWN, json.dumps({"body": body}))
-            await dep.redis.zadd(keys.INBOUND_LATER, {json.dumps({"body": body}): 1.0})
-            await dep.redis.xadd(keys.INBOUND, {"body": body}, id=name)
-        await dep.redis.hset(keys.facts("W0001"), "traitly|plan", "{}")
+        RedisContents(dep).spread_letters({"1-0": about, "2-0": other})
+        RedisContents(dep).keep_fact("W0001", "traitly", "plan")
         forgotten = await forget(dep, "W0001", by="test")
         assert (forgotten.erased["letters"], forgotten.erased["facts"]) == (5, 1)
-        left = await everything(dep)
+        left = everything(dep)
         assert traces(left, "w0001", "W0001") == []
         assert len(traces(left, "W0002")) >= 4

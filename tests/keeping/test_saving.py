@@ -6,7 +6,6 @@ import gzip
 import json
 import stat
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,31 +14,17 @@ from provisioner.dispatch.redis_loss import remembers
 from provisioner.errors import StoreError, UsageError
 from provisioner.runtime.context import Deployment
 from provisioner.sandbox import Switchboard
-from provisioner.store.redis import keys
 from provisioner.store.redis.schema import VERSION
 from tests.decisions.conftest import Opened, company
 from tests.keeping.conftest import TARGETS, writes
 from tests.support.harness import sync_once
+from tests.support.redis_contents import RedisContents
 
 pytestmark = pytest.mark.anyio
 
 
-async def ledger(dep: Deployment) -> dict[str, dict[bytes, bytes]]:
-    return {target: await dep.redis.hgetall(keys.ledger(target)) for target in TARGETS}
-
-
-async def content(dep: Deployment) -> dict[bytes, Any]:
-    """What a restore has to bring back, as it lies in Redis."""
-    found: dict[bytes, Any] = {}
-    for key in await dep.redis.keys("provisioner:*"):
-        match await dep.redis.type(key):
-            case b"hash":
-                found[key] = await dep.redis.hgetall(key)
-            case b"string":
-                found[key] = await dep.redis.get(key)
-            case b"zset":
-                found[key] = await dep.redis.zrange(key, 0, -1, withscores=True)
-    return found
+def ledger(dep: Deployment) -> dict[str, dict[bytes, bytes]]:
+    return {target: RedisContents(dep).ledger(target) for target in TARGETS}
 
 
 async def settled(dep: Deployment, roster: Path) -> None:
@@ -57,12 +42,12 @@ async def test_with_a_backup_a_lost_redis_costs_no_write(
     async with opened() as dep:
         await settled(dep, roster)
         saved = await backup(dep, tmp_path / "saved.gz")
-        before = await ledger(dep)
+        before = ledger(dep)
         assert saved.entries["ledger"] == sum(len(links) for links in before.values())
-        await dep.redis.flushall()
+        RedisContents(dep).lose_everything()
         restored = await restore(dep, tmp_path / "saved.gz")
         assert restored.entries == saved.entries
-        assert await ledger(dep) == before
+        assert ledger(dep) == before
         for target in TARGETS:
             switchboard.clear_log(target)
         run = await sync_once(dep)
@@ -77,7 +62,7 @@ async def test_without_one_nobody_is_created_twice_and_nobody_is_removed(
     async with opened() as dep:
         await settled(dep, roster)
         there = {target: len(switchboard.accounts(target)) for target in TARGETS}
-        await dep.redis.flushall()
+        RedisContents(dep).lose_everything()
         run = await sync_once(dep)
         assert run["status"] == "succeeded"
         assert {target: len(switchboard.accounts(target)) for target in TARGETS} == there
@@ -92,19 +77,18 @@ async def test_everything_that_a_backup_holds_comes_back_as_it_was(
 ) -> None:
     async with opened(only=("traitly",)) as dep:
         await settled(dep, roster)
-        await dep.redis.zadd(keys.sent("traitly", "leavers"), {"an-operation": 1.5})
-        await dep.redis.hset(keys.decisions("traitly"), "an-operation", '{"verdict": "approved"}')
+        RedisContents(dep).note_sent("traitly", "leavers", {"an-operation": 1.5})
+        await dep.health.decide("traitly", "an-operation", {"verdict": "approved"})
         await dep.health.pause("traitly", paused=True)
-        before = await content(dep)
+        before = RedisContents(dep).restorable()
         await backup(dep, tmp_path / "saved.gz")
-        await dep.redis.flushall()
+        RedisContents(dep).lose_everything()
         await restore(dep, tmp_path / "saved.gz")
-        after = await content(dep)
-        mark = after.pop(keys.MARK.encode())
-        assert mark[b"lost"] == b"1"
+        after = RedisContents(dep).restorable()
+        assert after.pop("mark")[b"lost"] == b"1"
         assert after == {key: before[key] for key in after}
-        lasting = {b"ledger", b"decisions", b"lists", b"roster", b"sent", b"target"}
-        assert lasting <= {key.split(b":")[1] for key in after}
+        lasting = {"ledger", "decisions", "lists", "roster", "sent", "target"}
+        assert lasting <= {name.partition(":")[0] for name in after}
 
 
 async def test_what_was_done_since_the_backup_is_doubted(opened: Opened, roster: Path, tmp_path: Path) -> None:
@@ -141,7 +125,7 @@ async def test_a_restore_replaces_links_only_when_told_to(opened: Opened, roster
         await settled(dep, roster)
         path = tmp_path / "saved.gz"
         await backup(dep, path)
-        await dep.redis.hset(keys.ledger("traitly"), "W9999", '{"account": "W9999"}')
+        RedisContents(dep).link("traitly", "W9999", {"account": "W9999"})
         with pytest.raises(UsageError, match="not empty: it has 13 links"):
             await restore(dep, path)
         assert await dep.ledger.entry("traitly", "W9999") is not None
@@ -155,12 +139,14 @@ async def test_a_restore_waits_for_no_work_under_way(opened: Opened, roster: Pat
         await settled(dep, roster)
         path = tmp_path / "saved.gz"
         await backup(dep, path)
-        await dep.redis.flushall()
-        await dep.redis.set(keys.busy("traitly"), "a-run")
+        RedisContents(dep).lose_everything()
+        contents = RedisContents(dep)
+        lock = contents.planning_lock("traitly")
+        contents.hold(lock, "a-run")
         with pytest.raises(StoreError, match="a run is planning traitly"):
             await restore(dep, path)
-        await dep.redis.delete(keys.busy("traitly"))
-        await dep.redis.zadd(keys.leases("traitly"), {"run|op": 1})
+        contents.free(lock)
+        contents.lease("traitly", "run|op")
         with pytest.raises(StoreError, match="traitly is being sent something"):
             await restore(dep, path)
         assert await dep.ledger.size("traitly") == 0
@@ -173,7 +159,7 @@ async def test_other_layouts_and_damaged_files_are_refused_and_change_nothing(
         await settled(dep, roster)
         path = tmp_path / "saved.gz"
         await backup(dep, path)
-        await dep.redis.flushall()
+        RedisContents(dep).lose_everything()
         packed = path.read_bytes()
         lines = gzip.decompress(packed).splitlines(keepends=True)
         for schema, remedy in ((VERSION - 1, "then upgrade"), (VERSION + 1, "or a newer one")):
@@ -198,4 +184,4 @@ async def test_other_layouts_and_damaged_files_are_refused_and_change_nothing(
                 await restore(dep, path)
         with pytest.raises(UsageError, match="cannot be read"):
             await restore(dep, tmp_path / "nowhere")
-        assert [key async for key in dep.redis.scan_iter(match="provisioner:ledger*")] == []
+        assert ledger(dep) == {target: {} for target in TARGETS}

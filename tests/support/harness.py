@@ -15,9 +15,9 @@ from provisioner.runs.preview import preview
 from provisioner.runtime.context import Deployment
 from provisioner.sandbox import Switchboard
 from provisioner.settings import Settings, load
-from provisioner.store.redis import keys
 from provisioner.store.runs.documents import Request
 from provisioner.worker.run_steps import carry_through
+from tests.support.redis_contents import RedisContents
 
 EXAMPLE = Path(__file__).parents[2] / "config" / "provisioner.yaml"
 #: Instance of the sandbox, and target of the example → a rate that no test comes near.
@@ -89,8 +89,7 @@ async def drain(dep: Deployment, rounds: int = 200, *, within: float = 2.0) -> N
 
 async def due_now(dep: Deployment, target: str) -> None:
     """Let the time of whatever is parked have come."""
-    for member in await dep.redis.zrange(keys.parked(target), 0, -1):
-        await dep.redis.zadd(keys.parked(target), {member: 0})
+    RedisContents(dep).end_waits(target)
 
 
 async def plan_once(dep: Deployment, **request: Any) -> dict[str, Any]:

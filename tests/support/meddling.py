@@ -13,6 +13,7 @@ from provisioner.store.redis.connection import connect
 
 
 def new_client(url: str) -> Any:
+    """A client of the server at an address; close it with `aclose()`."""
     return connect(RedisAddress.parse(url))
 
 

@@ -81,6 +81,12 @@ class RedisServer:
             raise RuntimeError("the Redis server does not run")
         return self._process.pid
 
+    def require(self, password: str) -> str:
+        """Ask for a password until the server ends; the address that has it."""
+        with redis.Redis.from_url(self.url) as client:
+            client.config_set("requirepass", password)
+        return self.url.replace("unix://", f"unix://:{password}@")
+
     def start(self) -> None:
         """Returns when the server answers. Raises RuntimeError, with the server's log, when it does not."""
         log = self._folder / "redis.log"
@@ -146,3 +152,28 @@ class RedisServer:
         except redis.AuthenticationError:
             # The test gave the server a password of its own
             return []
+
+
+def configuration(port: int, password: str, pattern: str) -> dict[str, str]:
+    """Settings of a server on loopback by their names. One that is just starting is waited for."""
+    with redis.Redis(port=port, password=password) as client:
+        deadline = time.monotonic() + _START_SECONDS
+        while True:
+            try:
+                found: dict[str, str] = client.config_get(pattern)
+            except redis.ConnectionError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+            else:
+                return found
+
+
+def refuses_strangers(port: int) -> bool:
+    """Whether a server on loopback answers nobody without its password."""
+    with redis.Redis(port=port) as stranger:
+        try:
+            stranger.ping()
+        except redis.AuthenticationError:
+            return True
+    return False

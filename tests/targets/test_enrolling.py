@@ -15,6 +15,7 @@ from provisioner.runtime.context import Deployment
 from provisioner.sandbox import SandboxServer
 from provisioner.targets.tribal_habits import enrolments
 from tests.support.harness import drain
+from tests.support.redis_contents import RedisContents
 from tests.targets.portal import PORTAL, Portal, person
 
 TOPIC, SAFETY, PATHWAY, FIRST = "TH-4-77-NEW", "TH-4-78-NEW", "THP-4-22-NEW", "TH-4-16-NEW"
@@ -168,7 +169,7 @@ def test_what_exists_is_not_asked_for_again(portal: Portal) -> None:
     before = portal.enrolled()
 
     async def forget(dep: Any) -> None:
-        await dep.redis.flushall()
+        RedisContents(dep).lose_everything()
 
     portal.run(forget)
     part = portal.sync()
@@ -185,7 +186,7 @@ def test_many_people_are_looked_up_by_one_listing(portal: Portal, monkeypatch: p
     portal.sync()
 
     async def forget(dep: Any) -> None:
-        await dep.redis.flushall()
+        RedisContents(dep).lose_everything()
 
     portal.run(forget)
     portal.board.seed(

@@ -4,18 +4,18 @@ where people's data has its place."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
-import redis
 
 from provisioner.example import ROSTER, content
 from tests.browser.site import TOKEN, VIEWER, LiveSite, live_site
 from tests.cli.calling import call
+from tests.support.redis_contents import RedisContents
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.filterwarnings("ignore:'imghdr' is deprecated")]
 
@@ -28,11 +28,6 @@ TARGETS: Final = {
     "traitly": {"token": f"{SECRET}-traitly", "webhook_secret": f"{SECRET}-traitly-hook"},
     "mtribes": {"access_token": f"{SECRET}-mtribes", "webhook_secret": f"{SECRET}-mtribes-hook"},
 }
-#: Where Redis holds people's data: what is planned and sent, what targets hold, the roster, events from outside.
-MEANT: Final = re.compile(
-    r"provisioner:(run:[^:]+:(op|stage|rejects|people|content)\b|ledger:|observed:|roster:|history:|facts:|inbound"
-    r"|outbox:|lists:|claim:|slots:)"
-)
 
 
 def roster(*, gone: bool = False) -> str:
@@ -62,20 +57,10 @@ def told(site: LiveSite, path: str, token: str | None, body: bytes | None = None
         return exc.read().decode()
 
 
-def kept(client: redis.Redis) -> Iterator[tuple[str, bytes]]:
+def kept(redis_url: str) -> Iterator[tuple[str, bytes]]:
     """Every key of Redis with all that lies there."""
-    readers: Mapping[str, Any] = {
-        "string": client.get,
-        "hash": client.hgetall,
-        "list": lambda key: client.lrange(key, 0, -1),
-        "set": client.smembers,
-        "zset": lambda key: client.zrange(key, 0, -1),
-        "stream": client.xrange,
-    }
-    for key in client.scan_iter(count=1000):
-        kind = client.type(key)
-        value = readers[kind if isinstance(kind, str) else kind.decode()](key)
-        yield key.decode(), value if isinstance(value, bytes) else repr(value).encode()
+    for name, value in RedisContents(redis_url).values().items():
+        yield name, value if isinstance(value, bytes) else repr(value).encode()
 
 
 def test_none_in_any_log_nor_in_redis_but_where_it_belongs(tmp_path: Path) -> None:
@@ -130,8 +115,7 @@ def test_none_in_any_log_nor_in_redis_but_where_it_belongs(tmp_path: Path) -> No
                 (f"/webhooks/traitly/{SECRET}-traitly-hook", f'["{PERSONAL}"'.encode()),
             )
         ]
-        with redis.Redis.from_url(site.redis_url) as client:
-            entries = list(kept(client))
+        entries = list(kept(site.redis_url))
     logs = {name: (tmp_path / f"{name}.log").read_text(encoding="utf-8") for name in ("worker", "beat", "web")}
     assert "planned" in logs["worker"]
     for name, text in logs.items():
@@ -147,10 +131,10 @@ def test_none_in_any_log_nor_in_redis_but_where_it_belongs(tmp_path: Path) -> No
         spare("the name of a key", key)
         # A run has to keep the address of a roster of its own, and nobody is shown that
         assert SECRET.encode() not in re.sub(rb"b'request': b'[^']*'", b"", value), (key, value[:3000])
-        if not MEANT.match(key):
+        if not RedisContents.is_about_people(key):
             assert PERSONAL.encode() not in value, (key, value[:2000])
     met = {key for key, value in entries if PERSONAL.encode() in value}
-    assert any(key.startswith("provisioner:ledger:") for key in met)
+    assert any(RedisContents.is_ledger(key) for key in met)
 
 
 def spare(where: str, text: str) -> None:

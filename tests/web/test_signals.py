@@ -14,7 +14,6 @@ from prometheus_client.parser import text_string_to_metric_families
 from provisioner.progress.notifications import send_waiting
 from provisioner.progress.quarantine import quarantine, recover
 from provisioner.runtime.audit import audit
-from provisioner.store.redis import keys
 from tests.decisions.conftest import company
 from tests.web.conftest import Site
 
@@ -171,7 +170,7 @@ def test_a_notice_that_cannot_be_sent_fails_no_work(make_site: Callable[..., Sit
     assert site.work(send_waiting) == 0
 
     async def waiting(dep: Any) -> int:
-        return int(await dep.redis.llen(keys.NOTICES))
+        return int(await dep.notices.waiting())
 
     assert site.work(waiting) == 1
 

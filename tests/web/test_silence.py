@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import closing
 
 import pytest
-import redis
 
 from provisioner.store.admin.heartbeats import HeartbeatWriter
-from provisioner.store.redis import keys
+from provisioner.store.redis.address import RedisAddress
+from tests.support.redis_contents import RedisContents
 from tests.web.conftest import OPERATOR, Site, bearer
 
 
 def signs(url: str, *, beat: float | None, worker: float | None, first: float = 3600) -> None:
     """Beat and a worker gave their last sign so many seconds ago, the first of them `first` seconds ago."""
-    with redis.Redis.from_url(url) as client:
-        writer = HeartbeatWriter(client)
+    contents = RedisContents(url)
+    with closing(HeartbeatWriter.opened(RedisAddress.parse(url), within=5)) as writer:
         if beat is not None:
             writer.beat(10)
-            client.hset(keys.HEARTBEATS, "beat", time.time() - beat)
+            contents.sign("beat", beat)
         if worker is not None:
             writer.worker("app-1", 17, 6)
-            (member,) = client.zrange(keys.WORKERS, 0, -1)
-            client.zadd(keys.WORKERS, {member: time.time() - worker})
-            client.hset(keys.HEARTBEATS, "worker", time.time() - worker)
-        client.hset(keys.HEARTBEATS, "first", time.time() - first)
+            ((entry, _),) = contents.workers()
+            contents.see_worker(entry, time.time() - worker)
+            contents.sign("worker", worker)
+    contents.sign("first", first)
 
 
 def notices(page: str) -> dict[str, str]:

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,7 +16,6 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-import redis
 from celery import Celery
 from celery.schedules import crontab, schedule
 from redbeat.decoder import RedBeatJSONEncoder
@@ -27,14 +25,13 @@ from provisioner.errors import ConfigurationError
 from provisioner.runtime.context import Deployment
 from provisioner.settings import Cron, Settings
 from provisioner.web.pages import overview
-from provisioner.worker.app import WORK, configured
+from provisioner.worker.app import configured
 from provisioner.worker.processes import entries
 from provisioner.worker.schedule import BoundedScheduler, CronSchedule, Entry
 from tests.support.harness import load_settings, settings_document
+from tests.support.redis_contents import RedisContents
 from tests.worker.expressions import BAD, GOOD, SYDNEY
 
-PREFIX = "provisioner:beat:"
-INDEX = f"{PREFIX}:schedule"
 #: A beat with every good expression, as `provisioner beat` runs it.
 PROGRAM = """
 import sys
@@ -67,9 +64,8 @@ def scheduler(settings: Settings, **schedules: Any) -> BoundedScheduler:
 
 
 @pytest.fixture
-def client(redis_url: str) -> Iterator[Any]:
-    with redis.Redis.from_url(redis_url, decode_responses=True) as made:
-        yield made
+def contents(redis_url: str) -> RedisContents:
+    return RedisContents(redis_url)
 
 
 @pytest.mark.parametrize("text", BAD)
@@ -78,7 +74,9 @@ def test_what_beat_and_page_could_not_read_is_refused_by_the_settings(text: str,
         with_sync(tmp_path, "redis://127.0.0.1:9/0", text)
 
 
-def test_settings_beat_and_page_have_one_next_time_for_each(tmp_path: Path, redis_url: str, client: Any) -> None:
+def test_settings_beat_and_page_have_one_next_time_for_each(
+    tmp_path: Path, redis_url: str, contents: RedisContents
+) -> None:
     settings = {text: with_sync(tmp_path, redis_url, text) for text in GOOD}
     assert len(GOOD) + len(BAD) >= 40
 
@@ -90,9 +88,9 @@ def test_settings_beat_and_page_have_one_next_time_for_each(tmp_path: Path, redi
     def planned() -> dict[str, datetime]:
         found = {}
         for text, one in settings.items():
-            client.flushall()
+            contents.lose_everything()
             scheduler(one)
-            found[text] = datetime.fromtimestamp(client.zscore(INDEX, f"{PREFIX}sync"), UTC)
+            found[text] = datetime.fromtimestamp(contents.entries_due()["sync"], UTC)
         return found
 
     before, page, after = planned(), asyncio.run(shown()), planned()
@@ -141,12 +139,14 @@ def test_a_run_before_the_clocks_change_is_looked_at_on_the_day_itself(tmp_path:
     assert entry.due_at == datetime(2026, 4, 5, 3, 0, tzinfo=SYDNEY).astimezone(UTC)
 
 
-def test_the_last_run_outlasts_a_restart_and_another_expression(tmp_path: Path, redis_url: str, client: Any) -> None:
+def test_the_last_run_outlasts_a_restart_and_another_expression(
+    tmp_path: Path, redis_url: str, contents: RedisContents
+) -> None:
     scheduler(with_sync(tmp_path, redis_url, "0 3 * * *"))
-    kept = client.hget(f"{PREFIX}sync", "meta")
+    kept = contents.entry_meta("sync")
     made = scheduler(with_sync(tmp_path, redis_url, "0 4 1 1 *"))
-    assert client.hget(f"{PREFIX}sync", "meta") == kept
-    entry = Entry.from_key(f"{PREFIX}sync", app=made.app)
+    assert contents.entry_meta("sync") == kept
+    entry = Entry.from_key(contents.entry("sync"), app=made.app)
     assert str(entry.schedule.cron) == "0 4 1 1 *"
 
 
@@ -179,37 +179,36 @@ LONG_AGO = datetime(2020, 1, 1, tzinfo=ZoneInfo("Australia/Sydney"))
     ],
 )
 def test_nothing_that_is_stored_stops_beat(
-    tmp_path: Path, redis_url: str, client: Any, content: Any, caught_up: bool
+    tmp_path: Path, redis_url: str, contents: RedisContents, content: Any, caught_up: bool
 ) -> None:
     """What another version or a wrong clock left is read as far as it goes; a run that was missed is due at once."""
-    if isinstance(content, str):
-        client.set(f"{PREFIX}sync", content)
-    else:
-        client.hset(f"{PREFIX}sync", mapping=content)
-    client.zadd(INDEX, {f"{PREFIX}sync": 1, f"{PREFIX}nobody-knows-it": 1, "rubbish": 1})
+    contents.write_entry("sync", content)
+    contents.let_entries_be_due("sync", "nobody-knows-it")
     made = scheduler(with_sync(tmp_path, redis_url, "0 3 * * *"))
-    entry = Entry.from_key(f"{PREFIX}sync", app=made.app)
+    entry = Entry.from_key(contents.entry("sync"), app=made.app)
     assert str(entry.schedule.cron) == "0 3 * * *"
     assert bool(entry.is_due().is_due) == caught_up
-    assert f"{PREFIX}nobody-knows-it" not in made.schedule.keys() | client.zrange(INDEX, 0, -1)
+    assert "nobody-knows-it" not in made.schedule.keys() | contents.entries_due().keys()
 
 
-def test_an_older_version_can_read_what_is_stored(tmp_path: Path, redis_url: str) -> None:
+def test_an_older_version_can_read_what_is_stored(tmp_path: Path, redis_url: str, contents: RedisContents) -> None:
     made = scheduler(with_sync(tmp_path, redis_url, "0 3 * * 7"))
-    entry = RedBeatSchedulerEntry.from_key(f"{PREFIX}sync", app=made.app)
+    entry = RedBeatSchedulerEntry.from_key(contents.entry("sync"), app=made.app)
     assert entry.is_due().is_due is False
 
 
 @pytest.mark.timeout(120)
-def test_a_real_beat_begins_with_every_expression_and_begins_again(tmp_path: Path, redis_url: str, client: Any) -> None:
+def test_a_real_beat_begins_with_every_expression_and_begins_again(
+    tmp_path: Path, redis_url: str, contents: RedisContents
+) -> None:
     with_sync(tmp_path, redis_url, "*/30 * * * *")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PROVISIONER_")}
     environment |= {"PROVISIONER_CONFIG": str(tmp_path / "provisioner.yaml")}
-    client.hset(f"{PREFIX}cron4", mapping=stored(crontab("0", "3"), LONG_AGO))
-    client.hset(f"{PREFIX}cron5", mapping={**stored(None, LONG_AGO), "definition": "no JSON"})
-    client.zadd(INDEX, {f"{PREFIX}cron4": 1, f"{PREFIX}cron5": 1, "rubbish": 1})
+    contents.write_entry("cron4", stored(crontab("0", "3"), LONG_AGO))
+    contents.write_entry("cron5", {**stored(None, LONG_AGO), "definition": "no JSON"})
+    contents.let_entries_be_due("cron4", "cron5")
     for _ in range(2):
-        client.delete(WORK)
+        contents.empty_queue()
         with (tmp_path / "beat.err").open("wb") as err:
             beat = subprocess.Popen(
                 [sys.executable, "-c", PROGRAM, *GOOD],
@@ -220,32 +219,33 @@ def test_a_real_beat_begins_with_every_expression_and_begins_again(tmp_path: Pat
             )
         try:
             deadline = time.monotonic() + 40
-            while client.llen(WORK) < 4:
+            while contents.messages() < 4:
                 assert beat.poll() is None, (tmp_path / "beat.err").read_text(encoding="utf-8")
                 assert time.monotonic() < deadline, "beat sends nothing"
                 time.sleep(0.1)
-            places = dict(client.zrange(INDEX, 0, -1, withscores=True))
+            places = contents.entries_due()
             for place, text in enumerate(GOOD):
                 due = Cron.read(text).next(datetime.now(UTC) - timedelta(minutes=1), SYDNEY)
                 assert due is not None
-                assert places[f"{PREFIX}cron{place}"] >= due.timestamp(), text
+                assert places[f"cron{place}"] >= due.timestamp(), text
             assert "rubbish" not in places
         finally:
             beat.send_signal(signal.SIGTERM)
             beat.wait(20)
-    sent = [json.loads(one)["headers"]["task"] for one in client.lrange(WORK, 0, -1)]
-    assert "provisioner.tick" in sent
+    assert "provisioner.tick" in contents.sent()
 
 
-def test_a_schedule_that_another_beat_wrote_over_is_restored(tmp_path: Path, redis_url: str, client: Any) -> None:
+def test_a_schedule_that_another_beat_wrote_over_is_restored(
+    tmp_path: Path, redis_url: str, contents: RedisContents
+) -> None:
     mine = scheduler(with_sync(tmp_path, redis_url, "*/30 * * * *"))
-    first = client.zscore(INDEX, f"{PREFIX}sync")
+    first = contents.entries_due()["sync"]
     # Another beat, which has other settings, and acts until this one does
     scheduler(with_sync(tmp_path, redis_url, "0 0 29 2 *"))
-    assert client.zscore(INDEX, f"{PREFIX}sync") != first
+    assert contents.entries_due()["sync"] != first
     mine.lock_key = None
     mine.tick()
-    assert client.zscore(INDEX, f"{PREFIX}sync") <= time.time() + 1800
-    client.zrem(INDEX, f"{PREFIX}sync")
+    assert contents.entries_due()["sync"] <= time.time() + 1800
+    contents.take_entry_off("sync")
     mine.tick()
-    assert client.zscore(INDEX, f"{PREFIX}sync") is not None
+    assert "sync" in contents.entries_due()

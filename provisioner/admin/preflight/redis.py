@@ -16,15 +16,12 @@ from provisioner.model.check_result import Line, failure
 from provisioner.progress.vitals import Sign, ago, scheduled, vitals
 from provisioner.roster import Baseline
 from provisioner.settings import Settings
-from provisioner.store.people.snapshots import FrameStore
-from provisioner.store.redis import keys
 from provisioner.store.redis.address import RedisAddress
-from provisioner.store.redis.client import Redis
-from provisioner.store.redis.connection import check_server, connect, redis_errors
+from provisioner.store.redis.connection import check_server, connect
 from provisioner.store.redis.schema import ensure_schema
+from provisioner.store.redis.server import Server
 from provisioner.store.redis.server_version import ServerVersion
-from provisioner.store.runs.faults import FaultStore
-from provisioner.store.runs.target_health import HealthStore
+from provisioner.store.stores import Stores
 
 #: Seconds that two clocks may be apart: less than a request takes says nothing.
 APART: Final = 5.0
@@ -57,14 +54,14 @@ async def store(settings: Settings, *, needed: bool) -> Store:
     client = connect(address)
     answered = False
     try:
-        with redis_errors(address):
-            info: Mapping[str, Any] = await client.info()
+        stores = Stores.on(client, address)
+        info = await stores.server.info()
         answered = True
         check_server(info)
         await ensure_schema(client, reading=True)
-        ahead = await _ahead(client, address)
-        baseline = _baseline(await FrameStore(client).roster())
-        going = (*await _going(client, settings), *await _faults(client, settings))
+        ahead = await _ahead(stores.server)
+        baseline = _baseline(await stores.frames.roster())
+        going = (*await _going(stores, settings), *await _faults(stores, settings))
     except StoreError as exc:
         fault = needed or answered or not address.own
         told = failure("redis", exc, "Look at the server and at redis_url.")
@@ -108,12 +105,11 @@ def memory(info: Mapping[str, Any]) -> Line:
     return Line(subject, "ok", f"Nothing is thrown away (maxmemory-policy noeviction); {told}.")
 
 
-async def _ahead(client: Redis, address: RedisAddress) -> float:
+async def _ahead(server: Server) -> float:
     """Seconds by which Redis's clock is ahead of ours."""
     before = time.time()
-    with redis_errors(address):
-        seconds, micros = await client.time()
-    return float(seconds) + float(micros) / 1e6 - (before + time.time()) / 2
+    now = await server.now()
+    return now - (before + time.time()) / 2
 
 
 def clocks(whose: str, ahead: float, remedy: str) -> Line:
@@ -129,12 +125,10 @@ def clocks(whose: str, ahead: float, remedy: str) -> Line:
     return Line("clock", "warn", f"{whose} is {abs(ahead):.0f} s {side} this machine's.", remedy)
 
 
-async def _going(client: Redis, settings: Settings) -> tuple[Line, ...]:
-    signs = await vitals(client, settings)
-    with redis_errors():
-        last, good = await client.hmget(keys.ENDED, ["last", "succeeded"])
-        now, _ = await client.time()
-    run = last_run(float(last or 0) or None, float(good or 0) or None, float(now), scheduled=scheduled(settings))
+async def _going(stores: Stores, settings: Settings) -> tuple[Line, ...]:
+    signs = await vitals(stores.heartbeats, settings)
+    last, good = await stores.figures.last_runs()
+    run = last_run(last, good, await stores.server.now(), scheduled=scheduled(settings))
     return alive(signs.beat, "beat"), alive(signs.worker, "workers"), run
 
 
@@ -144,11 +138,10 @@ def alive(sign: Sign, subject: str) -> Line:
     return Line(subject, sign.verdict, sign.message, sign.remedy, code)
 
 
-async def _faults(client: Redis, settings: Settings) -> list[Line]:
+async def _faults(stores: Stores, settings: Settings) -> list[Line]:
     """What fails in the workers in a way that nobody thought of."""
-    health = HealthStore(client)
-    found = {f"delivering to {target}": (await health.of(target)).fault for target in settings.targets}
-    found |= await FaultStore(client).standing()
+    found = {f"delivering to {target}": (await stores.health.of(target)).fault for target in settings.targets}
+    found |= await stores.faults.standing()
     return [
         Line(
             "worker",

@@ -16,89 +16,110 @@ from typing import Any, Final
 from provisioner.store.redis import keys
 from provisioner.store.redis.client import Redis
 from provisioner.store.redis.connection import redis_errors
+from provisioner.store.redis.schema import VERSION
 
 _FIELDS: Final = 500
 
 
-async def dump(redis: Redis) -> AsyncIterator[dict[str, Any]]:
-    """Everything that a backup holds, record by record. Each entry is whole, though others may change meanwhile.
+class BackupStore:
+    """What a backup is made of, and how it comes back."""
 
-    Raises:
-        StoreError: Redis does not answer.
-    """
-    with redis_errors():
-        for name in await _names(redis):
-            key = f"{keys.PREFIX}{name}"
-            type_ = (await redis.type(key)).decode()
-            if type_ == "string":
-                content = await redis.get(key)
-                if content is not None:
-                    yield {"key": name, "type": type_, "value": _text(content)}
-            elif type_ == "hash":
-                async for some in _chunks(redis.hscan_iter(key, count=_FIELDS)):
-                    fields = {field.decode(): _text(value) for field, value in some}
-                    yield {"key": name, "type": type_, "fields": fields}
-            elif type_ == "zset":
-                async for some in _chunks(redis.zscan_iter(key, count=_FIELDS)):
-                    members = {member.decode(): score for member, score in some}
-                    yield {"key": name, "type": type_, "members": members}
-            elif type_ == "stream":
-                async for page in _pages(redis, key):
-                    entries = {
-                        entry.decode(): {field.decode(): _text(value) for field, value in fields.items()}
-                        for entry, fields in page
-                    }
-                    yield {"key": name, "type": type_, "entries": entries}
+    #: The layout of the data, which a backup names.
+    LAYOUT: Final = VERSION
 
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
 
-async def links(redis: Redis) -> int:
-    """How many links the ledger has, over all targets."""
-    with redis_errors():
-        names = [key async for key in redis.scan_iter(match=keys.ledger.pattern, count=1000)]
-        return sum([int(await redis.hlen(key)) for key in names])
+    async def dump(self) -> AsyncIterator[dict[str, Any]]:
+        """Everything that a backup holds, record by record. Each entry is whole, though others may change meanwhile.
 
+        Raises:
+            StoreError: Redis does not answer.
+        """
+        with redis_errors():
+            for name in await self._names():
+                key = f"{keys.PREFIX}{name}"
+                type_ = (await self._redis.type(key)).decode()
+                if type_ == "string":
+                    content = await self._redis.get(key)
+                    if content is not None:
+                        yield {"key": name, "type": type_, "value": _text(content)}
+                elif type_ == "hash":
+                    async for some in _chunks(self._redis.hscan_iter(key, count=_FIELDS)):
+                        fields = {field.decode(): _text(value) for field, value in some}
+                        yield {"key": name, "type": type_, "fields": fields}
+                elif type_ == "zset":
+                    async for some in _chunks(self._redis.zscan_iter(key, count=_FIELDS)):
+                        members = {member.decode(): score for member, score in some}
+                        yield {"key": name, "type": type_, "members": members}
+                elif type_ == "stream":
+                    async for page in _pages(self._redis, key):
+                        entries = {
+                            entry.decode(): {field.decode(): _text(value) for field, value in fields.items()}
+                            for entry, fields in page
+                        }
+                        yield {"key": name, "type": type_, "entries": entries}
 
-async def restless(redis: Redis) -> str | None:
-    """What goes on now that a restore would collide with, as a phrase; None if all is still."""
-    with redis_errors():
-        async for key in redis.scan_iter(match=keys.leases.pattern, count=1000):
-            if await redis.zcard(key):
-                return f"{keys.leases.part_of(key)} is being sent something"
-        async for key in redis.scan_iter(match=keys.busy.pattern, count=1000):
-            return f"a run is planning {keys.busy.part_of(key)}"
-    return None
+    async def links(self) -> int:
+        """How many links the ledger has, over all targets."""
+        with redis_errors():
+            names = [key async for key in self._redis.scan_iter(match=keys.ledger.pattern, count=1000)]
+            return sum([int(await self._redis.hlen(key)) for key in names])
 
+    async def restless(self) -> str | None:
+        """What goes on now that a restore would collide with, as a phrase; None if all is still."""
+        with redis_errors():
+            async for key in self._redis.scan_iter(match=keys.leases.pattern, count=1000):
+                if await self._redis.zcard(key):
+                    return f"{keys.leases.part_of(key)} is being sent something"
+            async for key in self._redis.scan_iter(match=keys.busy.pattern, count=1000):
+                return f"a run is planning {keys.busy.part_of(key)}"
+        return None
 
-async def load(redis: Redis, records: Iterable[Mapping[str, Any]]) -> Counter[str]:
-    """Put a backup's content in place of what there is of it; how many entries, by the beginning of their names.
+    async def load(self, records: Iterable[Mapping[str, Any]]) -> Counter[str]:
+        """Put a backup's content in place of what there is of it; how many entries, by the beginning of their names.
 
-    It is written beside first, and takes its place in one transaction, so that an end on the way changes nothing.
+        It is written beside first, and takes its place in one transaction, so that an end on the way changes nothing.
 
-    Raises:
-        StoreError: Redis does not answer.
-        ValueError, KeyError, TypeError: a record is none.
-    """
-    counts: Counter[str] = Counter()
-    with redis_errors():
-        await _clear(redis)
-        staged: dict[str, None] = {}
-        for some in _batches(records, 100):
-            async with redis.pipeline(transaction=False) as pipe:
-                for record in some:
-                    name = str(record["key"])
-                    if not keys.in_backup(name):
-                        raise ValueError(f"the key {name!r} does not belong into a backup")
-                    staged[name] = None
-                    counts[name.partition(":")[0]] += _stage(pipe, keys.restoring(name), record)
+        Raises:
+            StoreError: Redis does not answer.
+            ValueError, KeyError, TypeError: a record is none.
+        """
+        counts: Counter[str] = Counter()
+        with redis_errors():
+            await self._clear()
+            staged: dict[str, None] = {}
+            for some in _batches(records, 100):
+                async with self._redis.pipeline(transaction=False) as pipe:
+                    for record in some:
+                        name = str(record["key"])
+                        if not keys.in_backup(name):
+                            raise ValueError(f"the key {name!r} does not belong into a backup")
+                        staged[name] = None
+                        counts[name.partition(":")[0]] += _stage(pipe, keys.restoring(name), record)
+                    await pipe.execute()
+            there = await self._names()
+            async with self._redis.pipeline(transaction=True) as pipe:
+                for name in there:
+                    pipe.delete(f"{keys.PREFIX}{name}")
+                for name in staged:
+                    pipe.rename(keys.restoring(name), f"{keys.PREFIX}{name}")
                 await pipe.execute()
-        there = await _names(redis)
-        async with redis.pipeline(transaction=True) as pipe:
-            for name in there:
-                pipe.delete(f"{keys.PREFIX}{name}")
-            for name in staged:
-                pipe.rename(keys.restoring(name), f"{keys.PREFIX}{name}")
-            await pipe.execute()
-    return counts
+        return counts
+
+    async def _names(self) -> list[str]:
+        """The keys that a backup holds, without their prefix, sorted."""
+        found = set()
+        async for key in self._redis.scan_iter(match=f"{keys.PREFIX}*", count=1000):
+            name = key.decode().removeprefix(keys.PREFIX)
+            if keys.in_backup(name):
+                found.add(name)
+        return sorted(found)
+
+    async def _clear(self) -> None:
+        """Take away what an earlier restore left when it was ended on the way."""
+        async for key in self._redis.scan_iter(match=keys.restoring("*"), count=1000):
+            await self._redis.delete(key)
 
 
 def _stage(pipe: Any, key: str, record: Mapping[str, Any]) -> int:
@@ -119,22 +140,6 @@ def _stage(pipe: Any, key: str, record: Mapping[str, Any]) -> int:
             return len(record["entries"])
         case other:
             raise ValueError(f"the type {other!r} is unknown")
-
-
-async def _names(redis: Redis) -> list[str]:
-    """The keys that a backup holds, without their prefix, sorted."""
-    found = set()
-    async for key in redis.scan_iter(match=f"{keys.PREFIX}*", count=1000):
-        name = key.decode().removeprefix(keys.PREFIX)
-        if keys.in_backup(name):
-            found.add(name)
-    return sorted(found)
-
-
-async def _clear(redis: Redis) -> None:
-    """Take away what an earlier restore left when it was ended on the way."""
-    async for key in redis.scan_iter(match=keys.restoring("*"), count=1000):
-        await redis.delete(key)
 
 
 async def _chunks(pairs: AsyncIterator[tuple[bytes, Any]]) -> AsyncIterator[list[tuple[bytes, Any]]]:

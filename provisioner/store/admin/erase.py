@@ -25,6 +25,17 @@ _CHUNK: Final = 500
 FORGOTTEN: Final = "(forgotten)"
 
 
+class EraseStore:
+    """Erases people."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    def of(self, person: str) -> Eraser:
+        """What erases one person."""
+        return Eraser(self._redis, person)
+
+
 class Eraser:
     """Erases one person. What another process writes at the same moment has to be kept from it by the caller."""
 

@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from provisioner.store.redis import keys
+from provisioner.store.redis.address import RedisAddress
 from provisioner.store.redis.client import Redis
-from provisioner.store.redis.connection import redis_errors
+from provisioner.store.redis.connection import connect_sync, redis_errors
 
 #: Seconds after which a worker that gave no sign is forgotten.
 _FORGOTTEN: Final = 3600
@@ -98,6 +99,19 @@ class HeartbeatWriter:
         """
         self._redis = redis
         self._worker: bytes | None = None
+
+    @classmethod
+    def opened(cls, address: RedisAddress, *, within: float) -> HeartbeatWriter:
+        """A writer with a connection of its own; close it with `close`.
+
+        Args:
+            within: seconds in which Redis has to take a sign.
+        """
+        return cls(connect_sync(address, within=within))
+
+    def close(self) -> None:
+        """Close its connection."""
+        self._redis.close()
 
     def beat(self, gap: float) -> None:
         """Note that beat looked at the schedule.

@@ -31,7 +31,7 @@ class Repeat:
     run: str | None
 
 
-class AccessStore:
+class WebSessionStore:
     """Sessions, wrong tokens and idempotency keys."""
 
     def __init__(self, redis: Redis) -> None:

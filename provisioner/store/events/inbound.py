@@ -260,10 +260,6 @@ class InboundStore:
             else:
                 await self._redis.hset(keys.READBACK, target, mark)
 
-    async def settle(self, key: str, value: str) -> bool:
-        """Delete a key if it still holds the value."""
-        return bool(await self._call("settle", key, value))
-
 
 async def letters(redis: Redis, key: str, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Some of a hash of JSON documents, by id, in the order asked for; what is gone meanwhile is left out."""

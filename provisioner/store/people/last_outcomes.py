@@ -14,15 +14,21 @@ _CHUNK: Final = 500
 _LOOKED_AT: Final = 40
 
 
-async def latest(redis: Redis, targets: Sequence[str], people: Sequence[str]) -> dict[tuple[str, str], str]:
-    """Kind and status of the last operation, such as ``update succeeded``, by person and target.
+class LastOutcomeStore:
+    """The last operation of everybody."""
 
-    An account operation that stands now comes before the finished ones; what was replaced unsent does not count.
-    """
-    found: dict[tuple[str, str], str] = {}
-    for start in range(0, len(people), _CHUNK):
-        found |= await _latest(redis, targets, people[start : start + _CHUNK])
-    return found
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    async def of(self, targets: Sequence[str], people: Sequence[str]) -> dict[tuple[str, str], str]:
+        """Kind and status of the last operation, such as ``update succeeded``, by person and target.
+
+        A pending account operation comes before the finished ones; what was replaced unsent does not count.
+        """
+        found: dict[tuple[str, str], str] = {}
+        for start in range(0, len(people), _CHUNK):
+            found |= await _latest(self._redis, targets, people[start : start + _CHUNK])
+        return found
 
 
 async def _latest(redis: Redis, targets: Sequence[str], people: Sequence[str]) -> dict[tuple[str, str], str]:

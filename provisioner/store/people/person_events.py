@@ -15,7 +15,7 @@ from provisioner.store.runs.documents import moment
 KEPT: Final = 200
 
 
-class HeardStore:
+class PersonEventStore:
     """The events of all people."""
 
     def __init__(self, redis: Redis) -> None:

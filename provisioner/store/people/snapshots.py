@@ -130,6 +130,12 @@ class FrameStore:
             raw = await self._redis.hgetall(keys.ROSTER)
         return {key.decode(): value for key, value in raw.items()}
 
+    async def newest(self) -> tuple[str, float]:
+        """The digest of the newest clean roster and when it was taken (epoch seconds); empty and 0 before the first."""
+        with redis_errors():
+            digest, taken = await self._redis.hmget(keys.ROSTER, ["digest", "taken"])
+        return (digest or b"").decode(), float(taken or 0)
+
     async def keep_clean(
         self, people: pl.DataFrame, facts: Mapping[str, str | bytes | float], hold: Hold | None = None
     ) -> bool:
@@ -189,6 +195,11 @@ class FrameStore:
         chosen = head.pop("keys")
         people, unread = unpack_people(memoryview(content)[4 + size :], columns)
         return Snapshot(people, **head, keys=tuple(chosen) if chosen is not None else None, unread=unread)
+
+    async def has_for_run(self, run: str) -> bool:
+        """Whether what a run plans from is kept still."""
+        with redis_errors():
+            return bool(await self._redis.exists(keys.run_people(run)))
 
     async def drop_for_run(self, run: str) -> None:
         """Forget what a run planned from."""

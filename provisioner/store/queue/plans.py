@@ -236,6 +236,11 @@ class PlanStore:
             moments = await self._redis.zmscore(keys.added(target), list(tokens)) if tokens else []
         return [token for token, moment in zip(tokens, moments, strict=True) if moment is None]
 
+    async def forget_added(self, target: str, before: float) -> None:
+        """Forget which operations were added before a moment (epoch seconds)."""
+        with redis_errors():
+            await self._redis.zremrangebyscore(keys.added(target), "-inf", before)
+
     async def _forget_attempt(self, run: str, target: str, left_over: Sequence[bytes], hold: Hold | None) -> None:
         """Take away what a worker that was killed on the way had put there of this plan."""
         for start in range(0, len(left_over), _CHUNK):

@@ -13,7 +13,6 @@ from provisioner.errors import StoreError
 from provisioner.logs import get_logger
 from provisioner.progress.metrics import Snapshot, registry, take
 from provisioner.progress.vitals import vitals
-from provisioner.store.redis.connection import ping
 from provisioner.web.auth.access import Reader
 from provisioner.web.problems import problem
 from provisioner.web.web_context import Deployed, OnSite
@@ -45,9 +44,9 @@ async def readyz(site: OnSite, only: Literal["redis"] | None = None) -> JSONResp
     try:
         async with asyncio.timeout(_READY_WITHIN):
             if only == "redis":
-                await ping(site.redis, site.address)
+                await site.stores.server.ping()
                 return JSONResponse({"status": "ready"})
-            found = await vitals(site.redis, site.settings)
+            found = await vitals(site.stores.heartbeats, site.settings)
     except (StoreError, TimeoutError) as exc:
         log.warning("not_ready", error=str(exc) or "Redis does not answer in time.")
         return problem(503, "Not ready", "Redis does not answer; the log of this process says why.")

@@ -21,7 +21,7 @@ from provisioner.runtime.audit import record
 from provisioner.runtime.context import Deployment
 from provisioner.store.people.snapshots import Pushed
 from provisioner.store.runs.documents import Request as RunAsked
-from provisioner.store.runs.paging import Filter, operations_page
+from provisioner.store.runs.paging import Filter
 from provisioner.web import request_bodies
 from provisioner.web.api.schemas import (
     Accepted,
@@ -180,7 +180,7 @@ async def get_operations(
     targets = [name for name in document["targets"] if target in (None, name)]
     statuses = tuple(dict.fromkeys(one.value for one in status)) if status else None
     wanted = Filter(statuses, kind.value if kind else None)
-    page = await operations_page(dep.redis, run, targets, wanted, after=after, limit=limit)
+    page = await dep.operations.page(run, targets, wanted, after=after, limit=limit)
     next_ = None
     if page.next is not None:
         query = [("status", one) for one in statuses or ()]

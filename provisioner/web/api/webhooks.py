@@ -25,9 +25,7 @@ from provisioner.model.event import InvalidEventError, NotJsonError, canonical_j
 from provisioner.runtime.context import build_targets
 from provisioner.settings import Settings, TargetSettings
 from provisioner.store.events.inbound import InboundStore
-from provisioner.store.redis import keys
-from provisioner.store.redis.connection import redis_errors
-from provisioner.store.redis.scripts import Scripts
+from provisioner.store.stores import Stores
 from provisioner.targets.base import Target
 from provisioner.targets.capabilities import read_event
 from provisioner.web.problems import problem
@@ -41,11 +39,11 @@ LARGEST: Final = 256 * 1024
 _NUDGED_FOR: Final = 5
 
 
-def webhooks(settings: Settings, redis: Callable[[], Any]) -> APIRouter:
+def webhooks(settings: Settings, stores: Callable[[], Stores]) -> APIRouter:
     """The routes of webhooks.
 
     Args:
-        redis: gives this process's client.
+        stores: gives what this process keeps in Redis.
 
     Raises:
         ConfigurationError: a target's settings do not fit what its vendor offers.
@@ -57,9 +55,8 @@ def webhooks(settings: Settings, redis: Callable[[], Any]) -> APIRouter:
 
     async def nudged() -> None:
         try:
-            with redis_errors():
-                if not await redis().set(keys.nudged("inbound"), "1", nx=True, ex=_NUDGED_FOR):
-                    return
+            if not await stores().wakeups.first_in("inbound", _NUDGED_FOR):
+                return
             await asyncio.to_thread(nudge.send)
         except (StoreError, WorkerError) as exc:
             # Beat nudges every other second besides
@@ -74,7 +71,7 @@ def webhooks(settings: Settings, redis: Callable[[], Any]) -> APIRouter:
             content = await _content(request)
             if content is None:
                 return _refused(target, 413, "too_large", f"An event is at most {LARGEST // 1024} KiB.")
-            return await _take(targets[target], content, InboundStore(redis(), Scripts(redis())), nudged)
+            return await _take(targets[target], content, stores().inbound, nudged)
         except StoreError as exc:
             log.error("event_not_accepted", target=target, code=exc.code, error=exc.message)
             answer = problem(503, "Service Unavailable", "Nothing was kept. Send it again.", code=exc.code)

@@ -11,8 +11,6 @@ from provisioner.progress.vitals import Vitals, vitals
 from provisioner.runs.estimate import finish_estimate
 from provisioner.runtime.context import Deployment
 from provisioner.settings.cron import next_time
-from provisioner.store.redis import keys
-from provisioner.store.redis.connection import redis_errors
 from provisioner.store.runs.target_health import Health
 
 #: Days of the chart.
@@ -91,7 +89,7 @@ async def look(dep: Deployment) -> Overview:
         roster=newest["roster"] if newest else None,
         verdict=verdict_on(newest["roster"], newest["status"]) if newest else None,
         promise=dep.settings.slo.leaver.total_seconds(),
-        vitals=await vitals(dep.redis, dep.settings),
+        vitals=await vitals(dep.heartbeats, dep.settings),
     )
 
 
@@ -100,12 +98,7 @@ async def _target(dep: Deployment, name: str, now: float) -> TargetView:
     health = await dep.health.of(name)
     plan = await dep.health.list(name, "plan")
     document = await dep.runs.document(plan[0]) if plan else None
-    with redis_errors():
-        async with dep.redis.pipeline(transaction=False) as pipe:
-            pipe.zcard(keys.parked(name))
-            pipe.zcard(keys.leavers(name))
-            pipe.zrange(keys.leavers(name), 0, 0, withscores=True)
-            parked, leavers, oldest = await pipe.execute()
+    left = await dep.figures.left(name)
     backlog = await dep.queue.backlog(name)
     part = document["targets"].get(name) if document else None
     state = "disabled" if not enabled else health.status or "healthy"
@@ -117,12 +110,12 @@ async def _target(dep: Deployment, name: str, now: float) -> TargetView:
         enabled=enabled,
         state=state,
         health=health,
-        backlog=backlog.ready + backlog.leased + int(parked),
+        backlog=backlog.ready + backlog.leased + left.parked,
         finish=await finish_estimate(dep, name) if enabled else None,
         run=plan[0] if plan else None,
         part=part,
-        leavers=int(leavers),
-        oldest=(oldest[0][0].decode(), max(0.0, now - float(oldest[0][1]))) if oldest else None,
+        leavers=left.leavers,
+        oldest=(left.oldest[0], max(0.0, now - left.oldest[1])) if left.oldest else None,
     )
 
 
@@ -137,17 +130,10 @@ async def chart(dep: Deployment, now: float) -> tuple[tuple[Bar, ...], int]:
     days = [today - timedelta(days=back) for back in range(DAYS - 1, -1, -1)]
     first = int(now // 86400) - DAYS
     counts = {day: {"succeeded": 0, "failed": 0} for day in days}
-    with redis_errors():
-        async with dep.redis.pipeline(transaction=False) as pipe:
-            for day in range(first, first + DAYS + 2):
-                pipe.hgetall(keys.tally(day))
-            tallies = await pipe.execute()
-    for day, tally in enumerate(tallies, first):
-        for field, count in tally.items():
-            hour, _, status = field.decode().split("|")
-            local = datetime.fromtimestamp(day * 86400 + int(hour) * 3600, dep.settings.zone).date()
-            if local in counts and status in counts[local]:
-                counts[local][status] += int(count)
+    for begins, status, count in await dep.figures.hours(first, DAYS + 2):
+        local = datetime.fromtimestamp(begins, dep.settings.zone).date()
+        if local in counts and status in counts[local]:
+            counts[local][status] += count
     most = max((sum(found.values()) for found in counts.values()), default=0)
     bars = []
     for place, (day_, found) in enumerate(counts.items()):

@@ -12,7 +12,7 @@ from provisioner.admin.person_report import story
 from provisioner.errors import UsageError
 from provisioner.model.operation import Kind, Status
 from provisioner.runtime.context import Deployment
-from provisioner.store.runs.paging import Filter, operations_page
+from provisioner.store.runs.paging import Filter
 from provisioner.web.api.runs import known_run
 from provisioner.web.auth.access import SignedIn
 from provisioner.web.pages.overview import look
@@ -69,7 +69,7 @@ async def run(request: Request, run: str, session: SignedIn, dep: Deployed) -> R
         rows = [row for row in rows if status in ("", row["status"]) and kind in ("", row["kind"])]
     else:
         wanted = Filter((status,) if status else None, kind or None)
-        page = await operations_page(dep.redis, run, chosen, wanted, after=after, limit=_OPERATIONS)
+        page = await dep.operations.page(run, chosen, wanted, after=after, limit=_OPERATIONS)
         rows, next_ = list(page.rows), page.next
     found, partly = await causes(dep, run, document)
     return render(
@@ -115,7 +115,7 @@ async def held(dep: Deployment, run: str, document: dict[str, Any]) -> list[dict
     for name, part in document["targets"].items():
         count = sum((part.get("held") or {}).values())
         if count:
-            page = await operations_page(dep.redis, run, [name], Filter((Status.HELD.value,)), limit=HELD_SHOWN)
+            page = await dep.operations.page(run, [name], Filter((Status.HELD.value,)), limit=HELD_SHOWN)
             why = part.get("guards") or sorted({row["error"]["message"] for row in page.rows if row["error"]})
             people: dict[str, list[dict[str, Any]]] = {}
             for row in page.rows:

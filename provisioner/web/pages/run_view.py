@@ -10,7 +10,7 @@ from typing import Any, Final
 from provisioner.model.operation import Kind
 from provisioner.runtime.context import Deployment
 from provisioner.settings import Settings
-from provisioner.store.runs.paging import Filter, operations_page
+from provisioner.store.runs.paging import Filter
 from provisioner.targets.registry import target_class
 from provisioner.targets.responses import ADVICE
 
@@ -59,7 +59,7 @@ async def causes(dep: Deployment, run: str, document: Mapping[str, Any]) -> tupl
         ]
         if not targets:
             continue
-        page = await operations_page(dep.redis, run, targets, Filter((status,)), limit=_SAMPLE)
+        page = await dep.operations.page(run, targets, Filter((status,)), limit=_SAMPLE)
         partly = partly or page.next is not None
         for row in page.rows:
             error = row["error"] or {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from typing import Any, Final
 
 from fastapi import APIRouter, Request
@@ -13,8 +12,6 @@ from fastapi.responses import Response
 from provisioner.admin.person_report import lists
 from provisioner.progress.metrics import verdict_on
 from provisioner.runtime.audit import audit
-from provisioner.store.redis import keys
-from provisioner.store.redis.connection import redis_errors
 from provisioner.store.runs.documents import moment
 from provisioner.web.api.runs import known_run
 from provisioner.web.auth.access import SignedIn
@@ -137,28 +134,18 @@ def _csv(rows: list[dict[str, Any]]) -> str:
 async def roster(request: Request, session: SignedIn, dep: Deployed) -> Response:
     """The rosters that runs read, with the gate's verdicts, the newest first."""
     del session
-    runs = await dep.runs.recent(_ROSTERS)
-    with redis_errors():
-        async with dep.redis.pipeline(transaction=False) as pipe:
-            for run in runs:
-                pipe.hmget(keys.run(run), ["roster", "status", "started", "trigger", "error", "request"])
-            found = await pipe.execute()
     rows = []
-    for run, (text, status, started, trigger, error, asked) in zip(runs, found, strict=True):
-        if asked is not None and json.loads(asked).get("people") is not None:
+    for read in await dep.figures.rosters(await dep.runs.recent(_ROSTERS)):
+        if read.people or not (read.read or read.status == "rejected"):
             continue
-        if text is None and status != b"rejected":
-            continue
-        read = json.loads(text) if text else {}
-        reasons = read.get("degraded") or ([json.loads(error)["message"]] if error else [])
         rows.append(
             {
-                "run": run,
-                "at": moment(float(started)) if started else None,
-                "trigger": trigger.decode() if trigger else "",
-                "verdict": verdict_on(read, (status or b"").decode()),
-                "reasons": reasons,
-                **{name: read.get(name) for name in ("rows", "people", "rejected", "digest")},
+                "run": read.run,
+                "at": moment(read.started),
+                "trigger": read.trigger,
+                "verdict": verdict_on(read.document, read.status),
+                "reasons": read.document.get("degraded") or ([read.error] if read.error else []),
+                **{name: read.document.get(name) for name in ("rows", "people", "rejected", "digest")},
             }
         )
     facts = await dep.frames.roster()

@@ -10,7 +10,6 @@
 --   later    id, JSON of the event, due (epoch seconds), group              -> 1 if this call did it
 --   due      now (epoch seconds)                 -> how many that were put off went back into the stream
 --   replay   ids…                                                            -> how many went back into the stream
---   settle   key, value                          delete the key if it still holds the value -> 1 if it did
 
 local P = 'provisioner:'
 local STREAM, DEAD, COUNTS = P .. 'inbound', P .. 'inbound:dead', P .. 'inbound:counts'
@@ -110,12 +109,6 @@ function commands.replay()
     end
   end
   return count
-end
-
-function commands.settle()
-  if redis.call('GET', ARGV[2]) ~= ARGV[3] then return 0 end
-  redis.call('DEL', ARGV[2])
-  return 1
 end
 
 return commands[ARGV[1]]()

@@ -1,0 +1,74 @@
+"""How far a run is: begun, waiting for a busy target, planned how often, ended."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from provisioner.store.redis import keys
+from provisioner.store.redis.client import Redis
+from provisioner.store.redis.connection import redis_errors
+from provisioner.store.redis.lock import Hold, commit
+
+#: Seconds after which a run that waits for a target is not waited for any longer.
+_WAITS: Final = 3600
+
+
+class LifecycleStore:
+    """The steps of all runs."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    async def begun(self, run: str, hold: Hold) -> None:
+        """Note that a run has read its roster, so that its targets can be planned.
+
+        Raises:
+            HoldLostError: the lock is lost; nothing is noted.
+            StoreError: Redis does not answer.
+        """
+        await commit(self._redis, hold, lambda pipe: pipe.hset(keys.run(run), "stage", "begun"))
+
+    async def count_beginning(self, run: str) -> int:
+        """Count that reading a run's roster is begun; how often it was."""
+        with redis_errors():
+            return int(await self._redis.hincrby(keys.run(run), "beginnings", 1))
+
+    async def end(self, run: str, now: float) -> bool:
+        """Note that a run ended; of several who note it at once, one hears yes.
+
+        Args:
+            now: epoch seconds.
+        """
+        with redis_errors():
+            return bool(await self._redis.hsetnx(keys.run(run), "finished", now))
+
+    async def count_planning(self, run: str, target: str) -> int:
+        """Count that planning a run's part is begun; how often it was."""
+        with redis_errors():
+            return int(await self._redis.hincrby(keys.run_target(run, target), "plannings", 1))
+
+    async def uncount_planning(self, run: str, target: str) -> None:
+        """Take back that count: the part waits for another run, which is no try."""
+        with redis_errors():
+            await self._redis.hincrby(keys.run_target(run, target), "plannings", -1)
+
+    async def wait(self, run: str, target: str) -> bool:
+        """Let a run be the one that waits for a busy target; False if another one is."""
+        with redis_errors():
+            return bool(await self._redis.set(keys.waiting(target), run, nx=True, ex=_WAITS))
+
+    async def wait_instead(self, run: str, target: str) -> None:
+        """Let a run wait for a target in place of whichever waited before."""
+        with redis_errors():
+            await self._redis.set(keys.waiting(target), run, ex=_WAITS)
+
+    async def waiting(self, target: str) -> str | None:
+        """The run that waits for a target."""
+        with redis_errors():
+            run = await self._redis.get(keys.waiting(target))
+        return None if run is None else str(run.decode())
+
+    async def wait_no_more(self, target: str) -> None:
+        """Nobody waits for a target any longer."""
+        with redis_errors():
+            await self._redis.delete(keys.waiting(target))

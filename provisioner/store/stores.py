@@ -1,0 +1,144 @@
+"""All stores on one connection, and how a connection is opened."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Self
+
+from provisioner.store.admin.audit import AuditStore
+from provisioner.store.admin.backup import BackupStore
+from provisioner.store.admin.erase import EraseStore
+from provisioner.store.admin.heartbeats import HeartbeatStore
+from provisioner.store.admin.history import HistoryStore
+from provisioner.store.admin.mark import MarkStore
+from provisioner.store.admin.notices import NoticeStore
+from provisioner.store.admin.web_sessions import WebSessionStore
+from provisioner.store.events.inbound import InboundStore
+from provisioner.store.events.outbox import OutboxStore
+from provisioner.store.people.last_outcomes import LastOutcomeStore
+from provisioner.store.people.ledger import LedgerStore
+from provisioner.store.people.person_events import PersonEventStore
+from provisioner.store.people.receipts import ReceiptStore
+from provisioner.store.people.snapshots import FrameStore
+from provisioner.store.queue.operations import QueueStore
+from provisioner.store.queue.plans import PlanStore
+from provisioner.store.queue.rate_limit import PaceStore
+from provisioner.store.queue.tag_holds import TagHoldStore
+from provisioner.store.queue.wakeups import WakeupStore
+from provisioner.store.redis.address import RedisAddress
+from provisioner.store.redis.client import Redis
+from provisioner.store.redis.connection import connect
+from provisioner.store.redis.schema import ensure_schema
+from provisioner.store.redis.scripts import Scripts
+from provisioner.store.redis.server import Server
+from provisioner.store.runs.documents import RunStore
+from provisioner.store.runs.faults import FaultStore
+from provisioner.store.runs.figures import FigureStore
+from provisioner.store.runs.lifecycle import LifecycleStore
+from provisioner.store.runs.locks import LockStore
+from provisioner.store.runs.paging import OperationPageStore
+from provisioner.store.runs.table_requests import TableRequestStore
+from provisioner.store.runs.target_health import HealthStore
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """Everything that is kept in Redis, by what it is about. A function takes the stores that it uses."""
+
+    server: Server
+    # Runs and targets
+    runs: RunStore
+    lifecycle: LifecycleStore
+    locks: LockStore
+    operations: OperationPageStore
+    figures: FigureStore
+    faults: FaultStore
+    table_requests: TableRequestStore
+    health: HealthStore
+    # The queue of each target
+    queue: QueueStore
+    plans: PlanStore
+    pace: PaceStore
+    tag_holds: TagHoldStore
+    wakeups: WakeupStore
+    # People
+    ledger: LedgerStore
+    frames: FrameStore
+    receipts: ReceiptStore
+    last_outcomes: LastOutcomeStore
+    person_events: PersonEventStore
+    # Events from outside
+    inbound: InboundStore
+    outbox: OutboxStore
+    # What operators look after
+    audit: AuditStore
+    backups: BackupStore
+    erasers: EraseStore
+    heartbeats: HeartbeatStore
+    history: HistoryStore
+    mark: MarkStore
+    notices: NoticeStore
+    web_sessions: WebSessionStore
+
+    @classmethod
+    def on(cls, redis: Redis, address: RedisAddress | None = None, **more: Any) -> Self:
+        """The stores on a client.
+
+        Args:
+            address: where the server is, for errors.
+            more: the further fields of a subclass.
+        """
+        scripts = Scripts(redis)
+        return cls(
+            server=Server(redis, address),
+            runs=RunStore(redis),
+            lifecycle=LifecycleStore(redis),
+            locks=LockStore(redis),
+            operations=OperationPageStore(redis),
+            figures=FigureStore(redis),
+            faults=FaultStore(redis),
+            table_requests=TableRequestStore(redis, scripts),
+            health=HealthStore(redis),
+            queue=QueueStore(redis, scripts),
+            plans=PlanStore(redis, scripts),
+            pace=PaceStore(redis, scripts),
+            tag_holds=TagHoldStore(redis),
+            wakeups=WakeupStore(redis),
+            ledger=LedgerStore(redis),
+            frames=FrameStore(redis),
+            receipts=ReceiptStore(redis),
+            last_outcomes=LastOutcomeStore(redis),
+            person_events=PersonEventStore(redis),
+            inbound=InboundStore(redis, scripts),
+            outbox=OutboxStore(redis, scripts),
+            audit=AuditStore(redis),
+            backups=BackupStore(redis),
+            erasers=EraseStore(redis),
+            heartbeats=HeartbeatStore(redis),
+            history=HistoryStore(redis),
+            mark=MarkStore(redis),
+            notices=NoticeStore(redis),
+            web_sessions=WebSessionStore(redis),
+            **more,
+        )
+
+
+@asynccontextmanager
+async def connected(address: RedisAddress, *, reading: bool = False) -> AsyncIterator[Redis]:
+    """A client for one event loop, for as long as the context lasts, of a server whose data has our layout.
+
+    Args:
+        reading: leave Redis as it is; not even the number of its layout is noted.
+
+    Raises:
+        StoreError: Redis does not answer, or its data is of a layout that this version does not know.
+    """
+    redis = connect(address)
+    try:
+        await Server(redis, address).ping()
+        await ensure_schema(redis, reading=reading)
+        yield redis
+    finally:
+        await redis.aclose()

@@ -57,7 +57,7 @@ async def backup(dep: Deployment, path: Path) -> Saved:
         UsageError: the file cannot be written.
         StoreError: Redis does not answer.
     """
-    made_at = moment(await dep.runs.now())
+    made_at = moment(await dep.clock.now())
     head = {"format": _FORMAT, "schema": VERSION, "made_at": made_at, "made_by": _program()}
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     counts: Counter[str] = Counter()
@@ -116,7 +116,7 @@ async def restore(dep: Deployment, path: Path, *, force: bool = False) -> Saved:
 
 async def _doubt(dep: Deployment) -> None:
     """Note what `redis_loss` would have noted of a Redis that lost its data."""
-    await dep.mark.note_loss(secrets.token_hex(8), await dep.runs.now() + QUIET)
+    await dep.mark.note_loss(secrets.token_hex(8), await dep.clock.now() + QUIET)
 
 
 def _checked(path: Path) -> Mapping[str, Any]:

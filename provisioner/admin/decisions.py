@@ -152,7 +152,7 @@ async def _one(
         return {**document, "run": holder}
     if status != _ACTS_ON[verdict]:
         return no(f"it is {status} now (run {holder}), not {_ACTS_ON[verdict]}")
-    now = await dep.runs.now()
+    now = await dep.clock.now()
     record = {"by": by, "at": now, "reason": reason, "verdict": verdict}
     if verdict == "rejected":
         if not await dep.queue.refuse(holder, target, operation_id, record):

@@ -13,7 +13,6 @@ from provisioner.model.attributes import fold, natural
 from provisioner.planning.desired import REASON, STANDING, compile_target, desired_accounts
 from provisioner.planning.routes import known_by
 from provisioner.planning.spec import ACCOUNT, UNTOUCHABLE
-from provisioner.runtime.clock import day_in
 from provisioner.runtime.context import Deployment
 from provisioner.store.people.snapshots import roster_columns
 from provisioner.store.runs.documents import moment
@@ -83,7 +82,7 @@ async def _target(
     wanted: dict[str, str | None] = {}
     standing, reason = None, None
     if row is not None:
-        today, today_utc = day_in(dep.settings.zone, await dep.runs.now())
+        today, today_utc = await dep.clock.today()
         ends = dep.settings.roster.ends is not None
         compiled = compile_target(spec, roster_columns(row.columns))
         desired = desired_accounts(spec, compiled, row, today=today, today_utc=today_utc, ends=ends)

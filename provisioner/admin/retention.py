@@ -31,7 +31,7 @@ async def sweep(dep: Deployment, *, now: float | None = None) -> bool:
     """
     if not await dep.history.begin_trimming(EVERY):
         return False
-    moment = await dep.runs.now() if now is None else now
+    moment = await dep.clock.now() if now is None else now
     for target in dep.targets:
         await _trim_counts(dep, target, moment)
         await _trim_decisions(dep, target, moment)

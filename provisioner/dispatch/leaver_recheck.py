@@ -7,7 +7,6 @@ from typing import Final
 
 from provisioner.model.operation import Kind, Operation
 from provisioner.planning.desired import LEAVER, PERSON, STANDING, desired_accounts
-from provisioner.runtime.clock import day_in
 from provisioner.runtime.context import Deployment
 
 #: Why such a leave is dropped.
@@ -38,7 +37,7 @@ class Recheck:
         if people is None:
             return frozenset()
         spec = self._dep.specs[self._target]
-        today, today_utc = day_in(self._dep.settings.zone, await self._dep.runs.now())
+        today, today_utc = await self._dep.clock.today()
         desired = desired_accounts(
             spec, self._dep.compiled(self._target, None), people, today=today, today_utc=today_utc, ends=False
         )

@@ -366,7 +366,7 @@ async def deliver(
     if not dep.enabled(target):
         return Again(None)
     health = await dep.health.of(target)
-    if health.fault.count and (left := health.fault.due - await dep.runs.now()) > 0:
+    if health.fault.count and (left := health.fault.due - await dep.clock.now()) > 0:
         return Again(left)
     memory = await remembers(dep)
     await Spool(dep.settings.data_dir).replay(dep)

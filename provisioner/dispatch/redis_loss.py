@@ -46,7 +46,7 @@ async def remembers(dep: Deployment) -> Memory:
     copy = await asyncio.to_thread(_read, path)
     mark = await dep.mark.read()
     if mark is None:
-        quiet_until = await dep.runs.now() + QUIET if copy else 0.0
+        quiet_until = await dep.clock.now() + QUIET if copy else 0.0
         mark = Mark(secrets.token_hex(8), lost=bool(copy), quiet_until=quiet_until)
         if not await dep.mark.make(mark):
             return await remembers(dep)
@@ -57,7 +57,7 @@ async def remembers(dep: Deployment) -> Memory:
             await asyncio.to_thread(_write, path, mark.word)
         except OSError as exc:
             _warn_once(path, exc.strerror or type(exc).__name__)
-    quiet = max(0.0, mark.quiet_until - await dep.runs.now()) if mark.quiet_until else 0.0
+    quiet = max(0.0, mark.quiet_until - await dep.clock.now()) if mark.quiet_until else 0.0
     return Memory(mark.lost, quiet)
 
 

@@ -101,7 +101,7 @@ async def replay(dep: Deployment, ids: Sequence[str] | None, *, by: str) -> dict
     named = [*ours, *theirs]
     if not named:
         return {"in": 0, "out": 0}
-    done = {"in": await dep.inbound.replay(ours), "out": await dep.outbox.replay(await dep.runs.now(), theirs)}
+    done = {"in": await dep.inbound.replay(ours), "out": await dep.outbox.replay(await dep.clock.now(), theirs)}
     facts = {"events": done["in"] or None, "webhooks": done["out"] or None, "letters": named[:_NAMED]}
     await record(dep, by, "replayed", facts=facts)
     return done

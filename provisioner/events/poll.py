@@ -60,10 +60,10 @@ async def _read_target(dep: Deployment, target: str, result: ReadBack) -> None:
     frame = await dep.ledger.frame(target, ())
     people = {account: person for account, person in frame.select("_account", "_person").iter_rows() if account}
     told = await made.read_back(
-        dep.reading(target), sorted(people), await dep.inbound.mark(target), await dep.runs.now()
+        dep.reading(target), sorted(people), await dep.inbound.mark(target), await dep.clock.now()
     )
     count = 0
-    now = await dep.runs.now()
+    now = await dep.clock.now()
     for account, facts in told.facts.items():
         if account in people:
             count += await dep.inbound.keep_facts(target, people[account], facts, now)

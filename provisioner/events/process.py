@@ -69,7 +69,7 @@ async def work(
         StoreError: Redis does not answer; what was in hand is taken over later.
     """
     await dep.inbound.begin()
-    await dep.inbound.bring_due(await dep.runs.now())
+    await dep.inbound.bring_due(await dep.clock.now())
     until = time.monotonic() + budget
     handled, targets, runs = 0, dict[str, None](), list[str]()
     who = Owners(dep)
@@ -140,7 +140,7 @@ async def _note(dep: Deployment, received: Received, exc: BaseException) -> None
 
 async def _put_off(dep: Deployment, received: Received, reason: str) -> None:
     """Look again ever more slowly, until it is too late to be of use."""
-    now = await dep.runs.now()
+    now = await dep.clock.now()
     age = now - received.at
     if age > LONGEST_WAIT:
         await _bury(dep, received, reason)
@@ -149,7 +149,7 @@ async def _put_off(dep: Deployment, received: Received, reason: str) -> None:
 
 
 async def _bury(dep: Deployment, received: Received, error: str | None) -> None:
-    if await dep.inbound.bury(received, error, await dep.runs.now()):
+    if await dep.inbound.bury(received, error, await dep.clock.now()):
         log.error("event_is_dead_letter", target=received.target, event_name=received.event, id=received.id)
 
 
@@ -212,7 +212,7 @@ class _Wave:
             for one, person in about
             for fact in one.event.facts
         ]
-        await self.dep.inbound.keep_all_facts(facts, await self.dep.runs.now() if facts else 0.0)
+        await self.dep.inbound.keep_all_facts(facts, await self.dep.clock.now() if facts else 0.0)
         ttl = int(self.dep.settings.retention.runs.total_seconds())
         await self.dep.person_events.add_all(
             [(person, _name_of(one), one.received.at) for one, person in about], ttl=ttl

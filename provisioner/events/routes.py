@@ -147,7 +147,7 @@ async def bring_about(dep: Deployment, effects: Effects) -> tuple[str, ...]:
 
     Done twice, it brings about nothing more than once.
     """
-    now = await dep.runs.now()
+    now = await dep.clock.now()
     await dep.outbox.add(effects.outgoing, now)
     fresh: dict[str, dict[str, Entry]] = {}
     for target, entries in effects.entries.items():
@@ -209,12 +209,12 @@ async def send_out(
     until = time.monotonic() + budget
     while not stopped() and time.monotonic() < until:
         # No more than are sent at once, so that none lies in hand while receivers are slow
-        items = await dep.outbox.take(SENDERS, LEASE, await dep.runs.now())
+        items = await dep.outbox.take(SENDERS, LEASE, await dep.clock.now())
         if not items:
             break
         await each(items, lambda item: _send_or_bury(dep, item), limit=SENDERS)
     due = await dep.outbox.next_due()
-    return None if due is None else max(0.0, due - await dep.runs.now())
+    return None if due is None else max(0.0, due - await dep.clock.now())
 
 
 async def _send_or_bury(dep: Deployment, item: Outgoing) -> None:
@@ -222,7 +222,7 @@ async def _send_or_bury(dep: Deployment, item: Outgoing) -> None:
     secret = _secret(dep, item.target, route)
     if route is None or not secret:
         why = "its route is no longer in the settings" if route is None else "there is no secret to sign it with"
-        await dep.outbox.bury(item, why, await dep.runs.now())
+        await dep.outbox.bury(item, why, await dep.clock.now())
         log.error("webhook_not_sent", route=item.route, reason=why)
         return
     try:
@@ -231,7 +231,7 @@ async def _send_or_bury(dep: Deployment, item: Outgoing) -> None:
         if not is_fault(exc, stopping=True):
             raise
         log_fault("webhook_failed", exc, route=route.where, tries=item.tries + 1)
-        now, why = await dep.runs.now(), f"{route.where}: sending it ended with {named(exc)}"
+        now, why = await dep.clock.now(), f"{route.where}: sending it ended with {named(exc)}"
         if item.tries + 1 >= MOST_UNEXPECTED:
             await dep.outbox.bury(item, why, now)
         else:
@@ -247,7 +247,7 @@ def _secret(dep: Deployment, source: str, route: Route | None) -> str:
 
 
 async def _send_one(dep: Deployment, item: Outgoing, route: Route, secret: str) -> None:
-    now = await dep.runs.now()
+    now = await dep.clock.now()
     # Http writes the same bytes of the same value again
     headers = {
         "webhook-id": item.id,

@@ -71,7 +71,7 @@ async def note_end(dep: Deployment, run: str, status: str, *, first: bool) -> No
     Args:
         first: it had not ended before, so it counts.
     """
-    now = await dep.runs.now()
+    now = await dep.clock.now()
     moments: dict[str, float] = {}
     if first:
         started = await dep.runs.get(run, "started")
@@ -87,7 +87,7 @@ async def take(dep: Deployment) -> Snapshot:
     Raises:
         StoreError: Redis does not answer.
     """
-    now = await dep.runs.now()
+    now = await dep.clock.now()
     figures = await dep.figures.deployed()
     ended = figures.ended
     verdict, roster = await newest_roster(dep)

@@ -38,7 +38,7 @@ async def begun(dep: Deployment, state: State, subject: str, text: str) -> bool:
     Raises:
         StoreError: Redis does not answer.
     """
-    new = await dep.notices.begin_state(state, subject, await dep.runs.now())
+    new = await dep.notices.begin_state(state, subject, await dep.clock.now())
     if new:
         await _put(dep, state, text)
     return new
@@ -128,7 +128,7 @@ async def send_waiting(dep: Deployment) -> int:
 
 
 async def _send(dep: Deployment, notice: dict[str, str | float]) -> bool:
-    now, tries = await dep.runs.now(), int(notice["tries"]) + 1
+    now, tries = await dep.clock.now(), int(notice["tries"]) + 1
     if now >= float(notice["due"]):
         urls = [url.get_secret_value() for url in dep.settings.notify.urls]
         title = f"provisioner: {notice['state']}"

@@ -90,7 +90,7 @@ async def quarantine(
         now: epoch seconds, if the caller knows them.
         probed: a look found it still ill; without, a quarantine that stands is left as it is.
     """
-    moment = await dep.runs.now() if now is None else now
+    moment = await dep.clock.now() if now is None else now
     health = await dep.health.of(target)
     relapsed = moment - health.eased < RELAPSE
     looks = health.probes + 1 if health.quarantined or relapsed else 0
@@ -109,7 +109,7 @@ async def quarantine(
 
 async def recovers(dep: Deployment, target: str) -> bool:
     """Look at a quarantined target if the time for it has come; whether it may be written to again."""
-    health, now = await dep.health.of(target), await dep.runs.now()
+    health, now = await dep.health.of(target), await dep.clock.now()
     if now < health.probe_at:
         return False
     try:
@@ -126,6 +126,6 @@ async def recovers(dep: Deployment, target: str) -> bool:
 
 async def recover(dep: Deployment, target: str) -> None:
     """End a quarantine, because the target answered as it should or because a person says so."""
-    if await dep.health.recovered(target, await dep.runs.now()):
+    if await dep.health.recovered(target, await dep.clock.now()):
         log.info("recovered", target=target)
         await quarantine_over(dep, target)

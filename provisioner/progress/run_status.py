@@ -136,7 +136,7 @@ async def _apart(dep: Deployment, run: str, what: str, do: Callable[[], Awaitabl
 
 async def _ends_now(dep: Deployment, run: str) -> bool:
     """Whether the run had not ended before; of several who ask at once, one hears yes."""
-    return await dep.lifecycle.end(run, await dep.runs.now())
+    return await dep.lifecycle.end(run, await dep.clock.now())
 
 
 async def abandon_unplannable(dep: Deployment, run: str) -> bool:
@@ -163,7 +163,7 @@ async def end_with_error(dep: Deployment, run: str, error: ProvisionerError, *, 
     """End a run that could not be carried out at all."""
     document = {"code": error.code, "message": str(error), "exit": error.exit_code}
     await dep.runs.set(
-        run, {"status": status, "stage": "over", "finished": await dep.runs.now(), "error": json.dumps(document)}
+        run, {"status": status, "stage": "over", "finished": await dep.clock.now(), "error": json.dumps(document)}
     )
     for target in await dep.runs.targets(run):
         await dep.runs.set_target(run, target, {"stage": "over", "status": status})

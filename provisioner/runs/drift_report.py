@@ -12,7 +12,6 @@ from provisioner.model.attributes import natural
 from provisioner.planning.drift import Change, Drifted, drifted
 from provisioner.planning.plan import TargetPlan
 from provisioner.planning.spec import Observation, TargetSpec
-from provisioner.runtime.clock import day_in
 from provisioner.runtime.context import Deployment
 from provisioner.store.people.snapshots import Snapshot
 from provisioner.store.runs.documents import moment
@@ -40,7 +39,7 @@ async def drift_list(
         StoreError: Redis does not answer.
     """
     spec = dep.specs[plan.target]
-    today, today_utc = day_in(dep.settings.zone, await dep.runs.now())
+    today, today_utc = await dep.clock.today()
     found = await asyncio.to_thread(
         drifted,
         spec,

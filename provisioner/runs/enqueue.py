@@ -74,7 +74,7 @@ async def make_plan(dep: Deployment, target: str, snapshot: Snapshot, *, full: b
     spec, settings = dep.specs[target], dep.settings
     compiled = dep.compiled(target, snapshot.columns)
     names = [*spec.settings.attributes, *spec.settings.leaver, *([spec.ends_attribute] if spec.ends_attribute else [])]
-    now = await dep.runs.now()
+    now = await dep.clock.now()
     today, today_utc = day_in(settings.zone, now)
     http: Http = dep.reading(target, lane=lane_of(snapshot.keys))
     asks = None
@@ -239,7 +239,7 @@ async def _guarded_install(
 
 async def _refused(dep: Deployment, run: str, target: str, exc: TargetError) -> None:
     """The target could not be read, so nothing is planned for it; what older plans left goes on waiting."""
-    now = await dep.runs.now()
+    now = await dep.clock.now()
     if isinstance(exc, UnauthorisedError):
         await quarantine(dep, target, exc.message, now, unreachable=False)
         outcome = "quarantined"

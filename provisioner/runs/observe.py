@@ -100,7 +100,7 @@ async def observe(
     known: Mapping[str, Account] = {}
     if last and previous:
         known = await asyncio.to_thread(accounts_of, _needed(last[0], asks))
-    began = await dep.runs.now()
+    began = await dep.clock.now()
     listing: Listing | None = None
     if asks is not None and isinstance(made, LooksUp):
         listing = await made.find(http, asks, known)

@@ -74,9 +74,9 @@ async def take(dep: Deployment, request: Request, content: bytes | None) -> Take
     settings = dep.settings.roster
     facts = await dep.frames.roster()
     # Before the roster is read, so that of two runs the later reading also has the later time
-    began = await dep.runs.now()
+    began = await dep.clock.now()
     source = await _source(dep, request, content, settings)
-    now = await dep.runs.now()
+    now = await dep.clock.now()
     unchanged = source.written == facts.get("written", b"").decode() and not request.accept
     if request.people is not None and unchanged:
         known = await dep.frames.known()

@@ -106,7 +106,7 @@ async def _watch(dep: Deployment) -> None:
     if backlog.waiting > ALARM and await dep.wakeups.first_in("inbound-alarm", _RARELY):
         log.error("events_pile_up", waiting=backlog.waiting, dead=backlog.dead)
     if await dep.wakeups.first_in("inbound-sweep", _RARELY):
-        before = await dep.runs.now() - dep.settings.retention.operations.total_seconds()
+        before = await dep.clock.now() - dep.settings.retention.operations.total_seconds()
         await dep.inbound.forget_seen(before)
         await dep.outbox.forget_seen(before)
         for target in dep.targets:

@@ -155,7 +155,7 @@ async def take_steps(
         StoreError: Redis does not answer.
     """
     faults = await dep.faults.of([f"{task}:{step}" for step in steps])
-    now = await dep.runs.now() if faults else 0.0
+    now = await dep.clock.now() if faults else 0.0
     for step, take in steps.items():
         work = f"{task}:{step}"
         before = faults.get(work, Fault())

@@ -117,7 +117,7 @@ def tick() -> None:
     """Find what was forgotten: expired leases, runs nobody goes on with, targets with work and no nudge."""
 
     async def work(dep: Deployment) -> None:
-        now = await dep.runs.now()
+        now = await dep.clock.now()
         # Whatever fails of these must not keep the others from being looked at
         steps: dict[str, Callable[[], Awaitable[object]]] = {
             "memory": lambda: remembers(dep),
@@ -147,7 +147,7 @@ async def _look_at_runs(dep: Deployment, now: float) -> None:
 async def _look_at(dep: Deployment, target: str) -> None:
     """Return what dead workers had in hand, and nudge for work that nobody was nudged for."""
     health = await dep.health.of(target)
-    waits = health.fault.count and health.fault.due > await dep.runs.now()
+    waits = health.fault.count and health.fault.due > await dep.clock.now()
     try:
         # A paused target's work is returned all the same
         reaped = 0 if waits else await dep.queue.reap(target)
@@ -163,7 +163,7 @@ async def _look_at(dep: Deployment, target: str) -> None:
     backlog = await dep.queue.backlog(target)
     if health.quarantined:
         # The look that ends it is part of a delivery
-        if await dep.runs.now() >= health.probe_at:
+        if await dep.clock.now() >= health.probe_at:
             await _promise_delivery(dep, target, 0.0)
     elif backlog.ready:
         await _promise_delivery(dep, target, 0.0)
@@ -253,7 +253,7 @@ async def _promise(
     """
     if seconds > LONGEST_COUNTDOWN:
         return
-    due = await dep.runs.now() + seconds
+    due = await dep.clock.now() + seconds
     if await dep.wakeups.promise(name or ":".join((task, *args)), due, seconds=int(seconds) + _LOST_AFTER):
         send(app, task, *args, queue=queue, countdown=seconds or None)
 

@@ -86,7 +86,7 @@ async def test_receipts_outlive_operations_and_go_with_the_runs(opened: Opened, 
         await sync_once(dep)
         roster.write_text(company(PEOPLE, gone=(1,)))
         await sync_once(dep)
-        now, kept = await dep.runs.now(), dep.settings.retention
+        now, kept = await dep.clock.now(), dep.settings.retention
         await sweep(dep, now=now + kept.operations.total_seconds() + 3600)
         assert (await receipt(dep, "W0001")) is not None
         assert await dep.runs.history("W0001") == []
@@ -102,7 +102,7 @@ async def test_an_unfinished_receipt_is_never_swept(opened: Opened, roster: Path
         await sync_once(dep)
         roster.write_text(company(PEOPLE, gone=(1, 2, 3)))
         await sync_once(dep)
-        assert await dep.receipts.forget_before(await dep.runs.now() + 1) == 0
+        assert await dep.receipts.forget_before(await dep.clock.now() + 1) == 0
         assert len(await dep.receipts.unfinished()) == 3
 
 

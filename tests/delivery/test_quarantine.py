@@ -83,13 +83,13 @@ async def test_a_look_in_vain_doubles_the_wait_and_so_does_a_relapse(
                 await due_for_a_look(dep, "traitly")
                 await deliver(dep, "traitly")
             health = await dep.health.of("traitly")
-            assert health.probe_at - await dep.runs.now() == pytest.approx(expected, abs=5.0)
+            assert health.probe_at - await dep.clock.now() == pytest.approx(expected, abs=5.0)
         switchboard.clear_faults("traitly")
         await sync_once(dep)
         assert not (await dep.health.of("traitly")).quarantined
         switchboard.fault("traitly", status=401, times=None)
         await sync_once(dep)
-        assert (await dep.health.of("traitly")).probe_at - await dep.runs.now() == pytest.approx(480.0, abs=5.0)
+        assert (await dep.health.of("traitly")).probe_at - await dep.clock.now() == pytest.approx(480.0, abs=5.0)
 
 
 async def test_more_failures_than_successes_among_enough_outcomes(opened: Opened) -> None:

@@ -18,7 +18,7 @@ DAY = 86400.0
 
 async def sweep_in(dep: Deployment, days: float) -> None:
     RedisContents(dep).let_history_be_trimmed()
-    assert await sweep(dep, now=await dep.runs.now() + days * DAY)
+    assert await sweep(dep, now=await dep.clock.now() + days * DAY)
 
 
 async def test_operations_go_first_and_runs_later(opened: Opened, roster: Path) -> None:
@@ -58,7 +58,7 @@ async def test_a_held_operation_is_not_history(opened: Opened, roster: Path) -> 
 async def test_decisions_and_counts_go_when_nobody_asks_for_them_any_more(opened: Opened, roster: Path) -> None:
     roster.write_text(company(1))
     async with opened(only=("traitly",)) as dep:
-        now = await dep.runs.now()
+        now = await dep.clock.now()
         await dep.health.decide("traitly", "old-yes", {"verdict": "approved", "at": now - 80 * 3600, "row": ""})
         await dep.health.decide("traitly", "new-yes", {"verdict": "approved", "at": now, "row": ""})
         await dep.health.decide("traitly", "old-no", {"verdict": "rejected", "at": now - 80 * 3600, "row": "r"})

@@ -120,7 +120,7 @@ async def test_a_clock_that_was_set_back_does_not_keep_newer_rosters_out(opened:
     async with opened(only=(TARGET,)) as dep:
         roster.write_text(company(3))
         await sync_once(dep)
-        await dep.frames.note_roster({"taken": await dep.runs.now() + 86400})
+        await dep.frames.note_roster({"taken": await dep.clock.now() + 86400})
         roster.write_text(company(4))
         await sync_once(dep)
         assert len(await people(dep)) == 4

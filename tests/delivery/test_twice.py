@@ -121,7 +121,7 @@ async def test_an_event_that_was_told_since_is_not_told_again(opened: Opened, ro
         (create,) = await dep.queue.claim("traitly", lease=60, token="a", limits=LIMITS)
         await dep.queue.done(create, ledger_patch(create.operation, Done(account="W0000")), "W0000")
         (event,) = await dep.queue.claim("traitly", lease=60, token="b", limits=LIMITS)
-        began = await dep.runs.now()
+        began = await dep.clock.now()
         await dep.queue.done(event, ledger_patch(event.operation, Done()), "W0000")
         assert len(rows) == 2
         # A plan whose observation began before the event went out would ask for it once more

@@ -176,7 +176,7 @@ async def test_an_outgoing_webhook_that_cannot_be_made_is_put_off_and_buried(
 
     monkeypatch.setattr("provisioner.events.routes._send_one", broken)
     async with opened(events=[route]) as dep:
-        now = await dep.runs.now()
+        now = await dep.clock.now()
         await dep.outbox.add([Outgoing("one", "traitly", "propensity_calculated", dep.routes[0].id, "{}", now)], now)
         for tries in range(1, 7):
             await send_out(dep)

@@ -98,7 +98,7 @@ def test_figures_that_nobody_else_asks_for_are_told(redis_url: str, tmp_path: Pa
 
     async def told() -> str:
         async with Deployment.open(settings) as dep:
-            await dep.frames.note_roster({"modified": await dep.runs.now() - 5000})
+            await dep.frames.note_roster({"modified": await dep.clock.now() - 5000})
             return generate_latest(registry(await take(dep))).decode()
 
     figures = dict(line.rsplit(" ", 1) for line in asyncio.run(told()).splitlines() if not line.startswith("#"))

@@ -32,7 +32,7 @@ async def _dead(dep: Deployment, count: int = 2) -> list[str]:
         )
     await dep.inbound.begin()
     taken: list[Received] = await dep.inbound.take("test", count)
-    now = await dep.runs.now()
+    now = await dep.clock.now()
     for one in taken:
         assert await dep.inbound.bury(one, "tags have at most three levels", now)
     item = Outgoing("d0-route", "tribal_habits", "enrolment_completed", "route", '{"id":"d0-route"}', now)
@@ -64,7 +64,7 @@ def test_dead_letters_of_both_directions_are_listed_and_replayed(firm: Company) 
             assert [one["id"] for one in found["dead"]] == [second]
             assert [one["id"] for one in found["outgoing"]] == [out]
             assert found["backlog"]["waiting"] == 1
-            (taken,) = await dep.outbox.take(10, 60.0, await dep.runs.now())
+            (taken,) = await dep.outbox.take(10, 60.0, await dep.clock.now())
             assert (taken.id, taken.tries, taken.body) == (out, 0, '{"id":"d0-route"}')
 
             assert await replay(dep, None, by="cli:ann") == {"in": 1, "out": 0}

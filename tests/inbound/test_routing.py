@@ -240,7 +240,7 @@ def test_an_outgoing_webhook_is_signed_and_sent_until_it_is_taken(tmp_path: Path
             await work(dep)
             await send_out(dep)
             assert [one["error"][:10] for one in (await dep.outbox.dead()).values()] == ["it is gone"]
-            assert await dep.outbox.replay(await dep.runs.now()) == 1
+            assert await dep.outbox.replay(await dep.clock.now()) == 1
             await send_out(dep)
             assert len(receiver.got) == 4
             assert await dep.outbox.next_due() is None
@@ -281,7 +281,7 @@ def test_slow_receivers_get_several_at_once_and_no_more_are_taken(firm: Company)
         async with Deployment.open(settings) as dep:
             route = dep.routes[0].id
             items = [Outgoing(f"w{number}", "traitly", "e", route, "{}", 1.0) for number in range(2 * SENDERS)]
-            now = await dep.runs.now()
+            now = await dep.clock.now()
             assert await dep.outbox.add(items, now) == 2 * SENDERS
             # Asked to stop after the first of them, it leaves the others where they are
             asked = iter((False, True))

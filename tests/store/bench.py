@@ -20,6 +20,7 @@ from provisioner.store.redis.address import RedisAddress
 from provisioner.store.redis.client import Redis
 from provisioner.store.redis.connection import connect
 from provisioner.store.redis.scripts import Scripts
+from provisioner.store.redis.server import Server
 from provisioner.store.runs.documents import RunStore, counts
 from provisioner.store.runs.target_health import HealthStore
 
@@ -96,7 +97,7 @@ class Bench:
 
     def now(self) -> float:
         """The server's clock."""
-        return self(self.runs.now())
+        return self(Server(self.redis).now())
 
     def install(
         self,

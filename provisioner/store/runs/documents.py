@@ -15,6 +15,7 @@ from provisioner.model.operation import Kind, Status
 from provisioner.store.redis import keys
 from provisioner.store.redis.client import Redis
 from provisioner.store.redis.connection import redis_errors
+from provisioner.store.redis.server import Server
 
 _PUSHED_FOR: Final = 7 * 86400
 #: What else than done an operation may be, and codes by which it is superseded for another reason than a newer plan.
@@ -71,19 +72,13 @@ class RunStore:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
-    async def now(self) -> float:
-        """Epoch seconds by Redis's clock, the only one that all machines share."""
-        with redis_errors():
-            seconds, micros = await self._redis.time()
-        return int(seconds) + int(micros) / 1e6
-
     async def create(self, request: Request, *, content: bytes | None = None, stage: str = "queued") -> str:
         """Record a new run, queued; `content` is a roster of its own, handed over with the request.
 
         Args:
             stage: ``begun`` for a run that reads no roster.
         """
-        now = await self.now()
+        now = await Server(self._redis).now()
         # Ids sort by time, to the millisecond
         stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%d-%H%M%S-%f")[:-3]
         run = f"{stamp}{secrets.token_hex(2)}"

@@ -305,7 +305,7 @@ async def get_person(key: str, dep: Deployed) -> JSONResponse:
 async def put_roster(request: Request, user: Actor, site: OnSite, dep: Deployed) -> JSONResponse:
     """The raw file, in any form that roster.url may have; used until roster.url changes. A run reads it at once."""
     content, digest = await request_bodies.file(request)
-    pushed = Pushed(content, dep.settings.roster.url, await dep.runs.now())
+    pushed = Pushed(content, dep.settings.roster.url, await dep.clock.now())
     await dep.frames.keep_pushed(pushed)
     by = f"api:{user.name}"
     await record(dep, by, "roster pushed", facts={"digest": digest, "bytes": len(content)})

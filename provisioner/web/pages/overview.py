@@ -72,7 +72,7 @@ async def look(dep: Deployment) -> Overview:
     Raises:
         StoreError: Redis does not answer.
     """
-    now = await dep.runs.now()
+    now = await dep.clock.now()
     documents = [await dep.runs.document(run) for run in await dep.runs.recent(_RUNS)]
     runs = tuple(one for one in documents if one is not None)
     newest = next((one for one in runs if one["roster"]), None)

@@ -108,7 +108,7 @@ async def decide_about(
         await refresh(dep, changed)
     people = tuple(dict.fromkeys(document["person"] for document in done))
     facts = {"run": run, "targets": list(decided.targets), "refused": len(refused)}
-    await record(dep, by, verdict, people=people, reason=reason, facts=facts)
+    await record(dep.audit, by, verdict, people=people, reason=reason, facts=facts)
     log.info("decided", run=run, verdict=verdict, by=by, count=len(done), refused=len(refused))
     return decided
 
@@ -172,7 +172,7 @@ async def pause(dep: Deployment, target: str, *, by: str) -> None:
     """
     dep.chosen([target])
     await dep.health.pause(target, paused=True)
-    await record(dep, by, "paused", facts={"target": target})
+    await record(dep.audit, by, "paused", facts={"target": target})
     log.info("paused", target=target, by=by)
 
 
@@ -186,7 +186,7 @@ async def resume(dep: Deployment, target: str, *, by: str) -> None:
     await dep.health.pause(target, paused=False)
     if await dep.health.recovered(target):
         await quarantine_over(dep, target)
-    await record(dep, by, "resumed", facts={"target": target})
+    await record(dep.audit, by, "resumed", facts={"target": target})
     for run in await dep.runs.recent(50):
         if target in await dep.runs.targets(run):
             await refresh(dep, run)

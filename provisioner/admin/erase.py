@@ -78,7 +78,7 @@ async def forget(dep: Deployment, person: str, *, by: str, patience: float = PAT
         ProvisionerError: what is under way did not end in time; asking again goes on where this ended.
         StoreError: Redis does not answer; asking again goes on where this ended.
     """
-    await Spool(dep.settings.data_dir).replay(dep)
+    await Spool(dep.settings.data_dir).replay(dep.queue)
     eraser = dep.erasers.of(person)
     erased = {"rejects": await eraser.rejects()}
     if not await eraser.known():
@@ -121,7 +121,7 @@ async def forget(dep: Deployment, person: str, *, by: str, patience: float = PAT
 async def _mentions(dep: Deployment, eraser: Eraser, by: str) -> dict[str, int]:
     """Take the name out of what stays: requests for runs, and the trail of what people did."""
     erased = {"requests": await eraser.requests(), "audit": await eraser.audit()}
-    await record(dep, by, "forgotten", facts={"count": 1})
+    await record(dep.audit, by, "forgotten", facts={"count": 1})
     return erased
 
 
@@ -152,7 +152,7 @@ async def _still(dep: Deployment, targets: tuple[str, ...], person: str, patienc
         for target in dict.fromkeys((*dep.settings.targets, *targets)):
 
             async def take(name: str = target) -> int | None:
-                return await _entered(stack, holds, held(dep, name, token))
+                return await _entered(stack, holds, held(dep.locks, name, token))
 
             await _awaited(patience, f"a run is planning {target}", take)
 

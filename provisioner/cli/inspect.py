@@ -116,11 +116,10 @@ def export(
 
 
 async def _audit(settings: Settings, limit: int) -> list[dict[str, Any]]:
-    from provisioner.runtime.audit import audit as entries_of
     from provisioner.runtime.context import Deployment
 
     async with Deployment.open(settings) as dep:
-        return await entries_of(dep, limit)
+        return await dep.audit.newest(limit)
 
 
 async def _export(settings: Settings, file: str | None) -> dict[str, Any]:

@@ -235,7 +235,7 @@ async def _start(settings: Settings, request: Request) -> str:
         request, content = await _handed_over(settings, request)
         run = await request_run(dep, request, content=content)
         facts = {"run": run, "targets": request.targets, "accept": request.accept, "roster": own and "its own"}
-        await record(dep, who(), "run requested", people=request.people, facts=facts)
+        await record(dep.audit, who(), "run requested", people=request.people, facts=facts)
         try:
             await asyncio.to_thread(nudge, settings, run, urgent=request.people is not None)
         except WorkerError as exc:

@@ -20,9 +20,8 @@ import structlog
 from msgspec import convert, to_builtins
 
 from provisioner.model.operation import Operation
-from provisioner.runtime.context import Deployment
 from provisioner.runtime.faults import is_fault, log_fault
-from provisioner.store.queue.operations import Claim, End
+from provisioner.store.queue.operations import Claim, End, QueueStore
 
 log = structlog.get_logger(__name__)
 
@@ -143,7 +142,7 @@ class Spool:
         finally:
             os.close(place)
 
-    async def replay(self, dep: Deployment) -> int:
+    async def replay(self, queue: QueueStore) -> int:
         """Record what was kept; how many there were.
 
         Raises:
@@ -162,13 +161,13 @@ class Spool:
                 except BlockingIOError:
                     continue
                 for line in file:
-                    count += await self._record(dep, line)
+                    count += await self._record(queue, line)
                 path.unlink(missing_ok=True)
         if count:
             log.info("spooled_outcomes_recorded", count=count)
         return count
 
-    async def _record(self, dep: Deployment, line: bytes) -> int:
+    async def _record(self, queue: QueueStore, line: bytes) -> int:
         try:
             outcome = Spooled.from_line(line)
         except (ValueError, KeyError, TypeError):
@@ -176,7 +175,7 @@ class Spool:
             log.warning("spooled_outcome_torn", length=len(line))
             return 0
         try:
-            await dep.queue.record([outcome.end], outcome.claim.run, outcome.claim.operation.target)
+            await queue.record([outcome.end], outcome.claim.run, outcome.claim.operation.target)
         except BaseException as exc:
             if not is_fault(exc, stopping=True):
                 raise

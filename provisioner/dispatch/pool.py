@@ -369,7 +369,7 @@ async def deliver(
     if health.fault.count and (left := health.fault.due - await dep.clock.now()) > 0:
         return Again(left)
     memory = await remembers(dep)
-    await Spool(dep.settings.data_dir).replay(dep)
+    await Spool(dep.settings.data_dir).replay(dep.queue)
     if health.paused:
         return Again(None)
     if health.quarantined and not await recovers(dep, target):

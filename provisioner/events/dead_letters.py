@@ -103,7 +103,7 @@ async def replay(dep: Deployment, ids: Sequence[str] | None, *, by: str) -> dict
         return {"in": 0, "out": 0}
     done = {"in": await dep.inbound.replay(ours), "out": await dep.outbox.replay(await dep.clock.now(), theirs)}
     facts = {"events": done["in"] or None, "webhooks": done["out"] or None, "letters": named[:_NAMED]}
-    await record(dep, by, "replayed", facts=facts)
+    await record(dep.audit, by, "replayed", facts=facts)
     return done
 
 

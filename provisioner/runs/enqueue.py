@@ -180,7 +180,7 @@ async def plan_and_install(
 
     Returns False if another run or task holds the target now, so that this one has to come again.
     """
-    async with held(dep, target, run, urgent=urgent) as hold:
+    async with held(dep.locks, target, run, urgent=urgent) as hold:
         if hold is None:
             return False
         if not await to_be_planned(dep, run, target):

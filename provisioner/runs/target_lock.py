@@ -5,14 +5,13 @@ from __future__ import annotations
 from contextlib import AbstractAsyncContextManager
 from typing import Final
 
-from provisioner.runtime.context import Deployment
-from provisioner.store.runs.locks import Hold
+from provisioner.store.runs.locks import Hold, LockStore
 
 #: Seconds after which the hold on a target ends if its holder died.
 _HOLD: Final = 15
 
 
-def held(dep: Deployment, target: str, run: str, *, urgent: bool = False) -> AbstractAsyncContextManager[Hold | None]:
+def held(locks: LockStore, target: str, run: str, *, urgent: bool = False) -> AbstractAsyncContextManager[Hold | None]:
     """Hold a target for one run's observation and plan; None if somebody has it.
 
     That may be another task of the same run: a broker that lost its connection hands a task out again while it still
@@ -21,5 +20,5 @@ def held(dep: Deployment, target: str, run: str, *, urgent: bool = False) -> Abs
     Args:
         urgent: hold the run's own part of the target only, since a run about some people waits for no other run.
     """
-    lock = dep.locks.planning_part if urgent else dep.locks.planning
+    lock = locks.planning_part if urgent else locks.planning
     return lock(target, run, seconds=_HOLD)

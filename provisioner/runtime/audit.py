@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from provisioner.logs import clean
-from provisioner.runtime.context import Deployment
+from provisioner.store.admin.audit import AuditStore
 
 #: Names that are written out; of the rest, the count says enough.
 _NAMED: Final = 50
 
 
 async def record(
-    dep: Deployment,
+    trail: AuditStore,
     by: str,
     action: str,
     *,
@@ -24,6 +24,7 @@ async def record(
     """Write down what a person did.
 
     Args:
+        trail: where it is kept.
         by: who: ``web:<name>``, ``api:<name>`` or ``cli:<user>``.
         action: ``run requested``, ``approved``, ``rejected``, ``retried``, ``paused``, ``resumed``, ``linked``,
             ``unlinked``, ``roster pushed``, ``signed in``, ``signed out``.
@@ -42,16 +43,4 @@ async def record(
         told |= {"people": list(people[:_NAMED]), "count": len(people)}
     if reason:
         told["reason"] = clean(reason)
-    await dep.audit.add(by, action, told)
-
-
-async def audit(dep: Deployment, limit: int, before: str | None = None) -> list[dict[str, Any]]:
-    """The newest actions first: ``id``, ``at``, ``by``, ``action``, and what each was about.
-
-    Args:
-        before: the ``id`` of an entry, to go on behind it.
-
-    Raises:
-        StoreError: Redis does not answer.
-    """
-    return await dep.audit.newest(limit, before)
+    await trail.add(by, action, told)

@@ -77,13 +77,13 @@ async def _handle(dep: Deployment) -> None:
 
 async def _send_out(dep: Deployment) -> None:
     # One at a time, or slow receivers could keep every worker from everything else
-    async with once(dep, "outbox") as free:
+    async with once(dep.locks, "outbox") as free:
         if free:
             await send_out(dep, stopped=child.stopped)
 
 
 async def _write(dep: Deployment) -> None:
-    async with once(dep, "writeback") as free:
+    async with once(dep.locks, "writeback") as free:
         if free:
             await write_due(dep, free)
 
@@ -93,7 +93,7 @@ def readback() -> None:
     """Read back what targets know of people."""
 
     async def todo(dep: Deployment) -> None:
-        async with once(dep, "readback") as free:
+        async with once(dep.locks, "readback") as free:
             if free:
                 await read_back(dep)
 

@@ -6,15 +6,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-from provisioner.runtime.context import Deployment
-from provisioner.store.runs.locks import Hold
+from provisioner.store.runs.locks import Hold, LockStore
 
 #: Seconds after which the work of a worker that died may be taken up by another.
 HOLD: Final = 20
 
 
 @asynccontextmanager
-async def once(dep: Deployment, name: str) -> AsyncIterator[Hold | None]:
+async def once(locks: LockStore, name: str) -> AsyncIterator[Hold | None]:
     """The lock for a piece of work, None if somebody else does it; it is free again if this process dies.
 
     It saves work and guards nothing: whatever two must not do at once needs a fence of its own in the store.
@@ -22,5 +21,5 @@ async def once(dep: Deployment, name: str) -> AsyncIterator[Hold | None]:
     Raises:
         StoreError: Redis does not answer.
     """
-    async with dep.locks.work(name, seconds=HOLD) as hold:
+    async with locks.work(name, seconds=HOLD) as hold:
         yield hold

@@ -55,7 +55,7 @@ def begin(run: str) -> None:
         if request is None:
             return
         urgent = request.people is not None
-        async with once(dep, f"begin:{run}") as free:
+        async with once(dep.locks, f"begin:{run}") as free:
             if not free:
                 return
             await dep.wakeups.arrived(f"begin:{run}")
@@ -78,7 +78,7 @@ def plan(run: str, target: str) -> None:
     """Observe and plan one target of a run, install the plan, and let it be delivered."""
 
     async def work(dep: Deployment) -> None:
-        async with once(dep, f"plan:{run}:{target}") as free:
+        async with once(dep.locks, f"plan:{run}:{target}") as free:
             if not free:
                 return
             await dep.wakeups.arrived(f"plan:{run}:{target}")
@@ -103,7 +103,7 @@ def deliver_to(target: str, urgent: bool = False) -> None:
         await dep.wakeups.arrived(f"deliver:{target}:{lane}")
         # If another one is at work: what this nudge was sent for may be too late for that one
         again: float | None = _BUSY
-        async with once(dep, f"deliver:{target}:{lane}") as free:
+        async with once(dep.locks, f"deliver:{target}:{lane}") as free:
             if free:
                 again = (await deliver_or_note(dep, target, urgent=urgent, stopped=child.stopped)).seconds
         if again is not None:
@@ -121,7 +121,7 @@ def tick() -> None:
         # Whatever fails of these must not keep the others from being looked at
         steps: dict[str, Callable[[], Awaitable[object]]] = {
             "memory": lambda: remembers(dep),
-            "spool": lambda: Spool(dep.settings.data_dir).replay(dep),
+            "spool": lambda: Spool(dep.settings.data_dir).replay(dep.queue),
             **{f"target:{target}": partial(_look_at, dep, target) for target in dep.targets},
             "runs": lambda: _look_at_runs(dep, now),
             "sweep": lambda: sweep(dep),
@@ -206,7 +206,7 @@ def watch() -> None:
     """Ask for a run because the roster was written anew."""
 
     async def work(dep: Deployment) -> None:
-        async with once(dep, "watch") as free:
+        async with once(dep.locks, "watch") as free:
             if free:
                 steps = {"roster": lambda: _look_at_roster(dep)}
                 await take_steps(dep, "watch", steps, stopped=child.stopped, trigger="roster")

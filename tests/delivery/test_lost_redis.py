@@ -45,8 +45,8 @@ async def test_an_acknowledged_outcome_outlives_a_redis_that_does_not_answer(
         kept = len(file.read_bytes().splitlines())
         assert kept == len(switchboard.accounts("traitly")) > 0
         writes = switchboard.counts("traitly")["writes"]
-        assert await spool.replay(dep) == kept
-        assert await spool.replay(dep) == 0
+        assert await spool.replay(dep.queue) == kept
+        assert await spool.replay(dep.queue) == 0
         assert list(tmp_path.glob("outcomes.jsonl*")) == []
         assert switchboard.counts("traitly")["writes"] == writes
         await drain(dep)
@@ -69,7 +69,7 @@ async def test_a_line_that_was_torn_by_a_crash_spoils_no_other(opened: Opened, r
         with path.open("ab") as file:
             file.write(b'{"run": "torn')
         spool.add(Spooled(second, {}, None, {"code": "no", "message": "because"}))
-        assert await spool.replay(dep) == 2
+        assert await spool.replay(dep.queue) == 2
         rows = await dep.runs.operations(run, ["traitly"], limit=2)
         assert sorted(row["status"] for row in rows) == ["failed", "succeeded"]
 

@@ -136,7 +136,7 @@ def test_only_one_does_what_only_one_may_do(child: Child, monkeypatch: pytest.Mo
     monkeypatch.setattr(once_module, "HOLD", 4)
 
     async def work(dep: Deployment) -> None:
-        async with once_module.once(dep, "it") as first, once_module.once(dep, "it") as second:
+        async with once_module.once(dep.locks, "it") as first, once_module.once(dep.locks, "it") as second:
             assert (first is None, second is None) == (False, True)
             # Renewed while it lasts, which shows by its being shorter again
             contents = RedisContents(dep)

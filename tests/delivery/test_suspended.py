@@ -185,7 +185,7 @@ async def test_one_person_is_planned_by_one_task_at_a_time(opened: Opened, roste
         roster.write_text(company(3))
         run = await lifecycle.request_run(dep, Request(trigger="manual", people=("W0001",)))
         await lifecycle.begin(dep, run)
-        async with held(dep, TARGET, run, urgent=True) as hold:
+        async with held(dep.locks, TARGET, run, urgent=True) as hold:
             assert hold is not None
             assert not await lifecycle.plan(dep, run, TARGET)
         done = await asyncio.gather(*(lifecycle.plan(dep, run, TARGET) for _ in range(4)))
@@ -257,7 +257,7 @@ async def test_a_table_that_was_written_under_a_lost_lock_is_written_again(
 async def test_the_loss_of_a_lock_is_logged(opened: Opened) -> None:
     async with opened(only=(TARGET,)) as dep:
         with structlog.testing.capture_logs() as logs:
-            async with held(dep, TARGET, "run") as hold:
+            async with held(dep.locks, TARGET, "run") as hold:
                 assert hold is not None
                 lose(dep, RedisContents.planning_lock(TARGET))
                 assert not await hold.still()

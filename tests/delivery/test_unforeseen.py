@@ -134,7 +134,7 @@ async def test_a_spooled_outcome_that_redis_refuses_holds_up_no_other(
             return await record(self, ends, *rest, **more)
 
         monkeypatch.setattr(QueueStore, "record", picky)
-        assert await spool.replay(dep) == 2
+        assert await spool.replay(dep.queue) == 2
         assert spool.empty
         (line,) = (tmp_path / "refused-outcomes.jsonl").read_bytes().splitlines()
         assert json.loads(line)["operation"]["person"] == "W0000"

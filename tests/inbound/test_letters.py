@@ -11,7 +11,6 @@ import pytest
 
 from provisioner.errors import UsageError
 from provisioner.events.dead_letters import letter, replay, waiting
-from provisioner.runtime.audit import audit
 from provisioner.runtime.context import Deployment
 from provisioner.store.events.inbound import Received
 from provisioner.store.events.outbox import Outgoing
@@ -70,7 +69,7 @@ def test_dead_letters_of_both_directions_are_listed_and_replayed(firm: Company) 
             assert await replay(dep, None, by="cli:ann") == {"in": 1, "out": 0}
             # Nothing to replay is nothing to write down
             assert await replay(dep, None, by="cli:ann") == {"in": 0, "out": 0}
-            entries = await audit(dep, 10)
+            entries = await dep.audit.newest(10)
             assert [(one["by"], one["action"], one["letters"]) for one in entries] == [
                 ("cli:ann", "replayed", [second]),
                 ("cli:ann", "replayed", [first, out]),
@@ -141,7 +140,7 @@ def test_the_page_lists_shows_and_replays(make_site: Callable[..., Site]) -> Non
     assert site.work(lambda dep: dep.inbound.dead_ids()) == [second]
     site.send("/inbound", "/inbound/replay", {"all": "yes"})
     assert site.work(lambda dep: dep.inbound.dead_ids()) == []
-    assert [one["by"] for one in site.work(lambda dep: audit(dep, 10)) if one["action"] == "replayed"] == [
+    assert [one["by"] for one in site.work(lambda dep: dep.audit.newest(10)) if one["action"] == "replayed"] == [
         "web:operator"
     ] * 2
     assert "No dead letters" in site.client.get("/inbound").text

@@ -12,7 +12,7 @@ import pytest
 from provisioner.admin.erase import forget
 from provisioner.errors import ProvisionerError, UsageError
 from provisioner.runs import lifecycle
-from provisioner.runtime.audit import audit, record
+from provisioner.runtime.audit import record
 from provisioner.runtime.context import Deployment
 from provisioner.sandbox import Switchboard
 from provisioner.store.runs.documents import Request
@@ -153,11 +153,11 @@ async def test_the_trail_of_what_people_did_stays_without_the_name(opened: Opene
     async with opened(only=("traitly",)) as dep:
         roster.write_text(company(3))
         await sync_once(dep)
-        await record(dep, "cli:ann", "approved", people=("W0001", "W0002"), reason="known", facts={})
-        await record(dep, "cli:ann", "paused", facts={"target": "traitly"})
-        before = await audit(dep, 10)
+        await record(dep.audit, "cli:ann", "approved", people=("W0001", "W0002"), reason="known", facts={})
+        await record(dep.audit, "cli:ann", "paused", facts={"target": "traitly"})
+        before = await dep.audit.newest(10)
         await forget(dep, "W0001", by="cli:bob")
-        newest, *rest = await audit(dep, 10)
+        newest, *rest = await dep.audit.newest(10)
         assert (newest["by"], newest["action"]) == ("cli:bob", "forgotten")
         assert [one["id"] for one in rest] == [one["id"] for one in before]
         assert [one.get("people") for one in rest if one["action"] == "approved"] == [["(forgotten)", "W0002"]]

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from provisioner.runtime.audit import audit
 from provisioner.web.auth.access import COOKIE
 from tests.decisions.conftest import company
 from tests.support.redis_server import RedisServer
@@ -20,7 +19,7 @@ def state(site: Site) -> tuple[Any, ...]:
     # A decision that reached nobody is written down as one of nobody
     trail = [
         one
-        for one in site.work(lambda dep: audit(dep, 50))
+        for one in site.work(lambda dep: dep.audit.newest(50))
         if one["action"] != "signed in" and (one.get("count") or "count" not in one)
     ]
     paused = site.work(lambda dep: dep.health.of("tribal_habits")).paused

@@ -8,7 +8,6 @@ from html.parser import HTMLParser
 
 import pytest
 
-from provisioner.runtime.audit import audit
 from provisioner.web.auth.access import COOKIE, safe_place
 from tests.decisions.conftest import company
 from tests.web.conftest import VIEWER, Site, bearer, csrf_in
@@ -162,7 +161,7 @@ def test_choosing_some_confirming_and_seeing_what_became_of_it(site: Site) -> No
         "W0001",
         "W0002",
     }
-    trail = site.work(lambda dep: audit(dep, 10))
+    trail = site.work(lambda dep: dep.audit.newest(10))
     assert (trail[0]["by"], trail[0]["action"], trail[0]["people"], trail[0]["reason"]) == (
         "web:operator",
         "approved",
@@ -196,7 +195,7 @@ def test_one_person_is_synced_now(site: Site) -> None:
     run = answer.headers["location"].rpartition("/")[2]
     assert "About" in site.client.get(f"/runs/{run}").text
     assert site.send("/", "/people/resync", {"key": "nobody"}).status_code == 404
-    assert [one["action"] for one in site.work(lambda dep: audit(dep, 1))] == ["run requested"]
+    assert [one["action"] for one in site.work(lambda dep: dep.audit.newest(1))] == ["run requested"]
 
 
 def test_pausing_and_resuming(site: Site) -> None:

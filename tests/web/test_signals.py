@@ -13,7 +13,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from provisioner.progress.notifications import send_waiting
 from provisioner.progress.quarantine import quarantine, recover
-from provisioner.runtime.audit import audit
 from tests.decisions.conftest import company
 from tests.web.conftest import Site
 
@@ -182,11 +181,11 @@ def test_the_trail_tells_who_did_what(site: Site) -> None:
     site.client.put(
         "/api/roster", content=b"employee_id\n1\n", headers={"Authorization": "Bearer operator-token-0123456789"}
     )
-    trail = site.work(lambda dep: audit(dep, 10))
+    trail = site.work(lambda dep: dep.audit.newest(10))
     assert [one["action"] for one in trail] == ["run requested", "roster pushed", "approved", "run requested"]
     assert {one["by"] for one in trail} == {"api:operator"}
     assert (trail[2]["run"], trail[2]["people"], trail[2]["reason"]) == (run, ["W0000"], "known")
-    assert [one["id"] for one in site.work(lambda dep: audit(dep, 10, trail[1]["id"]))] == [
+    assert [one["id"] for one in site.work(lambda dep: dep.audit.newest(10, trail[1]["id"]))] == [
         trail[2]["id"],
         trail[3]["id"],
     ]

@@ -95,7 +95,7 @@ async def ask_for_run(site: Site, dep: Deployment, asked: RunAsked, *, by: str) 
     run = await request_run(dep, asked)
     roster = "its own" if asked.roster else None
     facts = {"run": run, "targets": asked.targets, "accept": asked.accept, "roster": roster}
-    await record(dep, by, "run requested", people=asked.people, facts=facts)
+    await record(dep.audit, by, "run requested", people=asked.people, facts=facts)
     await site.nudge(run, urgent=asked.people is not None)
     return run
 
@@ -308,7 +308,7 @@ async def put_roster(request: Request, user: Actor, site: OnSite, dep: Deployed)
     pushed = Pushed(content, dep.settings.roster.url, await dep.clock.now())
     await dep.frames.keep_pushed(pushed)
     by = f"api:{user.name}"
-    await record(dep, by, "roster pushed", facts={"digest": digest, "bytes": len(content)})
+    await record(dep.audit, by, "roster pushed", facts={"digest": digest, "bytes": len(content)})
     run = await ask_for_run(site, dep, RunAsked("push"), by=by)
     return JSONResponse({"run": run, "digest": digest}, 202)
 

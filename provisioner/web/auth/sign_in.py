@@ -60,7 +60,7 @@ async def sign_in(request: Request, site: OnSite, dep: Deployed, session: Visito
         return response
     if request.client:
         await site.access.right(request.client.host)
-    await record(dep, f"web:{user.name}", "signed in", facts={})
+    await record(dep.audit, f"web:{user.name}", "signed in", facts={})
     key, _ = await site.access.key()
     _, cookie = new_session(key, user)
     response = RedirectResponse(place, 303)
@@ -74,7 +74,7 @@ async def sign_out(request: Request, site: OnSite, dep: Deployed, session: Signe
     check_form(request, session, dict(await request_bodies.form(request)).get("csrf", ""))
     assert session.user is not None  # noqa: S101 - `SignedIn` saw to it
     await site.access.end_session(session.id, session.expires - int(time.time()))
-    await record(dep, f"web:{session.user.name}", "signed out", facts={})
+    await record(dep.audit, f"web:{session.user.name}", "signed out", facts={})
     response = RedirectResponse("/sign-in", 303)
     response.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
     return response

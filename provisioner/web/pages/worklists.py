@@ -11,7 +11,6 @@ from fastapi.responses import Response
 
 from provisioner.admin.person_report import lists
 from provisioner.progress.metrics import verdict_on
-from provisioner.runtime.audit import audit
 from provisioner.store.runs.documents import moment
 from provisioner.web.api.runs import known_run
 from provisioner.web.auth.access import SignedIn
@@ -172,5 +171,7 @@ async def trail(request: Request, session: SignedIn, dep: Deployed) -> Response:
     del session
     before = request.query_params.get("before", "")
     known = before.replace("-", "", 1)
-    rows = await audit(dep, _PAGE + 1, before if known.isascii() and known.isdecimal() and len(known) < 30 else None)
+    rows = await dep.audit.newest(
+        _PAGE + 1, before if known.isascii() and known.isdecimal() and len(known) < 30 else None
+    )
     return render(request, "audit.html", rows=rows[:_PAGE], older=rows[_PAGE - 1]["id"] if len(rows) > _PAGE else None)

@@ -26,7 +26,7 @@ from provisioner.progress.run_status import refresh
 from provisioner.runs.target_lock import held
 from provisioner.runtime.audit import record
 from provisioner.runtime.context import Deployment
-from provisioner.store.people.hand_links import Changed, HandLinkStore
+from provisioner.store.people.hand_links import Changed
 
 log = structlog.get_logger(__name__)
 
@@ -68,7 +68,7 @@ async def link(
     async with _still(dep, target, patience):
         known, state = await _account(dep, target, account)
         await _check_owner(dep, target, person, known)
-        changed = await _settled(patience, target, lambda: HandLinkStore(dep.redis).link(target, person, known, state))
+        changed = await _settled(patience, target, lambda: dep.hand_links.link(target, person, known, state))
         if changed.verdict == "other":
             entry = await dep.ledger.entry(target, person)
             raise _has_another(person, target, entry)
@@ -89,7 +89,7 @@ async def unlink(dep: Deployment, person: str, target: str, *, by: str, patience
             raise UsageError(
                 f"{person!r} has no account in {target}.", remedy=f"`provisioner why {person}` shows which they have."
             )
-        store = HandLinkStore(dep.redis)
+        store = dep.hand_links
         changed = await _settled(patience, target, lambda: store.unlink(target, person, entry.account))
         if changed.verdict == "other":
             raise ProvisionerError(
@@ -166,7 +166,7 @@ async def _still(dep: Deployment, target: str, patience: float) -> AsyncIterator
     """Let nobody plan the target while the context lasts."""
     name = f"link-{secrets.token_hex(4)}"
     async with AsyncExitStack() as stack:
-        await awaited(lambda: entered(stack, held(dep, target, name)), patience, _busy(f"a run is planning {target}"))
+        await awaited(lambda: entered(stack, held(dep.locks, target, name)), patience, _busy(f"a run is planning {target}"))
         yield
 
 
@@ -188,6 +188,6 @@ async def _told(dep: Deployment, done: HandLink, changed: Changed, by: str) -> H
     for run in dict.fromkeys(changed.runs):
         await refresh(dep, run)
     action = "linked" if done.linked else "unlinked"
-    await record(dep, by, action, people=(done.person,), facts={"target": done.target, "account": done.account})
+    await record(dep.audit, by, action, people=(done.person,), facts={"target": done.target, "account": done.account})
     log.info(action, target=done.target, by=by, dropped=len(changed.runs))
     return HandLink(done.person, done.target, done.account, done.linked, len(changed.runs))

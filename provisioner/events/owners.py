@@ -10,9 +10,7 @@ import polars as pl
 from provisioner.model.event import InboundEvent
 from provisioner.planning.desired import compile_target, desired_accounts
 from provisioner.planning.whose import Everybody, Named, Owner, identifier_type
-from provisioner.runtime.clock import day_in
 from provisioner.runtime.context import Deployment
-from provisioner.store.people.hand_links import HandLinkStore
 from provisioner.store.people.snapshots import roster_columns
 
 
@@ -47,7 +45,7 @@ class Owners:
         if everybody is None:
             return Owner(), False
         if target not in self._apart:
-            self._apart[target] = await HandLinkStore(self.dep.redis).apart(target)
+            self._apart[target] = await self.dep.hand_links.apart(target)
         return everybody.owner(event.account or "", event.match, self._apart[target]), False
 
     async def _linked(self, target: str) -> Named:
@@ -71,7 +69,7 @@ class Owners:
             if not columns:
                 return None
             settings = self.dep.settings
-            today, today_utc = day_in(settings.zone, await self.dep.runs.now())
+            today, today_utc = await self.dep.clock.today()
             desired = desired_accounts(
                 spec,
                 compile_target(spec, columns),

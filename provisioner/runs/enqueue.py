@@ -36,7 +36,6 @@ from provisioner.runs.observe import Seen, asks_of, keep, lane_of, observe
 from provisioner.runs.target_lock import held
 from provisioner.runtime.clock import day_in
 from provisioner.runtime.context import Deployment
-from provisioner.store.people.hand_links import HandLinkStore
 from provisioner.store.people.snapshots import Snapshot
 from provisioner.store.queue.plans import Entry, guard_of
 from provisioner.store.runs.locks import Hold
@@ -135,7 +134,7 @@ def _renamed(ledger: pl.DataFrame, snapshot: Snapshot) -> pl.DataFrame:
 
 async def _apart(dep: Deployment, target: str, snapshot: Snapshot) -> dict[str, frozenset[str]]:
     """The accounts that were unlinked by hand, by the keys that people have in this snapshot."""
-    apart = await HandLinkStore(dep.redis).apart(target)
+    apart = await dep.hand_links.apart(target)
     renamed = {snapshot.renamed.get(person, person): accounts for person, accounts in apart.items()}
     return {**renamed, **{person: accounts for person, accounts in apart.items() if person not in snapshot.renamed}}
 

@@ -17,6 +17,7 @@ from provisioner.store.admin.notices import NoticeStore
 from provisioner.store.admin.web_sessions import WebSessionStore
 from provisioner.store.events.inbound import InboundStore
 from provisioner.store.events.outbox import OutboxStore
+from provisioner.store.people.hand_links import HandLinkStore
 from provisioner.store.people.last_outcomes import LastOutcomeStore
 from provisioner.store.people.ledger import LedgerStore
 from provisioner.store.people.person_events import PersonEventStore
@@ -65,6 +66,7 @@ class Stores:
     wakeups: WakeupStore
     # People
     ledger: LedgerStore
+    hand_links: HandLinkStore
     frames: FrameStore
     receipts: ReceiptStore
     last_outcomes: LastOutcomeStore
@@ -107,6 +109,7 @@ class Stores:
             tag_holds=TagHoldStore(redis),
             wakeups=WakeupStore(redis),
             ledger=LedgerStore(redis),
+            hand_links=HandLinkStore(redis, scripts),
             frames=FrameStore(redis),
             receipts=ReceiptStore(redis),
             last_outcomes=LastOutcomeStore(redis),

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from provisioner.store.redis import keys
 from tests.e2e.site import KINDS, Site, deployment
 
 pytestmark = pytest.mark.timeout(180)

@@ -9,14 +9,12 @@ from typing import Any, TypeVar
 
 import pytest
 
-from provisioner.runtime.audit import audit
+from provisioner.runs import target_lock
 from provisioner.runtime.context import Deployment
-from provisioner.store.people.hand_links import HandLinkStore
-from provisioner.store.redis import keys
-from provisioner.store.redis.lock import holding
 from tests.cli.calling import Answer, call
 from tests.inbound.support import PEOPLE, Company
 from tests.support.harness import drain, sync_once
+from tests.support.redis_contents import RedisContents
 
 T = TypeVar("T")
 #: Everybody but Cleo (W3).
@@ -70,9 +68,13 @@ def test_the_todo_s_own_words_settle_it(firm: Company, stranger: str) -> None:
     assert "found by hand" in _call(firm, "why", "W3").out
 
 
+async def _ledger(dep: Deployment) -> dict[bytes, bytes]:
+    return RedisContents(dep).ledger("habitate")
+
+
 def test_each_refusal_names_what_is_wrong_and_changes_nothing(firm: Company, stranger: str) -> None:
     ada = _msid(firm, "ada@example.com")
-    before = _with(firm, lambda dep: dep.redis.hgetall(keys.ledger("habitate")))
+    before = _with(firm, _ledger)
     for words, said in (
         (("link", "W9", "habitate", stranger), "no person 'W9'"),
         (("link", "w3", "habitate", stranger), "no person 'w3'"),
@@ -89,8 +91,8 @@ def test_each_refusal_names_what_is_wrong_and_changes_nothing(firm: Company, str
         assert answer.code == 2, words
         assert answer.document["error"]["code"] == "usage"
         assert said in answer.document["error"]["message"], words
-    assert _with(firm, lambda dep: dep.redis.hgetall(keys.ledger("habitate"))) == before
-    assert _with(firm, lambda dep: HandLinkStore(dep.redis).apart("habitate")) == {}
+    assert _with(firm, _ledger) == before
+    assert _with(firm, lambda dep: dep.hand_links.apart("habitate")) == {}
     assert _call(firm, "audit", "--json").document["audit"] == []
 
 
@@ -103,7 +105,7 @@ def test_a_wrong_match_is_unlinked_and_given_to_whom_it_belongs(firm: Company, s
     assert planned["operations"] == []
     assert _call(firm, "unlink", "W2", "habitate").code == 2
     assert _call(firm, "link", "W3", "habitate", ben).code == 0
-    trail = _with(firm, lambda dep: audit(dep, 10))
+    trail = _with(firm, lambda dep: dep.audit.newest(10))
     assert [(one["action"], one["people"], one["target"], one["account"]) for one in trail] == [
         ("linked", ["W3"], "habitate", ben),
         ("unlinked", ["W2"], "habitate", ben),
@@ -151,7 +153,7 @@ def test_it_waits_for_whoever_plans_and_gives_up_with_nothing_changed(
     monkeypatch.setattr("provisioner.admin.linking.link.__kwdefaults__", {"patience": 0.3})
 
     async def held(dep: Deployment) -> Answer:
-        async with holding(dep.redis, keys.busy("habitate"), seconds=60) as hold:
+        async with target_lock.held(dep.locks, "habitate", "another run") as hold:
             assert hold is not None
             return await asyncio.to_thread(_call, firm, "link", "W3", "habitate", stranger)
 
@@ -170,7 +172,7 @@ def test_a_key_that_changes_takes_along_what_was_unlinked_and_forgetting_erases_
 
     async def moved(dep: Deployment) -> dict[str, frozenset[str]]:
         await dep.ledger.rename("habitate", "W2", "N2")
-        return await HandLinkStore(dep.redis).apart("habitate")
+        return await dep.hand_links.apart("habitate")
 
     assert _with(firm, moved) == {"N2": frozenset({ben})}
 
@@ -179,4 +181,4 @@ def test_a_key_that_changes_takes_along_what_was_unlinked_and_forgetting_erases_
 
     _with(firm, back)
     assert json.loads(_call(firm, "forget", "W2", "--json").out)["person"] == "W2"
-    assert _with(firm, lambda dep: HandLinkStore(dep.redis).apart("habitate")) == {}
+    assert _with(firm, lambda dep: dep.hand_links.apart("habitate")) == {}

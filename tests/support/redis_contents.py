@@ -123,10 +123,11 @@ class RedisContents:
         return found
 
     def dumps(self) -> dict[str, bytes]:
-        """All that is ours, in Redis's own form, but for the pace of requests."""
+        """All that is ours, in Redis's own form, but for the pace of requests and the signs of life."""
         with self._redis() as client:
             found = {name.decode(): client.dump(name) for name in client.scan_iter(f"{keys.PREFIX}*", count=1000)}
-        return {name: value for name, value in found.items() if not name.startswith(keys.pace("")) and value}
+        moving = (keys.pace(""), keys.HEARTBEATS, keys.WORKERS)
+        return {name: value for name, value in found.items() if not name.startswith(moving) and value}
 
     def unknown(self) -> list[str]:
         """Our keys that the table of keys does not have, or has as another type."""

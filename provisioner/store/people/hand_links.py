@@ -28,9 +28,9 @@ class Changed:
 class HandLinkStore:
     """What people decided about links, in all targets."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, scripts: Scripts) -> None:
         self._redis = redis
-        self._script = Scripts(redis).load("hand_link")
+        self._script = scripts.load("hand_link")
 
     async def link(self, target: str, person: str, account: str, state: State) -> Changed:
         """Link an account to somebody who has none, and drop what stands for them there."""

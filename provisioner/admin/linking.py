@@ -166,7 +166,9 @@ async def _still(dep: Deployment, target: str, patience: float) -> AsyncIterator
     """Let nobody plan the target while the context lasts."""
     name = f"link-{secrets.token_hex(4)}"
     async with AsyncExitStack() as stack:
-        await awaited(lambda: entered(stack, held(dep.locks, target, name)), patience, _busy(f"a run is planning {target}"))
+        await awaited(
+            lambda: entered(stack, held(dep.locks, target, name)), patience, _busy(f"a run is planning {target}")
+        )
         yield
 
 

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Final, TypeVar
 
 from provisioner.errors import ProvisionerError
-from provisioner.store.redis.lock import Hold
+from provisioner.store.runs.locks import Hold
 
 T = TypeVar("T")
 

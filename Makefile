@@ -26,7 +26,7 @@ AGAIN := $(if $(STALE),FORCE)
 # Pure decisions, readers, the store, vendors over HTTP: few real processes, so it takes two or three minutes.
 QUICK := tests/decisions tests/packaging tests/planning tests/roster tests/settings tests/store tests/targets tests/test_ground.py
 
-.PHONY: help demo test test-quick test-packaging lint format bench docs dist pins clean
+.PHONY: help demo test test-quick test-slow test-packaging lint format bench docs dist pins clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / && index(" $(ABSENT) ", " " $$1 " ") == 0 {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ test: $(DEV) ## run the tests (ARGS="-k guard": some of them; ARGS=--cov: with t
 
 test-quick: $(DEV) ## run the tests that need few processes, in two or three minutes
 	@$(BIN)/python -m pytest --quiet --numprocesses $(WORKERS) $(QUICK) $(ARGS)
+
+test-slow: $(DEV) ## run the tests that wait for real silences and back-offs
+	@$(BIN)/python -m pytest --quiet --numprocesses $(WORKERS) --no-loadscope-reorder -m slow $(ARGS)
 
 test-packaging: $(DEV) ## install pins and wheel into empty environments, and run what was installed
 	@$(BIN)/python -m pytest --quiet --numprocesses 2 --dist loadfile -m packaging tests/packaging $(ARGS)

@@ -34,6 +34,8 @@ from tests.support.harness import load_settings, raise_limits, settings_document
 from tests.support.redis_contents import RedisContents
 from tests.support.redis_server import RedisServer
 
+pytestmark = pytest.mark.slow
+
 T = TypeVar("T")
 ROOT: Final = Path(__file__).resolve().parents[2]
 PEOPLE: Final = 4

@@ -19,6 +19,8 @@ import pytest
 from tests.cli.test_up import _children_of, _free_port
 from tests.e2e.site import ROOT, Process, Site, deployment, eventually
 
+pytestmark = pytest.mark.slow
+
 TOKEN = "operator-token-0123456789"
 SCHEDULE = {"sync": "0 3 * * *", "full": None, "watch_roster": None}
 

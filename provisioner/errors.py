@@ -7,7 +7,8 @@
     │   └── ConfigurationError      exit 2   a setting or an expression is wrong
     ├── UnexpectedError             exit 1   an exception that nobody thought of
     ├── StoreError                  exit 1   Redis unreachable, unsuitable, or its data is of another version
-    │   └── HoldLostError           exit 1   a lock ran out while its holder was suspended
+    │   ├── HoldLostError           exit 1   a lock ran out while its holder was suspended
+    │   └── ClaimLostError          exit 1   an operation's lease ran out while its holder was suspended
     ├── WorkerError                 exit 1   no worker answers
     ├── RosterError                 exit 3   the roster is rejected as a whole
     ├── TargetError                 exit 5   a target refused, failed or is not believed
@@ -74,6 +75,12 @@ class HoldLostError(StoreError):
     """A lock ran out while its holder was suspended; somebody else may have it."""
 
     code = "hold_lost"
+
+
+class ClaimLostError(StoreError):
+    """The lease of an operation ran out while its holder was suspended; somebody else may send it."""
+
+    code = "claim_lost"
 
 
 class WorkerError(ProvisionerError):

@@ -19,19 +19,20 @@ from typing import Final
 
 import structlog
 
-from provisioner.dispatch.leases import LEASE, renewed
+from provisioner.dispatch.leases import LEASE, Lease, renewed
 from provisioner.dispatch.leaver_recheck import REASON, Recheck
 from provisioner.dispatch.outcome_spool import Spool, Spooled
 from provisioner.dispatch.redis_loss import remembers
 from provisioner.dispatch.retry_policy import Fail, Park, Quarantine, Succeed, decide, is_poisoned
 from provisioner.dispatch.tag_merge import Tagging, learnt_tags
 from provisioner.dispatch.write import Applying
-from provisioner.errors import UNEXPECTED, StoreError, UnexpectedError
+from provisioner.errors import UNEXPECTED, ClaimLostError, StoreError, UnexpectedError
 from provisioner.model.operation import Kind
 from provisioner.model.outcome import Done, Outcome, Temporary, Unclear
 from provisioner.planning.ledger_update import ledger_patch, never_again
 from provisioner.progress.quarantine import WINDOW, judge, quarantine, recovers
 from provisioner.progress.run_status import refresh
+from provisioner.runtime.clock import since_boot
 from provisioner.runtime.context import Deployment
 from provisioner.runtime.faults import is_fault, log_fault, named
 from provisioner.runtime.rate_limit import TargetSlot
@@ -144,7 +145,7 @@ class _Wave:
             self.wait = slot if self.wait is None else min(self.wait, slot)
             return False
         claims: list[Claim] = []
-        asked = time.monotonic()
+        asked = since_boot()
         try:
             claims = await self.dep.queue.claim(
                 self.target,
@@ -162,8 +163,8 @@ class _Wave:
             return False
         self._another()
         self.runs.update(claim.run for claim in claims)
-        async with renewed(self.dep, self.target, claims):
-            await self._work(claims, slot, asked=asked)
+        async with renewed(self.dep, self.target, claims, asked) as lease:
+            await self._work(claims, slot, lease, asked=asked)
         return True
 
     def _size(self, group: str) -> int:
@@ -173,21 +174,26 @@ class _Wave:
     def _is_fault(self, exc: BaseException) -> bool:
         return is_fault(exc, stopping=self._stopped())
 
-    async def _work(self, claims: list[Claim], slot: TargetSlot, *, asked: float) -> None:
+    async def _work(self, claims: list[Claim], slot: TargetSlot, lease: Lease, *, asked: float) -> None:
         http: Http | None = None
         due = claims
         try:
             try:
-                http = self.dep.http(self.target, self.pace.prepaid(slot))
+                http = self.dep.http(self.target, self.pace.prepaid(slot, lease), fence=lease)
                 due = await self._tagging.ready(await self._still_due(claims))
                 if not due:
                     return
-                if time.monotonic() > asked + LEASE - DEADLINE:
-                    # The process was held up, and its lease may have ended meanwhile
-                    for claim in due:
-                        await self.dep.queue.give_back(claim)
-                    return
+                lease.narrow(due)
+                await lease.ensure()
                 outcomes = await self._applying.send(http, due)
+            except ClaimLostError:
+                # Whoever has them looks up what was sent; what is still ours was perhaps sent with them
+                lost = {"code": ClaimLostError.code, "message": "this was in hand with what another worker took over"}
+                unclear = http is not None and http.writes > 0
+                for claim in due:
+                    await self.dep.queue.park(claim, _NOTHING_TAKEN, lost, unclear=unclear, spend=False)
+                await self._tagging.over(due)
+                return
             except BaseException as exc:
                 if not self._is_fault(exc):
                     raise
@@ -195,6 +201,7 @@ class _Wave:
                 self._log("not_sent", exc, due)
                 waits: Outcome = Temporary(UNEXPECTED, f"{self.target}: preparing the change ended with {named(exc)}")
                 outcomes = [waits] * len(due)
+            lease.ending()
             try:
                 await self._conclude(due, outcomes, http.requests if http else 0, asked=asked)
                 await self._tagging.over(due)
@@ -222,9 +229,9 @@ class _Wave:
 
         Args:
             requests: how many HTTP requests it took.
-            asked: the monotonic time at which the claims were asked for, whose `claimed` is by Redis's clock.
+            asked: when the claims were asked for (`since_boot`); their `claimed` is by Redis's clock.
         """
-        now = claims[0].claimed + time.monotonic() - asked
+        now = claims[0].claimed + since_boot() - asked
         if is_poisoned(outcomes, claims[0].attempts):
             log.warning("batch_halved", target=self.target, rows=len(claims), code=getattr(outcomes[0], "code", ""))
             await self._halve(claims, requests=requests)

@@ -1,12 +1,22 @@
-"""Moments and days: Redis's clock gives the moment, the settings' time zone its day."""
+"""Moments and days: Redis's clock gives the moment, the settings' time zone its day. And spans of one process."""
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from provisioner.store.redis.server import Server
+
+#: Linux's monotonic clock stands still while the machine sleeps; other systems' does not.
+_CLOCK: Final[int] = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def since_boot() -> float:
+    """Seconds by a clock that is never set, and that goes on while this process or its machine is suspended."""
+    return time.clock_gettime(_CLOCK)
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ from provisioner.targets.capabilities import (
     TakesKnowledge,
     inbound_actions,
 )
-from provisioner.targets.http import Client, Http, Pace, new_client
+from provisioner.targets.http import Client, Fence, Http, Pace, new_client
 from provisioner.targets.registry import make
 
 #: Seconds that a read waits for a slot before its target counts as unreachable for this run.
@@ -98,10 +98,10 @@ class Deployment(Stores):
             patience=patience,
         )
 
-    def http(self, target: str, pace: Pace, *, read_only: bool = False) -> Http:
-        """The transport of a target."""
+    def http(self, target: str, pace: Pace, *, read_only: bool = False, fence: Fence | None = None) -> Http:
+        """The transport of a target; see `Http`."""
         made = self.targets[target]
-        return Http(target, self.client, made.origin, made.headers(), pace, read_only=read_only)
+        return Http(target, self.client, made.origin, made.headers(), pace, read_only=read_only, fence=fence)
 
     def reading(self, target: str, *, lane: Lane = "bulk") -> Http:
         """A transport for reading only: whatever is tried, nothing can be written through it."""

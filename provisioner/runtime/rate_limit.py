@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Coroutine, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import structlog
 
-from provisioner.errors import StoreError, TargetError
+from provisioner.errors import ClaimLostError, StoreError, TargetError
+from provisioner.runtime.clock import since_boot
 from provisioner.settings import Rate, TargetSettings
-from provisioner.store.queue.rate_limit import Lane, PaceStatus, PaceStore, Wait, Window
+from provisioner.store.queue.rate_limit import Claims, Lane, Lost, PaceStatus, PaceStore, Wait, Window
 from provisioner.targets.http import Pace, Slot
 
 log = structlog.get_logger(__name__)
@@ -33,6 +34,20 @@ def resource_of(name: str, settings: TargetSettings, shared_by_address: bool) ->
     if settings.rate_group is not None:
         return f"{settings.kind}:group:{settings.rate_group}"
     return f"{settings.kind}:shared" if shared_by_address else name
+
+
+class Held(Protocol):
+    """Claims that requests are sent for, for as long as they are ours."""
+
+    @property
+    def claims(self) -> Claims:
+        """The claims."""
+
+    def confirm(self, asked: float) -> None:
+        """Note that they are ours and were renewed, as Redis says that was asked at a moment (`since_boot`)."""
+
+    def lose(self) -> ClaimLostError:
+        """Note that one of them is lost."""
 
 
 class TargetSlot:
@@ -98,16 +113,20 @@ class TargetPace:
         self._patience = patience
         self._asking = asyncio.Lock()
 
-    async def slot(self, deadline: float) -> TargetSlot:
+    async def slot(self, deadline: float, held: Held | None = None) -> TargetSlot:
         """Wait for a permission to send one request that is over after `deadline` seconds.
 
+        Args:
+            held: what the request is sent for; there is no permission once it is lost.
+
         Raises:
+            ClaimLostError: it is lost.
             TargetError: it would take longer than `patience`.
             StoreError: Redis does not answer.
         """
         async with self._asking:
             while True:
-                answer = await self.try_slot(deadline)
+                answer = await self.try_slot(deadline, held)
                 if isinstance(answer, TargetSlot):
                     return answer
                 if self._patience is not None and answer > self._patience:
@@ -119,18 +138,36 @@ class TargetPace:
                 spread = random.uniform(0.0, min(0.01, 0.02 * answer))  # noqa: S311
                 await asyncio.sleep(min(answer + spread, _LONGEST_SLEEP))
 
-    async def try_slot(self, deadline: float) -> TargetSlot | float:
+    async def try_slot(self, deadline: float, held: Held | None = None) -> TargetSlot | float:
         """A slot, or the seconds until the earliest moment for one; never waits.
 
         Raises:
+            ClaimLostError: what the request was to be sent for is lost.
             StoreError: Redis does not answer.
         """
-        answer = await self._store.acquire(self._resource, self._windows, lane=self._lane, deadline=deadline + _MARGIN)
+        asked = since_boot()
+        answer = await self._store.acquire(
+            self._resource,
+            self._windows,
+            lane=self._lane,
+            deadline=deadline + _MARGIN,
+            claims=held.claims if held else None,
+        )
+        if held and isinstance(answer, Lost):
+            raise held.lose()
+        if held:
+            held.confirm(asked)
+        if isinstance(answer, Lost):
+            raise AssertionError("nothing was held that could be lost")
         return answer.seconds if isinstance(answer, Wait) else TargetSlot(self, answer.token)
 
-    def prepaid(self, slot: Slot) -> Pace:
-        """A pace whose first slot is the given one, while later ones are waited for."""
-        return _Prepaid(slot, self)
+    def prepaid(self, slot: Slot, held: Held | None = None) -> Pace:
+        """A pace whose first slot is the given one, while later ones are waited for.
+
+        Args:
+            held: what all these requests are sent for: each later slot is granted only while it is ours.
+        """
+        return _Prepaid(slot, self, held)
 
     async def status(self) -> PaceStatus:
         """How busy the resource is, for everyone together."""
@@ -158,13 +195,13 @@ class TargetPace:
 class _Prepaid:
     """A slot that is there already, then the pace's own."""
 
-    def __init__(self, slot: Slot, pace: Pace) -> None:
+    def __init__(self, slot: Slot, pace: TargetPace, held: Held | None) -> None:
         self._first: Slot | None = slot
-        self._pace = pace
+        self._pace, self._held = pace, held
 
     async def slot(self, deadline: float) -> Slot:
         first, self._first = self._first, None
-        return await self._pace.slot(deadline) if first is None else first
+        return await self._pace.slot(deadline, self._held) if first is None else first
 
 
 #: asyncio itself holds tasks by weak references only.

@@ -12,9 +12,10 @@ import random
 import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from importlib.util import find_spec
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -61,6 +62,18 @@ class Pace(Protocol):
 
     async def slot(self, deadline: float) -> Slot:
         """Wait for a permission to send one request that is over after `deadline` seconds."""
+
+
+class Fence(Protocol):
+    """What requests are sent for: work that another process takes over if this one is suspended for long."""
+
+    async def ensure(self) -> None:
+        """Return only if it is ours still, and for longer than a request takes.
+
+        Raises:
+            ClaimLostError: it is not.
+            StoreError: nobody can say.
+        """
 
 
 class _Path(str):
@@ -132,7 +145,12 @@ class Http:
         pace: Pace,
         *,
         read_only: bool = False,
+        fence: Fence | None = None,
     ) -> None:
+        """
+        Args:
+            fence: asked right before each write leaves; None where nobody else may take the work over.
+        """
         self.target = target
         self.requests = 0
         self.writes = 0
@@ -142,6 +160,7 @@ class Http:
         self._headers = {**headers} if own_type else {**headers, "Content-Type": "application/json"}
         self._pace = pace
         self._read_only = read_only
+        self._fence = fence
         self._kept: dict[type[Any], Any] = {}
 
     def kept(self, kind: type[T], make: Callable[[], T]) -> T:
@@ -209,6 +228,7 @@ class Http:
 
         Raises:
             ReadOnlyError: this transport was made for reading only.
+            ClaimLostError: what it was to be sent for is no longer ours; nothing was sent.
         """
         result = await self._exchange(method, path, params, body, DEADLINE)
         if not isinstance(result, Answer) or result.status in accept:
@@ -248,6 +268,9 @@ class Http:
         request = self._client.build_request(
             method, self._origin + path, params=dict(params or {}), content=content, headers=self._headers
         )
+        if self._fence is not None and method != "GET":
+            await self._fence.ensure()
+            request.extensions["trace"] = partial(_let_out, self._fence)
         self.requests += 1
         self.writes += method != "GET"
         response = await self._client.send(request, stream=True)
@@ -264,6 +287,16 @@ class Http:
         finally:
             await response.aclose()
         return _Received(response.status_code, {k.lower(): v for k, v in response.headers.items()}, received)
+
+
+#: Steps of a request, by httpcore's names, before which nothing, or not the whole, has left.
+_LEAVING: Final = frozenset({"http11.send_request_headers.started", "http11.send_request_body.started"})
+
+
+async def _let_out(fence: Fence, step: str, _: Mapping[str, Any]) -> None:
+    """Ask a fence as late as possible: a connection may have been waited for, or made, since the last time."""
+    if step in _LEAVING:
+        await fence.ensure()
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,14 @@ class Process:
         self.process.wait()
         self._output.close()
 
+    def suspend(self) -> None:
+        """Stop it and its children where they are, as a frozen container would be."""
+        os.killpg(self.process.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let them go on."""
+        os.killpg(self.process.pid, signal.SIGCONT)
+
     def stop(self) -> None:
         """End it as an operator would, and its children with it."""
         if self.process.poll() is None:
@@ -83,11 +91,16 @@ class Process:
 class Site:
     """One deployment: the example's settings, aimed at a sandbox and a Redis of its own."""
 
-    def __init__(self, folder: Path, server: RedisServer, sandbox: str, **changes: Any) -> None:
+    def __init__(
+        self, folder: Path, server: RedisServer, sandbox: str, *, only: tuple[str, ...] | None = None, **changes: Any
+    ) -> None:
         self.folder, self.switchboard = folder, Switchboard(sandbox)
         self.roster = folder / "roster.csv"
         self.contents = RedisContents(server.url)
         document = settings_document(sandbox, server.url, self.roster, folder, **changes)
+        if only is not None:
+            document["targets"] = {name: document["targets"][name] for name in only}
+        self.server = server
         self.config = write_settings(folder, document)
         self.environment = {**os.environ, "PROVISIONER_CONFIG": str(self.config), "PYTHONPATH": str(ROOT)}
 
@@ -138,6 +151,10 @@ class Site:
     def writes(self) -> dict[str, int]:
         """Requests that may change something, by kind."""
         return {kind: int(self.switchboard.counts(kind)["writes"]) for kind in KINDS}
+
+    def expire_leases(self, kind: str) -> None:
+        """Let the time of what is in hand of a target pass."""
+        self.contents.end_leases(kind)
 
     def forget_requests(self) -> None:
         """Count requests from here on."""
@@ -192,9 +209,9 @@ def sandbox() -> Iterator[str]:
 
 
 @contextmanager
-def deployment(folder: Path, **changes: Any) -> Iterator[Site]:
-    """A deployment without worker and beat; `changes` replace sections of the settings."""
-    with RedisServer() as server, sandbox() as url:
+def deployment(folder: Path, *, append_only: bool = False, **changes: Any) -> Iterator[Site]:
+    """A deployment without worker and beat; `changes` replace sections of the settings, `only` names the targets."""
+    with RedisServer(append_only=append_only) as server, sandbox() as url:
         site = Site(folder, server, url, **changes)
         site.empty()
         yield site

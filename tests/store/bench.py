@@ -15,6 +15,7 @@ from provisioner.store.people.ledger import LedgerStore
 from provisioner.store.people.snapshots import FrameStore
 from provisioner.store.queue.operations import Claim, QueueStore
 from provisioner.store.queue.plans import Entry, PlanStore
+from provisioner.store.queue.rate_limit import Claims, Lost, PaceStore
 from provisioner.store.redis import keys
 from provisioner.store.redis.address import RedisAddress
 from provisioner.store.redis.client import Redis
@@ -81,6 +82,7 @@ class Bench:
         self.ledger = LedgerStore(self.redis)
         self.runs = RunStore(self.redis)
         self.health = HealthStore(self.redis)
+        self.pace = PaceStore(self.redis, scripts)
         self.frames = FrameStore(self.redis)
         self._numbers = itertools.count(1)
 
@@ -121,6 +123,7 @@ class Bench:
         dropped = self(
             self.plans.install(run, TARGET, tuple(operations), entry, links, began=since, people=people, urgent=urgent)
         )
+        assert dropped is not None
         return run, dropped
 
     def claim(
@@ -134,6 +137,12 @@ class Bench:
         """Claim the one operation that is ready first."""
         (claim,) = self.claim(1, lease=lease)
         return claim
+
+    def let_out(self, *claims: Claim) -> bool:
+        """Whether Redis lets a request out that is sent for these claims of one token."""
+        held = Claims(TARGET, claims[0].token, tuple(claim.member for claim in claims), LEASE)
+        answer = self(self.pace.acquire("resource", [(1_000_000, 0.001)], deadline=0.001, claims=held))
+        return not isinstance(answer, Lost)
 
     def expire(self, *claims: Claim) -> int:
         """Let leases run out, and have that noticed."""

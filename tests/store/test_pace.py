@@ -63,6 +63,7 @@ async def take_when_free(pace: PaceStore, windows: Sequence[Window], *, deadline
         answer = await pace.acquire("vendor", windows, deadline=deadline)
         if isinstance(answer, Granted):
             return answer.token
+        assert isinstance(answer, Wait)
         assert 0 < answer.seconds <= windows[0][1] * 1.001 + 1e-6
         await asyncio.sleep(answer.seconds)
 
@@ -212,7 +213,7 @@ def test_a_repeated_call_takes_no_second_slot(redis_url: str) -> None:
         try:
             acquire = Scripts(client).load("pace_acquire")
             keys = [f"{keys_of.pace('vendor')}:{part}" for part in ("blocked", "share", "60")]
-            arguments = ("slot", 0, 1_000_000, 5, 60_000_000)
+            arguments = ("slot", 0, 1_000_000, "", 5, 60_000_000)
             assert await acquire(keys, arguments) == await acquire(keys, arguments)
             assert await client.zcard(keys[2]) == 1
         finally:

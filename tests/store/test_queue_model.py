@@ -36,6 +36,8 @@ class QueueMachine(RuleBasedStateMachine):
         self.live: dict[tuple[str, str], Claim] = {}
         self.claims: list[Claim] = []
         self.moments = [self.bench.now()]
+        #: By person and slot, the newest decision that the queue accepted.
+        self.accepted: dict[tuple[str, str], tuple[str, str]] = {}
 
     def teardown(self) -> None:
         self.bench.close()
@@ -53,6 +55,9 @@ class QueueMachine(RuleBasedStateMachine):
         run, _ = self.bench.install(operations, began=began, people=list(plan) if alone else None)
         self.runs.append(run)
         self.installed |= {(run, one.id) for one in operations}
+        for one in operations:
+            if self.bench.status(run, one) != "superseded":
+                self.accepted[one.person, one.slot] = (run, one.id)
         self.moments.append(self.bench.now())
 
     @rule(limit=st.integers(1, 3))
@@ -71,8 +76,10 @@ class QueueMachine(RuleBasedStateMachine):
     def die(self, data: st.DataObject) -> None:
         """A worker dies with one in its hand."""
         if self.live:
-            name = data.draw(st.sampled_from(sorted(self.live)))
-            assert self.bench.expire(self.live.pop(name)) == 1
+            self.die_with(data.draw(st.sampled_from(sorted(self.live))))
+
+    def die_with(self, name: tuple[str, str]) -> None:
+        assert self.bench.expire(self.live.pop(name)) == 1
 
     @rule(data=st.data(), end=st.sampled_from(["done", "done", "fail", "park", "unclear", "give", "drop", "renew"]))
     def conclude(self, data: st.DataObject, end: str) -> None:
@@ -111,6 +118,30 @@ class QueueMachine(RuleBasedStateMachine):
             assert after.version >= before.version
         self.moments.append(self.bench.now())
 
+    @rule(data=st.data())
+    def thaw(self, data: st.DataObject) -> None:
+        """Whoever ever claimed some goes on after a suspension, long or short, and asks to let a request out."""
+        if not self.claims:
+            return
+        claim = data.draw(st.sampled_from(self.claims))
+        name = (claim.run, claim.operation.id)
+        out = self.bench.let_out(claim)
+        assert out == (self.live.get(name) == claim), "a request is let out for a claim exactly while it is held"
+        if out:
+            newest = self.accepted[claim.operation.person, claim.operation.slot]
+            assert newest == name, "a request is let out that is older than the newest accepted decision"
+
+    @rule(data=st.data())
+    def take_over(self, data: st.DataObject) -> None:
+        """A worker is suspended with one in its hand, another claims it, and the first goes on."""
+        if not self.live:
+            return
+        name = data.draw(st.sampled_from(sorted(self.live)))
+        frozen = self.live[name]
+        self.die_with(name)
+        self.claim(3)
+        assert not self.bench.let_out(frozen), "two may send for one operation"
+
     @rule()
     def ripen(self) -> None:
         """The time of what waits has come."""
@@ -122,7 +153,10 @@ class QueueMachine(RuleBasedStateMachine):
         if self.installed:
             run, one = data.draw(st.sampled_from(sorted(self.installed)))
             call = self.bench.queue.release if verdict else self.bench.queue.refuse
-            self.bench(call(run, TARGET, one, {"by": "me"}))
+            if self.bench(call(run, TARGET, one, {"by": "me"})) and verdict:
+                fields = self.bench.fields(run, one)
+                person, slot = fields["slot"].split("\x1f")
+                self.accepted[person, slot] = (run, one)
 
     @invariant()
     def everything_is_somewhere(self) -> None:

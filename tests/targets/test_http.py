@@ -28,7 +28,7 @@ from provisioner.model.outcome import Permanent, Temporary, Unauthorised, Unclea
 from provisioner.targets import http as transport
 from provisioner.targets import responses
 from provisioner.targets.concurrently import each
-from provisioner.targets.http import Http, at, new_client, user_agent
+from provisioner.targets.http import Fence, Http, at, new_client, user_agent
 from provisioner.targets.responses import (
     NOT_JSON,
     Answer,
@@ -83,6 +83,7 @@ def over(
     *,
     headers: dict[str, str] | None = None,
     read_only: bool = False,
+    fence: Fence | None = None,
 ) -> tuple[R | Exception, Wire]:
     """Use a transport towards a server that gives these answers in turn, the last one for ever."""
     wire = Wire()
@@ -116,7 +117,7 @@ def over(
         try:
             async with server, new_client() as client:
                 wire.http = Http(
-                    "t", client, f"http://127.0.0.1:{port}", headers or {}, wire.slots, read_only=read_only
+                    "t", client, f"http://127.0.0.1:{port}", headers or {}, wire.slots, read_only=read_only, fence=fence
                 )
                 try:
                     return await use(wire.http)
@@ -543,3 +544,35 @@ def test_a_target_may_have_a_content_type_of_its_own(own: dict[str, str], sent: 
     _, wire = over([answer(200)], lambda http: http.send("POST", "/x", {"a": 1}), headers=own)
     head = wire.requests[0].decode().lower().partition("\r\n\r\n")[0]
     assert [line for line in head.split("\r\n") if line.startswith("content-type:")] == [f"content-type: {sent}"]
+
+
+@dataclass
+class Doubts:
+    """A fence that lets so many looks pass."""
+
+    passes: int
+    looks: int = 0
+
+    async def ensure(self) -> None:
+        self.looks += 1
+        if self.looks > self.passes:
+            raise errors.ClaimLostError("t: others have it.")
+
+
+@pytest.mark.parametrize("passes", [0, 1, 2])
+def test_a_write_does_not_leave_once_its_work_is_lost(passes: int) -> None:
+    """Neither at once, nor when a connection has been made meanwhile, nor its body after its headers."""
+    fence = Doubts(passes)
+    found, wire = over([answer(200)], lambda http: http.send("POST", "/x", {"a": 1}), fence=fence)
+    assert isinstance(found, errors.ClaimLostError)
+    assert wire.requests == []
+    assert wire.slots.given_back == [(False, None)]
+
+
+def test_a_write_whose_work_is_held_leaves_and_a_read_is_not_asked_for() -> None:
+    fence = Doubts(3)
+    found, _ = over([answer(200)], lambda http: http.send("POST", "/x", {"a": 1}), fence=fence)
+    assert isinstance(found, Answer)
+    assert fence.looks == 3
+    found, _ = over([answer(200)], lambda http: http.read("/x"), fence=Doubts(0))
+    assert isinstance(found, Answer)

@@ -9,10 +9,11 @@ Nothing is reserved ahead: who finds no slot is told how long to wait, and asks 
 
 from __future__ import annotations
 
+import json
 import math
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Final, Literal
 
 from redis.asyncio import Redis
@@ -43,6 +44,21 @@ class Wait:
     """No slot is free; the earliest moment for one is in `seconds`."""
 
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """No slot is granted: a claim that the request was to be sent for is no longer ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """Claimed operations, by the names that they have in the queue of `target`; `lease` in seconds from now."""
+
+    target: str
+    token: str
+    members: tuple[str, ...]
+    lease: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +100,14 @@ class PaceStore:
         self._status = scripts.load("pace_status")
 
     async def acquire(
-        self, resource: str, windows: Sequence[Window], *, lane: Lane = "bulk", deadline: float
-    ) -> Granted | Wait:
+        self,
+        resource: str,
+        windows: Sequence[Window],
+        *,
+        lane: Lane = "bulk",
+        deadline: float,
+        claims: Claims | None = None,
+    ) -> Granted | Wait | Lost:
         """Take one slot, or learn how long to wait. Never waits itself.
 
         Args:
@@ -93,10 +115,14 @@ class PaceStore:
             windows: all limits that hold for it; at least one.
             lane: `urgent` (single-person work) may use the slots that are kept in reserve.
             deadline: seconds from now until the request is over even if nothing more is heard of it.
+            claims: what the request is sent for. Their leases are renewed; once one is lost, no slot is granted.
         """
         slot = secrets.token_hex(8)
-        arguments = (slot, int(lane == "urgent"), _micros(deadline), *_pairs(windows))
+        held = "" if claims is None else json.dumps(asdict(claims))
+        arguments = (slot, int(lane == "urgent"), _micros(deadline), held, *_pairs(windows))
         granted, number = await self._acquire(_keys(resource, windows), arguments)
+        if granted < 0:
+            return Lost()
         return Granted(f"{int(number)}-{slot}") if granted else Wait(int(number) / 1_000_000)
 
     async def answered(

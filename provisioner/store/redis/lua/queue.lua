@@ -24,6 +24,7 @@
 -- away.
 -- include: queue_common
 -- include: queue_unsure
+-- include: lease
 
 -- Seconds for which a claim can be asked for again; longer than any client goes on trying.
 local CLAIM_KEPT = 120
@@ -235,15 +236,9 @@ function commands.drop()
 end
 
 function commands.renew()
-  local token, lease, count = ARGV[3], tonumber(ARGV[4]), 0
-  for i = 5, #ARGV do
-    local run, id = split(ARGV[i])
-    if mine(run, id, token) and redis.call('ZSCORE', LEASES, ARGV[i]) then
-      redis.call('ZADD', LEASES, now() + lease, ARGV[i])
-      count = count + 1
-    end
-  end
-  return count
+  local members = {}
+  for i = 5, #ARGV do table.insert(members, ARGV[i]) end
+  return renew_leases(target, ARGV[3], now() + tonumber(ARGV[4]), members)
 end
 
 function commands.reap()

@@ -34,7 +34,7 @@ class Tripped:
     @property
     def sentence(self) -> str:
         """What the operator reads."""
-        before = f", with {self.sent} sent without approval in the window" if self.sent else ""
+        before = f", with {self.sent} sent or decided without approval in the window" if self.sent else ""
         return (
             f"{self.count} {self.guard} are more than the limit of {self.limit} "
             f"(of {self.base} linked accounts{before}): held until approved."
@@ -54,7 +54,7 @@ def tripped(
 
     Args:
         planned: how many operations of each kind count in this plan.
-        sent: by guard, how many went out without approval within the window.
+        sent: by guard, how many others went out without approval within the window, or are decided and wait.
         base: linked accounts not in leaver state, this plan's adoptions included.
     """
     held: dict[Kind, Tripped] = {}

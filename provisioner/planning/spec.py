@@ -68,11 +68,11 @@ class Planning:
     """The circumstances of a plan.
 
     `now` is the moment and `today` its day in the organisation's time zone. `ends` tells whether the roster has a
-    column of last days. `snapshot` is its digest. `removals_wait` is why removals must wait, if they must. `sent` is,
-    by guard, what went out without approval within the window; `approved` are operation ids that someone let go;
-    `rejected` maps those that someone refused to the row they were refused for. `others` is how many linked accounts,
-    not in leaver state, belong to people whom the plan is not about: guards measure by theirs too. `apart` are, by
-    person, the accounts that were unlinked from them by hand.
+    column of last days. `snapshot` is its digest. `removals_wait` is why removals must wait, if they must. `sent`
+    is, by guard, what went out without approval within the window or waits to go out; `approved` are operation ids
+    that someone let go; `rejected` maps those that someone refused to the row they were refused for. `others` is
+    how many linked accounts, not in leaver state, belong to people whom the plan is not about: guards measure by
+    theirs too. `apart` are, by person, the accounts that were unlinked from them by hand.
     """
 
     now: datetime

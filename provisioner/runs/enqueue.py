@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import polars as pl
 import structlog
@@ -37,12 +37,15 @@ from provisioner.runs.target_lock import held
 from provisioner.runtime.clock import day_in
 from provisioner.runtime.context import Deployment
 from provisioner.store.people.snapshots import Snapshot
-from provisioner.store.queue.plans import Entry, guard_of
+from provisioner.store.queue.plans import Counted, Entry, guard_of
 from provisioner.store.runs.locks import Hold
 from provisioner.targets.base import Ask
 from provisioner.targets.http import Http
 
 log = structlog.get_logger(__name__)
+
+#: How often a plan about some people is made until its guards have counted what everybody else decided meanwhile.
+_MOST_COUNTS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,8 @@ class Planned:
     seen: Seen
     requests: int
     ledger: pl.DataFrame = field(repr=False)
+    #: What each guard counted of others, and since when (epoch seconds).
+    counted: Mapping[str, Counted] = field(default_factory=dict)
 
     @property
     def observation(self) -> Observation:
@@ -96,7 +101,9 @@ async def make_plan(dep: Deployment, target: str, snapshot: Snapshot, *, full: b
     circumstances = replace(await _circumstances(dep, target, snapshot, now), others=others)
     plan = await asyncio.to_thread(plan_target, spec, compiled, snapshot.people, observed, ledger, circumstances)
     plan = await without_existing(dep, target, http, plan)
-    return Planned(plan, seen, http.requests, ledger)
+    since = now - settings.guards_of(target).window.total_seconds()
+    counted = {guard: Counted(since, count) for guard, count in circumstances.sent.items()}
+    return Planned(plan, seen, http.requests, ledger, counted if snapshot.keys is not None else {})
 
 
 async def _base(dep: Deployment, target: str) -> int | None:
@@ -142,7 +149,13 @@ async def _apart(dep: Deployment, target: str, snapshot: Snapshot) -> dict[str, 
 async def _circumstances(dep: Deployment, target: str, snapshot: Snapshot, now: float) -> Planning:
     guards = dep.settings.guards_of(target)
     window = guards.window.total_seconds()
-    sent = {guard: await dep.health.sent(target, guard, now - window) for guard in COVERS} if window else {}
+    sent: dict[str, int] = {}
+    # A plan for everybody takes the place of whatever is not sent
+    unsent = window > 0 and snapshot.keys is not None
+    for guard in COVERS if window else ():
+        # First what waits: what is sent in between is counted twice rather than not at all
+        waiting = await dep.health.unsent(target, guard, snapshot.keys or ()) if unsent else 0
+        sent[guard] = waiting + await dep.health.sent(target, guard, now - window)
     decisions = await dep.health.decisions(target)
     approval = guards.approval.total_seconds()
     return Planning(
@@ -204,7 +217,7 @@ async def to_be_planned(dep: Deployment, run: str, target: str) -> bool:
 async def _guarded_install(
     dep: Deployment, run: str, target: str, snapshot: Snapshot, hold: Hold, *, full: bool
 ) -> bool:
-    """Plan and install, or note why not.
+    """Plan and install, or note why not; False if others decided about people again and again meanwhile.
 
     Raises:
         HoldLostError: the target was lost to another task meanwhile, which does it.
@@ -216,14 +229,17 @@ async def _guarded_install(
         log.info("plan_resumed", run=run, target=target)
         return True
     try:
-        planned = await make_plan(dep, target, snapshot, full=full)
-        await hold.ensure()
-        await recover(dep, target)
-        if hold is not None:
-            # A new plan for everybody is tried at once, whatever older ones ended with
-            await dep.faults.clear_target(target)
-        await keep(dep, target, planned.seen, believed=planned.plan.unbelieved is None)
-        await install(dep, run, target, snapshot, planned, hold)
+        for _ in range(_MOST_COUNTS):
+            planned = await make_plan(dep, target, snapshot, full=full)
+            await hold.ensure()
+            await recover(dep, target)
+            if hold is not None:
+                # A new plan for everybody is tried at once, whatever older ones ended with
+                await dep.faults.clear_target(target)
+            await keep(dep, target, planned.seen, believed=planned.plan.unbelieved is None)
+            if await install(dep, run, target, snapshot, planned, hold):
+                return True
+        return False
     except TargetError as exc:
         await hold.ensure()
         await _refused(dep, run, target, exc)
@@ -256,8 +272,8 @@ async def _ended(dep: Deployment, run: str, target: str, exc: ProvisionerError, 
     log.error("target_not_planned", run=run, target=target, code=exc.code, outcome=outcome)
 
 
-async def install(dep: Deployment, run: str, target: str, snapshot: Snapshot, planned: Planned, hold: Hold) -> None:
-    """Put a plan into the queue, and its figures into the run."""
+async def install(dep: Deployment, run: str, target: str, snapshot: Snapshot, planned: Planned, hold: Hold) -> bool:
+    """Put a plan into the queue, and its figures into the run; False if its guards have to count anew."""
     plan = planned.plan
     for old, new in snapshot.renamed.items():
         await dep.ledger.rename(target, old, new)
@@ -280,7 +296,10 @@ async def install(dep: Deployment, run: str, target: str, snapshot: Snapshot, pl
         people=snapshot.keys,
         urgent=snapshot.keys is not None,
         hold=hold,
+        counted=planned.counted,
     )
+    if dropped is None:
+        return False
     await hold.ensure()
     if snapshot.keys is None:
         lists = lists_of(plan) | {"plan": [run], "base": [_base_after(plan)]}
@@ -299,6 +318,7 @@ async def install(dep: Deployment, run: str, target: str, snapshot: Snapshot, pl
         held=sum(plan.tally[Status.HELD].values()),
         dropped=dropped,
     )
+    return True
 
 
 def _told(plan: TargetPlan) -> dict[str, str | float | int]:

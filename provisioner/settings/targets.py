@@ -80,7 +80,8 @@ class GuardSettings(Section):
         "over it the listing is not believed.",
     )
     window: Duration = Field(
-        timedelta(hours=24), description="What was sent without approval this long ago counts too; 0s: each run alone."
+        timedelta(hours=24),
+        description="What was sent without approval this long ago, or waits for it, counts too; 0s: each run alone.",
     )
     approval: Duration = Field(timedelta(hours=72), description="How long an approval holds good.")
 

@@ -16,6 +16,7 @@ LEFT_OUT = {
     *("run:<run>:by:<target>:<status>", "run:<run>:rejects", "run:<run>:people", "run:<run>:content"),
     *("q:<target>", "parked:<target>", "leases:<target>", "claim:<target>:<token>", "slots:<target>"),
     *("slots:fresh:<target>", "observed:<target>", "tagging:<target>:<person>", "history:<person>", "heard:<person>"),
+    "unsent:<target>:<guard>",
     *("inbound", "inbound:errors", "inbound:later", "inbound:unknown", "outbox", "outbox:items", "notices"),
     *("restoring:<name>", "audit:anew"),
 }

@@ -318,6 +318,11 @@ class RedisContents:
         with self._redis() as client:
             client.zadd(keys.sent(target, guard), dict(moments))
 
+    def forget_sent(self, target: str, *guards: str) -> None:
+        """Nothing of these guards was sent."""
+        with self._redis() as client:
+            client.delete(*(keys.sent(target, guard) for guard in guards))
+
     def forget_observed(self, target: str) -> None:
         """The accounts that the target was last seen to hold are forgotten."""
         with self._redis() as client:

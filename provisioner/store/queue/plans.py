@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any, Final
 
@@ -52,6 +52,14 @@ class Entry:
     stake: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What a guard counted of others: sent without approval since a moment (epoch seconds), or decided and unsent."""
+
+    since: float
+    count: int
+
+
 class PlanStore:
     """The way into the queues of all targets."""
 
@@ -71,7 +79,8 @@ class PlanStore:
         people: Sequence[str] | None,
         urgent: bool,
         hold: Hold | None = None,
-    ) -> int:
+        counted: Mapping[str, Counted] | None = None,
+    ) -> int | None:
         """Put a plan in place of whatever older plans have not sent; a second plan of the same run is ignored.
 
         The plan is laid down in Redis first and takes effect then, person by person; one that was broken off in between
@@ -84,9 +93,12 @@ class PlanStore:
             people: the persons that the plan is about; None: everybody.
             urgent: single-person work, which goes before everything else.
             hold: the lock under which this plan is laid down.
+            counted: by guard, what the plan stands on. Only of a plan about some people, for one about everybody takes
+                the place of what others decided.
 
         Returns:
-            How many operations were dropped because something newer had been sent or recorded about their person.
+            How many operations were dropped because something newer had been sent or recorded about their person; None
+            where a guard would count more by now: then nothing is installed.
 
         Raises:
             HoldLostError: the lock is lost; whoever has it lays down a plan of its own.
@@ -101,7 +113,8 @@ class PlanStore:
                 return int(installed)
             if begun is None:
                 await self._forget_attempt(run, target, left_over, hold)
-                rows = await self._lay_down(run, target, operations, entry, urgent=urgent)
+                entries = _Entries(entry)
+                rows = await self._lay_down(run, target, operations, entries, urgent=urgent)
                 for link in links:
                     _row_of(rows, link["person"])[2].append(link)
                 for person in people or ():
@@ -109,15 +122,16 @@ class PlanStore:
                 scanned = people is None or len(people) > _NAMED
                 if scanned:
                     await self._add_standing(run, target, rows, everybody=people is None)
-                head = {"began": began, "everybody": people is None}
+                guards = {name: asdict(one) for name, one in (counted or {}).items() if name in entries.guards}
+                head = {"began": began, "everybody": people is None, "guards": guards}
                 await self._begin(run, target, rows, head, hold, scanned=scanned)
         return await self._go_on(run, target)
 
-    async def _go_on(self, run: str, target: str) -> int:
+    async def _go_on(self, run: str, target: str) -> int | None:
         dropped, left = 0, 1
         while left:
             dropped, left = await self._script([], ["install", target, run])
-        return int(dropped)
+        return None if dropped < 0 else int(dropped)
 
     async def resume(self, run: str, target: str) -> int | None:
         """Bring a run's plan for a target to its end if it was broken off on the way.
@@ -249,6 +263,20 @@ class PlanStore:
             await commit(self._redis, hold, partial(_take_away, names=some))
         if left_over:
             await commit(self._redis, hold, partial(_take_away, names=[keys.run_operations(run, target)]))
+
+
+class _Entries:
+    """What makes entries of operations, and the guards that these count for."""
+
+    def __init__(self, entry: Callable[[Operation], Entry]) -> None:
+        self._entry = entry
+        self.guards: set[str] = set()
+
+    def __call__(self, operation: Operation) -> Entry:
+        made = self._entry(operation)
+        if made.guard:
+            self.guards.add(made.guard)
+        return made
 
 
 def _take_away(pipe: Redis, names: Sequence[str]) -> None:

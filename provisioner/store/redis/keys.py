@@ -220,6 +220,9 @@ sent: Final = _key(
     personal="digests",
     backup=True,
 )
+unsent: Final = _key(
+    "unsent:<target>:<guard>", "SET", "what is decided without approval and not sent", _SENT, personal="digests"
+)
 decisions: Final = _key(
     "decisions:<target>",
     "HASH",

@@ -171,6 +171,21 @@ class HealthStore:
         with redis_errors():
             return int(await self._redis.zcount(keys.sent(target, guard), since, "+inf"))
 
+    async def unsent(self, target: str, guard: str, but: Sequence[str] = ()) -> int:
+        """How many operations of a guard are decided without approval and wait to be sent.
+
+        Args:
+            but: people whose account operations do not count, since a plan about them takes their place.
+        """
+        with redis_errors():
+            count = int(await self._redis.scard(keys.unsent(target, guard)))
+            if not count or not but:
+                return count
+            slots = [f"{person}\x1faccount" for person in but]
+            members = [one for one in await self._redis.hmget(keys.slots(target), slots) if one]
+            own = await self._redis.smismember(keys.unsent(target, guard), members) if members else []
+        return count - sum(map(int, own))
+
     async def decisions(self, target: str) -> dict[str, dict[str, Any]]:
         """Approvals and rejections by operation id."""
         with redis_errors():

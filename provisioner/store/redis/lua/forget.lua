@@ -1,8 +1,8 @@
 -- Everything that stands for one person in one target, taken away in one step.
 --
 -- Keys: none are passed; all are made from the names as store/keys.py lists them (one server, no cluster): slots:, q:,
---   parked:, leases:, ledger:, unlinked:, leavers: each followed by <target>, and run:<run>:t:<target>, run:<run>:ops:<target>,
---   run:<run>:by:<target>:<status>, run:<run>:op:<target>:<id>.
+--   parked:, leases:, ledger:, unlinked:, leavers:, unsent: each followed by <target>, and run:<run>:t:<target>,
+--   run:<run>:ops:<target>, run:<run>:by:<target>:<status>, run:<run>:op:<target>:<id>.
 -- ARGV: target, person
 -- Returns how many operations stood and are dropped, or -1 and changes nothing: one of them is being sent right now, and
 --   its answer would be recorded.
@@ -19,14 +19,17 @@ for i = 1, #slots, 2 do
     local at = string.find(slots[i + 1], '|', 1, true)
     local run, id = string.sub(slots[i + 1], 1, at - 1), string.sub(slots[i + 1], at + 1)
     local key = P .. 'run:' .. run .. ':op:' .. target .. ':' .. id
-    local status, kind = unpack(redis.call('HMGET', key, 'status', 'kind'))
+    local status, kind, guard = unpack(redis.call('HMGET', key, 'status', 'kind', 'guard'))
     if status == 'sending' then return -1 end
     table.insert(standing, { slot = slots[i], member = slots[i + 1], run = run, id = id, key = key, status = status,
-      kind = kind })
+      kind = kind, guard = guard })
   end
 end
 for _, one in ipairs(standing) do
   for _, queue in ipairs({ 'q:', 'parked:', 'leases:' }) do redis.call('ZREM', P .. queue .. target, one.member) end
+  if one.guard and one.guard ~= '' then
+    redis.call('SREM', P .. 'unsent:' .. target .. ':' .. one.guard, one.member)
+  end
   if one.status then
     -- The run's figures go on adding up
     local run = P .. 'run:' .. one.run

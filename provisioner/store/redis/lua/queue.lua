@@ -3,7 +3,7 @@
 -- Keys: none are passed; all are made from the target's and the run's name as store/keys.py lists them (one server,
 --   no cluster): run:<run>:t:<target>, run:<run>:ops:<target>, run:<run>:op:<target>:<id>,
 --   run:<run>:by:<target>:<status>, q:, parked:, leases:, slots:, slots:installing:, slots:fresh:, ledger:, leavers:,
---   sent:, target:, claim: each followed by <target>, history:<person>, receipt:<person>, receipts, totals and tally:<day>.
+--   sent:, unsent:, target:, claim: each followed by <target>, history:<person>, receipt:<person>, receipts, totals and tally:<day>.
 -- ARGV[1] the command, ARGV[2] the target, then:
 --   claim    lease seconds, token, limits (JSON group -> size, "*" the default), only urgent (1/0) -> list of rows;
 --            the name of the group that is next, alone, where limits has neither it nor a default
@@ -137,16 +137,11 @@ function commands.claim()
   for _, member in ipairs(lost) do redis.call('ZREM', Q, member) end
   for _, member in ipairs(members) do
     local run, id = split(member)
-    local attempts, since, counted = unpack(redis.call('HMGET', op_key(run, id), 'attempts', 'since', 'guard'))
+    local attempts, since = unpack(redis.call('HMGET', op_key(run, id), 'attempts', 'since'))
     redis.call('ZREM', Q, member)
     redis.call('ZADD', LEASES, at + lease, member)
     become(run, id, 'sending', { 'token', token, 'attempts', tonumber(attempts or '0') + 1,
       'since', (since and since ~= '') and since or tostring(at), 'claimed', tostring(at) })
-    if counted and counted ~= '' then
-      local sent = P .. 'sent:' .. target .. ':' .. counted
-      redis.call('ZADD', sent, at, id)
-      redis.call('EXPIRE', sent, 2678400)
-    end
     table.insert(rows, row_of(run, id))
   end
   if #members > 0 then redis.call('SET', kept, cjson.encode(members), 'EX', CLAIM_KEPT) end
@@ -286,7 +281,9 @@ function commands.release()
   -- It would wait for ever for what is held, or over without success
   if leader and leader ~= 'succeeded' and not OPEN[leader] then return 0 end
   stand(slot, member, watched)
-  become(run, id, 'pending', { 'by', by, 'said', said, 'guard', '', 'error', '', 'since', '', 'attempts', '0' })
+  -- What somebody approved counts for no guard
+  redis.call('HSET', key, 'guard', '')
+  become(run, id, 'pending', { 'by', by, 'said', said, 'error', '', 'since', '', 'attempts', '0' })
   if not leader or leader == 'succeeded' then enqueue(run, id) end
   -- What failed only because this one did goes again with it
   for _, other in ipairs(followers(run, id)) do

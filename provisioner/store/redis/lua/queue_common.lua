@@ -59,10 +59,36 @@ local function list_by_status(run, id, was, status)
   end
 end
 
+-- Seconds for which it is known what went out without approval.
+local SENT_KEPT = 2678400
+
+local function sent_key(guard) return P .. 'sent:' .. target .. ':' .. guard end
+local function unsent_key(guard) return P .. 'unsent:' .. target .. ':' .. guard end
+
+-- What somebody has not approved counts for its guard from the decision on, once: until it is sent as unsent, then by the
+-- time of its sending. What may go again counts as unsent again.
+local function count_for_guard(run, id, status, guard, attempts)
+  local member = run .. '|' .. id
+  if status == 'pending' or status == 'waiting' then
+    redis.call('SADD', unsent_key(guard), member)
+    redis.call('ZREM', sent_key(guard), id)
+    return
+  end
+  redis.call('SREM', unsent_key(guard), member)
+  local perhaps = (status == 'succeeded' or status == 'superseded') and (tonumber(attempts) or 0) > 0
+  if status == 'sending' then
+    redis.call('ZADD', sent_key(guard), now(), id)
+  elseif perhaps then
+    redis.call('ZADD', sent_key(guard), 'NX', now(), id)
+  end
+  if status == 'sending' or perhaps then redis.call('EXPIRE', sent_key(guard), SENT_KEPT) end
+end
+
 -- Change an operation's status and everything that counts it.
 local function become(run, id, status, extra)
   local key = op_key(run, id)
-  local was, kind = unpack(redis.call('HMGET', key, 'status', 'kind'))
+  local was, kind, guard, attempts = unpack(redis.call('HMGET', key, 'status', 'kind', 'guard', 'attempts'))
+  if guard and guard ~= '' then count_for_guard(run, id, status, guard, attempts) end
   redis.call('HSET', key, 'status', status, 'changed', tostring(now()), unpack(extra or {}))
   if was ~= status then
     if was then redis.call('HINCRBY', run_key(run), 'n:' .. was .. ':' .. kind, -1) end

@@ -8,11 +8,13 @@
 -- Keys: none are passed; all are made from the target's and the run's name as store/keys.py lists them (one server,
 --   no cluster): those of queue.lua, run:<run>:stage:<target> and added:<target>.
 -- ARGV[1] the command, ARGV[2] the target, then:
---   install  run             takes the next part of the plan                      -> {dropped so far, parts that are left}
+--   install  run             takes the next part of the plan                      -> {dropped so far, parts that are left},
+--            or {-1, 0} where its guards counted too few: then nothing of it is installed
 --   add      run, tokens (JSON id -> token)  staged operations beside what stands, once for ever per token -> added count
 --
 -- A part is JSON: n its number from 1 on, people a list of {person, slots that may stand (null: look for them), ids of
--- operations, links}. Field `installing` of the run's part for the target is JSON: began (epoch seconds), everybody.
+-- operations, links}. Field `installing` of the run's part for the target is JSON: began (epoch seconds), everybody,
+-- guards (guard -> since, epoch seconds, and count: what was sent or is unsent of others, as far as the plan knows).
 -- include: queue_common
 -- include: queue_unsure
 
@@ -184,6 +186,20 @@ local function install_person(run, began, everybody, watched, row, fresh_slots)
   return dropped
 end
 
+-- Whether somebody else decided about more people than the plan knows of: its guards would let through too much.
+local function guards_moved(guards, people)
+  for guard, known in pairs(guards or {}) do
+    local count = redis.call('SCARD', unsent_key(guard))
+    for _, row in ipairs(people) do
+      local member = redis.call('HGET', SLOTS, row[1] .. '\31account')
+      if member then count = count - redis.call('SISMEMBER', unsent_key(guard), member) end
+    end
+    count = count + redis.call('ZCOUNT', sent_key(guard), known.since, '+inf')
+    if count > known.count then return true end
+  end
+  return false
+end
+
 local commands = {}
 
 function commands.install()
@@ -199,6 +215,12 @@ function commands.install()
   chunk = chunk and cjson.decode(chunk)
   -- A client without an answer puts its parts there a second time
   if chunk and chunk.n > tonumber(last or '0') then
+    if chunk.n == 1 and guards_moved(plan.guards, chunk.people) then
+      redis.call('DEL', stage)
+      redis.call('HDEL', part, 'installing', 'chunk', 'dropped')
+      redis.call('ZREM', INSTALLING, run)
+      return { -1, 0 }
+    end
     local mark = redis.call('ZSCORE', INSTALLING, run)
     local watched = redis.call('ZCARD', INSTALLING) > (mark and 1 or 0)
     local fresh_slots = {}

@@ -7,6 +7,7 @@
     │   └── ConfigurationError      exit 2   a setting or an expression is wrong
     ├── UnexpectedError             exit 1   an exception that nobody thought of
     ├── StoreError                  exit 1   Redis unreachable, unsuitable, or its data is of another version
+    │   ├── RedisBehindError        exit 1   Redis was put back to an earlier state
     │   ├── HoldLostError           exit 1   a lock ran out while its holder was suspended
     │   └── ClaimLostError          exit 1   an operation's lease ran out while its holder was suspended
     ├── WorkerError                 exit 1   no worker answers
@@ -69,6 +70,12 @@ class StoreError(ProvisionerError):
     """Redis cannot be used."""
 
     code = "store"
+
+
+class RedisBehindError(StoreError):
+    """Redis holds an earlier state than this process has seen."""
+
+    code = "redis_behind"
 
 
 class HoldLostError(StoreError):

@@ -22,7 +22,7 @@ import structlog
 from provisioner.dispatch.leases import LEASE, Lease, renewed
 from provisioner.dispatch.leaver_recheck import REASON, Recheck
 from provisioner.dispatch.outcome_spool import Spool, Spooled
-from provisioner.dispatch.redis_loss import remembers
+from provisioner.dispatch.redis_loss import note_position, remembers
 from provisioner.dispatch.retry_policy import Fail, Park, Quarantine, Succeed, decide, is_poisoned
 from provisioner.dispatch.tag_merge import Tagging, learnt_tags
 from provisioner.dispatch.write import Applying
@@ -66,7 +66,9 @@ class Again:
 class _Wave:
     """One nudge's work on one target."""
 
-    def __init__(self, dep: Deployment, target: str, *, urgent: bool, wary: bool, stopped: Callable[[], bool]) -> None:
+    def __init__(
+        self, dep: Deployment, target: str, *, urgent: bool, doubtful: frozenset[Kind], stopped: Callable[[], bool]
+    ) -> None:
         self.dep, self.target, self.urgent, self._stopped = dep, target, urgent, stopped
         self.made = dep.targets[target]
         self.pace = dep.pace_of(target, lane="urgent" if urgent else "bulk")
@@ -81,7 +83,7 @@ class _Wave:
         self.recheck = Recheck(dep, target)
         self._tagging = Tagging(dep, target)
         # What Redis forgot was perhaps sent before it did
-        self._applying = Applying(self.made, frozenset({Kind.ENROL}) if wary else frozenset(), stopped)
+        self._applying = Applying(self.made, doubtful, stopped)
         #: Successes that are not noted yet, and whether it is noted that the target answers.
         self._good, self._reached = 0, False
         self._spool = Spool(dep.settings.data_dir)
@@ -187,11 +189,7 @@ class _Wave:
                 await lease.ensure()
                 outcomes = await self._applying.send(http, due)
             except ClaimLostError:
-                # Whoever has them looks up what was sent; what is still ours was perhaps sent with them
-                lost = {"code": ClaimLostError.code, "message": "this was in hand with what another worker took over"}
-                unclear = http is not None and http.writes > 0
-                for claim in due:
-                    await self.dep.queue.park(claim, _NOTHING_TAKEN, lost, unclear=unclear, spend=False)
+                await lease.put_off(sent=http is not None and http.writes > 0)
                 await self._tagging.over(due)
                 return
             except BaseException as exc:
@@ -381,8 +379,11 @@ async def deliver(
         return Again(None)
     if health.quarantined and not await recovers(dep, target):
         return Again(_BLOCKED)
-    wave = _Wave(dep, target, urgent=urgent, wary=memory.lost, stopped=stopped)
-    await wave.roll()
+    wave = _Wave(dep, target, urgent=urgent, doubtful=memory.doubtful, stopped=stopped)
+    try:
+        await wave.roll()
+    finally:
+        await note_position(dep)
     await wave.note_good()
     for run in wave.runs:
         await refresh(dep, run)

@@ -15,6 +15,7 @@ from typing import Final, Literal
 import structlog
 
 from provisioner.runtime.context import Deployment
+from provisioner.store.admin.position import WENT_BACK
 from provisioner.store.runs.documents import counts
 
 log = structlog.get_logger(__name__)
@@ -60,6 +61,12 @@ async def quarantine_begun(dep: Deployment, target: str, *, unreachable: bool) -
     """Writing to a target stopped."""
     why = "does not answer" if unreachable else "refuses our credentials or fails too often"
     text = f"{target} {why}; nothing is written to it until that is mended. See `provisioner check --connect`."
+    await begun(dep, "quarantined", target, text)
+
+
+async def redis_went_back(dep: Deployment, target: str) -> None:
+    """Redis was put back to an earlier state, so a target has to be read before anything is sent to it."""
+    text = f"{target}: {WENT_BACK}. Runs by schedule do so by themselves; `provisioner sync` does it now."
     await begun(dep, "quarantined", target, text)
 
 

@@ -108,9 +108,12 @@ async def quarantine(
 
 
 async def recovers(dep: Deployment, target: str) -> bool:
-    """Look at a quarantined target if the time for it has come; whether it may be written to again."""
+    """Look at a quarantined target if the time for it has come; whether it may be written to again.
+
+    A look says nothing where a run about everybody has to read the target first.
+    """
     health, now = await dep.health.of(target), await dep.clock.now()
-    if now < health.probe_at:
+    if health.unseen or now < health.probe_at:
         return False
     try:
         await dep.targets[target].probe(dep.reading(target))
@@ -128,4 +131,11 @@ async def recover(dep: Deployment, target: str) -> None:
     """End a quarantine, because the target answered as it should or because a person says so."""
     if await dep.health.recovered(target, await dep.clock.now()):
         log.info("recovered", target=target)
+        await quarantine_over(dep, target)
+
+
+async def looked(dep: Deployment, target: str, unseen: float) -> None:
+    """A run about everybody that began after `unseen` has read a target and taken the place of what waited for it."""
+    if unseen and await dep.health.seen(target, unseen):
+        log.info("looked_after_redis_went_back", target=target)
         await quarantine_over(dep, target)

@@ -28,7 +28,7 @@ from provisioner.planning.desired import PERSON, desired_accounts
 from provisioner.planning.guards import COVERS
 from provisioner.planning.plan import TargetPlan, plan_target
 from provisioner.planning.spec import ACCOUNT, Observation, Planning
-from provisioner.progress.quarantine import quarantine, recover
+from provisioner.progress.quarantine import looked, quarantine, recover
 from provisioner.runs.drift_report import drift_list
 from provisioner.runs.existing_enrolments import without_existing
 from provisioner.runs.forecast import predicted
@@ -36,6 +36,7 @@ from provisioner.runs.observe import Seen, asks_of, keep, lane_of, observe
 from provisioner.runs.target_lock import held
 from provisioner.runtime.clock import day_in
 from provisioner.runtime.context import Deployment
+from provisioner.store.admin.position import WENT_BACK
 from provisioner.store.people.snapshots import Snapshot
 from provisioner.store.queue.plans import Counted, Entry, guard_of
 from provisioner.store.runs.locks import Hold
@@ -228,9 +229,15 @@ async def _guarded_install(
         await dep.runs.set_target(run, target, {"stage": "unbelieved" if unbelieved else "delivering"})
         log.info("plan_resumed", run=run, target=target)
         return True
+    unseen = (await dep.health.of(target)).unseen
+    # Only what was read since Redis was put back says what is there
+    looks = bool(unseen) and snapshot.keys is None and snapshot.taken > unseen
     try:
         for _ in range(_MOST_COUNTS):
-            planned = await make_plan(dep, target, snapshot, full=full)
+            planned = await make_plan(dep, target, snapshot, full=full or looks)
+            if unseen:
+                notes = (*planned.plan.notes, f"{WENT_BACK}.")
+                planned = replace(planned, plan=replace(planned.plan, notes=notes))
             await hold.ensure()
             await recover(dep, target)
             if hold is not None:
@@ -238,6 +245,8 @@ async def _guarded_install(
                 await dep.faults.clear_target(target)
             await keep(dep, target, planned.seen, believed=planned.plan.unbelieved is None)
             if await install(dep, run, target, snapshot, planned, hold):
+                if looks and planned.plan.unbelieved is None:
+                    await looked(dep, target, unseen)
                 return True
         return False
     except TargetError as exc:

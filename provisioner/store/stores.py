@@ -14,6 +14,7 @@ from provisioner.store.admin.heartbeats import HeartbeatStore
 from provisioner.store.admin.history import HistoryStore
 from provisioner.store.admin.mark import MarkStore
 from provisioner.store.admin.notices import NoticeStore
+from provisioner.store.admin.position import PositionStore
 from provisioner.store.admin.web_sessions import WebSessionStore
 from provisioner.store.events.inbound import InboundStore
 from provisioner.store.events.outbox import OutboxStore
@@ -82,6 +83,7 @@ class Stores:
     history: HistoryStore
     mark: MarkStore
     notices: NoticeStore
+    position: PositionStore
     web_sessions: WebSessionStore
 
     @classmethod
@@ -123,6 +125,7 @@ class Stores:
             history=HistoryStore(redis),
             mark=MarkStore(redis),
             notices=NoticeStore(redis),
+            position=PositionStore(redis),
             web_sessions=WebSessionStore(redis),
             **more,
         )

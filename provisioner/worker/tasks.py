@@ -44,6 +44,8 @@ _PATIENCE: Final = 5.0
 _NEWEST: Final = 50
 _ALL: Final = 5000
 _MINUTE: Final = 60
+#: Seconds after which a run is asked for again that has to read targets after Redis was put back.
+_UNSEEN: Final = 3600
 
 
 @app.task(name="provisioner.begin")
@@ -120,7 +122,7 @@ def tick() -> None:
         now = await dep.clock.now()
         # Whatever fails of these must not keep the others from being looked at
         steps: dict[str, Callable[[], Awaitable[object]]] = {
-            "memory": lambda: remembers(dep),
+            "memory": lambda: _look_at_redis(dep),
             "spool": lambda: Spool(dep.settings.data_dir).replay(dep.queue),
             **{f"target:{target}": partial(_look_at, dep, target) for target in dep.targets},
             "runs": lambda: _look_at_runs(dep, now),
@@ -131,6 +133,19 @@ def tick() -> None:
         await dep.heartbeats.ticked()
 
     _safely("tick", work)
+
+
+async def _look_at_redis(dep: Deployment) -> None:
+    """Does it remember? Where it was put back and runs begin by themselves, one that reads everything begins now."""
+    await remembers(dep)
+    schedule = dep.settings.schedule
+    unseen = max([(await dep.health.of(target)).unseen for target in dep.targets], default=0.0)
+    if not unseen or not (schedule.sync or schedule.full):
+        return
+    first = await dep.wakeups.first_in(f"unseen:{unseen}", _UNSEEN)
+    run = await requested_or_failed(dep, Request(trigger="full", full=True)) if first else None
+    if run is not None:
+        await _promise(dep, "begin", run, queue=WORK)
 
 
 async def _look_at_runs(dep: Deployment, now: float) -> None:
@@ -161,6 +176,9 @@ async def _look_at(dep: Deployment, target: str) -> None:
     if health.paused or waits:
         return
     backlog = await dep.queue.backlog(target)
+    if health.unseen:
+        # A run about everybody ends it
+        return
     if health.quarantined:
         # The look that ends it is part of a delivery
         if await dep.clock.now() >= health.probe_at:

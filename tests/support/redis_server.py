@@ -107,6 +107,23 @@ class RedisServer:
                 raise RuntimeError(f"{self._executable} did not start; it said: {said}")
             time.sleep(0.01)
 
+    def copy(self, folder: Path) -> None:
+        """Copies the server's files as they are now, as a snapshot of its volume does; it goes on meanwhile."""
+        for place in self._data():
+            (shutil.copytree if place.is_dir() else shutil.copy2)(place, folder / place.name)
+
+    def put_back(self, folder: Path) -> None:
+        """Takes the server back to the state of an earlier copy; it must not run."""
+        if self._process is not None:
+            raise RuntimeError("the Redis server runs")
+        for place in self._data():
+            (shutil.rmtree if place.is_dir() else Path.unlink)(place)
+        for place in folder.iterdir():
+            (shutil.copytree if place.is_dir() else shutil.copy2)(place, self._folder / place.name)
+
+    def _data(self) -> list[Path]:
+        return [place for place in self._folder.iterdir() if place != self.socket and place.suffix != ".log"]
+
     def kill(self) -> None:
         """Ends the server at once, as SIGKILL does: nothing is saved that was not yet in its file."""
         if self._process is not None:

@@ -11,16 +11,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from provisioner.errors import ConfigurationError, StoreError, UnexpectedError, WorkerError
+from provisioner.errors import ConfigurationError, StoreError, TargetError, UnexpectedError, WorkerError
 from provisioner.model.check_result import Line, failure
 from provisioner.progress.vitals import Sign, ago, scheduled, vitals
 from provisioner.roster import Baseline
 from provisioner.settings import Settings
+from provisioner.store.admin.position import WENT_BACK
 from provisioner.store.redis.address import RedisAddress
 from provisioner.store.redis.connection import check_server, connect
 from provisioner.store.redis.schema import ensure_schema
 from provisioner.store.redis.server import Server
 from provisioner.store.redis.server_version import ServerVersion
+from provisioner.store.runs.target_health import HealthStore
 from provisioner.store.stores import Stores
 
 #: Seconds that two clocks may be apart: less than a request takes says nothing.
@@ -61,7 +63,11 @@ async def store(settings: Settings, *, needed: bool) -> Store:
         await ensure_schema(client, reading=True)
         ahead = await _ahead(stores.server)
         baseline = _baseline(await stores.frames.roster())
-        going = (*await _going(stores, settings), *await _faults(stores, settings))
+        going = (
+            *await _going(stores, settings),
+            *await _faults(stores, settings),
+            *await _unseen(stores.health, settings),
+        )
     except StoreError as exc:
         fault = needed or answered or not address.own
         told = failure("redis", exc, "Look at the server and at redis_url.")
@@ -153,6 +159,15 @@ async def _faults(stores: Stores, settings: Settings) -> list[Line]:
         for work, fault in found.items()
         if fault.count
     ]
+
+
+async def _unseen(health: HealthStore, settings: Settings) -> list[Line]:
+    """Targets that wait for a run because Redis was put back to an earlier state."""
+    waiting = [target for target in settings.targets if (await health.of(target)).unseen]
+    if not waiting:
+        return []
+    remedy = "`provisioner sync` reads them now; runs by schedule do so too."
+    return [Line("redis", "fail", f"{WENT_BACK}: {', '.join(waiting)}.", remedy, TargetError.exit_code)]
 
 
 def last_run(last: float | None, good: float | None, now: float, *, scheduled: bool) -> Line:

@@ -13,6 +13,7 @@ from typing import Any
 
 from msgspec import structs
 
+from provisioner.errors import RedisBehindError
 from provisioner.model.operation import Operation, from_json
 from provisioner.store.redis import keys
 from provisioner.store.redis.client import Redis
@@ -90,6 +91,8 @@ class QueueStore:
     def __init__(self, redis: Redis, scripts: Scripts) -> None:
         self._redis = redis
         self._script = scripts.load("queue")
+        #: The newest position of Redis that is known here, see `store.admin.position`.
+        self.position = 0
 
     async def _call(self, command: str, target: str, *args: str | int | float) -> Any:
         return await self._script([], [command, target, *args])
@@ -109,6 +112,9 @@ class QueueStore:
         Args:
             limits: operations per request by group; ``*`` is the default.
             size: gives the limit of a group that is queued and that `limits` does not have.
+
+        Raises:
+            RedisBehindError: Redis holds an earlier state than this process has seen; nothing was taken.
         """
         known = dict(limits)
         rows = await self._claim(target, lease, token, known, urgent=urgent)
@@ -117,7 +123,8 @@ class QueueStore:
             known[group] = size(group)
             rows = await self._claim(target, lease, token, known, urgent=urgent)
         claims = []
-        for run, group, doc, attempts, unclear, since, account, claimed, aboard in rows:
+        for run, group, doc, attempts, unclear, since, account, claimed, aboard, position in rows:
+            self.position = max(self.position, int(position))
             operation = from_json(doc)
             if operation.carries:
                 # Some may have been refused, or superseded, since they were planned
@@ -143,7 +150,13 @@ class QueueStore:
     async def _claim(
         self, target: str, lease: float, token: str, limits: Mapping[str, int], *, urgent: bool
     ) -> list[Any]:
-        rows: list[Any] = await self._call("claim", target, lease, token, json.dumps(dict(limits)), int(urgent))
+        limited = json.dumps(dict(limits))
+        rows: list[Any] | int = await self._call("claim", target, lease, token, limited, int(urgent), self.position)
+        if isinstance(rows, int):
+            raise RedisBehindError(
+                "Redis holds an earlier state than this process has seen; nothing is sent.",
+                remedy="The next look at it says what follows; see the log for redis_went_back.",
+            )
         return rows
 
     async def record(

@@ -10,6 +10,7 @@ from typing import Any, Final
 from provisioner.store.redis import keys
 from provisioner.store.redis.client import Redis
 from provisioner.store.redis.connection import redis_errors
+from provisioner.store.redis.lock import commit
 from provisioner.store.runs.faults import FIELDS, Fault
 
 #: Parts into which a window of outcomes is cut, so that it moves on without a record of each.
@@ -19,8 +20,9 @@ _SLICES: Final = 10
 @dataclass(frozen=True, slots=True)
 class Health:
     """`paused`: someone stopped writing. `quarantined`: we did, for `reason`, and probe again at `probe_at` (epoch
-    seconds). `failures` are connection failures in a row, `probes` looks in vain, `eased` the end of the last one, and
-    `fault` is what delivering ended with unexpectedly."""
+    seconds). `unseen` is since when the target waits for a run about everybody to read it, because Redis was
+    put back to an earlier state; 0 if it does not. `failures` are connection failures in a row, `probes` looks
+    in vain, `eased` the end of the last one, and `fault` is what delivering ended with unexpectedly."""
 
     paused: bool = False
     quarantined: bool = False
@@ -30,6 +32,7 @@ class Health:
     probes: int = 0
     failures: int = 0
     eased: float = 0.0
+    unseen: float = 0.0
     fault: Fault = field(default_factory=Fault)
 
     @property
@@ -67,6 +70,7 @@ class HealthStore:
             probes=int(fields.get("probes", 0)),
             failures=int(fields.get("failures", 0)),
             eased=float(fields.get("eased", 0)),
+            unseen=float(fields.get("unseen", 0)),
             fault=Fault.read(fields),
         )
 
@@ -94,10 +98,14 @@ class HealthStore:
     async def recovered(self, target: str, now: float | None = None) -> bool:
         """End a quarantine; True if there was one. What was counted before counts no more.
 
+        One that waits for a run about everybody stays, see `seen`.
+
         Args:
             now: when it ended by itself, so that a relapse soon after is known for one; None: a person ended it.
         """
         with redis_errors():
+            if await self._redis.hexists(keys.health(target), "unseen"):
+                return False
             async with self._redis.pipeline(transaction=True) as pipe:
                 pipe.hget(keys.health(target), "quarantined")
                 pipe.hdel(keys.health(target), "quarantined", "unreachable", "reason", "probe_at", "failures")
@@ -109,6 +117,20 @@ class HealthStore:
             if before == b"1":
                 await self._redis.delete(keys.outcomes(target))
         return bool(before == b"1")
+
+    async def seen(self, target: str, unseen: float) -> bool:
+        """A run about everybody that began after `unseen` has read the target; True if that ended its quarantine."""
+        key = keys.health(target)
+
+        async def newer(pipe: Redis) -> bool:
+            found = await pipe.hget(key, "unseen")
+            return found is None or float(found) > unseen
+
+        def write(pipe: Redis) -> None:
+            pipe.hdel(key, "quarantined", "unreachable", "reason", "probe_at", "failures", "unseen")
+            pipe.delete(keys.outcomes(target))
+
+        return await commit(self._redis, None, write, watch=(key,), unless=newer)
 
     async def count_outcomes(
         self, target: str, good: int, bad: int, *, window: float, now: float | None = None

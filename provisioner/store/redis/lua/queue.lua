@@ -3,10 +3,11 @@
 -- Keys: none are passed; all are made from the target's and the run's name as store/keys.py lists them (one server,
 --   no cluster): run:<run>:t:<target>, run:<run>:ops:<target>, run:<run>:op:<target>:<id>,
 --   run:<run>:by:<target>:<status>, q:, parked:, leases:, slots:, slots:installing:, slots:fresh:, ledger:, leavers:,
---   sent:, unsent:, target:, claim: each followed by <target>, history:<person>, receipt:<person>, receipts, totals and tally:<day>.
+--   sent:, unsent:, target:, claim: each followed by <target>, mark, history:<person>, receipt:<person>, receipts, totals and tally:<day>.
 -- ARGV[1] the command, ARGV[2] the target, then:
---   claim    lease seconds, token, limits (JSON group -> size, "*" the default), only urgent (1/0) -> list of rows;
---            the name of the group that is next, alone, where limits has neither it nor a default
+--   claim    lease seconds, token, limits (JSON group -> size, "*" the default), only urgent (1/0), position that the
+--            caller knows of -> list of rows; the name of the group that is next, alone, where limits has neither it nor a
+--            default; -1 where Redis is at an earlier position
 --   done     run, id, token, patch (JSON), account, person, claimed (epoch seconds) -> 1 if taken, 2 if only remembered
 --   fail     run, id, token, error (JSON), patch (JSON) of what must not be asked for again        -> 1 if taken
 --   park     run, id, token, seconds, error (JSON), unclear (1/0), spend a try (1/0)              -> 1 if taken
@@ -82,7 +83,8 @@ local function row_of(run, id)
   local key = op_key(run, id)
   local group, doc, attempts, unclear, since, account, claimed = unpack(
     redis.call('HMGET', key, 'group', 'doc', 'attempts', 'unclear', 'since', 'account', 'claimed'))
-  return { run, group, doc, attempts, unclear or '0', since, account or '', claimed, aboard(run, id) }
+  return { run, group, doc, attempts, unclear or '0', since, account or '', claimed, aboard(run, id),
+    redis.call('HGET', MARK, 'position') or '0' }
 end
 
 function commands.claim()
@@ -101,6 +103,9 @@ function commands.claim()
     end
     return rows
   end
+  local position, rewound = unpack(redis.call('HMGET', MARK, 'position', 'rewound'))
+  if (tonumber(position) or 0) < (tonumber(ARGV[7]) or 0) then return -1 end
+  rewound = tonumber(rewound)
   local paused, quarantined = unpack(redis.call('HMGET', P .. 'target:' .. target, 'paused', 'quarantined'))
   if paused == '1' or quarantined == '1' then return rows end
   for _, member in ipairs(redis.call('ZRANGEBYSCORE', PARKED, '-inf', at, 'LIMIT', 0, 1000)) do
@@ -137,7 +142,9 @@ function commands.claim()
   for _, member in ipairs(lost) do redis.call('ZREM', Q, member) end
   for _, member in ipairs(members) do
     local run, id = split(member)
-    local attempts, since = unpack(redis.call('HMGET', op_key(run, id), 'attempts', 'since'))
+    local attempts, since, changed = unpack(redis.call('HMGET', op_key(run, id), 'attempts', 'since', 'changed'))
+    -- It was perhaps sent after the state to which Redis was put back
+    if rewound and tonumber(changed) < rewound then redis.call('HSET', op_key(run, id), 'unclear', '1') end
     redis.call('ZREM', Q, member)
     redis.call('ZADD', LEASES, at + lease, member)
     become(run, id, 'sending', { 'token', token, 'attempts', tonumber(attempts or '0') + 1,

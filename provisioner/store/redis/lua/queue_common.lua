@@ -7,6 +7,7 @@ local Q, PARKED, LEASES = P .. 'q:' .. target, P .. 'parked:' .. target, P .. 'l
 local SLOTS, LEDGER = P .. 'slots:' .. target, P .. 'ledger:' .. target
 local LEAVERS = P .. 'leavers:' .. target
 local INSTALLING, FRESH = P .. 'slots:installing:' .. target, P .. 'slots:fresh:' .. target
+local MARK = P .. 'mark'
 local HISTORY_LENGTH = 200
 -- Seconds for which it is noted what comes to stand while a plan is being installed, should that never end.
 local FRESH_KEPT = 86400
@@ -90,6 +91,8 @@ local function become(run, id, status, extra)
   local was, kind, guard, attempts = unpack(redis.call('HMGET', key, 'status', 'kind', 'guard', 'attempts'))
   if guard and guard ~= '' then count_for_guard(run, id, status, guard, attempts) end
   redis.call('HSET', key, 'status', status, 'changed', tostring(now()), unpack(extra or {}))
+  -- By this number a Redis that was put back to an earlier state is known
+  redis.call('HINCRBY', MARK, 'position', 1)
   if was ~= status then
     if was then redis.call('HINCRBY', run_key(run), 'n:' .. was .. ':' .. kind, -1) end
     redis.call('HINCRBY', run_key(run), 'n:' .. status .. ':' .. kind, 1)

@@ -1,0 +1,66 @@
+"""How far Redis has come: a number that grows with each change of an operation, compared with what others have seen.
+
+A Redis that was put back to an earlier state (a snapshot of its volume, a replica that lagged) does not know it.
+Whoever has seen a greater number knows it, and `went_back` notes it for everybody in one step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from provisioner.store.redis import keys
+from provisioner.store.redis.client import Redis
+from provisioner.store.redis.connection import redis_errors
+from provisioner.store.redis.lock import commit
+
+#: Why a target is not written to, as its quarantine says.
+WENT_BACK: Final = (
+    "Redis was put back to an earlier state: nothing of before is sent until a run about everybody has read the target"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """`number` counts changes; `went_back` is when Redis was last found at an earlier state (epoch seconds), or 0."""
+
+    number: int
+    went_back: float
+
+
+class PositionStore:
+    """The position of the whole deployment. Every method raises StoreError when Redis does not answer."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    async def read(self) -> Position:
+        """Where Redis is now."""
+        with redis_errors():
+            number, moment = await self._redis.hmget(keys.MARK, ["position", "rewound"])
+        return Position(int(number or 0), float(moment or 0))
+
+    async def went_back(self, known: int, targets: Iterable[str], *, now: float, quiet: float) -> bool:
+        """Note that Redis was put back, unless another process has done so.
+
+        Args:
+            known: the greatest position that was ever seen.
+            targets: those that must be read by a run about everybody before anything is sent to them.
+            now: epoch seconds by Redis's clock.
+            quiet: seconds for which no run may begin.
+
+        Returns:
+            Whether this call noted it.
+        """
+        blocked = {"quarantined": 1, "unreachable": 0, "reason": WENT_BACK, "probe_at": now, "unseen": now}
+
+        async def noted(pipe: Redis) -> bool:
+            return int(await pipe.hget(keys.MARK, "position") or 0) >= known
+
+        def write(pipe: Redis) -> None:
+            pipe.hset(keys.MARK, mapping={"position": known, "rewound": now, "quiet": now + quiet})
+            for target in targets:
+                pipe.hset(keys.health(target), mapping=blocked)
+
+        return await commit(self._redis, None, write, watch=(keys.MARK,), unless=noted)

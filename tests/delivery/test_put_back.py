@@ -1,0 +1,187 @@
+"""Redis is put back to an earlier state: nothing of before is sent until a run about everybody has looked."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from provisioner.admin.decisions import resume
+from provisioner.dispatch.pool import deliver
+from provisioner.dispatch.redis_loss import QUIET, remembers
+from provisioner.errors import RedisBehindError
+from provisioner.runtime.context import Deployment
+from provisioner.sandbox import SandboxServer, Switchboard
+from provisioner.store.admin.position import WENT_BACK
+from tests.decisions.conftest import company
+from tests.support.harness import drain, due_now, load_settings, settings_document, sync_once
+from tests.support.redis_server import RedisServer
+
+pytestmark = pytest.mark.anyio
+
+PEOPLE = 12
+
+
+@pytest.fixture
+def server() -> Iterator[RedisServer]:
+    with RedisServer(append_only=True) as server:
+        yield server
+
+
+@pytest.fixture
+def opened(
+    sandbox: SandboxServer, switchboard: Switchboard, server: RedisServer, roster: Path, tmp_path: Path
+) -> Callable[..., Any]:
+    del switchboard
+
+    @asynccontextmanager
+    async def open_it(target: str, **changes: Any) -> AsyncIterator[Deployment]:
+        document = settings_document(sandbox.url, server.url, roster, tmp_path / "data", **changes)
+        document["targets"] = {target: document["targets"][target]}
+        async with Deployment.open(load_settings(tmp_path, document)) as dep:
+            yield dep
+
+    return open_it
+
+
+async def put_back(
+    server: RedisServer, dep: Deployment, copy: Path, meanwhile: Callable[[], Awaitable[object]]
+) -> None:
+    """Let something happen, and Redis forget that it did."""
+    copy.mkdir()
+    server.copy(copy)
+    await meanwhile()
+    await remembers(dep)
+    server.kill()
+    server.put_back(copy)
+    server.start()
+
+
+def plans(switchboard: Switchboard) -> dict[str, str]:
+    return {account["customer_id"]: account["plan"] for account in switchboard.accounts("traitly")}
+
+
+async def test_a_leave_that_was_given_up_since_is_not_sent(
+    opened: Callable[..., Any], server: RedisServer, roster: Path, switchboard: Switchboard, tmp_path: Path
+) -> None:
+    async with opened("traitly") as dep:
+        roster.write_text(company(PEOPLE))
+        await sync_once(dep)
+        switchboard.fault("traitly", match={"method": "POST"}, status=503, times=None)
+        roster.write_text(company(PEOPLE, gone=(1,)))
+        await sync_once(dep)
+
+        async def stays() -> None:
+            roster.write_text(company(PEOPLE))
+            await sync_once(dep)
+            switchboard.clear_faults("traitly")
+
+        await put_back(server, dep, tmp_path / "copy", stays)
+        await due_now(dep, "traitly")
+        with structlog.testing.capture_logs() as logs:
+            await drain(dep)
+        assert plans(switchboard)["W0001"] == "Employee"
+        (said,) = [one for one in logs if one["event"] == "redis_went_back"]
+        assert said["changes"] > 0
+        health = await dep.health.of("traitly")
+        assert (health.quarantined, health.reason) == (True, WENT_BACK)
+        assert QUIET - 10 < (await remembers(dep)).quiet <= QUIET
+        # Neither a person nor a run about one lets it go
+        await resume(dep, "traitly", by="test")
+        roster.write_text(company(PEOPLE, changes={2: {"last_name": "Changed"}}))
+        document = await sync_once(dep, people=("W0002",))
+        assert document["targets"]["traitly"]["status"] == "quarantined", document
+        await drain(dep)
+        assert plans(switchboard)["W0001"] == "Employee"
+        whole = await sync_once(dep)
+        assert whole["status"] == "succeeded"
+        assert f"{WENT_BACK}." in whole["targets"]["traitly"]["notes"]
+        assert plans(switchboard)["W0001"] == "Employee"
+        assert not (await dep.health.of("traitly")).quarantined
+        again = await sync_once(dep)
+        assert (again["status"], again["targets"]["traitly"]["notes"]) == ("succeeded", [])
+
+
+async def test_what_was_told_since_is_not_told_again(
+    opened: Callable[..., Any], server: RedisServer, roster: Path, switchboard: Switchboard, tmp_path: Path
+) -> None:
+    """An event that was owed then was sent since; no listing shows it."""
+    async with opened("traitly") as dep:
+        roster.write_text(company(PEOPLE))
+        await sync_once(dep)
+        switchboard.fault("traitly", match={"method": "POST", "path_prefix": "/api/v1/event"}, status=503, times=None)
+        roster.write_text(company(PEOPLE, gone=(1,)))
+        await sync_once(dep)
+
+        async def told() -> None:
+            switchboard.clear_faults("traitly")
+            await due_now(dep, "traitly")
+            await drain(dep)
+
+        before = len(switchboard.state("traitly")["events"])
+        await put_back(server, dep, tmp_path / "copy", told)
+        assert len(switchboard.state("traitly")["events"]) == before + 1
+        await sync_once(dep)
+        await due_now(dep, "traitly")
+        await drain(dep)
+        assert len(switchboard.state("traitly")["events"]) == before + 1
+
+
+async def test_who_was_enrolled_since_is_not_enrolled_again(
+    opened: Callable[..., Any], server: RedisServer, roster: Path, switchboard: Switchboard, tmp_path: Path
+) -> None:
+    async with opened("tribal_habits") as dep:
+        roster.write_text(company(PEOPLE))
+        await sync_once(dep)
+
+        async def enrolled() -> None:
+            roster.write_text(company(PEOPLE, changes={1: {"department": "Sales"}}))
+            assert (await sync_once(dep))["targets"]["tribal_habits"]["succeeded"]["enrol"] == 1
+
+        await put_back(server, dep, tmp_path / "copy", enrolled)
+        there = switchboard.state("tribal_habits")["enrolments"]
+        await drain(dep)
+        await sync_once(dep)
+        assert switchboard.state("tribal_habits")["enrolments"] == there
+
+
+async def test_a_process_that_has_seen_more_takes_nothing(
+    opened: Callable[..., Any], server: RedisServer, roster: Path, switchboard: Switchboard, tmp_path: Path
+) -> None:
+    """Redis is put back between two of its requests, before anybody looked."""
+    async with opened("traitly") as dep:
+        roster.write_text(company(PEOPLE))
+        await sync_once(dep)
+        await dep.health.pause("traitly", paused=True)
+        roster.write_text(company(PEOPLE, gone=(1,)))
+        await sync_once(dep)
+        await dep.health.pause("traitly", paused=False)
+
+        async def sent() -> None:
+            await drain(dep)
+
+        await put_back(server, dep, tmp_path / "copy", sent)
+        writes = switchboard.counts("traitly")["writes"]
+        with pytest.raises(RedisBehindError):
+            await dep.queue.claim("traitly", lease=60, token="t", limits={"*": 1})
+        assert (await deliver(dep, "traitly")).seconds is not None
+        assert switchboard.counts("traitly")["writes"] == writes
+
+
+async def test_a_mark_of_an_earlier_version_says_nothing_of_a_position(
+    opened: Callable[..., Any], roster: Path, tmp_path: Path
+) -> None:
+    async with opened("traitly") as dep:
+        roster.write_text(company(2))
+        await sync_once(dep)
+        path = tmp_path / "data" / "redis-mark"
+        mark, position = path.read_text().split()
+        assert int(position) > 0
+        path.write_text(mark)
+        memory = await remembers(dep)
+        assert not memory.went_back
+        assert path.read_text().split()[0] == mark

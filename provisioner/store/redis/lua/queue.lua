@@ -3,11 +3,12 @@
 -- Keys: none are passed; all are made from the target's and the run's name as store/keys.py lists them (one server,
 --   no cluster): run:<run>:t:<target>, run:<run>:ops:<target>, run:<run>:op:<target>:<id>,
 --   run:<run>:by:<target>:<status>, q:, parked:, leases:, slots:, slots:installing:, slots:fresh:, ledger:, leavers:,
---   sent:, unsent:, target:, claim: each followed by <target>, mark, history:<person>, receipt:<person>, receipts, totals and tally:<day>.
+--   sent:, unsent:, target:, claim: each followed by <target>, mark, history:<person>, receipt:<person>, receipts, totals
+--   and tally:<day>.
 -- ARGV[1] the command, ARGV[2] the target, then:
 --   claim    lease seconds, token, limits (JSON group -> size, "*" the default), only urgent (1/0), position that the
---            caller knows of -> list of rows; the name of the group that is next, alone, where limits has neither it nor a
---            default; -1 where Redis is at an earlier position
+--            caller knows of -> list of rows; the name of the group that is next, alone, where limits has neither it
+--            nor a default; -1 where Redis is at an earlier position
 --   done     run, id, token, patch (JSON), account, person, claimed (epoch seconds) -> 1 if taken, 2 if only remembered
 --   fail     run, id, token, error (JSON), patch (JSON) of what must not be asked for again        -> 1 if taken
 --   park     run, id, token, seconds, error (JSON), unclear (1/0), spend a try (1/0)              -> 1 if taken

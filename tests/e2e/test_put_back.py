@@ -12,8 +12,8 @@ from tests.e2e.site import deployment, eventually
 from tests.support.harness import raise_limits
 
 TARGET = "traitly"
-#: Longer than a leave took to go out by itself after such a start.
-_WATCHED = 25.0
+#: Seconds from when the worker is back; a leave went out by itself at its first look.
+_WATCHED = 10.0
 
 
 @pytest.mark.timeout(300)
@@ -50,12 +50,13 @@ def test_a_leave_of_yesterday_is_not_sent_by_a_redis_that_was_put_back(tmp_path:
                 site.server.put_back(copy)
                 board.clear_log(TARGET)
                 site.server.start()
+                # On a busy machine Celery takes its time until it is connected again
+                eventually(lambda: plan() != "Employee" or "redis_went_back" in worker.said(), why=worker.said)
                 ends = time.monotonic() + _WATCHED
                 while time.monotonic() < ends:
                     assert plan() == "Employee"
                     time.sleep(1)
                 assert leaves() == 0
-                assert "redis_went_back" in worker.said()
                 checked = site.call("check", code=5)
                 assert "put back to an earlier state" in str(checked)
                 after = site.call("sync", "--wait")

@@ -16,6 +16,7 @@ TARGET = "traitly"
 _WATCHED = 10.0
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_leave_of_yesterday_is_not_sent_by_a_redis_that_was_put_back(tmp_path: Path) -> None:
     schedule = {"sync": None, "full": None, "watch_roster": None}

@@ -20,7 +20,8 @@ from benchmarks.staging import TARGETS, Stage, finished, quietly, staged, write_
 from provisioner.runs import lifecycle
 from provisioner.runtime.context import Deployment
 from provisioner.settings import Settings
-from provisioner.store.runs.documents import Request, unfinished
+from provisioner.store.runs.counters import unfinished
+from provisioner.store.runs.documents import Request
 from provisioner.worker.wakeups import nudge
 from tests.support.harness import load_settings
 

@@ -23,7 +23,12 @@ from provisioner.runtime.context import Deployment
 log = structlog.get_logger(__name__)
 
 Verdict = Literal["approved", "rejected", "retried"]
-_ACTS_ON = {"approved": "held", "rejected": "held", "retried": "failed"}
+_ACTS_ON = {"approved": "held", "rejected": "held", "retried": "failed", "restored": "rejected"}
+#: What an operation whose rejection was taken back waits for, as an error.
+_TAKEN_BACK = {
+    "code": "held",
+    "message": "its rejection was taken back: approve it, or the next run sends it if no guard holds it.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +118,7 @@ async def decide_about(
     return decided
 
 
-def _all_met(people: Sequence[str] | None, met: Collection[str], run: str, verdict: Verdict) -> None:
+def _all_met(people: Sequence[str] | None, met: Collection[str], run: str, verdict: str) -> None:
     unknown = [person for person in people or () if person not in met]
     if unknown:
         raise UsageError(
@@ -141,8 +146,10 @@ async def _one(
         return Refused(operation_id, target, person, why)
 
     newest = (await dep.health.list(target, "plan") or [run])[0]
-    # Run ids begin with their time, so the later one sorts after
-    holder = max(run, newest)
+    # Run ids begin with their time, so the later one sorts after; runs that planned overtaken people again belong to it
+    holders = [max(run, newest), *reversed(await dep.runs.holders(run, target))]
+    holders += [one for one in await dep.runs.holders(newest, target) if one not in holders]
+    holder = await _holding(dep, holders, target, operation_id, _ACTS_ON[verdict]) or holders[0]
     row = await dep.runs.operation(holder, target, operation_id)
     if row is None:
         return no(f"the newest plan (run {newest}) no longer wants it")
@@ -160,8 +167,57 @@ async def _one(
     elif not await dep.queue.release(holder, target, operation_id, record):
         return no("another operation stands for this person now")
     if verdict != "retried":
-        await dep.health.decide(target, operation_id, {**record, "row": json.loads(row["doc"]).get("row", "")})
+        about = {
+            "row": json.loads(row["doc"]).get("row", ""),
+            "person": person,
+            "kind": document["kind"],
+            "run": holder,
+        }
+        await dep.health.decide(target, operation_id, {**record, **about})
     return {**document, "run": holder}
+
+
+async def take_back(dep: Deployment, run: str, choice: Choice, *, by: str, reason: str = "") -> Decided:
+    """Take rejections of a run's operations back: they are held again, and the next plan decides anew.
+
+    Args:
+        by: who takes them back, for the record; `reason`: why.
+
+    Raises:
+        UsageError: there is no such run or target, or a named person has no rejected operation in it.
+    """
+    if not await dep.runs.exists(run):
+        raise UsageError(f"There is no run {run!r}.", remedy="`provisioner runs` lists them.")
+    done: dict[tuple[str, str], dict[str, Any]] = {}
+    for target in dep.chosen([choice.target]) if choice.target else await dep.runs.targets(run):
+        decisions = await dep.health.decisions(target)
+        for document in await dep.runs.operations(run, [target]):
+            made = decisions.get(document["id"], {})
+            if made.get("verdict") != "rejected" or not choice.covers(document):
+                continue
+            await dep.health.undecide(target, document["id"])
+            newest = (await dep.health.list(target, "plan") or [run])[0]
+            for holder in dict.fromkeys((max(run, newest, made.get("run", "")), run)):
+                if await dep.queue.hold_again(holder, target, document["id"], _TAKEN_BACK):
+                    break
+            done[(target, document["id"])] = {**document, "run": holder}
+    met = {document["person"] for document in done.values()}
+    _all_met(choice.people, met, run, "restored")
+    decided = Decided(tuple(done.values()), ())
+    for changed in {run, *decided.runs}:
+        await refresh(dep, changed)
+    await record(dep.audit, by, "rejection taken back", people=tuple(sorted(met)), reason=reason, facts={"run": run})
+    log.info("rejection_taken_back", run=run, by=by, count=len(done))
+    return decided
+
+
+async def _holding(dep: Deployment, runs: Sequence[str], target: str, operation_id: str, status: str) -> str | None:
+    """The first of some runs in which an operation has a status."""
+    for run in runs:
+        row = await dep.runs.operation(run, target, operation_id)
+        if row is not None and row.get("status") == status:
+            return run
+    return None
 
 
 async def pause(dep: Deployment, target: str, *, by: str) -> None:

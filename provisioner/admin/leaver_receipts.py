@@ -1,7 +1,7 @@
 """A leaver's receipt: one record over all targets of what became of their accounts, and since when it is asked for.
 
-It begins with the first leave that is planned, and is written in the same step of Redis as the operation's state and
-the figure of the oldest unfinished leaver. It outlives operations: it goes with the runs, see `retention`.
+It begins when a roster that says so is accepted, and is finished when no ledger entry of the person, in any enabled
+target, is in another state than left, whatever became of an operation. It outlives operations: it goes with the runs.
 """
 
 from __future__ import annotations
@@ -11,33 +11,37 @@ from typing import Any, Final
 
 from provisioner.model.operation import Status
 from provisioner.runtime.context import Deployment
-from provisioner.store.people.receipts import Leave
+from provisioner.store.people.receipts import Leave, Receipt
 from provisioner.store.runs.documents import moment, operation_document
 
-#: What a leave's status says of the account.
-_TOLD: Final[Mapping[Status, str]] = {
+#: What a leave's status says of an account that is not left, and of one that is.
+_UNFINISHED: Final[Mapping[Status | None, str]] = {
     Status.PENDING: "pending",
     Status.SENDING: "pending",
-    Status.WAITING: "waiting",
-    Status.SUCCEEDED: "done",
     Status.FAILED: "failed",
     Status.HELD: "held",
-    Status.SUPERSEDED: "no longer wanted",
     Status.REJECTED: "rejected",
+}
+_NEVER_PLANNED: Final = "no run has planned it yet"
+_PUT_OFF: Final = "what was planned was put off; the next run plans it again"
+_HEALTH: Final[Mapping[str, str]] = {
+    "paused": "{target} is paused",
+    "quarantined": "{target} is quarantined",
+    "unreachable": "{target} cannot be reached",
+    "failed": "delivering to {target} fails",
 }
 
 
 async def receipt(dep: Deployment, person: str) -> dict[str, Any] | None:
-    """One leaver's receipt as JSON; None if no leave was ever planned.
+    """One leaver's receipt as JSON; None if the person never left.
 
-    ``since`` is when the first unfinished leave was planned, or if all is finished, the first of all; ``finished_at``
-    is null until all is. ``targets`` has per target its status (``done``, ``pending``, ``waiting``, ``held``,
-    ``failed``, ``rejected``, ``no longer wanted``; without a leave ``no account``, ``done`` for an account that was in
-    leaver state already, and ``as it was`` for one that no leave was planned for), ``since``, ``at``, ``run``, and what
-    was said.
+    ``since`` is when the first unfinished leave was asked for, or if all is finished, the first of all; ``finished_at``
+    is null until all is. ``targets`` has per target its status, ``since``, ``at``, ``run``, and what was said. The
+    unfinished are ``pending``, ``waiting``, ``held``, ``failed`` and ``rejected``; else it is ``done``, ``no account``,
+    ``no longer wanted``, or ``as it was`` where the person does not leave.
     """
-    leaves = await dep.receipts.of(person)
-    return await _document(dep, person, leaves) if leaves else None
+    found = await dep.receipts.of(person, dep.targets)
+    return await _document(dep, person, found) if found.leaves or found.unfinished else None
 
 
 async def unfinished(dep: Deployment, targets: tuple[str, ...] | None = None) -> list[dict[str, Any]]:
@@ -46,43 +50,77 @@ async def unfinished(dep: Deployment, targets: tuple[str, ...] | None = None) ->
     Args:
         targets: only those with something unfinished in one of these.
     """
-    found = await dep.receipts.unfinished()
+    found = await dep.receipts.unfinished(dep.targets)
     return [
-        await _document(dep, person, leaves)
-        for person, leaves in found.items()
-        if targets is None or any(leave.unfinished and target in targets for target, leave in leaves.items())
+        await _document(dep, person, one)
+        for person, one in found.items()
+        if targets is None or not one.unfinished.keys().isdisjoint(targets)
     ]
 
 
-async def _document(dep: Deployment, person: str, leaves: Mapping[str, Leave]) -> dict[str, Any]:
-    standing = [leave for leave in leaves.values() if leave.unfinished]
-    parts = {target: await _part(dep, target, leave) for target, leave in leaves.items()}
-    for target in dep.targets:
-        if target not in parts:
-            parts[target] = await _without_leave(dep, target, person)
+async def _document(dep: Deployment, person: str, found: Receipt) -> dict[str, Any]:
+    parts = {target: await _finished(dep, target, person, found.leaves.get(target)) for target in dep.targets}
+    parts |= {name: await _part(dep, name, leave) for name, leave in found.leaves.items() if name not in parts}
+    for target, since in found.unfinished.items():
+        parts[target] = await _open(dep, target, person, found.leaves.get(target), since)
+    times = found.unfinished or {target: leave.since for target, leave in found.leaves.items()}
     return {
         "person": person,
-        "since": moment(min(leave.since for leave in standing or leaves.values())),
-        "finished_at": None if standing else moment(max(leave.at for leave in leaves.values())),
+        "since": moment(min(times.values())),
+        "finished_at": None if found.unfinished else moment(max(leave.at for leave in found.leaves.values())),
         "targets": dict(sorted(parts.items())),
     }
 
 
-async def _part(dep: Deployment, target: str, leave: Leave) -> dict[str, Any]:
-    row = await dep.runs.operation(leave.run, target, leave.operation)
+async def _part(dep: Deployment, target: str, leave: Leave, **more: Any) -> dict[str, Any]:
+    row = await dep.runs.operation(leave.run, target, leave.operation) if leave.operation else None
     document = operation_document(row) if row else None
     error = document["error"] if document else None
     return {
-        "status": _TOLD[leave.status],
+        "status": _UNFINISHED.get(leave.status, "no longer wanted"),
         "since": moment(leave.since),
         "at": moment(leave.at),
-        "run": leave.run,
+        "run": leave.run or None,
         "message": error["message"] if error else None,
+        **more,
     }
 
 
-async def _without_leave(dep: Deployment, target: str, person: str) -> dict[str, Any]:
+async def _open(dep: Deployment, target: str, person: str, leave: Leave | None, since: float) -> dict[str, Any]:
+    """The part of a target whose account is not in leaver state."""
+    told: dict[str, Any] = {"status": "waiting", "since": moment(since), "at": None, "run": None, "message": None}
+    if leave is not None:
+        told = await _part(dep, target, leave, since=moment(since), status=_UNFINISHED.get(leave.status, "waiting"))
+    if told["status"] == "waiting" and (not told["message"] or (leave and leave.status is Status.SUPERSEDED)):
+        never = leave is None or leave.status is None
+        told["message"] = await _why(dep, target, person) or (_NEVER_PLANNED if never else _PUT_OFF)
+    if told["status"] == "rejected" and leave is not None:
+        told["message"] = await _refusal(dep, target, leave.operation)
+    return told
+
+
+async def _why(dep: Deployment, target: str, person: str) -> str | None:
+    """Why nothing is on its way."""
+    todos = [one["message"] for one in await dep.health.list(target, "todos") if one["person"] == person]
+    if todos:
+        return " ".join(todos)
+    health = await dep.health.of(target)
+    return _HEALTH[health.status].format(target=target) if health.status else None
+
+
+async def _refusal(dep: Deployment, target: str, operation: str) -> str:
+    made = (await dep.health.decisions(target)).get(operation)
+    if made is None:
+        return "somebody said no"
+    because = f": {made['reason']}" if made.get("reason") else ""
+    return f"rejected by {made['by']} on {moment(made['at'])}{because}"
+
+
+async def _finished(dep: Deployment, target: str, person: str, leave: Leave | None) -> dict[str, Any]:
+    """The part of a target in which nothing is to be done."""
     entry = await dep.ledger.entry(target, person)
     status = "no account" if entry is None else "done" if entry.state == "left" else "as it was"
+    if leave is not None and leave.operation:
+        return await _part(dep, target, leave, status=status if status == "done" else "no longer wanted")
     at = moment(entry.recorded) if entry is not None and entry.state == "left" else None
     return {"status": status, "since": None, "at": at, "run": None, "message": None}

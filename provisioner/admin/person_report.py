@@ -7,6 +7,7 @@ from typing import Any, Final
 import polars as pl
 
 from provisioner.admin.leaver_receipts import receipt
+from provisioner.admin.worklists import standing_rejections
 from provisioner.errors import UsageError
 from provisioner.model.account import LedgerEntry
 from provisioner.model.attributes import fold, natural
@@ -19,7 +20,17 @@ from provisioner.store.runs.documents import moment
 
 #: Finished operations that are told of one person, more than Redis keeps of anybody.
 _HISTORY: Final = 500
-_OWN = ("_key", "_line", "_verdict", "_row_verdict", "_starts", "_ends", "_absent_snapshots", "_absent_since")
+_OWN = (
+    "_key",
+    "_line",
+    "_verdict",
+    "_row_verdict",
+    "_starts",
+    "_ends",
+    "_absent_snapshots",
+    "_absent_since",
+    "_digest",
+)
 
 
 async def story(dep: Deployment, key: str) -> dict[str, Any]:
@@ -29,7 +40,7 @@ async def story(dep: Deployment, key: str) -> dict[str, Any]:
     and how it came about, and each attribute with its expression, what is desired, observed and acknowledged;
     ``facts`` what webhooks and reading back told, by target; ``operations`` the standing and the finished ones, newest
     first, with every try that failed; ``runs`` what is kept of their runs; ``heard`` the webhooks about the person;
-    ``receipt`` what became of a leaver's accounts, null for who never left.
+    ``receipt`` what became of a leaver's accounts, null for who never left; ``rejections`` what somebody said no to.
 
     Raises:
         UsageError: nobody of that key is known.
@@ -55,6 +66,7 @@ async def story(dep: Deployment, key: str) -> dict[str, Any]:
         "runs": await dep.runs.heads(list(dict.fromkeys(operation["run"] for operation in operations))),
         "heard": await dep.person_events.of(key),
         "receipt": await receipt(dep, key),
+        "rejections": await standing_rejections(dep, tuple(dep.targets), key),
     }
 
 
@@ -163,12 +175,3 @@ async def _operations(dep: Deployment, key: str) -> list[dict[str, Any]]:
     for document in await dep.runs.history(key, _HISTORY):
         found.setdefault((document["run"], document["target"], document["id"]), document)
     return sorted(found.values(), key=lambda document: document["changed_at"] or "", reverse=True)
-
-
-async def lists(dep: Deployment, name: str, targets: tuple[str, ...]) -> list[dict[str, Any]]:
-    """One of the lists that a person looks after (`todos`, `conflicts`, `drift`, `orphans`), over some targets."""
-    rows: list[dict[str, Any]] = []
-    for target in targets:
-        found = await dep.health.list(target, name)
-        rows += [{"target": target, **(one if isinstance(one, dict) else {"account": one})} for one in found]
-    return rows

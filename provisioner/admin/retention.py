@@ -38,7 +38,7 @@ async def sweep(dep: Deployment, *, now: float | None = None) -> bool:
     retention = dep.settings.retention
     operations = await _trim_operations(dep, moment - retention.operations.total_seconds())
     runs = await _trim_runs(dep, moment - retention.runs.total_seconds())
-    await dep.receipts.forget_before(moment - retention.runs.total_seconds())
+    await dep.receipts.forget_before(moment - retention.runs.total_seconds(), dep.settings.targets)
     if operations or runs:
         log.info("history_trimmed", operations=operations, runs=runs)
     return True
@@ -51,9 +51,10 @@ async def _trim_counts(dep: Deployment, target: str, now: float) -> None:
 
 
 async def _trim_decisions(dep: Deployment, target: str, now: float) -> None:
-    """Approvals go when they have expired. A rejection stands for as long as anybody could remember why."""
-    approval = dep.settings.guards_of(target).approval.total_seconds()
-    kept = {"approved": approval, "rejected": dep.settings.retention.runs.total_seconds()}
+    """Approvals and rejections go when they have expired."""
+    guards = dep.settings.guards_of(target)
+    approval = guards.approval.total_seconds()
+    kept = {"approved": approval, "rejected": guards.rejection.total_seconds()}
     decisions = await dep.health.decisions(target)
     old = [name for name, made in decisions.items() if now - made["at"] > kept.get(made["verdict"], approval)]
     await dep.history.forget_decisions(target, old)

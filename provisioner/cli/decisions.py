@@ -48,10 +48,19 @@ def reject(
     person: People = None,
     everything: Everything = False,
     reason: Why = "",
+    undo: Annotated[bool, typer.Option("--undo", help="Take rejections back: they are held again.")] = False,
     as_json: Json = False,
 ) -> int:
-    """Drop held operations of a run; each stays silent until the person's row changes."""
+    """Drop held operations of a run; each stays silent until the person's row changes, for a month at most."""
     _named(target, person, everything)
+    if undo:
+        settings = settings_and_logs()
+        decided = asyncio.run(_taken_back(settings, run, target, person, reason))
+        if as_json:
+            print_json(decided.to_json())
+        else:
+            console().print(f"Rejections taken back: {len(decided.done)}. They are held again; the next run decides.")
+        return 0
     return _decide(run, "rejected", target, person, reason, wait=False, timeout="1h", as_json=as_json)
 
 
@@ -129,6 +138,17 @@ async def _decided(
         for name in decided.targets:
             await asyncio.to_thread(nudge_target, settings, name)
     return decided
+
+
+async def _taken_back(
+    settings: Settings, run: str, target: str | None, people: Sequence[str] | None, reason: str
+) -> Decided:
+    from provisioner.admin.decisions import Choice, take_back
+    from provisioner.runtime.context import Deployment
+
+    choice = Choice(target, tuple(dict.fromkeys(people)) if people else None)
+    async with Deployment.open(settings) as dep:
+        return await take_back(dep, run, choice, by=who(), reason=reason)
 
 
 def _tell(decided: Decided, verdict: Verdict) -> None:

@@ -35,12 +35,13 @@ def why(key: Key, as_json: Json = False) -> int:
         _target(out, name, target, settings)
         facts(out, document["facts"].get(name, {}))
     person_history.receipt(out, document["receipt"], settings.zone)
+    person_history.rejections(out, document["rejections"], settings.zone)
     person_history.timeline(out, document, settings.zone)
     return 0
 
 
 def todos(target: Targets = None, as_json: Json = False) -> int:
-    """List what only a person can settle, the conflicts, and leavers who are not finished."""
+    """List what only a person can settle, the conflicts, rejections, and leavers who are not finished."""
     settings = settings_and_logs()
     found = asyncio.run(_to_do(settings, target))
     if as_json:
@@ -49,9 +50,11 @@ def todos(target: Targets = None, as_json: Json = False) -> int:
     if found["leavers"]:
         person_history.leavers(console(), found["leavers"], settings.zone)
         console().print(f"{len(found['leavers'])} leavers still have an account that they should not have.\n")
-    rows = [{**one, "what": "conflict"} for one in found["conflicts"]]
-    rows += [{**one, "what": "to do"} for one in found["todos"]]
-    _list(rows, ("target", "person", "what", "message"), "Nothing waits for a person.")
+    from provisioner.admin.worklists import NOTHING, table_rows
+
+    rows = table_rows({**found, "leavers": []})
+    if rows or not found["leavers"]:
+        _list(rows, ("target", "person", "what", "message"), NOTHING)
     return 0
 
 
@@ -140,18 +143,15 @@ async def _story(settings: Settings, key: str) -> dict[str, Any]:
 
 
 async def _to_do(settings: Settings, targets: list[str] | None) -> dict[str, Any]:
-    from provisioner.admin.leaver_receipts import unfinished
-    from provisioner.admin.person_report import lists
+    from provisioner.admin.worklists import to_do
     from provisioner.runtime.context import Deployment
 
     async with Deployment.open(settings) as dep:
-        chosen = dep.chosen(targets)
-        found: dict[str, Any] = {name: await lists(dep, name, chosen) for name in ("todos", "conflicts")}
-        return found | {"leavers": await unfinished(dep, chosen)}
+        return await to_do(dep, dep.chosen(targets))
 
 
 async def _lists(settings: Settings, names: Iterable[str], targets: list[str] | None) -> dict[str, Any]:
-    from provisioner.admin.person_report import lists
+    from provisioner.admin.worklists import lists
     from provisioner.runtime.context import Deployment
 
     async with Deployment.open(settings) as dep:

@@ -13,7 +13,7 @@ from msgspec import Struct
 from provisioner.model.account import State
 from provisioner.model.operation import Kind, Operation, digest, operation_id
 from provisioner.planning.claims import folded
-from provisioner.planning.desired import FUTURE, LEAVER, MEMBER, PERSON, REASON, STANDING
+from provisioner.planning.desired import DIGEST, FUTURE, LEAVER, MEMBER, PERSON, REASON, STANDING
 from provisioner.planning.diff import any_of, enforced, fixed, names_of
 from provisioner.planning.spec import ACCOUNT, UNTOUCHABLE, Planning, TargetSpec
 
@@ -42,8 +42,8 @@ class Changes:
         creatable = [(place, name) for place, name in enumerate(names) if spec.attributes[name].on_create]
         operations = []
         moment = circumstances.now.timestamp()
-        people = zip(rows.select(PERSON, STANDING).iter_rows(), _values(rows, "w", names), strict=True)
-        for (person, standing), wanted in people:
+        people = zip(rows.select(PERSON, STANDING, DIGEST).iter_rows(), _values(rows, "w", names), strict=True)
+        for (person, standing, row), wanted in people:
             after: dict[str, str | None] = {name: wanted[place] for place, name in creatable if wanted[place]}
             lost = person in gone
             operations.append(
@@ -61,14 +61,14 @@ class Changes:
                     reason="its account is gone" if lost else "joiner",
                     snapshot=circumstances.snapshot,
                     planned=moment,
-                    row=row_digest(standing, wanted),
+                    row=row or row_digest(standing, wanted),
                 )
             )
         return operations
 
 
 def row_digest(standing: str, wanted: Sequence[str | None]) -> str:
-    """A digest of what the roster says of a person here; a rejection holds good as long as it is the same.
+    """A digest of what the roster says of a person here, where the snapshot has none of their whole row.
 
     Args:
         wanted: the wanted values, in the order of their attributes' names.
@@ -115,6 +115,7 @@ class _Row(Struct, gc=False):
     untouchable: str | None
     protected: bool
     seen: bool
+    digest: str
     wanted: Values
     held: Values
     known: str
@@ -124,7 +125,7 @@ class _Row(Struct, gc=False):
     carried: Mapping[str, str | None]
 
 
-_ABOUT = (PERSON, ACCOUNT, STANDING, REASON, "_state", "_matched", UNTOUCHABLE, "_protected", "_seen")
+_ABOUT = (PERSON, ACCOUNT, STANDING, REASON, "_state", "_matched", UNTOUCHABLE, "_protected", "_seen", DIGEST)
 
 
 def _rows(spec: TargetSpec, frame: pl.DataFrame, names: Sequence[str]) -> Iterator[_Row]:
@@ -144,9 +145,10 @@ def _rows(spec: TargetSpec, frame: pl.DataFrame, names: Sequence[str]) -> Iterat
         strict=True,
     )
     for about, wanted, held, ours, along in sides:
-        person, account, standing, reason, state, matched, untouchable, protected, seen, known, differs, drifted = about
+        person, account, standing, reason, state, matched, untouchable, protected, seen, row, *patterns_ = about
+        known, differs, drifted = patterns_
         yield _Row(
-            person, account, standing, reason, state, matched, untouchable, protected, seen,
+            person, account, standing, reason, state, matched, untouchable, protected, seen, row,
             wanted, held, known, differs, drifted,
             dict(zip(owned, ours, strict=True)) if owned else _NONE,
             dict(zip(carried, along, strict=True)) if carried else _NONE,
@@ -226,16 +228,23 @@ class _Work:
         if not changed:
             return "left"
         if row.untouchable:
-            self.todos.append((row.person, f"left, but the account is {row.untouchable} and is never touched."))
+            self.todos.append((row.person, self._kept(row, f"is {row.untouchable} and is never touched")))
             return None
         if row.protected:
-            self.todos.append((row.person, "left, but the account is protected. Deactivate or demote it by hand."))
+            self.todos.append((row.person, self._kept(row, "is protected")))
             return None
         if row.state == "left":
             self._change(row, Kind.UPDATE, changed, drifted=bool(_among(changed, row.drifted)))
         else:
             self._change(row, Kind.LEAVE, changed)
         return None
+
+    def _kept(self, row: _Row, why: str) -> str:
+        """A leaver's account that we leave as it is, with the ways in which the leave is settled."""
+        return (
+            f"left, but the account {why}. Deactivate or demote it by hand in {self._spec.name}; if it is to stay, "
+            f"`provisioner unlink {row.person} {self._spec.name}` says that it is not theirs."
+        )
 
     def _member(self, row: _Row) -> State | None:
         changed = self._members(row.differs)
@@ -334,7 +343,7 @@ class _Work:
                 hold=hold,
                 snapshot=self._circumstances.snapshot,
                 planned=self._moment,
-                row=row_digest(row.standing, wants),
+                row=row.digest or row_digest(row.standing, wants),
             )
         )
 

@@ -15,7 +15,7 @@ from provisioner.planning.claims import proving
 from provisioner.planning.external_knowledge import KnowledgeRule, Record, compile_rules, records_of
 from provisioner.planning.spec import TargetSpec
 
-PERSON, STANDING, REASON = "_person", "_standing", "_reason"
+PERSON, STANDING, REASON, DIGEST = "_person", "_standing", "_reason", "_digest"
 MEMBER, LEAVER, STILL, FUTURE = "member", "leaver", "still", "future"
 _PLAIN = frozenset({Type.TEXT, Type.FOLDED, Type.EMAIL})
 
@@ -54,9 +54,9 @@ class Fault:
 class Desired:
     """Desired accounts.
 
-    `frame` has `_person`, `_standing`, `_reason`, one text column ``w:<attribute>`` each (null: leave alone; empty
-    text: clear), one ``m:<attribute>`` per attribute that may identify somebody (see `proving`), and one boolean column
-    ``e:<code>`` per enrolment rule.
+    `frame` has `_person`, `_standing`, `_reason`, `_digest` (of the row), one text column ``w:<attribute>`` each
+    (null: leave alone; empty text: clear), one ``m:<attribute>`` per attribute that may identify somebody (see
+    `proving`), and one boolean column ``e:<code>`` per enrolment rule.
     `records` are the external knowledge that members should have.
     """
 
@@ -109,8 +109,10 @@ def desired_accounts(
     """
     faults: list[Fault] = []
     base = people.select(
-        pl.col("_key").alias(PERSON), pl.col("_verdict").alias("_verdict"), pl.col("_ends").alias("_ends")
-    )
+        pl.col("_key").alias(PERSON), pl.col("_verdict").alias("_verdict"), pl.col("_ends").alias("_ends"),
+        # A snapshot of an earlier version has none
+        (pl.col(DIGEST).fill_null("") if DIGEST in people.columns else pl.lit("")).alias(DIGEST),
+    )  # fmt: skip
     scope = evaluate_predicate(compiled.scope, people)
     faults += _faults(people, scope.failed, scope.reasons, compiled.scope, f"targets.{spec.name}.scope")
     base = base.with_columns(scope.values.alias("_scope")).with_columns(_standing(), _reason())
@@ -148,6 +150,13 @@ def desired_accounts(
         faults += [Fault(person, f"{path}.{name}", reason) for person, name, reason in found_records.unfit]
     frame = base.with_columns(**wanted, **extra)
     return Desired(frame.drop("_verdict", "_scope", "_ends"), tuple(faults), tuple(records))
+
+
+def standings(compiled: CompiledTarget, people: pl.DataFrame) -> pl.DataFrame:
+    """`_person`, `_standing` and `_reason` of everybody, as `desired_accounts` has them but for broken rows."""
+    scope = evaluate_predicate(compiled.scope, people)
+    base = people.select(pl.col("_key").alias(PERSON), "_verdict", scope.values.alias("_scope"))
+    return base.select(PERSON, _standing(), _reason())
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,11 +30,13 @@ class Tripped:
     sent: int
     limit: int
     base: int
+    decided: int = 0
 
     @property
     def sentence(self) -> str:
         """What the operator reads."""
         before = f", with {self.sent} sent or decided without approval in the window" if self.sent else ""
+        before += f", with {self.decided} that the same run holds" if self.decided else ""
         return (
             f"{self.count} {self.guard} are more than the limit of {self.limit} "
             f"(of {self.base} linked accounts{before}): held until approved."
@@ -48,7 +50,11 @@ def limit_of(limit: GuardLimit, base: int) -> int:
 
 
 def tripped(
-    settings: GuardSettings, planned: Mapping[Kind, int], sent: Mapping[str, int], base: int
+    settings: GuardSettings,
+    planned: Mapping[Kind, int],
+    sent: Mapping[str, int],
+    base: int,
+    decided: Mapping[str, int] | None = None,
 ) -> dict[Kind, Tripped]:
     """The kinds that are held whole.
 
@@ -56,6 +62,7 @@ def tripped(
         planned: how many operations of each kind count in this plan.
         sent: by guard, how many others went out without approval within the window, or are decided and wait.
         base: linked accounts not in leaver state, this plan's adoptions included.
+        decided: by guard, what the runs that this one continues hold.
     """
     held: dict[Kind, Tripped] = {}
     for guard, kinds in COVERS.items():
@@ -63,10 +70,10 @@ def tripped(
         count = sum(planned.get(kind, 0) for kind in kinds)
         if limit is None or not count:
             continue
-        allowed, before = limit_of(limit, base), sent.get(guard, 0)
-        if count + before > allowed:
+        allowed, before, more = limit_of(limit, base), sent.get(guard, 0), (decided or {}).get(guard, 0)
+        if count + before + more > allowed:
             for kind in kinds:
-                held[kind] = Tripped(guard, count, before, allowed, base)
+                held[kind] = Tripped(guard, count, before, allowed, base, more)
     return held
 
 
@@ -112,4 +119,5 @@ def guarded(operations: Sequence[Operation], trips: Mapping[Kind, Tripped], circ
 
 
 def _refused(operation: Operation, circumstances: Planning) -> bool:
-    return circumstances.rejected.get(operation.id) == operation.row
+    rejected = circumstances.rejected
+    return operation.id in rejected and rejected[operation.id] in (None, operation.row)

@@ -37,6 +37,7 @@ from provisioner.planning.desired import (
 )
 from provisioner.planning.diff import Held, differing, hold, merged, ours_to_clear, suspects, without_taken
 from provisioner.planning.guards import Tripped, guarded, tripped
+from provisioner.planning.leavers import to_settle, unfinished_leavers, unsettled
 from provisioner.planning.listing_trust import Code, Disbelief, disbelief, doubts, recalled
 from provisioner.planning.side_changes import due_enrolments, due_records, owing
 from provisioner.planning.spec import ACCOUNT, Observation, Planning, TargetSpec
@@ -69,7 +70,9 @@ class TargetPlan:
     `provisioner.model.operation_batches`). `tally` counts them, by `Operation.planned_status` and by kind. `base` is
     what guards measure by. `unbelieved` is the sentence for a listing that is not believed and `disbelief` its code:
     then `operations` are but the leaves of accounts that were seen.
-    `enrolled` are, by person, enrolments that were found to exist already.
+    `enrolled` are, by person, enrolments that were found to exist already. `leavers` are those who leave and have an
+    account that the ledger, after the plan's links, does not say to be left; for `leavers_left` of them the plan has no
+    leave. Of the `unsettled` nobody can say whether they leave.
     """
 
     target: str
@@ -91,6 +94,9 @@ class TargetPlan:
     unbelieved: str | None = None
     disbelief: Code = "listing_shrank"
     enrolled: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    leavers: frozenset[str] = frozenset()
+    leavers_left: int = 0
+    unsettled: frozenset[str] = frozenset()
 
     tally: Mapping[Status, Mapping[Kind, int]] = field(init=False)
 
@@ -156,7 +162,8 @@ def plan_target(
     blocked += [Todo(doubt.person, doubt.sentence, linked=False) for doubt in perhaps]
     if not trust.unbelieved:
         attributes = spec.attributes
-        blocked += [Todo(one.person, one.sentence(spec.name, attributes), linked=False) for one in found.claims]
+        claims = to_settle(found.claims, desired.frame)
+        blocked += [Todo(one.person, one.sentence(spec.name, attributes), linked=False) for one in claims]
     material = Material(
         frame,
         creates,
@@ -167,7 +174,7 @@ def plan_target(
     gone, believed = set(found.missing), trust.unbelieved is None
     drafts, aside = drafted(spec, material, held.names, gone, circumstances, believed=believed)
     aside.todos += claimed if believed else ()
-    return _assemble(spec, desired, found, drafts, aside, clashes, blocked, observation, circumstances, trust)
+    return _assemble(spec, desired, found, drafts, aside, clashes, blocked, observation, ledger, circumstances, trust)
 
 
 def _protected(spec: TargetSpec, compiled: CompiledTarget, observation: Observation, frame: pl.DataFrame) -> pl.Series:
@@ -219,6 +226,7 @@ def _assemble(
     clashes: tuple[Conflict, ...],
     blocked: Sequence[Todo],
     observation: Observation,
+    ledger: pl.DataFrame,
     circumstances: Planning,
     trust: _Trust,
 ) -> TargetPlan:
@@ -228,12 +236,15 @@ def _assemble(
     if not unbelieved:
         over = trust.unpaired.filter(pl.col(STANDING) == LEAVER).select(PERSON, ACCOUNT)
         links += [Link(person, account, "left", "link") for person, account in over.iter_rows()]
-    trips = tripped(guards, aside.counted, circumstances.sent, trust.base) if guards else {}
+    trips = tripped(guards, aside.counted, circumstances.sent, trust.base, circumstances.decided) if guards else {}
     todos = [Todo(person, sentence) for person, sentence in aside.todos]
     waiting, touched = {todo.person for todo in todos}, 0
+    leavers = unfinished_leavers(desired.frame, found.pairs, ledger, {link.person: link.state for link in links})
+    left = set(leavers)
 
     def ordered(batch: Batch) -> Batch:
         nonlocal touched
+        left.difference_update(one.person for one in batch if one.kind is Kind.LEAVE)
         operations = guarded(batch, trips, circumstances)
         operations.sort(key=lambda operation: (URGENCY[operation.kind], operation.person, operation.slot))
         changed = [one.person for one in operations if one.kind in ACCOUNT_KINDS and one.account]
@@ -262,6 +273,9 @@ def _assemble(
         base=trust.base,
         unbelieved=unbelieved.sentence if unbelieved else None,
         disbelief=unbelieved.code if unbelieved else "listing_shrank",
+        leavers=leavers,
+        leavers_left=len(left),
+        unsettled=unsettled(desired.frame),
     )
 
 

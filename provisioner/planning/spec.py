@@ -70,9 +70,10 @@ class Planning:
     `now` is the moment and `today` its day in the organisation's time zone. `ends` tells whether the roster has a
     column of last days. `snapshot` is its digest. `removals_wait` is why removals must wait, if they must. `sent`
     is, by guard, what went out without approval within the window or waits to go out; `approved` are operation ids
-    that someone let go; `rejected` maps those that someone refused to the row they were refused for. `others` is
-    how many linked accounts, not in leaver state, belong to people whom the plan is not about: guards measure by
-    theirs too. `apart` are, by person, the accounts that were unlinked from them by hand.
+    that someone released; `rejected` maps those that someone refused to the row they were refused for (None: whatever
+    it is). `others` is how many linked accounts, not in leaver state, belong to people whom the plan is not about:
+    guards measure by theirs too. `apart` are, by person, the accounts that were unlinked from them by hand. `decided`
+    is, by guard, what the plan that this one continues holds.
     """
 
     now: datetime
@@ -82,6 +83,7 @@ class Planning:
     removals_wait: str | None = None
     sent: Mapping[str, int] = field(default_factory=dict)
     approved: frozenset[str] = frozenset()
-    rejected: Mapping[str, str] = field(default_factory=dict)
+    rejected: Mapping[str, str | None] = field(default_factory=dict)
     others: int = 0
     apart: Mapping[str, Collection[str]] = field(default_factory=dict)
+    decided: Mapping[str, int] = field(default_factory=dict)

@@ -15,7 +15,7 @@ from provisioner.progress.vitals import Vitals, vitals
 from provisioner.runtime.context import Deployment
 from provisioner.store.queue.operations import Backlog
 from provisioner.store.queue.rate_limit import PaceStatus
-from provisioner.store.runs.documents import counts
+from provisioner.store.runs.counters import counts
 from provisioner.store.runs.target_health import Health
 
 #: Runs that are looked through for the newest roster.

@@ -16,7 +16,7 @@ import structlog
 
 from provisioner.runtime.context import Deployment
 from provisioner.store.admin.position import WENT_BACK
-from provisioner.store.runs.documents import counts
+from provisioner.store.runs.counters import counts
 
 log = structlog.get_logger(__name__)
 

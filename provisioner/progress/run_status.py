@@ -9,13 +9,15 @@ from typing import Final
 import structlog
 
 from provisioner.errors import ProvisionerError, UnexpectedError
+from provisioner.model.operation import Kind
 from provisioner.model.run_document import run_status
 from provisioner.progress.metrics import note_end
 from provisioner.progress.notifications import roster_rejected, run_changed
 from provisioner.progress.writeback import ask_for_table
 from provisioner.runtime.context import Deployment
 from provisioner.runtime.faults import SEE_LOG, fault_document, is_fault, log_fault, named, note_in_run
-from provisioner.store.runs.documents import counts, unfinished
+from provisioner.store.runs.counters import counts, unfinished
+from provisioner.store.runs.follow import awaits
 from provisioner.store.runs.target_health import Health
 
 log = structlog.get_logger(__name__)
@@ -32,6 +34,9 @@ def target_status(fields: Mapping[str, str], health: Health) -> str:
     if stage == "skipped":
         return "skipped"
     moving, waiting = unfinished(fields)
+    if awaits(fields):
+        # Whoever was overtaken is planned again as soon as the target can be read
+        return health.status if health.status and health.quarantined else "running"
     if moving + waiting and health.status:
         return health.status
     if moving + waiting and stage != "refused":
@@ -41,7 +46,12 @@ def target_status(fields: Mapping[str, str], health: Health) -> str:
         return fields.get("outcome", "failed")
     if stage == "unbelieved" or counts(fields, "failed"):
         return "failed"
-    return "held" if counts(fields, "held") else "succeeded"
+    return "held" if counts(fields, "held") or _leavers_left(fields) else "succeeded"
+
+
+def _leavers_left(fields: Mapping[str, str]) -> bool:
+    """Whether somebody who left keeps their account, and nothing is on its way to change that."""
+    return bool(int(fields.get("leavers_left") or 0) or counts(fields, "rejected").get(Kind.LEAVE))
 
 
 async def refresh(dep: Deployment, run: str) -> str:
@@ -111,6 +121,10 @@ async def _refresh(dep: Deployment, run: str) -> str:
         await dep.runs.set(run, {"status": status})
     if first:
         log.info("run_finished", run=run, status=status)
+    parent = await dep.runs.get(run, "parent")
+    if parent is not None:
+        # What becomes of these people is part of what becomes of the run that was overtaken
+        await refresh(dep, parent)
     return status
 
 

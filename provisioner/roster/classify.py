@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from hashlib import blake2b
 from typing import Final
 
 import polars as pl
@@ -98,7 +99,7 @@ def judge(read: Read, settings: RosterSettings, *, today: date) -> People:
     valid = judged.filter(pl.col("_verdict").is_in(["employed", "leaver", "excluded", "future"]))
     believed = _without_malformed_cells(valid, read.doubts, settings)
     return People(
-        frame=believed.select("_key", "_line", *read.columns, "_verdict", "_starts", "_ends"),
+        frame=believed.select("_key", "_line", *read.columns, "_verdict", "_starts", "_ends", _digests(believed, read)),
         rejects=tuple(sorted(rejects, key=lambda one: one.line)),
         unknown=tuple(unknown),
         columns=read.columns,
@@ -107,6 +108,14 @@ def judge(read: Read, settings: RosterSettings, *, today: date) -> People:
         present=read.present | {one.key for one in (*rejects, *unknown) if one.key is not None},
         renamed=_renamed(believed, settings),
     )
+
+
+def _digests(frame: pl.DataFrame, read: Read) -> pl.Series:
+    """A digest of each row's cells (16 hexadecimal digits); the same file in another order of columns gives another."""
+    cells = [pl.col(name).fill_null("\x1e") for name in read.columns]
+    texts = frame.select(pl.concat_str(cells, separator="\x1f")).to_series() if cells else frame["_key"]
+    digests = [blake2b(text.encode(), digest_size=8).hexdigest() for text in texts.to_list()]
+    return pl.Series("_digest", digests, dtype=pl.String)
 
 
 def _predicate(text: str, where: str, read: Read) -> Evaluated:

@@ -32,14 +32,16 @@ from provisioner.progress.quarantine import looked, quarantine, recover
 from provisioner.runs.drift_report import drift_list
 from provisioner.runs.existing_enrolments import without_existing
 from provisioner.runs.forecast import predicted
-from provisioner.runs.observe import Seen, asks_of, keep, lane_of, observe
+from provisioner.runs.observe import Seen, asks_of, keep, observe
 from provisioner.runs.target_lock import held
 from provisioner.runtime.clock import day_in
 from provisioner.runtime.context import Deployment
 from provisioner.store.admin.position import WENT_BACK
 from provisioner.store.people.snapshots import Snapshot
 from provisioner.store.queue.plans import Counted, Entry, guard_of
+from provisioner.store.runs.counters import counts
 from provisioner.store.runs.locks import Hold
+from provisioner.store.runs.target_health import rejections
 from provisioner.targets.base import Ask
 from provisioner.targets.http import Http
 
@@ -47,6 +49,9 @@ log = structlog.get_logger(__name__)
 
 #: How often a plan about some people is made until its guards have counted what everybody else decided meanwhile.
 _MOST_COUNTS: Final = 5
+
+#: People up to whom each is looked up by themselves; more are found by listing everybody.
+_LOOKED_UP: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +71,14 @@ class Planned:
         return self.seen.observation
 
 
-async def make_plan(dep: Deployment, target: str, snapshot: Snapshot, *, full: bool = False) -> Planned:
+async def make_plan(
+    dep: Deployment, target: str, snapshot: Snapshot, *, full: bool = False, decided: Mapping[str, int] | None = None
+) -> Planned:
     """Observe a target and plan it; `plan` and `sync` share this.
 
     Args:
         full: list every account, whatever is remembered.
+        decided: see `Planning`.
 
     Raises:
         TargetError: it could not be read.
@@ -81,9 +89,10 @@ async def make_plan(dep: Deployment, target: str, snapshot: Snapshot, *, full: b
     names = [*spec.settings.attributes, *spec.settings.leaver, *([spec.ends_attribute] if spec.ends_attribute else [])]
     now = await dep.clock.now()
     today, today_utc = day_in(settings.zone, now)
-    http: Http = dep.reading(target, lane=lane_of(snapshot.keys))
+    few = snapshot.keys is not None and len(snapshot.keys) <= _LOOKED_UP
+    http: Http = dep.reading(target, lane="urgent" if few else "bulk")
     asks = None
-    if snapshot.keys is not None:
+    if few:
         links = await dep.ledger.frame(target, names, snapshot.keys)
         desired = desired_accounts(
             spec, compiled, snapshot.people, today=today, today_utc=today_utc, ends=settings.roster.ends is not None
@@ -99,7 +108,8 @@ async def make_plan(dep: Deployment, target: str, snapshot: Snapshot, *, full: b
         ledger = await dep.ledger.frame(target, names)
     ledger = _renamed(ledger, snapshot)
     others = _others(ledger, snapshot, base)
-    circumstances = replace(await _circumstances(dep, target, snapshot, now), others=others)
+    circumstances = await _circumstances(dep, target, snapshot, now)
+    circumstances = replace(circumstances, others=others, decided=decided or {})
     plan = await asyncio.to_thread(plan_target, spec, compiled, snapshot.people, observed, ledger, circumstances)
     plan = await without_existing(dep, target, http, plan)
     since = now - settings.guards_of(target).window.total_seconds()
@@ -159,6 +169,7 @@ async def _circumstances(dep: Deployment, target: str, snapshot: Snapshot, now: 
         sent[guard] = waiting + await dep.health.sent(target, guard, now - window)
     decisions = await dep.health.decisions(target)
     approval = guards.approval.total_seconds()
+    standing_rejections = rejections(decisions, guards.rejection.total_seconds(), now)
     return Planning(
         now=datetime.fromtimestamp(now, UTC),
         today=day_in(dep.settings.zone, now)[0],
@@ -169,9 +180,28 @@ async def _circumstances(dep: Deployment, target: str, snapshot: Snapshot, now: 
         approved=frozenset(
             key for key, made in decisions.items() if made["verdict"] == "approved" and now - made["at"] <= approval
         ),
-        rejected={key: made["row"] for key, made in decisions.items() if made["verdict"] == "rejected"},
+        # An earlier version's decision names no person, and its row is digested otherwise
+        rejected={key: made["row"] if "person" in made else None for key, made in standing_rejections.items()},
         apart=await _apart(dep, target, snapshot),
     )
+
+
+async def _decided(dep: Deployment, run: str, target: str) -> dict[str, int]:
+    """By guard, what the runs that this one follows hold: the parts of one plan count as one.
+
+    What they have not sent is counted with everybody's, unless the guards have no window.
+    """
+    found = dict.fromkeys(COVERS, 0)
+    statuses = [Status.HELD]
+    if not dep.settings.guards_of(target).window:
+        statuses += [Status.PENDING, Status.WAITING]
+    while (parent := await dep.runs.get(run, "parent")) is not None:
+        fields = await dep.runs.own_part(parent, target)
+        for guard, kinds in COVERS.items():
+            unsent = (counts(fields, status) for status in statuses)
+            found[guard] += sum(one.get(kind, 0) for one in unsent for kind in kinds)
+        run = parent
+    return found
 
 
 async def plan_and_install(
@@ -233,8 +263,9 @@ async def _guarded_install(
     # Only what was read since Redis was put back says what is there
     looks = bool(unseen) and snapshot.keys is None and snapshot.taken > unseen
     try:
+        decided = await _decided(dep, run, target)
         for _ in range(_MOST_COUNTS):
-            planned = await make_plan(dep, target, snapshot, full=full or looks)
+            planned = await make_plan(dep, target, snapshot, full=full or looks, decided=decided)
             if unseen:
                 notes = (*planned.plan.notes, f"{WENT_BACK}.")
                 planned = replace(planned, plan=replace(planned.plan, notes=notes))
@@ -304,6 +335,8 @@ async def install(dep: Deployment, run: str, target: str, snapshot: Snapshot, pl
         began=planned.observation.began,
         people=snapshot.keys,
         urgent=snapshot.keys is not None,
+        leavers=plan.leavers,
+        unsettled=plan.unsettled,
         hold=hold,
         counted=planned.counted,
     )
@@ -334,6 +367,7 @@ def _told(plan: TargetPlan) -> dict[str, str | float | int]:
     """What a run's part tells of its plan."""
     fields: dict[str, str | float | int] = dict(figures_of(plan))
     fields |= {f"planned:{kind.value}": count for kind, count in plan.planned.items()}
+    fields["leavers_left"] = plan.leavers_left
     fields["guards"] = json.dumps([trip.sentence for trip in plan.guards])
     fields["notes"] = json.dumps(list(plan.notes))
     if plan.unbelieved:

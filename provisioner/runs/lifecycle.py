@@ -18,7 +18,7 @@ from provisioner.errors import (
 )
 from provisioner.progress.run_status import end_with_error, refresh
 from provisioner.runs.enqueue import plan_and_install, to_be_planned
-from provisioner.runs.roster_snapshot import RejectedRosterError, keep, rejects_json, take
+from provisioner.runs.roster_snapshot import RejectedRosterError, keep, note_leavers, rejects_json, take
 from provisioner.runtime.context import Deployment
 from provisioner.runtime.faults import SEE_LOG
 from provisioner.store.people.snapshots import Snapshot
@@ -128,6 +128,7 @@ async def _begin(dep: Deployment, run: str, request: Request, hold: Hold) -> tup
     await dep.runs.keep_rejects(run, rejects_json(taken.rejects), _retention(dep))
     await keep(dep, taken, hold)
     await dep.frames.keep_for_run(run, taken.snapshot, _KEPT, hold)
+    await note_leavers(dep, taken.snapshot)
     targets = await dep.runs.targets(run)
     for target in targets:
         if not dep.enabled(target):

@@ -14,7 +14,6 @@ from provisioner.planning.desired import LEAVER, MEMBER, PERSON, STANDING
 from provisioner.planning.spec import ACCOUNT, READ, UNTOUCHABLE, Observation
 from provisioner.runtime.context import Deployment
 from provisioner.store.people.snapshots import Reading
-from provisioner.store.queue.rate_limit import Lane
 from provisioner.targets.base import Ask, Listing
 from provisioner.targets.capabilities import Incremental, LooksUp, WantsPrevious
 from provisioner.targets.http import Http
@@ -198,11 +197,6 @@ def _behind(began: float, as_of: float | None) -> float:
 
 def _readable(dep: Deployment, target: str) -> list[str]:
     return [name for name, attribute in dep.specs[target].attributes.items() if attribute.observed]
-
-
-def lane_of(people: Sequence[str] | None) -> Lane:
-    """Single-person work has a lane of its own."""
-    return "bulk" if people is None else "urgent"
 
 
 def asks_of(desired: pl.DataFrame, ledger: pl.DataFrame, match: Sequence[str]) -> list[Ask]:

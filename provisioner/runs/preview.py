@@ -87,14 +87,15 @@ def _part(plan: TargetPlan, requests: int, *, paused: bool) -> dict[str, Any]:
         for status in (Status.PENDING, Status.HELD, Status.REJECTED)
     )
     counts = {"held": held, "rejected": rejected, "waiting": pending if paused else {}}
-    status = (
-        "failed" if plan.unbelieved else "paused" if counts["waiting"] else "held" if counts["held"] else "succeeded"
-    )
+    kept = held or rejected.get(Kind.LEAVE.value) or plan.leavers_left
+    status = "failed" if plan.unbelieved else "paused" if counts["waiting"] else "held" if kept else "succeeded"
     part = _empty(status) | figures_of(plan) | counts
     part["planned"] = {kind.value: count for kind, count in plan.planned.items()}
     part["requests"] = requests
     part["guards"] = [trip.sentence for trip in plan.guards]
     part["notes"] = list(plan.notes)
+    if plan.leavers_left:
+        part["leavers_left"] = plan.leavers_left
     part["lists"] = lists_of(plan)
     if plan.unbelieved:
         part["error"] = {"code": plan.disbelief, "message": plan.unbelieved, "exit": 5}

@@ -14,6 +14,7 @@ from provisioner.errors import RosterError, UsageError
 from provisioner.expressions import Expression, evaluate_text
 from provisioner.model.attributes import Type
 from provisioner.planning.desired import CompiledTarget, compile_target, desired_accounts
+from provisioner.planning.leavers import leaving
 from provisioner.planning.spec import TargetSpec
 from provisioner.roster import (
     Baseline,
@@ -144,6 +145,18 @@ async def keep(dep: Deployment, taken: Taken, hold: Hold | None = None) -> None:
     """
     if taken.facts is not None:
         await dep.frames.keep_clean(_restored(taken.snapshot.people), taken.facts, hold)
+
+
+async def note_leavers(dep: Deployment, snapshot: Snapshot) -> None:
+    """Give everybody who leaves by an accepted roster their receipt, whatever becomes of any target or run.
+
+    Of a degraded one nobody is a leaver yet: what it would remove waits, and is noted as held.
+    """
+    if snapshot.removals_wait is not None:
+        return
+    for target in dep.targets:
+        leavers, unsettled = await asyncio.to_thread(leaving, dep.compiled(target, snapshot.columns), snapshot.people)
+        await dep.receipts.note(target, sorted(leavers), unsettled if snapshot.keys is None else None)
 
 
 async def _source(dep: Deployment, request: Request, content: bytes | None, settings: RosterSettings) -> Source:

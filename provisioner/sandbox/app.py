@@ -25,6 +25,8 @@ from provisioner.sandbox.wire import JSON_TYPE, Answer, Call, Found
 
 CLOSE_EXTENSION = "provisioner.sandbox.close"
 """Name of the ASGI extension (`extensions` of the scope): a function that closes the connection at once."""
+#: Seconds between two looks whether a fault was taken back.
+_POLL = 0.02
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
 
 
@@ -119,7 +121,10 @@ async def _answer(instance: Instance, call: Call, found: Found) -> Answer | Faul
     fault = faults.choose(instance.faults, call.method, call.path, call.body)
     if fault is None:
         return instance.work(call, found)
-    await _delay(fault.delay_ms)
+    if fault.hold:
+        await _held(instance, fault)
+    else:
+        await _delay(fault.delay_ms)
     replaced = fault.drop or fault.status is not None
     if replaced and not (fault.after or fault.drop == "after"):
         return fault
@@ -131,6 +136,13 @@ def _latency(instance: Instance, call: Call, found: Found) -> float:
     options = instance.vendor.options
     is_listing = call.method == "GET" and found.template in instance.vendor.listings
     return float(options.latency_ms + (options.listing_latency_ms if is_listing else 0))
+
+
+async def _held(instance: Instance, fault: Fault) -> None:
+    """Wait until the fault is taken back, or its delay is over."""
+    end = asyncio.get_running_loop().time() + fault.delay_ms / 1000
+    while any(one is fault for one in instance.faults) and asyncio.get_running_loop().time() < end:  # noqa: ASYNC110
+        await asyncio.sleep(_POLL)
 
 
 async def _delay(milliseconds: float) -> None:

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-_NAMES = {"match", "times", "share", "seed", "status", "body", "content_type", "headers", "delay_ms", "drop", "after"}
+_NAMES = {
+    "match", "times", "share", "seed", "status", "body", "content_type", "headers", "delay_ms", "hold", "drop", "after"
+}  # fmt: skip
 _MATCHES = {"method", "path_prefix", "contains"}
 
 
@@ -17,7 +19,8 @@ class Fault:
     It meets requests of `method` whose path below the instance begins with `path_prefix` and whose body has
     `contains` in it (each empty: any), `times` times (None: for ever), each with the probability `share`.
     `status` answers that instead, with `body` as `content_type`; with `after` the work is done first.
-    `delay_ms` waits before the request is looked at. `drop` closes the connection without an answer: `before`
+    `delay_ms` waits before the request is looked at, with `hold` no longer than the fault is there. `drop` closes the
+    connection without an answer: `before`
     or `after` the work. With neither status nor drop the request is only delayed.
     """
 
@@ -31,6 +34,7 @@ class Fault:
     content_type: str = "application/json"
     headers: dict[str, str] = field(default_factory=dict)
     delay_ms: float = 0.0
+    hold: bool = False
     drop: str = ""
     after: bool = False
     dice: random.Random = field(default_factory=random.Random)
@@ -80,6 +84,7 @@ def _parse_one(value: Any) -> Fault:
         content_type=str(value.get("content_type", "application/json")),
         headers={str(name): str(text) for name, text in dict(value.get("headers", {})).items()},
         delay_ms=float(value.get("delay_ms", 0.0)),
+        hold=bool(value.get("hold", False)),
         drop=drop,
         after=bool(value.get("after", False)),
         dice=random.Random(value.get("seed", 0)),  # noqa: S311 - repeatable faults, no secrets

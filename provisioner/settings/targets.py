@@ -84,6 +84,9 @@ class GuardSettings(Section):
         description="What was sent without approval this long ago, or waits for it, counts too; 0s: each run alone.",
     )
     approval: Duration = Field(timedelta(hours=72), description="How long an approval holds good.")
+    rejection: Duration = Field(
+        timedelta(days=30), description="How long a rejection holds good, should the person's row not change before."
+    )
 
 
 class RetrySettings(Section):

@@ -25,6 +25,7 @@ from provisioner.store.people.person_events import PersonEventStore
 from provisioner.store.people.receipts import ReceiptStore
 from provisioner.store.people.snapshots import FrameStore
 from provisioner.store.queue.operations import QueueStore
+from provisioner.store.queue.overtaken import OvertakenStore
 from provisioner.store.queue.plans import PlanStore
 from provisioner.store.queue.rate_limit import PaceStore
 from provisioner.store.queue.tag_holds import TagHoldStore
@@ -62,6 +63,7 @@ class Stores:
     # The queue of each target
     queue: QueueStore
     plans: PlanStore
+    overtaken: OvertakenStore
     pace: PaceStore
     tag_holds: TagHoldStore
     wakeups: WakeupStore
@@ -107,13 +109,14 @@ class Stores:
             health=HealthStore(redis),
             queue=QueueStore(redis, scripts),
             plans=PlanStore(redis, scripts),
+            overtaken=OvertakenStore(redis, scripts),
             pace=PaceStore(redis, scripts),
             tag_holds=TagHoldStore(redis),
             wakeups=WakeupStore(redis),
             ledger=LedgerStore(redis),
             hand_links=HandLinkStore(redis, scripts),
             frames=FrameStore(redis),
-            receipts=ReceiptStore(redis),
+            receipts=ReceiptStore(redis, scripts),
             last_outcomes=LastOutcomeStore(redis),
             person_events=PersonEventStore(redis),
             inbound=InboundStore(redis, scripts),

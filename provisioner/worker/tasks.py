@@ -13,6 +13,7 @@ from provisioner.dispatch.outcome_spool import Spool
 from provisioner.dispatch.redis_loss import remembers
 from provisioner.progress.notifications import send_waiting
 from provisioner.progress.run_status import abandon_unplannable, refresh, run_fault
+from provisioner.runs.follow_up import follow_up
 from provisioner.runs.roster_watch import roster_changed, seen
 from provisioner.runtime.context import Deployment
 from provisioner.runtime.faults import is_fault
@@ -110,6 +111,8 @@ def deliver_to(target: str, urgent: bool = False) -> None:
                 again = (await deliver_or_note(dep, target, urgent=urgent, stopped=child.stopped)).seconds
         if again is not None:
             await _promise_delivery(dep, target, again, urgent=urgent and not free)
+        if free:
+            await _plan_again(dep)
 
     _safely("deliver", work, fault=partial(_target_fault, target), target=target)
 
@@ -125,6 +128,7 @@ def tick() -> None:
             "memory": lambda: _look_at_redis(dep),
             "spool": lambda: Spool(dep.settings.data_dir).replay(dep.queue),
             **{f"target:{target}": partial(_look_at, dep, target) for target in dep.targets},
+            "overtaken": lambda: _plan_again(dep),
             "runs": lambda: _look_at_runs(dep, now),
             "sweep": lambda: sweep(dep),
             "notices": lambda: send_waiting(dep),
@@ -146,6 +150,12 @@ async def _look_at_redis(dep: Deployment) -> None:
     run = await requested_or_failed(dep, Request(trigger="full", full=True)) if first else None
     if run is not None:
         await _promise(dep, "begin", run, queue=WORK)
+
+
+async def _plan_again(dep: Deployment) -> None:
+    """Nudge for the runs that plan overtaken people again."""
+    for run, target in await follow_up(dep):
+        await _promise(dep, "plan", run, target, queue=URGENT)
 
 
 async def _look_at_runs(dep: Deployment, now: float) -> None:

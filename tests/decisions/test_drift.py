@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from provisioner.admin.person_report import lists
+from provisioner.admin.worklists import lists
 from provisioner.runtime.context import Deployment
 from tests.cli.calling import call
 from tests.inbound.support import PEOPLE, Company, company

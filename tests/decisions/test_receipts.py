@@ -102,8 +102,8 @@ async def test_an_unfinished_receipt_is_never_swept(opened: Opened, roster: Path
         await sync_once(dep)
         roster.write_text(company(PEOPLE, gone=(1, 2, 3)))
         await sync_once(dep)
-        assert await dep.receipts.forget_before(await dep.clock.now() + 1) == 0
-        assert len(await dep.receipts.unfinished()) == 3
+        assert await dep.receipts.forget_before(await dep.clock.now() + 1, dep.targets) == 0
+        assert len(await dep.receipts.unfinished(dep.targets)) == 3
 
 
 async def test_whoever_is_forgotten_has_no_receipt(opened: Opened, roster: Path) -> None:

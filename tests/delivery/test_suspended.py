@@ -18,7 +18,8 @@ from provisioner.runs.roster_snapshot import Taken, take
 from provisioner.runs.target_lock import held
 from provisioner.runtime.context import Deployment
 from provisioner.sandbox import Switchboard
-from provisioner.store.runs.documents import Request, counts
+from provisioner.store.runs.counters import counts
+from provisioner.store.runs.documents import Request
 from tests.decisions.conftest import Opened, company
 from tests.support.harness import drain, sync_once
 from tests.support.redis_contents import RedisContents

@@ -22,7 +22,8 @@ from provisioner.store.redis.client import Redis
 from provisioner.store.redis.connection import connect
 from provisioner.store.redis.scripts import Scripts
 from provisioner.store.redis.server import Server
-from provisioner.store.runs.documents import RunStore, counts
+from provisioner.store.runs.counters import counts
+from provisioner.store.runs.documents import RunStore
 from provisioner.store.runs.target_health import HealthStore
 
 T = TypeVar("T")
@@ -189,7 +190,7 @@ class Bench:
         """Whether the counters of a run are those of its operations' statuses."""
         rows = self(self.runs.operations(run, [TARGET]))
         real = Counter((row["status"], row["kind"]) for row in rows)
-        fields = self(self.runs.target(run, TARGET))
+        fields = self(self.runs.own_part(run, TARGET))
         told = Counter(
             {
                 (status, kind): count

@@ -250,7 +250,7 @@ def test_what_was_recorded_after_a_plan_was_observed_drops_it(bench: Bench) -> N
     run, dropped = bench.install([stale, event, operation("B")], began=began)
     assert dropped == 2
     assert [claim.operation.person for claim in bench.claim()] == ["B"]
-    fields = bench(bench.runs.target(run, TARGET))
+    fields = bench(bench.runs.own_part(run, TARGET))
     assert fields["n:superseded:update"] == "1"
     assert fields["n:superseded:event"] == "1"
     assert bench.counters_are_right(run)

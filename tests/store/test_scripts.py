@@ -14,7 +14,7 @@ from provisioner.store.queue.operations import End
 from provisioner.store.queue.rate_limit import Granted, PaceStore
 from provisioner.store.redis.connection import RedisAddress, connect
 from provisioner.store.redis.scripts import Scripts, source
-from provisioner.store.runs.documents import counts
+from provisioner.store.runs.counters import counts
 from tests.store.bench import LEASE, TARGET, Bench, operation, patch
 from tests.support.redis_server import RedisServer
 

@@ -11,6 +11,7 @@ import yaml
 
 from provisioner.dispatch.pool import deliver
 from provisioner.runs import lifecycle
+from provisioner.runs.follow_up import follow_up
 from provisioner.runs.preview import preview
 from provisioner.runtime.context import Deployment
 from provisioner.sandbox import Switchboard
@@ -82,6 +83,9 @@ async def drain(dep: Deployment, rounds: int = 200, *, within: float = 2.0) -> N
             again = await deliver(dep, target)
             if again.seconds is not None and again.seconds <= within:
                 waits.append(again.seconds)
+        for run, target in await follow_up(dep):
+            await lifecycle.plan(dep, run, target)
+            waits.append(0.0)
         if not waits:
             return
         await asyncio.sleep(min(waits))

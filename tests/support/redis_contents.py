@@ -187,6 +187,18 @@ class RedisContents:
                 found.append({key.decode(): value.decode() for key, value in fields.items()} | {"run": name.decode()})
         return found
 
+    def being_sent(self, run: str, target: str) -> int:
+        """How many operations of a run's part are being sent now."""
+        with self._redis() as client:
+            fields = client.hgetall(keys.run_target(run, target))
+        return sum(int(count) for name, count in fields.items() if name.startswith(b"n:sending:"))
+
+    def overtaken(self, run: str | None = None, target: str = "") -> set[str]:
+        """Whom a run's part is to plan again; without a run all parts that plan somebody again."""
+        with self._redis() as client:
+            found = client.smembers(keys.OVERTAKEN if run is None else keys.run_again(run, target))
+        return {name.decode() for name in found}
+
     def operation_exists(self, run: str, target: str, operation: str) -> bool:
         """Whether an operation is kept."""
         return self._exists(keys.operation(run, target, operation))

@@ -222,6 +222,7 @@ def test_every_answer_is_documented(site: Site) -> None:
         "/api/runs/{run}/retry",
         "/api/people/{key}",
         "/api/roster",
+        "/api/todos",
     }
     for methods in document["paths"].values():
         for method in methods.values():

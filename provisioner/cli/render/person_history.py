@@ -23,7 +23,7 @@ _ANSWERED: Final = {
 }
 
 #: Statuses in a receipt under which the account still stands.
-_UNDONE: Final = ("pending", "waiting", "held", "failed")
+_UNDONE: Final = ("pending", "waiting", "held", "failed", "rejected")
 
 Document = Mapping[str, Any]
 
@@ -42,6 +42,14 @@ def receipt(out: Console, found: Document | None, zone: ZoneInfo) -> None:
         times = [local(part[one], zone) if part[one] else "" for one in ("since", "at")]
         rows.add_row(*cells(f"  {name}", part["status"], *times, part["message"] or ""))
     out.print(rows)
+
+
+def rejections(out: Console, found: Sequence[Document], zone: ZoneInfo) -> None:
+    """What somebody said no to, and until when that holds at most."""
+    for one in found:
+        because = f": {one['reason']}" if one["reason"] else ""
+        line = f"{one['target']} {one['kind']} rejected by {one['by']} at {local(one['at'], zone)}{because}"
+        out.print(Text(plain(f"{line}. It holds until {local(one['until'], zone)}, or until the row changes.")))
 
 
 def leavers(out: Console, found: Sequence[Document], zone: ZoneInfo) -> None:

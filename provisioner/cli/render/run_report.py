@@ -45,7 +45,7 @@ _BECAUSE: Final = {
     "sending": "being sent",
     "waiting": "waiting to be tried again",
     "held": "held until approved",
-    "overtaken": "overtaken by something newer about the person; the next run takes them",
+    "overtaken": "overtaken by something newer about the person, and planned again after it",
     "no_longer_leaving": "not leaving any more by a newer roster",
     "newer_plan": "replaced by a newer plan",
     "approved": "held at first, and approved",
@@ -143,6 +143,9 @@ def remarks(out: Console, document: Document) -> None:
             lines.append(Text(f"{name}: {plain(_sentence(error))}", "bold red"))
         lines += [Text(f"{name}: {plain(_sentence(one))}", "yellow") for one in _listed(target.get("guards"))]
         lines += [Text(f"{name}: {plain(_sentence(one))}") for one in _listed(target.get("notes"))]
+        if left := target.get("leavers_left"):
+            sentence = f"{left} who left keep their account, and nothing is planned for it."
+            lines.append(Text(f"{name}: {sentence} `provisioner todos` says why.", "yellow"))
         lists = target.get("lists") or {}
         for list_name, word in _LISTS.items():
             rows = lists.get(list_name) or ()

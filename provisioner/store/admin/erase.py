@@ -148,6 +148,12 @@ class Eraser:
         count += await self._operations(some)
         with redis_errors():
             await self._redis.delete(keys.history(self._person))
+            async for key in self._scan(keys.run_again.pattern):
+                await self._redis.srem(key, self._person)
+            async for key in self._scan(keys.decisions.pattern):
+                for name, text in (await self._redis.hgetall(key)).items():
+                    if json.loads(text).get("person") == self._person:
+                        await self._redis.hdel(key, name)
         return count
 
     async def _operations(self, names: Collection[str]) -> int:

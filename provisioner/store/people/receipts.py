@@ -1,9 +1,9 @@
-"""Leavers' receipts in Redis: per person, what stands of their leave in each target. Written by lua/receipts.lua."""
+"""Leavers' receipts in Redis: per person, the state of their leave in each target. Written by lua/receipts.lua."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,57 +11,88 @@ from provisioner.model.operation import Status
 from provisioner.store.redis import keys
 from provisioner.store.redis.client import Redis
 from provisioner.store.redis.connection import redis_errors
+from provisioner.store.redis.scripts import Scripts
 
-#: Statuses under which somebody still has an account that they should have no longer.
-OPEN: Final = frozenset({Status.PENDING, Status.SENDING, Status.WAITING, Status.HELD, Status.FAILED})
+#: The state of a leave for which no operation was planned yet.
+NOTED: Final = "noted"
 _CHUNK: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """One person's leave in one target: how it stands since `at`, and `since` when it was first planned (epoch
-    seconds). `run` and `operation` name the operation that it is about."""
+    """One person's leave in one target: its state since `at`, and `since` when it was first asked for (epoch seconds).
 
-    status: Status
+    `status` is that of the newest leave operation, `run` and `operation` name it; None where none was planned yet.
+    """
+
+    status: Status | None
     since: float
     at: float
     run: str
     operation: str
 
-    @property
-    def unfinished(self) -> bool:
-        """Whether the account is still as it was."""
-        return self.status in OPEN
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """One leaver's receipt: `leaves` by target, and by target since when one is `unfinished` (epoch seconds)."""
+
+    leaves: Mapping[str, Leave]
+    unfinished: Mapping[str, float]
 
 
 class ReceiptStore:
-    """The receipts of all leavers."""
+    """The receipts of all leavers. `leavers:<target>` alone says whose leave is unfinished (see lua/receipts.lua)."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, scripts: Scripts | None = None) -> None:
         self._redis = redis
+        self._script = (scripts or Scripts(redis)).load("queue_install")
 
-    async def of(self, person: str) -> dict[str, Leave]:
-        """A person's leaves by target; empty if there never was one, or not for as long as runs are kept."""
+    async def note(self, target: str, leaving: Iterable[str], unsettled: Collection[str] | None) -> None:
+        """Note who leaves a target, by a roster that was accepted.
+
+        Of these, who has an account there that the ledger does not say to be left is unfinished from now on; whoever
+        was, and does not leave any more, is so no longer.
+
+        Args:
+            unsettled: of whom nobody can say whether they leave; None: of all others, as the roster is about some only.
+        """
+        people = list(leaving)
         with redis_errors():
-            return _leaves(await self._redis.hgetall(keys.receipt(person)))
+            noted = {name.decode() for name in await self._redis.zrange(keys.leavers(target), 0, -1)}
+        back = sorted(noted - set(people) - set(unsettled)) if unsettled is not None else []
+        for start in range(0, len(people), _CHUNK):
+            await self._script([], ["leavers", target, json.dumps(people[start : start + _CHUNK]), "[]"])
+        for start in range(0, len(back), _CHUNK):
+            await self._script([], ["leavers", target, "[]", json.dumps(back[start : start + _CHUNK])])
 
-    async def unfinished(self) -> dict[str, dict[str, Leave]]:
-        """Everybody of whom a leave is not finished, whoever left first being the first."""
+    async def of(self, person: str, targets: Collection[str]) -> Receipt:
+        """A person's receipt; empty if they never left, or not for as long as runs are kept.
+
+        Args:
+            targets: the enabled ones, in which a leave can be unfinished.
+        """
+        return (await self._many([person], targets))[person]
+
+    async def unfinished(self, targets: Collection[str]) -> dict[str, Receipt]:
+        """Everybody whose leave is unfinished in one of the targets, whoever left first being the first."""
+        first: dict[str, float] = {}
         with redis_errors():
-            people = [name.decode() for name in await self._redis.zrange(keys.RECEIPTS, 0, -1)]
-        found = {
-            person: leaves
-            for person, leaves in (await self._many(people)).items()
-            if any(leave.unfinished for leave in leaves.values())
-        }
-        return dict(sorted(found.items(), key=lambda item: (_since(item[1]), item[0])))
+            for target in targets:
+                for name, since in await self._redis.zrange(keys.leavers(target), 0, -1, withscores=True):
+                    person = name.decode()
+                    first[person] = min(float(since), first.get(person, float(since)))
+        return await self._many(sorted(first, key=lambda person: (first[person], person)), targets)
 
-    async def forget_before(self, moment: float) -> int:
-        """Forget receipts that are over since before a moment (epoch seconds); how many."""
+    async def forget_before(self, moment: float, targets: Collection[str]) -> int:
+        """Forget receipts that are over since before a moment (epoch seconds); how many.
+
+        Args:
+            targets: all that the settings name.
+        """
         with redis_errors():
             old = await self._redis.zrangebyscore(keys.RECEIPTS, "-inf", moment)
-        receipts = await self._many([name.decode() for name in old])
-        over = [person for person, leaves in receipts.items() if not any(one.unfinished for one in leaves.values())]
+        receipts = await self._many([name.decode() for name in old], targets)
+        over = [person for person, receipt in receipts.items() if not receipt.unfinished]
         for person in over:
             await self.forget(person)
         return len(over)
@@ -76,8 +107,9 @@ class ReceiptStore:
                 count, *_ = await pipe.execute()
         return int(count)
 
-    async def _many(self, people: list[str]) -> dict[str, dict[str, Leave]]:
-        found: dict[str, dict[str, Leave]] = {}
+    async def _many(self, people: list[str], targets: Collection[str]) -> dict[str, Receipt]:
+        leaves: dict[str, dict[str, Leave]] = {}
+        since: dict[str, dict[str, float]] = {person: {} for person in people}
         with redis_errors():
             for start in range(0, len(people), _CHUNK):
                 some = people[start : start + _CHUNK]
@@ -85,19 +117,21 @@ class ReceiptStore:
                     for person in some:
                         pipe.hgetall(keys.receipt(person))
                     rows = await pipe.execute()
-                found |= {person: _leaves(raw) for person, raw in zip(some, rows, strict=True)}
-        return found
+                leaves |= {person: _leaves(raw) for person, raw in zip(some, rows, strict=True)}
+                for target in targets:
+                    scores = await self._redis.zmscore(keys.leavers(target), some)
+                    for person, score in zip(some, scores, strict=True):
+                        if score is not None:
+                            since[person][target] = float(score)
+        return {person: Receipt(leaves[person], since[person]) for person in people}
 
 
 def _leaves(raw: Mapping[bytes, bytes]) -> dict[str, Leave]:
     found = {}
     for target, text in sorted(raw.items()):
         entry = json.loads(text)
+        status = None if entry["status"] == NOTED else Status(entry["status"])
         found[target.decode()] = Leave(
-            Status(entry["status"]), float(entry["since"]), float(entry["at"]), entry["run"], entry["operation"]
+            status, float(entry["since"]), float(entry["at"]), entry["run"], entry["operation"]
         )
     return found
-
-
-def _since(leaves: Mapping[str, Leave]) -> float:
-    return min(leave.since for leave in leaves.values() if leave.unfinished)

@@ -236,3 +236,7 @@ class QueueStore:
     async def refuse(self, run: str, target: str, operation_id: str, by: Mapping[str, Any]) -> bool:
         """Drop a held operation because someone said no."""
         return bool(await self._call("refuse", target, run, operation_id, json.dumps(dict(by)), secrets.token_hex(8)))
+
+    async def hold_again(self, run: str, target: str, operation_id: str, error: Mapping[str, str]) -> bool:
+        """Hold a rejected operation again, unless something else stands for its person by now."""
+        return bool(await self._call("restore", target, run, operation_id, json.dumps(dict(error))))

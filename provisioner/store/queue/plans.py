@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -78,6 +78,8 @@ class PlanStore:
         began: float,
         people: Sequence[str] | None,
         urgent: bool,
+        leavers: Collection[str] = (),
+        unsettled: Collection[str] = (),
         hold: Hold | None = None,
         counted: Mapping[str, Counted] | None = None,
     ) -> int | None:
@@ -92,6 +94,8 @@ class PlanStore:
             began: when the observation began that the plan stands on, by Redis's clock.
             people: the persons that the plan is about; None: everybody.
             urgent: single-person work, which goes before everything else.
+            leavers: people who leave and whom the ledger, after this plan's links, does not say to have left.
+            unsettled: people of whom the plan cannot tell whether they leave.
             hold: the lock under which this plan is laid down.
             counted: by guard, what the plan stands on. Only of a plan about some people, for one about everybody takes
                 the place of what others decided.
@@ -117,14 +121,15 @@ class PlanStore:
                 rows = await self._lay_down(run, target, operations, entries, urgent=urgent)
                 for link in links:
                     _row_of(rows, link["person"])[2].append(link)
-                for person in people or ():
+                for person in (*(people or ()), *leavers):
                     _row_of(rows, person)
                 scanned = people is None or len(people) > _NAMED
                 if scanned:
                     await self._add_standing(run, target, rows, everybody=people is None)
                 guards = {name: asdict(one) for name, one in (counted or {}).items() if name in entries.guards}
                 head = {"began": began, "everybody": people is None, "guards": guards}
-                await self._begin(run, target, rows, head, hold, scanned=scanned)
+                leaving = {**dict.fromkeys(unsettled), **dict.fromkeys(leavers, 1)}
+                await self._begin(run, target, rows, head, hold, leaving, scanned=scanned)
         return await self._go_on(run, target)
 
     async def _go_on(self, run: str, target: str) -> int | None:
@@ -195,10 +200,15 @@ class PlanStore:
         rows: Mapping[str, _Row],
         head: Mapping[str, Any],
         hold: Hold | None,
+        leaving: Mapping[str, int | None],
         *,
         scanned: bool,
     ) -> None:
-        """Cut a plan into parts, each of which is installed in one step."""
+        """Cut a plan into parts, each of which is installed in one step.
+
+        Args:
+            leaving: 1 or None, see lua/queue_install.lua; who is not in it does not leave.
+        """
         parts: list[list[Any]] = [[]]
         weight = 0
         for person, (slots, ids, links) in rows.items():
@@ -206,7 +216,7 @@ class PlanStore:
                 parts.append([])
                 weight = 0
             # Where they were not scanned, the step itself looks for what stands
-            parts[-1].append([person, slots if scanned else None, ids, links])
+            parts[-1].append([person, slots if scanned else None, ids, links, leaving.get(person, 0)])
             weight += 1 + len(slots) + len(ids) + len(links)
 
         def write(pipe: Redis, start: int) -> None:

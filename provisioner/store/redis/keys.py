@@ -132,6 +132,9 @@ run_by_status: Final = _key(
     _OPERATIONS,
     personal="digests",
 )
+run_again: Final = _key("run:<run>:again:<target>", "SET", "people whom it plans again", _RUNS, personal="the key")
+run_behind: Final = _key("run:<run>:behind:<target>", "SET", "what overtook its plan", _RUNS, personal="digests")
+OVERTAKEN: Final = _name("overtaken", "SET", "runs and targets with people to be planned again", _RUNS)
 rejects: Final = _key(
     "run:<run>:rejects",
     "STRING",
@@ -169,8 +172,8 @@ added: Final = _key(
 leavers: Final = _key(
     "leavers:<target>",
     "ZSET",
-    "people whose leave is not finished, by when it was first planned",
-    "until it is finished",
+    "people who leave and whose ledger entry does not say that they left, by since when",
+    "until it does, or they do not leave any more",
     personal="the key",
     backup=True,
 )
@@ -228,7 +231,7 @@ decisions: Final = _key(
     "HASH",
     "operation id → approval or rejection",
     "until it expires",
-    personal="digests; who decided, and why",
+    personal="the key, digests; who decided, and why",
     backup=True,
 )
 pace: Final = _key(

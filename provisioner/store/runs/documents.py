@@ -6,7 +6,7 @@ import json
 import re
 import secrets
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -16,11 +16,10 @@ from provisioner.store.redis import keys
 from provisioner.store.redis.client import Redis
 from provisioner.store.redis.connection import redis_errors
 from provisioner.store.redis.server import Server
+from provisioner.store.runs.counters import counts, differences
+from provisioner.store.runs.follow import with_follow
 
 _PUSHED_FOR: Final = 7 * 86400
-#: What else than done an operation may be, and codes by which it is superseded for another reason than a newer plan.
-_ELSE: Final = (Status.PENDING, Status.SENDING, Status.WAITING, Status.HELD, Status.FAILED, Status.REJECTED)
-_WHY: Final = ("overtaken", "no_longer_leaving")
 _AS_JSON: Final = ("error", "guards", "notes", "blocked")
 _COUNTED: Final = ("succeeded", "failed", "held", "waiting", "superseded", "rejected")
 
@@ -72,16 +71,30 @@ class RunStore:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
-    async def create(self, request: Request, *, content: bytes | None = None, stage: str = "queued") -> str:
+    @staticmethod
+    def id_of(now: float) -> str:
+        """An id for a run of that moment; ids sort by time, to the millisecond."""
+        stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%d-%H%M%S-%f")[:-3]
+        return f"{stamp}{secrets.token_hex(2)}"
+
+    async def create(
+        self,
+        request: Request,
+        *,
+        content: bytes | None = None,
+        stage: str = "queued",
+        run: str | None = None,
+        more: Callable[[Redis], object] | None = None,
+    ) -> str:
         """Record a new run, queued; `content` is a roster of its own, handed over with the request.
 
         Args:
             stage: ``begun`` for a run that reads no roster.
+            run: its id, see `id_of`.
+            more: puts further commands into the same transaction.
         """
         now = await Server(self._redis).now()
-        # Ids sort by time, to the millisecond
-        stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%d-%H%M%S-%f")[:-3]
-        run = f"{stamp}{secrets.token_hex(2)}"
+        run = run or self.id_of(now)
         fields = {
             "request": json.dumps(request.to_json()),
             "trigger": request.trigger,
@@ -96,6 +109,8 @@ class RunStore:
                 pipe.zadd(keys.RUNS, {run: now})
                 if content is not None:
                     pipe.set(keys.run_content(run), zlib.compress(content), ex=_PUSHED_FOR)
+                if more is not None:
+                    more(pipe)
                 await pipe.execute()
         return run
 
@@ -140,12 +155,32 @@ class RunStore:
                 await self._redis.hincrby(keys.TOTALS, f"{target}|requests", count)
 
     async def target(self, run: str, target: str) -> dict[str, str]:
-        """The raw fields of a run's part for one target; a part that joined another run's shows that one's."""
+        """The raw fields of a run's part for one target; a part that joined another run's shows that one's, and a part
+        whose overtaken people were planned again shows what became of them (see `follow`)."""
+        fields = await self.own_part(run, target)
+        joined, follow = fields.get("joined"), fields.get("follow")
+        if joined and joined != run:
+            return await self.target(joined, target)
+        return with_follow(fields, await self.target(follow, target) if follow else None)
+
+    async def own_part(self, run: str, target: str) -> dict[str, str]:
+        """The raw fields of a run's part for one target, just as they are kept."""
         with redis_errors():
             raw = await self._redis.hgetall(keys.run_target(run, target))
-        fields = {key.decode(): value.decode() for key, value in raw.items()}
-        joined = fields.get("joined")
-        return await self.target(joined, target) if joined and joined != run else fields
+        return {key.decode(): value.decode() for key, value in raw.items()}
+
+    async def holders(self, run: str, target: str) -> tuple[str, ...]:
+        """The runs that hold the operations of a run's part: itself or the one it joined, and those that followed."""
+        found = [await self._joined(run, target)]
+        while (follow := await self.part_field(found[-1], target, "follow")) and follow not in found:
+            found.append(follow)
+        return tuple(found)
+
+    async def part_field(self, run: str, target: str, field: str) -> str | None:
+        """One raw field of a run's own part for a target."""
+        with redis_errors():
+            value = await self._redis.hget(keys.run_target(run, target), field)
+        return value.decode() if value is not None else None
 
     async def targets(self, run: str) -> tuple[str, ...]:
         """The targets of a run, in the order of the settings."""
@@ -217,8 +252,7 @@ class RunStore:
     ) -> list[dict[str, Any]]:
         """Operations of a run in the order of the plan, as JSON; paged, so that nothing loads them all at once."""
         found: list[dict[str, Any]] = []
-        for target in targets:
-            joined = await self._joined(run, target)
+        for joined, target in [(one, name) for name in targets for one in await self.holders(run, name)]:
             undone = await self._undone(joined, target, statuses)
             start = 0
             while limit is None or len(found) < offset + limit:
@@ -288,9 +322,7 @@ class RunStore:
         return documents
 
     async def _joined(self, run: str, target: str) -> str:
-        with redis_errors():
-            joined = await self._redis.hget(keys.run_target(run, target), "joined")
-        return joined.decode() if joined else run
+        return await self.part_field(run, target, "joined") or run
 
     async def keep_rejects(self, run: str, rejects: Sequence[Mapping[str, Any]], ttl: int) -> None:
         """Keep the rejected rows of a run's roster."""
@@ -303,18 +335,6 @@ class RunStore:
             packed = await self._redis.get(keys.rejects(run))
         found: list[dict[str, Any]] = json.loads(zlib.decompress(packed)) if packed else []
         return found
-
-
-def counts(fields: Mapping[str, str], status: str) -> dict[str, int]:
-    """How many operations of each kind have a status, without zeros."""
-    found = {kind.value: int(fields.get(f"n:{status}:{kind.value}", 0)) for kind in Kind}
-    return {kind: count for kind, count in found.items() if count > 0}
-
-
-def unfinished(fields: Mapping[str, str]) -> tuple[int, int]:
-    """(pending or being sent, waiting) of a run's part for one target."""
-    moving = sum(counts(fields, Status.PENDING).values()) + sum(counts(fields, Status.SENDING).values())
-    return moving, sum(counts(fields, Status.WAITING).values())
 
 
 def target_document(fields: Mapping[str, str]) -> dict[str, Any]:
@@ -331,6 +351,8 @@ def target_document(fields: Mapping[str, str]) -> dict[str, Any]:
         for kind, count in [*counts(fields, "pending").items(), *counts(fields, "sending").items()]:
             document["waiting"][kind] = document["waiting"].get(kind, 0) + count
     document["requests"] = int(fields.get("requests", 0))
+    if int(fields.get("leavers_left") or 0):
+        document["leavers_left"] = int(fields["leavers_left"])
     for name, text in [("error", fields.get("fault")), *((name, fields.get(name)) for name in _AS_JSON)]:
         if text:
             document[name] = json.loads(text)
@@ -339,33 +361,6 @@ def target_document(fields: Mapping[str, str]) -> dict[str, Any]:
         document["actual"] = {"operations": counts(fields, "succeeded"), "requests": document["requests"]}
         document["differences"] = differences(fields, document["predicted"]["operations"])
     return document
-
-
-def differences(fields: Mapping[str, str], predicted: Mapping[str, int]) -> list[dict[str, Any]]:
-    """Where a run's part did otherwise than its plan said, by kind: ``predicted``, ``actual``, and ``because``, which
-    says how many became what: a status, or why they were superseded."""
-    found = []
-    done = counts(fields, Status.SUCCEEDED)
-    for kind in (kind.value for kind in Kind):
-        if done.get(kind, 0) == predicted.get(kind, 0):
-            continue
-        because = {status.value: int(fields.get(f"n:{status}:{kind}", 0)) for status in _ELSE}
-        superseded = int(fields.get(f"n:{Status.SUPERSEDED}:{kind}", 0))
-        for code in _WHY:
-            because[code] = int(fields.get(f"why:{code}:{kind}", 0))
-            superseded -= because[code]
-        because["newer_plan"] = superseded
-        # More than was predicted: somebody let go what was held
-        because["approved"] = done.get(kind, 0) - predicted.get(kind, 0)
-        found.append(
-            {
-                "kind": kind,
-                "predicted": predicted.get(kind, 0),
-                "actual": done.get(kind, 0),
-                "because": {why: count for why, count in because.items() if count > 0},
-            }
-        )
-    return found
 
 
 def operation_document(row: Mapping[str, str]) -> dict[str, Any] | None:

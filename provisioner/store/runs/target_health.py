@@ -218,3 +218,20 @@ class HealthStore:
         """Record an approval or a rejection."""
         with redis_errors():
             await self._redis.hset(keys.decisions(target), operation_id, json.dumps(dict(decision)))
+
+    async def undecide(self, target: str, operation_id: str) -> None:
+        """Forget what was decided about an operation."""
+        with redis_errors():
+            await self._redis.hdel(keys.decisions(target), operation_id)
+
+
+def rejections(decisions: Mapping[str, Mapping[str, Any]], seconds: float, now: float) -> dict[str, Mapping[str, Any]]:
+    """The rejections among decisions that have not expired, by operation id.
+
+    Args:
+        seconds: for which a rejection holds good at most.
+        now: epoch seconds.
+    """
+    return {
+        name: made for name, made in decisions.items() if made["verdict"] == "rejected" and now - made["at"] <= seconds
+    }

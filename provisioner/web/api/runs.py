@@ -12,8 +12,9 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from provisioner.admin.decisions import Choice, Verdict, decide_about
+from provisioner.admin.decisions import Choice, Verdict, decide_about, take_back
 from provisioner.admin.person_report import story
+from provisioner.admin.worklists import to_do
 from provisioner.errors import UsageError
 from provisioner.model.operation import Kind, Status
 from provisioner.runs.lifecycle import request_run
@@ -30,11 +31,13 @@ from provisioner.web.api.schemas import (
     Decision,
     OperationPage,
     Problem,
+    Rejection,
     RetryRequest,
     Run,
     RunPage,
     RunRequest,
     Story,
+    ToDo,
 )
 from provisioner.web.auth.access import Actor, Reader, User, bearer
 from provisioner.web.problems import MEDIA_TYPE, ProblemError, not_there, unusable
@@ -253,17 +256,27 @@ async def post_approve(
 @router.post(
     "/runs/{run}/reject",
     responses=_DECIDED,
-    openapi_extra=_carries(Decision, required=True),
-    summary="Drop held operations",
+    openapi_extra=_carries(Rejection, required=True),
+    summary="Drop held operations, or take that back",
 )
 async def post_reject(
     run: str,
     user: Actor,
     site: OnSite,
     dep: Deployed,
-    body: Annotated[Decision, Depends(request_bodies.json_body(Decision))],
+    body: Annotated[Rejection, Depends(request_bodies.json_body(Rejection))],
 ) -> JSONResponse:
-    """Each stays silent until the person's row changes."""
+    """Each stays silent until the person's row changes, for `guards.rejection` at most."""
+    if body.undo:
+        document = await known_run(dep, run)
+        if body.target is not None and body.target not in document["targets"]:
+            raise unusable(f"Run {run} has no part for the target {body.target!r}.")
+        choice = Choice(body.target, body.people)
+        try:
+            found = await take_back(dep, run, choice, by=f"api:{user.name}", reason=body.reason)
+        except UsageError as exc:
+            raise ProblemError(409, exc.message, code="nothing_done", more={"refused": []}) from exc
+        return JSONResponse({"run": run, **found.to_json()})
     return await _decided(site, dep, run, "rejected", body, user)
 
 
@@ -288,6 +301,15 @@ async def post_retry(
 async def get_person(key: str, dep: Deployed) -> JSONResponse:
     """Roster row, scope, link, desired and observed account per target, operations and outcomes, newest first."""
     return JSONResponse(await story(dep, key))
+
+
+@router.get("/todos", responses=_answers(ToDo, 422), summary="What waits for a person")
+async def get_todos(
+    dep: Deployed, target: Annotated[str | None, Query(description="Only this target's.")] = None
+) -> JSONResponse:
+    """Leavers who still have an account, rejections that hold good, conflicts, and what else only a person settles."""
+    _known_targets(dep, (target,) if target else None)
+    return JSONResponse(await to_do(dep, dep.chosen((target,) if target else None)))
 
 
 @router.put(

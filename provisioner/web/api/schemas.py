@@ -47,6 +47,12 @@ class Decision(RetryRequest):
         return self
 
 
+class Rejection(Decision):
+    """Which held operations are dropped, or which rejections are taken back."""
+
+    undo: bool = Field(False, description="Take rejections back: what they were about is held again.")
+
+
 class Answered(BaseModel):
     """What a program gets; more members may be added."""
 
@@ -110,6 +116,15 @@ class Run(Answered):
     finished_at: str | None
     roster: dict[str, Any] | None
     targets: dict[str, Any]
+
+
+class ToDo(Answered):
+    """What waits for a person."""
+
+    todos: list[dict[str, Any]]
+    conflicts: list[dict[str, Any]]
+    leavers: list[dict[str, Any]] = Field(description="Receipts of those who still have an account.")
+    rejections: list[dict[str, Any]] = Field(description="Those that hold good.")
 
 
 class RunPage(Answered):

@@ -9,7 +9,7 @@ from typing import Any, Final
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from provisioner.admin.person_report import lists
+from provisioner.admin.worklists import NOTHING, lists, table_rows, to_do
 from provisioner.progress.metrics import verdict_on
 from provisioner.store.runs.documents import moment
 from provisioner.web.api.runs import known_run
@@ -20,6 +20,7 @@ from provisioner.web.web_context import Deployed
 
 router = APIRouter()
 _PAGE: Final = 100
+_TO_DO: Final = ("to do",)
 _ROSTERS: Final = 100
 #: A cell that a spreadsheet would take for a formula is kept from being one.
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
@@ -33,7 +34,10 @@ def offset_of(request: Request) -> int:
 
 async def _page(request: Request, dep: Any, template: str, names: tuple[str, ...], **context: Any) -> Response:
     targets = tuple(name for name in dep.settings.targets if request.query_params.get("target") in (None, "", name))
-    rows = [{"list": name, **row} for name in names for row in await lists(dep, name, targets)]
+    if names == _TO_DO:
+        rows = table_rows(await to_do(dep, targets))
+    else:
+        rows = [row for name in names for row in await lists(dep, name, targets)]
     offset = offset_of(request)
     return render(
         request,
@@ -89,10 +93,11 @@ async def todos(request: Request, session: SignedIn, dep: Deployed) -> Response:
         request,
         dep,
         "list.html",
-        ("conflicts", "todos"),
+        _TO_DO,
         title="To-dos",
-        lead="What only a person can settle: conflicts between people and accounts, and what we may not mend.",
-        nothing="Nothing waits for a person.",
+        lead="What only a person can settle: leavers who still have an account, rejections that hold good, conflicts "
+        "between people and accounts, and what we may not change.",
+        nothing=NOTHING,
     )
 
 

@@ -60,6 +60,8 @@ end
 said(command == 'unlink')
 if command == 'unlink' then
   redis.call('HDEL', LEDGER, person)
+  -- Whose account it is not, has nothing left to lose there
+  leaves_no_more(person)
 elseif not linked then
   record(person, { account = account, state = ARGV[5], matched = 'hand', created = false })
 end

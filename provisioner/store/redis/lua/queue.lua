@@ -18,6 +18,7 @@
 --   reap                                                                expired leases            -> count
 --   release  run, id, by (JSON), token                                  held or failed to pending -> 1 if released
 --   refuse   run, id, by (JSON), token                                  held to rejected          -> 1 if refused
+--   restore  run, id, error (JSON)                                      rejected to held          -> 1 if held again
 --   next                                                                -> {ready, leased, seconds to next due or -1}
 --   bands                                           what is ready or parked -> counts by urgency, one for each of its six
 --
@@ -311,6 +312,15 @@ function commands.refuse()
   if last == said then return 1 end
   if status ~= 'held' then return 0 end
   finish(run, id, 'rejected', { 'by', by, 'said', said })
+  return 1
+end
+
+function commands.restore()
+  local run, id, error = ARGV[3], ARGV[4], ARGV[5]
+  local status, slot = unpack(redis.call('HMGET', op_key(run, id), 'status', 'slot'))
+  if status ~= 'rejected' or redis.call('HGET', SLOTS, slot) then return 0 end
+  stand(slot, run .. '|' .. id, redis.call('EXISTS', INSTALLING) == 1)
+  become(run, id, 'held', { 'by', '', 'said', '', 'error', error })
   return 1
 end
 

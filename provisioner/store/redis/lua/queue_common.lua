@@ -44,10 +44,9 @@ local function tally(run, id, kind, status)
   end
   if kind == 'leave' then
     local person = redis.call('HGET', op_key(run, id), 'person')
-    local over = status == 'succeeded' or status == 'rejected'
-    if not over and status ~= 'superseded' then redis.call('ZADD', LEAVERS, 'NX', now(), person) end
-    receipt(run, id, person, status, tonumber(redis.call('ZSCORE', LEAVERS, person) or now()))
-    if over then redis.call('ZREM', LEAVERS, person) end
+    -- What became of an operation finishes nobody: the ledger does, see `record`
+    if status ~= 'succeeded' and status ~= 'superseded' then leaves(person) end
+    receipt(run, id, person, status)
   end
 end
 
@@ -179,6 +178,7 @@ local function record(person, patch)
   end
   if patch.paid or patch.enrolled then entry.told = now() end
   redis.call('HSET', LEDGER, person, cjson.encode(entry))
+  if entry.state == 'left' then leaves_no_more(person) end
 end
 
 local function recorded_since(person, began)

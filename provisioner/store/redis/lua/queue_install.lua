@@ -6,15 +6,23 @@
 -- its first person is touched, so that whoever comes after a planner that died goes on with the same one.
 --
 -- Keys: none are passed; all are made from the target's and the run's name as store/keys.py lists them (one server,
---   no cluster): those of queue.lua, run:<run>:stage:<target> and added:<target>.
+--   no cluster): those of queue.lua, run:<run>:stage:<target>, run:<run>:again:<target>, run:<run>:behind:<target>,
+--   overtaken and added:<target>.
 -- ARGV[1] the command, ARGV[2] the target, then:
 --   install  run             takes the next part of the plan                      -> {dropped so far, parts that are left},
 --            or {-1, 0} where its guards counted too few: then nothing of it is installed
 --   add      run, tokens (JSON id -> token)  staged operations beside what stands, once for ever per token -> added count
 --
+--   leavers  people who leave, people who do not leave any more (JSON lists)     -> 0
+--   behind   run             how many of the operations that overtook its plan are still on their way
+--
+-- Who was overtaken is kept in run:<run>:again:<target>, by what in run:<run>:behind:<target>, and that there is anybody
+-- in `overtaken`, until a plan for them is asked for (see runs/follow_up.py).
+--
 -- A part is JSON: n its number from 1 on, people a list of {person, slots that may stand (null: look for them), ids of
--- operations, links}. Field `installing` of the run's part for the target is JSON: began (epoch seconds), everybody,
--- guards (guard -> since, epoch seconds, and count: what was sent or is unsent of others, as far as the plan knows).
+-- operations, links, whether they leave (1: their leave is unfinished, 0: they do not leave, null: unknown)}. Field
+-- `installing` of the run's part for the target is JSON: began (epoch seconds), everybody, guards (guard -> since, epoch
+-- seconds, and count: what was sent or is unsent of others, as far as the plan knows).
 -- include: queue_common
 -- include: queue_unsure
 
@@ -84,6 +92,7 @@ end
 -- the operations that are planned again inherit (by slot).
 local function displace(run, person, standing, link)
   local busy, doubtful, inherited, goes_on = {}, {}, {}, {}
+  local ahead, covered = {}, {}
   local account = person .. '\31account'
   if link and standing[account] then
     local ended
@@ -100,11 +109,12 @@ local function displace(run, person, standing, link)
     -- What follows an operation in flight belongs to it: the plan cannot have seen what it will have done
     if status == 'sending' or (status == 'pending' and leader == 'sending') or goes_on[member] or other == run then
       busy[slot], busy[fact_of(slot)] = true, true
+      if other ~= run then table.insert(ahead, member) end
       -- Tags on their way are part of the account: a plan that has not seen them would take them away
       if kept == 'tag' then busy[account] = true end
     elseif status and kept then
       -- It came from outside, so no plan can ask for it again
-      busy[slot] = true
+      busy[slot], covered[slot] = true, true
     elseif status then
       inherited[slot] = { id = id, status = status, attempts = attempts, since = since, due = due, error = error,
         tries = tries }
@@ -115,7 +125,15 @@ local function displace(run, person, standing, link)
       redis.call('HDEL', SLOTS, slot)
     end
   end
-  return busy, doubtful, inherited
+  return busy, doubtful, inherited, ahead, covered
+end
+
+-- Remember that a person's part of a plan is to be made again once what overtook it is over.
+local function again(run, person, ahead)
+  redis.call('SADD', P .. 'run:' .. run .. ':again:' .. target, person)
+  for _, member in ipairs(ahead) do redis.call('SADD', P .. 'run:' .. run .. ':behind:' .. target, member) end
+  redis.call('HINCRBY', run_key(run), 'again', 1)
+  redis.call('SADD', P .. 'overtaken', run .. '|' .. target)
 end
 
 -- Let a planned operation stand, with what an older one of the same slot went through.
@@ -140,11 +158,11 @@ local function settle_in(run, id, slot, wanted, follows, before, doubt, watched)
 end
 
 local OVERTAKEN = cjson.encode({ code = 'overtaken',
-  message = 'something newer about this person was sent or recorded meanwhile; the next run takes it' })
+  message = 'something newer about this person was sent or recorded meanwhile; they are planned again after it' })
 
 -- One person's part of a plan; how many of its operations were dropped.
 local function install_person(run, began, everybody, watched, row, fresh_slots)
-  local person, named, ids, links = row[1], row[2], row[3], row[4]
+  local person, named, ids, links, leaving = row[1], row[2], row[3], row[4], row[5]
   local account = person .. '\31account'
   local wanted = {}
   for _, id in ipairs(ids) do
@@ -159,23 +177,31 @@ local function install_person(run, began, everybody, watched, row, fresh_slots)
   end
   local link
   for _, one in ipairs(links) do if one.account then link = one end end
-  local busy, doubtful, inherited = displace(run, person, standing_of(person, named), link)
+  if leaving == 1 then leaves(person) end
+  local busy, doubtful, inherited, ahead, covered = displace(run, person, standing_of(person, named), link)
   local recorded, told = recorded_since(person, began), told_since(person, began)
-  local dropped, installed, leaving = 0, {}, false
+  local dropped, overtaken, installed = 0, 0, {}
   for _, one in ipairs(wanted) do
     redis.call('HDEL', op_key(run, one.id), 'wanted_status')
-    leaving = leaving or one.kind == 'leave'
     local leaderless = one.follows ~= '' and not installed[one.follows]
     if leaderless or busy[one.slot] or busy[fact_of(one.slot)] or busy[account] or recorded
       or (told and one.slot ~= account) then
       dropped = dropped + 1
       become(run, one.id, 'superseded', { 'error', OVERTAKEN })
+      if not covered[one.slot] then
+        overtaken = overtaken + 1
+        redis.call('HINCRBY', run_key(run), 'overtaken:' .. one.kind, 1)
+      end
     else
       settle_in(run, one.id, one.slot, one.status, one.follows, inherited[one.slot], doubtful[fact_of(one.slot)], watched)
       installed[one.id] = true
     end
   end
-  if everybody and not leaving and not busy[account] then redis.call('ZREM', LEAVERS, person) end
+  if leaving == 0 and not busy[account] then leaves_no_more(person) end
+  -- That a plan wants nothing is as stale as what it wants: a joiner's account may come about after they left
+  if overtaken > 0 or busy[account] and #ahead > 0 or recorded and redis.call('ZSCORE', LEAVERS, person) then
+    again(run, person, ahead)
+  end
   for _, one in ipairs(links) do
     if one.enrolled then
       record(person, { enrolled = one.enrolled })
@@ -245,6 +271,37 @@ function commands.install()
     if redis.call('ZCARD', INSTALLING) == 0 then redis.call('DEL', FRESH) end
   end
   return { dropped, left }
+end
+
+function commands.behind()
+  local behind, left = P .. 'run:' .. ARGV[3] .. ':behind:' .. target, 0
+  for _, member in ipairs(redis.call('SMEMBERS', behind)) do
+    local run, id = split(member)
+    local status, follows = unpack(redis.call('HMGET', op_key(run, id), 'status', 'follows'))
+    local leader = follows and follows ~= '' and redis.call('HGET', op_key(run, follows), 'status')
+    if status == 'sending' or leader == 'sending' and OPEN[status] then
+      left = left + 1
+    else
+      redis.call('SREM', behind, member)
+    end
+  end
+  return left
+end
+
+-- Whose leave is unfinished because an accepted roster says that they leave; and who does not leave any more.
+function commands.leavers()
+  for _, person in ipairs(cjson.decode(ARGV[3])) do
+    local text = redis.call('HGET', LEDGER, person)
+    local entry = text and not string.find(text, '"state":"left"', 1, true) and cjson.decode(text)
+    -- An account that is being made for somebody who left will be one too many
+    local coming = not text and redis.call('HGET', SLOTS, person .. '\31account')
+    if entry and entry.account and entry.state ~= 'left' or coming then leaves(person) end
+  end
+  for _, person in ipairs(cjson.decode(ARGV[4])) do
+    -- What is on its way for them is for the next plan to settle
+    if not redis.call('HGET', SLOTS, person .. '\31account') then leaves_no_more(person) end
+  end
+  return 0
 end
 
 function commands.add()

@@ -1,17 +1,28 @@
 -- What is told of operations beside their states: leavers' receipts, and why operations were superseded.
 --
--- Included by queue_common.lua, whose P, target, now() and run_key() it uses.
--- Keys: receipt:<person>, receipts, run:<run>:t:<target>.
+-- Included by queue_common.lua, whose P, target, LEAVERS, now() and run_key() it uses.
+-- Keys: receipt:<person>, receipts, leavers:<target>, run:<run>:t:<target>.
+-- `leavers:<target>` is the one place that says whose leave is unfinished: a person is in it from when an accepted
+-- roster says that they leave until their entry in the ledger says that they left, or nobody says so any more.
 
--- What stands of one person's leave in this target; `since` is when it was first planned (epoch seconds).
-local function receipt(run, id, person, status, since)
+-- Note a person as an unfinished leaver here; the first noting is the one that counts (epoch seconds).
+local function leaves(person)
+  if redis.call('ZADD', LEAVERS, 'NX', now(), person) == 0 then return end
+  local entry = { status = 'noted', since = now(), at = now(), run = '', operation = '' }
+  redis.call('HSET', P .. 'receipt:' .. person, target, cjson.encode(entry))
+  redis.call('ZADD', P .. 'receipts', now(), person)
+end
+
+local function leaves_no_more(person) redis.call('ZREM', LEAVERS, person) end
+
+-- The state of one person's leave in this target.
+local function receipt(run, id, person, status)
   local key = P .. 'receipt:' .. person
-  if status == 'superseded' then
-    -- One that never stood says nothing of the one that does
-    local text = redis.call('HGET', key, target)
-    local known = text and cjson.decode(text)
-    if not known or known.run ~= run or known.operation ~= id then return end
-  end
+  local text = redis.call('HGET', key, target)
+  local known = text and cjson.decode(text)
+  -- One that never stood says nothing of the one that does
+  if status == 'superseded' and not (known and known.run == run and known.operation == id) then return end
+  local since = tonumber(redis.call('ZSCORE', LEAVERS, person) or (known and known.since) or now())
   local entry = { status = status, since = since, at = now(), run = run, operation = id }
   redis.call('HSET', key, target, cjson.encode(entry))
   redis.call('ZADD', P .. 'receipts', now(), person)

@@ -1,0 +1,99 @@
+"""What waits for a person: one list for the command, the API and the page."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import polars as pl
+
+from provisioner.admin.leaver_receipts import unfinished
+from provisioner.runtime.context import Deployment
+from provisioner.store.runs.documents import moment
+from provisioner.store.runs.target_health import rejections
+
+#: What is said where nothing does.
+NOTHING: Final = "Nothing waits for a person."
+#: A receipt's states of an account that a leaver should not have any more.
+OPEN: Final = frozenset({"pending", "waiting", "held", "failed", "rejected"})
+
+
+async def to_do(dep: Deployment, targets: tuple[str, ...]) -> dict[str, list[dict[str, Any]]]:
+    """What only a person can settle in some targets, as JSON.
+
+    ``leavers``: the receipts of those who still have an account that they should not have; ``conflicts`` and ``todos``
+    of the newest plans; ``rejections`` that hold good, with who said no, when, why and until when at most.
+    """
+    return {
+        "todos": await lists(dep, "todos", targets),
+        "conflicts": await lists(dep, "conflicts", targets),
+        "leavers": await unfinished(dep, targets),
+        "rejections": await standing_rejections(dep, targets),
+    }
+
+
+async def standing_rejections(
+    dep: Deployment, targets: tuple[str, ...], person: str | None = None
+) -> list[dict[str, Any]]:
+    """The rejections that hold good, the oldest first: of everybody, or of one person.
+
+    One is over when any column of the person's row changes, and after `guards.rejection`.
+    """
+    now = await dep.clock.now()
+    found: list[dict[str, Any]] = []
+    for target in targets:
+        longest = dep.settings.guards_of(target).rejection.total_seconds()
+        for name, made in rejections(await dep.health.decisions(target), longest, now).items():
+            if person is None or made.get("person") == person:
+                found.append({"target": target, "id": name, "until": made["at"] + longest, **made})
+    rows = await _rows(dep, {one["person"] for one in found if one.get("person")})
+    found = [one for one in found if rows.get(one.get("person", ""), one["row"]) == one["row"]]
+    return [
+        {
+            "target": one["target"],
+            "person": one.get("person"),
+            "kind": one.get("kind"),
+            "id": one["id"],
+            "run": one.get("run"),
+            "by": one["by"],
+            "at": moment(one["at"]),
+            "reason": one["reason"],
+            "until": moment(one["until"]),
+        }
+        for one in sorted(found, key=lambda one: (one["at"], one["target"], one.get("person") or ""))
+    ]
+
+
+def table_rows(found: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """The whole list as rows for people: ``target``, ``person``, ``what``, ``message``, leavers first."""
+    rows = []
+    for one in found["leavers"]:
+        for target, part in one["targets"].items():
+            if part["status"] in OPEN:
+                message = f"Left, and still has an account: {part['status']}"
+                message += f", {part['message']}" if part["message"] else ""
+                rows.append({"target": target, "person": one["person"], "what": "leaver", "message": message})
+    for one in found["rejections"]:
+        because = f": {one['reason']}" if one["reason"] else ""
+        back = f" Take it back: provisioner reject {one['run']} --undo --person {one['person']}" if one["run"] else ""
+        message = f"{one['kind'] or 'operation'} rejected by {one['by']}{because}; holds until {one['until']}.{back}"
+        rows.append({"target": one["target"], "person": one["person"], "what": "rejection", "message": message})
+    rows += [{**one, "what": "conflict"} for one in found["conflicts"]]
+    return rows + [{**one, "what": "to do"} for one in found["todos"]]
+
+
+async def _rows(dep: Deployment, people: set[str]) -> dict[str, str]:
+    """The digests of these people's rows in the last clean roster, where it has any."""
+    known = await dep.frames.known() if people else None
+    if known is None or "_digest" not in known.columns:
+        return {}
+    rows = known.filter(pl.col("_key").is_in(list(people))).select("_key", "_digest").iter_rows()
+    return {key: digest for key, digest in rows if digest}
+
+
+async def lists(dep: Deployment, name: str, targets: tuple[str, ...]) -> list[dict[str, Any]]:
+    """One of the lists that a person looks after (`todos`, `conflicts`, `drift`, `orphans`), over some targets."""
+    rows: list[dict[str, Any]] = []
+    for target in targets:
+        found = await dep.health.list(target, name)
+        rows += [{"target": target, **(one if isinstance(one, dict) else {"account": one})} for one in found]
+    return rows

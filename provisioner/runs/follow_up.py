@@ -1,0 +1,108 @@
+"""Overtaken people are planned again as soon as what overtook them is over, by a run that belongs to the overtaken one.
+
+A plan drops what it wants for somebody about whom something was sent or recorded after it looked. Nothing else would
+plan them before the next scheduled run. So a run follows, about these people only, from the same people's rows or newer
+ones; the overtaken run goes on until that one is over, and shows what becomes of them as its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+import polars as pl
+import structlog
+
+from provisioner.progress.run_status import refresh
+from provisioner.runtime.context import Deployment
+from provisioner.store.people.snapshots import Snapshot
+from provisioner.store.runs.documents import Request
+from provisioner.store.runs.locks import FORGETTING
+
+log = structlog.get_logger(__name__)
+
+#: Seconds for which the copy of the people is kept, should the run not end.
+_KEPT: Final = 7 * 86400
+#: Seconds after which another process may ask for the run, if this one died.
+_HOLD: Final = 20
+TRIGGER: Final = "overtaken"
+
+
+async def follow_up(dep: Deployment) -> list[tuple[str, str]]:
+    """Ask for a run for whoever was overtaken and can be planned again now; these runs, each with its target.
+
+    Raises:
+        StoreError: Redis does not answer.
+    """
+    found = []
+    for run, target in await dep.overtaken.parts():
+        if target not in dep.targets or not await dep.runs.exists(run):
+            await dep.overtaken.over(run, target)
+            await refresh(dep, run)
+            continue
+        if not await _may_follow(dep, run, target):
+            continue
+        async with dep.locks.work(f"again:{run}:{target}", seconds=_HOLD) as hold:
+            if hold is None or await dep.runs.part_field(run, target, "follow"):
+                continue
+            follow = await _ask(dep, run, target)
+        if follow is not None:
+            found.append((follow, target))
+        await refresh(dep, run)
+    return found
+
+
+async def _may_follow(dep: Deployment, run: str, target: str) -> bool:
+    """Whether the whole plan is installed, the target can be read, and nothing that overtook it is being sent."""
+    if await dep.runs.part_field(run, target, "installed") is None or (await dep.health.of(target)).quarantined:
+        return False
+    # A copy of the people would bring back whom somebody forgets right now
+    if await dep.locks.is_done(FORGETTING):
+        return False
+    return not await dep.overtaken.behind(run, target)
+
+
+async def _ask(dep: Deployment, run: str, target: str) -> str | None:
+    people = await dep.overtaken.people(run, target)
+    snapshot = await _snapshot(dep, run, people) if people else None
+    if snapshot is None:
+        await dep.overtaken.over(run, target)
+        return None
+    follow = dep.runs.id_of(await dep.clock.now())
+    await dep.frames.keep_for_run(follow, snapshot, _KEPT)
+    await dep.overtaken.follow(
+        run, target, follow, Request(TRIGGER, targets=(target,), people=people), roster=_document(snapshot)
+    )
+    log.info("planned_again", run=run, target=target, follow=follow, count=len(people))
+    return follow
+
+
+async def _snapshot(dep: Deployment, run: str, people: tuple[str, ...]) -> Snapshot | None:
+    """The rows of these people: those that the run planned from, or of a clean roster that came since."""
+    own = await dep.frames.for_run(run)
+    facts = await dep.frames.roster()
+    newer = own is None or (
+        own.removals_wait is None
+        and float(facts.get("taken", b"0")) > own.taken
+        and facts.get("digest", b"").decode() != own.digest
+    )
+    if newer:
+        known = await dep.frames.known()
+        if known is not None:
+            own = Snapshot(known, facts["digest"].decode(), None, float(facts["taken"]))
+    if own is None:
+        return None
+    return replace(own, people=own.people.filter(pl.col("_key").is_in(list(people))), keys=people)
+
+
+def _document(snapshot: Snapshot) -> dict[str, object]:
+    count = snapshot.people.height
+    waits = [] if snapshot.removals_wait is None else [snapshot.removals_wait]
+    return {
+        "rows": count,
+        "people": count,
+        "rejected": 0,
+        "digest": snapshot.digest,
+        "accepted": not waits,
+        "degraded": waits,
+    }

@@ -25,7 +25,16 @@ about, and, where there is one, the ``remedy``: what to do about it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar, Final
+
+_cleaned: Callable[[str], str] = str
+
+
+def clean_messages(by: Callable[[str], str]) -> None:
+    """Let every message pass through a function, which takes out what nobody may read: it may quote a file."""
+    global _cleaned
+    _cleaned = by
 
 
 class ProvisionerError(Exception):
@@ -35,8 +44,8 @@ class ProvisionerError(Exception):
     exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str | None = None, *, remedy: str | None = None) -> None:
-        self.message = message or (type(self).__doc__ or "").strip().splitlines()[0]
-        self.remedy = remedy
+        self.message = _cleaned(message or (type(self).__doc__ or "").strip().splitlines()[0])
+        self.remedy = _cleaned(remedy) if remedy else remedy
         super().__init__(self.message)
 
     def __str__(self) -> str:

@@ -22,7 +22,7 @@ from uuid import UUID
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
-from provisioner.errors import UsageError
+from provisioner.errors import UsageError, clean_messages
 
 LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 
@@ -80,7 +80,7 @@ def get_logger(name: str) -> FilteringBoundLogger:
 
 
 def hide(*secrets: str | None) -> None:
-    """Take these texts, and their forms in addresses and in JSON, out of everything that is logged from now on."""
+    """Take these texts, and their forms in addresses and in JSON, out of every log line and error from now on."""
     global _secrets_pattern
     for secret in secrets:
         if secret and len(secret) >= _SHORTEST_SECRET:
@@ -89,12 +89,17 @@ def hide(*secrets: str | None) -> None:
         # The longest first, or a secret that begins with another would show its end
         ordered = sorted(_secrets, key=lambda text: (-len(text), text))
         _secrets_pattern = re.compile("|".join(map(re.escape, ordered)))
+    clean_messages(without_secrets)
+
+
+def without_secrets(text: str) -> str:
+    """A text without the secrets that the settings hold; whatever else it says stays."""
+    return text if _secrets_pattern is None else _secrets_pattern.sub(HIDDEN, text)
 
 
 def clean(text: str) -> str:
     """A text without emails, known secrets and credentials."""
-    if _secrets_pattern is not None:
-        text = _secrets_pattern.sub(HIDDEN, text)
+    text = without_secrets(text)
     for shape, instead in _SHAPES:
         text = shape.sub(instead, text)
     return text

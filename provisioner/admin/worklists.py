@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from provisioner.admin.absent_people import absent_people
 from provisioner.admin.leaver_receipts import unfinished
 from provisioner.runtime.context import Deployment
 from provisioner.store.runs.documents import moment
@@ -21,13 +22,15 @@ async def to_do(dep: Deployment, targets: tuple[str, ...]) -> dict[str, list[dic
     """What only a person can settle in some targets, as JSON.
 
     ``leavers``: the receipts of those who still have an account that they should not have; ``conflicts`` and ``todos``
-    of the newest plans; ``rejections`` that hold good, with who said no, when, why and until when at most.
+    of the newest plans; ``rejections`` that hold good, with who said no, when, why and until when at most; ``absent``:
+    who vanished from the roster and is no leaver yet.
     """
     return {
         "todos": await lists(dep, "todos", targets),
         "conflicts": await lists(dep, "conflicts", targets),
         "leavers": await unfinished(dep, targets),
         "rejections": await standing_rejections(dep, targets),
+        "absent": await absent_people(dep),
     }
 
 
@@ -78,7 +81,8 @@ def table_rows(found: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
         message = f"{one['kind'] or 'operation'} rejected by {one['by']}{because}; holds until {one['until']}.{back}"
         rows.append({"target": one["target"], "person": one["person"], "what": "rejection", "message": message})
     rows += [{**one, "what": "conflict"} for one in found["conflicts"]]
-    return rows + [{**one, "what": "to do"} for one in found["todos"]]
+    rows += [{**one, "what": "to do"} for one in found["todos"]]
+    return rows + [{"target": "", "what": "absent", **one} for one in found["absent"]]
 
 
 async def _rows(dep: Deployment, people: set[str]) -> dict[str, str]:

@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from provisioner import installed_version
-from provisioner.cli import check, decisions, inspect, linking, maintenance, runs, serve, webhooks
+from provisioner.cli import check, decisions, inspect, linking, maintenance, roster, runs, serve, webhooks
 from provisioner.cli.errors import report
 from provisioner.cli.session import debug_wanted, use
 
@@ -97,6 +97,7 @@ app.command()(linking.unlink)
 app.command()(inspect.audit)
 app.command()(inspect.export)
 app.command()(webhooks.webhooks)
+app.command()(roster.roster)
 app.command()(decisions.pause)
 app.command()(decisions.resume)
 app.command()(maintenance.forget)

@@ -21,7 +21,7 @@ from provisioner.cli.session import log, settings_and_logs, who
 from provisioner.errors import UsageError, WorkerError
 from provisioner.model.run_document import exit_code
 from provisioner.settings import Settings, parse_duration
-from provisioner.settings.place import scheme_of
+from provisioner.settings.place import scheme_of, shown
 from provisioner.store.runs.documents import Request
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ async def _handed_over(settings: Settings, request: Request) -> tuple[Request, b
     if place is None or scheme_of(place) != "file":
         return request, None
     source = await asyncio.to_thread(fetch, settings.roster, url=place)
-    return replace(request, roster=source.name), source.content
+    return replace(request, roster=source.name, written=source.written), source.content
 
 
 def longest_wait(text: str) -> float:
@@ -231,10 +231,10 @@ async def _start(settings: Settings, request: Request) -> str:
                 remedy=f"The newest roster's is {await _newest_digest(dep) or 'not known: no run has read one yet'}.",
             )
         await worker_answers(settings, otherwise="nothing was started")
-        own = request.roster
+        own = request.roster and shown(request.roster)
         request, content = await _handed_over(settings, request)
         run = await request_run(dep, request, content=content)
-        facts = {"run": run, "targets": request.targets, "accept": request.accept, "roster": own and "its own"}
+        facts = {"run": run, "targets": request.targets, "accept": request.accept, "roster": own}
         await record(dep.audit, who(), "run requested", people=request.people, facts=facts)
         try:
             await asyncio.to_thread(nudge, settings, run, urgent=request.people is not None)

@@ -5,16 +5,14 @@ from __future__ import annotations
 import getpass
 import os
 import sys
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
-
-from pydantic import BaseModel, SecretStr
+from typing import Final
 
 from provisioner import logs
 from provisioner.errors import ConfigurationError
 from provisioner.example import ROSTER, SETTINGS, where
 from provisioner.settings import DEFAULT_CONFIG, Loaded, Settings, load
+from provisioner.settings.secrets import secrets_of
 from provisioner.store.redis.address import RedisAddress
 
 CONFIG_VARIABLE: Final = "PROVISIONER_CONFIG"
@@ -81,22 +79,7 @@ def loaded_and_logs(*, level: str = "warning") -> Loaded:
     logs.configure("debug" if debug_wanted() else level, json=wanted != "console")
     own = (DEBUG_VARIABLE, LOG_FORMAT_VARIABLE)
     loaded = load(environ={name: value for name, value in os.environ.items() if name.upper() not in own})
-    logs.hide(*_secrets(loaded.settings), *RedisAddress.of(loaded.settings).secrets)
+    logs.hide(*secrets_of(loaded.settings), *RedisAddress.of(loaded.settings).secrets)
     for warning in loaded.warnings:
         log.warning("settings", warning=warning)
     return loaded
-
-
-def _secrets(value: Any) -> Iterator[str]:
-    """Every secret within settings."""
-    if isinstance(value, SecretStr):
-        yield value.get_secret_value()
-    elif isinstance(value, BaseModel):
-        for name in type(value).model_fields:
-            yield from _secrets(getattr(value, name))
-    elif isinstance(value, Mapping):
-        for inner in value.values():
-            yield from _secrets(inner)
-    elif isinstance(value, (list, tuple)):
-        for inner in value:
-            yield from _secrets(inner)

@@ -10,7 +10,7 @@ from provisioner.roster.absence import advance_absence
 from provisioner.roster.classify import judge
 from provisioner.roster.gate import Baseline, gate
 from provisioner.roster.rows import read
-from provisioner.roster.source import fetch, pushed
+from provisioner.roster.source import check_allowed, fetch, pushed
 from provisioner.roster.values import RESERVED, People, Read, Reject, Source, Verdict
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "Source",
     "Verdict",
     "advance_absence",
+    "check_allowed",
     "fetch",
     "gate",
     "judge",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
+import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
@@ -15,6 +17,7 @@ import httpx
 
 from provisioner.errors import ConfigurationError, RosterError
 from provisioner.roster.values import Source
+from provisioner.settings.allowed import UnclearAddressError, is_allowed
 from provisioner.settings.place import is_loopback, scheme_of, shown
 
 _TIMEOUT: Final = httpx.Timeout(30.0, connect=10.0)
@@ -23,8 +26,14 @@ DEADLINE: Final = 600.0
 _EXTRAS: Final = {"sftp": "sftp", "s3": "s3"}
 
 
-def fetch_https(url: str, known: Mapping[str, str], limit: int) -> Source:
+def fetch_https(
+    url: str, known: Mapping[str, str], limit: int, *, prefixes: Collection[str] = (), bound: bool = False
+) -> Source:
     """Download the roster, unless the server says that it is the writing that is known.
+
+    Args:
+        prefixes: `web.rosters`: where a redirect may lead, whatever network that is in.
+        bound: every address on the way has to lie under one of the prefixes.
 
     Raises:
         RosterError: no answer, a refusal, or more than `limit` bytes.
@@ -41,7 +50,10 @@ def fetch_https(url: str, known: Mapping[str, str], limit: int) -> Source:
     try:
         with (
             httpx.Client(
-                timeout=_TIMEOUT, follow_redirects=True, max_redirects=5, event_hooks=_only_safe(name)
+                timeout=_TIMEOUT,
+                follow_redirects=True,
+                max_redirects=5,
+                event_hooks=_only_safe(url, name, prefixes, bound=bound),
             ) as client,
             client.stream("GET", url, headers=headers) as answer,
         ):
@@ -65,14 +77,47 @@ def _check_scheme(url: str, name: str) -> None:
     raise ConfigurationError(f"roster.url: {name} is not encrypted.", remedy="Use https://.")
 
 
-def _only_safe(name: str) -> dict[str, list[Any]]:
-    """Redirects, too, must not leave encryption."""
+def _only_safe(url: str, name: str, prefixes: Collection[str], *, bound: bool) -> dict[str, list[Any]]:
+    """Redirects must neither leave encryption, nor lead into a network that the settings do not name."""
+    first = httpx.URL(url)
 
     def check(request: httpx.Request) -> None:
-        if request.url.scheme != "https" and not is_loopback(request.url.host):
+        there = request.url
+        if there.scheme != "https" and not (is_loopback(there.host) and is_loopback(first.host)):
             raise RosterError(f"{name} redirects to an address that is not encrypted.", remedy="Check roster.url.")
+        if there == first or _covered(str(there), prefixes):
+            return
+        if bound:
+            raise RosterError(
+                f"{name} redirects to an address that web.rosters does not cover.",
+                remedy="Add the prefix to web.rosters if that address is right.",
+            )
+        if there.host != first.host and _is_private(there.host, there.port):
+            raise RosterError(
+                f"{name} redirects to an address in a private network.",
+                remedy="Add its prefix to web.rosters if that address is right.",
+            )
 
     return {"request": [check]}
+
+
+def _covered(address: str, prefixes: Collection[str]) -> bool:
+    try:
+        return is_allowed(address, prefixes)
+    except UnclearAddressError:
+        return False
+
+
+def _is_private(host: str, port: int | None) -> bool:
+    """Whether a host is, or may be, on this machine or in a network that the internet does not reach."""
+    if is_loopback(host):
+        return True
+    try:
+        found = socket.getaddrinfo(host, port or 443, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        # Behind a proxy no name is known here; without one nothing is reached
+        return False
+    return any(not ipaddress.ip_address(str(one[4][0]).partition("%")[0]).is_global for one in found)
 
 
 def _check_status(answer: httpx.Response, name: str) -> None:

@@ -14,6 +14,7 @@ from provisioner.expressions import compile_expression
 from provisioner.roster.forms import parse
 from provisioner.roster.forms.decoding import UNDECODABLE
 from provisioner.roster.forms.table import Table
+from provisioner.roster.naming import listed, showable
 from provisioner.roster.values import Read, Reject, Source, clean_name, clean_names, folded
 from provisioner.settings import RosterSettings
 
@@ -39,7 +40,7 @@ def read(source: Source, settings: RosterSettings, *, needs: Collection[str], em
         ConfigurationError: the encoding, the sheet, or an expression of the settings is wrong.
     """
     table = parse(source, settings)
-    _check_columns(table.columns, source.name, settings, needs)
+    _check_columns(table, source.name, settings, needs)
     rejects = [Reject(bad.line, _readable(bad.key_cell), None, None, bad.reason) for bad in table.bad]
     frame = table.frame.with_columns(clean_names(table.frame[settings.key]).alias("_key"))
     frame, faulty = _without_faulty_keys(frame, settings.key)
@@ -66,20 +67,25 @@ def needed_columns(settings: RosterSettings) -> frozenset[str]:
     return frozenset(name for name in named if name) | employed.columns | exclude.columns
 
 
-def _check_columns(columns: Sequence[str], name: str, settings: RosterSettings, needs: Collection[str]) -> None:
-    missing = sorted((needed_columns(settings) | set(needs)).difference(columns))
+def _check_columns(table: Table, name: str, settings: RosterSettings, needs: Collection[str]) -> None:
+    missing = sorted((needed_columns(settings) | set(needs)).difference(table.columns))
     if not missing:
         return
-    by_lower = {column.lower(): column for column in reversed(columns)}
+    names = showable(table.columns, rows=table.frame.height, bad=len(table.bad))
+    by_lower = {column.lower(): column for column in reversed(names)}
     told = []
     for one in missing:
         near = get_close_matches(one.strip().lower(), by_lower, n=1, cutoff=0.55)
         told.append(f"{one!r} (did you mean {by_lower[near[0]]!r}?)" if near else repr(one))
-    shown = ", ".join(columns[:40]) + (f" and {len(columns) - 40} more" if len(columns) > 40 else "")
-    raise RosterError(
-        f"{name}: {'columns are' if len(missing) > 1 else 'a column is'} missing: {', '.join(told)}.",
-        remedy=f"The file has: {shown}.",
-    )
+    message = f"{name}: {'columns are' if len(missing) > 1 else 'a column is'} missing: {', '.join(told)}."
+    if names:
+        raise RosterError(message, remedy=f"The file has: {listed(names, len(table.columns))}.")
+    size = f"{len(table.columns)} column{'s' if len(table.columns) > 1 else ''} and {table.frame.height} rows"
+    if any(settings.key in column for column in table.columns):
+        hint = f"Its first line names {settings.key!r}, but nothing known parts the columns: export it with commas."
+    else:
+        hint = "Look whether it is the right file."
+    raise RosterError(message, remedy=f"It does not look like a table ({size}), so its first line is not shown. {hint}")
 
 
 def _readable(cell: str | None) -> str | None:

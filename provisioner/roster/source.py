@@ -6,26 +6,38 @@ import glob
 import hashlib
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from provisioner.errors import ConfigurationError, RosterError
+from provisioner.errors import ConfigurationError, RosterError, UsageError
 from provisioner.roster.forms import MAX_SIZE
 from provisioner.roster.remote import fetch_https, fetch_stored
 from provisioner.roster.values import Source
 from provisioner.settings import RosterSettings
-from provisioner.settings.place import path_of, scheme_of
+from provisioner.settings.allowed import UnclearAddressError, is_allowed
+from provisioner.settings.place import path_of, scheme_of, shown
 
 #: How long a file that was written just now is watched before it is believed complete, in seconds.
 SETTLE: Final = 0.2
 _YOUNG: Final = 2.0
+_MAX_SHOWN: Final = 120
 _ENDINGS: Final = frozenset({".csv", ".tsv", ".txt", ".xlsx", ".parquet", ".jsonl", ".ndjson", ".json", ".gz"})
 
 
-def fetch(settings: RosterSettings, *, url: str | None = None, known: Mapping[str, str] | None = None) -> Source:
+def fetch(
+    settings: RosterSettings,
+    *,
+    url: str | None = None,
+    known: Mapping[str, str] | None = None,
+    prefixes: Collection[str] = (),
+    bound: bool = False,
+) -> Source:
     """Bring the roster from where the settings, or `url`, say.
+
+    `prefixes` are `web.rosters`: a redirect may lead there, whatever network that is in. With `bound`, `url` is of
+    somebody who may name nothing else: it, and every address and link that it leads to, has to lie under one of them.
 
     `known` holds `written` and `digest` of the writing that is known already; if it is still the newest, the source
     comes back with `unchanged` set and without content.
@@ -33,12 +45,15 @@ def fetch(settings: RosterSettings, *, url: str | None = None, known: Mapping[st
     Raises:
         RosterError: missing, unreadable, empty folder, still being written, or too large; says what to do.
         ConfigurationError: the address is of no kind that we read.
+        UsageError: `url` is not covered by the prefixes.
     """
     address = (settings.url if url is None else url).strip()
     known = known or {}
+    if bound:
+        check_allowed(address, prefixes)
     scheme = scheme_of(address)
     if scheme in ("http", "https"):
-        return fetch_https(address, known, MAX_SIZE)
+        return fetch_https(address, known, MAX_SIZE, prefixes=prefixes, bound=bound)
     if scheme in ("sftp", "s3"):
         return fetch_stored(address, known, MAX_SIZE)
     if scheme != "file":
@@ -48,13 +63,40 @@ def fetch(settings: RosterSettings, *, url: str | None = None, known: Mapping[st
     path = path_of(address)
     if not path:
         raise ConfigurationError("roster.url is empty.", remedy="Write a path, https://, sftp:// or s3://.")
-    return _fetch_local(path, known)
+    return _fetch_local(path, known, prefixes if bound else None)
 
 
-def pushed(content: bytes, name: str) -> Source:
-    """The roster as somebody handed it over; each different content is a writing of its own."""
+def check_allowed(address: str, prefixes: Collection[str]) -> None:
+    """Check that somebody who may name only what the prefixes cover may name this address.
+
+    Raises:
+        UsageError: says why not.
+    """
+    try:
+        if is_allowed(address, prefixes):
+            return
+        why = "no prefix of web.rosters covers it"
+    except UnclearAddressError as exc:
+        why = str(exc)
+    raise UsageError(
+        f"The roster {_cut(shown(address))!r} may not be named here: {why}.",
+        remedy="Leave `roster` out to read roster.url, or ask whoever runs this to add a prefix to web.rosters.",
+    )
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
+
+
+def pushed(content: bytes, name: str, *, written: str | None = None, modified: datetime | None = None) -> Source:
+    """The roster as somebody handed it over.
+
+    Args:
+        written: which writing it is; none: each different content is one of its own.
+        modified: when it was written; none: just now.
+    """
     digest = digest_of(content)
-    return Source(name, content, f"push:{digest}", datetime.now(UTC), digest)
+    return Source(name, content, written or f"push:{digest}", modified or datetime.now(UTC), digest)
 
 
 def digest_of(content: bytes) -> str:
@@ -62,9 +104,14 @@ def digest_of(content: bytes) -> str:
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
-def _fetch_local(path: str, known: Mapping[str, str]) -> Source:
+def _fetch_local(path: str, known: Mapping[str, str], prefixes: Collection[str] | None) -> Source:
     try:
         candidates = _candidates(path)
+        if prefixes is not None:
+            # By where links lead; what is read afterwards holds no link
+            candidates = [candidate.resolve() for candidate in candidates]
+            for candidate in candidates:
+                _check_real(candidate, prefixes)
         for index, candidate in enumerate(candidates):
             source = _read_settled(candidate, known)
             if source is not None:
@@ -78,6 +125,14 @@ def _fetch_local(path: str, known: Mapping[str, str]) -> Source:
     except (OSError, ValueError) as exc:
         raise RosterError(f"{path} cannot be read: {getattr(exc, 'strerror', None) or exc}.") from None
     raise RosterError(f"{path} holds no roster.", remedy="Mend roster.url, or wait for the export.")
+
+
+def _check_real(path: Path, prefixes: Collection[str]) -> None:
+    folders = [Path(path_of(prefix)).resolve() for prefix in prefixes if scheme_of(prefix) == "file"]
+    if not any(path == folder or folder in path.parents for folder in folders):
+        raise RosterError(
+            "A link leads out of what web.rosters covers.", remedy="Put the file itself there, instead of a link."
+        )
 
 
 def _candidates(path: str) -> list[Path]:

@@ -45,7 +45,7 @@ async def request_run(dep: Deployment, request: Request, *, content: bytes | Non
         UsageError: an asked target does not exist.
     """
     dep.chosen(request.targets)
-    plain = content is None and request.people is None and request.accept is None and request.roster is None
+    plain = content is None and _plain(request)
     if plain:
         for run in reversed(await dep.runs.recent(20)):
             if await _untouched(dep, run):
@@ -76,7 +76,7 @@ def _serves(other: Request, request: Request) -> bool:
 
 
 def _plain(request: Request) -> bool:
-    return request.people is None and request.accept is None and request.roster is None
+    return request.people is None and request.accept is None and request.roster is None and request.pushed_at is None
 
 
 async def begin(dep: Deployment, run: str) -> tuple[str, ...]:

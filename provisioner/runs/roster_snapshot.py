@@ -12,6 +12,7 @@ import polars as pl
 
 from provisioner.errors import RosterError, UsageError
 from provisioner.expressions import Expression, evaluate_text
+from provisioner.logs import without_secrets
 from provisioner.model.attributes import Type
 from provisioner.planning.desired import CompiledTarget, compile_target, desired_accounts
 from provisioner.planning.leavers import leaving
@@ -23,16 +24,15 @@ from provisioner.roster import (
     Source,
     Verdict,
     advance_absence,
-    fetch,
     gate,
     judge,
-    pushed,
     read,
 )
+from provisioner.runs.roster_source import DROP, Origin, origin_of, way_out, with_writing, writings
 from provisioner.runtime.clock import day_in
 from provisioner.runtime.context import Deployment
 from provisioner.settings import RosterSettings
-from provisioner.store.people.snapshots import Snapshot
+from provisioner.store.people.snapshots import Pushed, Snapshot
 from provisioner.store.runs.documents import Request
 from provisioner.store.runs.locks import Hold
 
@@ -41,21 +41,27 @@ from provisioner.store.runs.locks import Hold
 class Taken:
     """What a run made of the roster: the snapshot to plan from, its figures as JSON, and the rejected rows.
 
-    `facts` is what the store has to remember of a clean one, None where nothing may be remembered.
+    `facts` is what the store has to remember of a clean one, None where nothing may be remembered; `push` the pushed
+    roster to be kept.
     """
 
     snapshot: Snapshot
     document: dict[str, Any]
     rejects: tuple[Reject, ...]
     facts: Mapping[str, str | bytes | float] | None
+    push: Pushed | None = None
 
 
 class RejectedRosterError(RosterError):
     """A roster that was read but is not believed; carries its figures."""
 
-    def __init__(self, reasons: tuple[str, ...], document: dict[str, Any], rejects: tuple[Reject, ...]) -> None:
+    def __init__(
+        self, reasons: tuple[str, ...], document: dict[str, Any], rejects: tuple[Reject, ...], *, remedy: str | None
+    ) -> None:
+        name = document["source"]["name"]
         super().__init__(
-            f"The roster is rejected, nothing is sent: {' '.join(reasons)}", remedy="Mend the export, then sync again."
+            f"The roster is rejected, nothing is sent: {' '.join(reasons)} It was read from {name}.",
+            remedy=remedy or "Mend the export, then sync again.",
         )
         self.document = document
         self.rejects = rejects
@@ -76,14 +82,17 @@ async def take(dep: Deployment, request: Request, content: bytes | None) -> Take
     facts = await dep.frames.roster()
     # Before the roster is read, so that of two runs the later reading also has the later time
     began = await dep.clock.now()
-    source = await _source(dep, request, content, settings)
+    origin = await origin_of(dep.frames, dep.settings, request, content)
+    source = origin.source
     now = await dep.clock.now()
     unchanged = source.written == facts.get("written", b"").decode() and not request.accept
     if request.people is not None and unchanged:
         known = await dep.frames.known()
         if known is not None:
             snapshot = Snapshot(known, facts["digest"].decode(), None, began, keys=request.people)
-            document = _document(known.height, known.height, 0, facts["digest"].decode(), accepted=True, reasons=())
+            document = _document(
+                known.height, known.height, 0, facts["digest"].decode(), origin, accepted=True, reasons=()
+            )
             return Taken(await _only(dep, snapshot), document, (), None)
     previous = await dep.frames.known()
     baseline = None
@@ -91,7 +100,10 @@ async def take(dep: Deployment, request: Request, content: bytes | None) -> Take
         baseline = Baseline.from_bytes(int(facts["baseline_people"]), facts["baseline"])
     today, today_utc = day_in(dep.settings.zone, now)
     moment = datetime.fromtimestamp(now, UTC)
-    people, mapped = await asyncio.to_thread(people_of, dep.specs, source, settings, today, today_utc)
+    try:
+        people, mapped = await asyncio.to_thread(people_of, dep.specs, source, settings, today, today_utc)
+    except RosterError as exc:
+        raise RosterError(exc.message, remedy=_joined(exc.remedy, way_out(origin, dep.settings))) from None
     verdict = gate(people, baseline, settings, mapped=mapped, modified=source.modified, now=moment)
     accepted = verdict.status == "clean" or (verdict.status == "degraded" and request.accept == source.digest)
     document = _document(
@@ -99,6 +111,7 @@ async def take(dep: Deployment, request: Request, content: bytes | None) -> Take
         people.frame.height,
         len(people.rejects),
         source.digest,
+        origin,
         accepted=accepted,
         reasons=() if verdict.status == "clean" else verdict.reasons,
     )
@@ -107,14 +120,15 @@ async def take(dep: Deployment, request: Request, content: bytes | None) -> Take
             f"Nothing was accepted: {request.accept} was asked for, but the roster that was read is {source.digest}."
         )
     if verdict.status == "rejected":
-        raise RejectedRosterError(verdict.reasons, document, people.rejects)
+        raise RejectedRosterError(verdict.reasons, document, people.rejects, remedy=way_out(origin, dep.settings))
     last_written = facts.get("written", b"").decode() or None
+    counts = accepted and request.people is None and source.written not in writings(facts)
     known = advance_absence(
         previous,
         people,
         clean=True,
-        # A degraded roster, or a look at one person, advances nobody's absence
-        written=source.written if accepted and request.people is None else (last_written or ""),
+        # A degraded roster, a look at one person, or a writing that was read before, advances nobody's absence
+        written=source.written if counts else (last_written or ""),
         last_written=last_written if last_written is not None else "",
         now=moment,
         settings=settings.absence,
@@ -123,7 +137,7 @@ async def take(dep: Deployment, request: Request, content: bytes | None) -> Take
     snapshot = Snapshot(
         planned,
         source.digest,
-        None if accepted else _wait(verdict, source.digest),
+        None if accepted else _wait(verdict, origin),
         began,
         renamed=people.renamed,
         keys=request.people,
@@ -133,8 +147,21 @@ async def take(dep: Deployment, request: Request, content: bytes | None) -> Take
         await _only(dep, snapshot) if request.people is not None else snapshot,
         document,
         (*people.rejects, *people.unknown),
-        _facts(source, people, began) if keep else None,
+        {**_facts(source, people, began), "writings": with_writing(facts, source.written)} if keep else None,
+        _push_to_keep(origin, accepted=accepted) if request.people is None else None,
     )
+
+
+def _push_to_keep(origin: Origin, *, accepted: bool) -> Pushed | None:
+    """The pushed roster, if it is new or has become believed."""
+    push = origin.push
+    if push is None or not (origin.fresh or (accepted and not push.believed)):
+        return None
+    return replace(push, believed=accepted)
+
+
+def _joined(*sentences: str | None) -> str | None:
+    return " ".join(one for one in sentences if one) or None
 
 
 async def keep(dep: Deployment, taken: Taken, hold: Hold | None = None) -> None:
@@ -145,6 +172,8 @@ async def keep(dep: Deployment, taken: Taken, hold: Hold | None = None) -> None:
     """
     if taken.facts is not None:
         await dep.frames.keep_clean(_restored(taken.snapshot.people), taken.facts, hold)
+    if taken.push is not None:
+        await dep.frames.keep_pushed(taken.push, hold)
 
 
 async def note_leavers(dep: Deployment, snapshot: Snapshot) -> None:
@@ -157,17 +186,6 @@ async def note_leavers(dep: Deployment, snapshot: Snapshot) -> None:
     for target in dep.targets:
         leavers, unsettled = await asyncio.to_thread(leaving, dep.compiled(target, snapshot.columns), snapshot.people)
         await dep.receipts.note(target, sorted(leavers), unsettled if snapshot.keys is None else None)
-
-
-async def _source(dep: Deployment, request: Request, content: bytes | None, settings: RosterSettings) -> Source:
-    if content is not None:
-        return pushed(content, request.roster or "the roster handed over")
-    if request.roster is not None:
-        return await asyncio.to_thread(fetch, settings, url=request.roster)
-    handed = await dep.frames.pushed()
-    if handed is not None and handed.url == settings.url:
-        return replace(pushed(handed.content, "the roster pushed"), modified=datetime.fromtimestamp(handed.at, UTC))
-    return await asyncio.to_thread(fetch, settings)
 
 
 def people_of(
@@ -268,23 +286,25 @@ async def _linked(dep: Deployment, key: str) -> bool:
     return False
 
 
-def _wait(verdict: Verdict, digest: str) -> str:
+def _wait(verdict: Verdict, origin: Origin) -> str:
+    drop = f", or go back to the roster before it with `{DROP}`" if origin.kind == "push" else ""
     return (
         f"the roster is degraded, so removals wait: {' '.join(verdict.reasons)} Mend the export, or let it pass with "
-        f"`provisioner sync --accept {digest}`."
+        f"`provisioner sync --accept {origin.source.digest}`{drop}."
     )
 
 
 def _document(
-    rows: int, people: int, rejected: int, digest: str, *, accepted: bool, reasons: tuple[str, ...]
+    rows: int, people: int, rejected: int, digest: str, origin: Origin, *, accepted: bool, reasons: tuple[str, ...]
 ) -> dict[str, Any]:
     return {
         "rows": rows,
         "people": people,
         "rejected": rejected,
         "digest": digest,
+        "source": origin.to_json(),
         "accepted": accepted,
-        "degraded": list(reasons),
+        "degraded": [without_secrets(reason) for reason in reasons],
     }
 
 
@@ -303,4 +323,7 @@ def _facts(source: Source, people: People, now: float) -> dict[str, str | bytes 
 
 def rejects_json(rejects: tuple[Reject, ...]) -> list[dict[str, Any]]:
     """Rejected rows as JSON."""
-    return [asdict(reject) for reject in rejects]
+    return [
+        {name: without_secrets(value) if isinstance(value, str) else value for name, value in asdict(reject).items()}
+        for reject in rejects
+    ]

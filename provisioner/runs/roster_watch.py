@@ -13,14 +13,17 @@ _FIELD: Final = "seen"
 
 
 async def roster_changed(dep: Deployment) -> str | None:
-    """The writing that `roster.url` holds, if no run has been asked for on its account yet.
+    """The writing that `roster.url` holds, if runs read it and none has been asked for on its account yet.
 
     Say `seen` once one has been. A roster that cannot be read now is no news here: the next scheduled run reports it.
     """
+    if await dep.frames.pushed_since(dep.settings.roster.url) is not None:
+        # A run would read what was pushed
+        return None
     facts = await dep.frames.roster()
     known: dict[str, str] = {name: facts[name].decode() for name in ("written", "digest") if name in facts}
     try:
-        source = await asyncio.to_thread(fetch, dep.settings.roster, known=known)
+        source = await asyncio.to_thread(fetch, dep.settings.roster, known=known, prefixes=dep.settings.web.rosters)
     except RosterError:
         return None
     asked = facts.get(_FIELD, b"").decode()

@@ -103,7 +103,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as exc:
         raise ConfigurationError(f"The settings file {str(path)!r} cannot be read: {exc}.") from exc
     except yaml.YAMLError as exc:
-        raise ConfigurationError(f"The settings file {str(path)!r} is no YAML: {_one_line(exc)}.") from exc
+        raise ConfigurationError(f"The settings file {str(path)!r} is no YAML: {_problem(exc)}.") from None
     if document is None:
         return {}
     if not isinstance(document, dict):
@@ -137,8 +137,11 @@ def _mapping_without_repeats(loader: _StrictLoader, node: yaml.MappingNode) -> d
 _StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_without_repeats)
 
 
-def _one_line(exc: Exception) -> str:
-    return " ".join(str(exc).split())
+def _problem(exc: yaml.YAMLError) -> str:
+    """What is wrong and where; the line itself, which the error quotes, may hold a secret."""
+    mark = getattr(exc, "problem_mark", None) or getattr(exc, "context_mark", None)
+    what = getattr(exc, "problem", None) or getattr(exc, "context", None) or "it cannot be read"
+    return f"line {mark.line + 1}, column {mark.column + 1}: {what}" if mark else str(what)
 
 
 def _nest(values: Iterable[tuple[str, str]]) -> dict[str, Any]:

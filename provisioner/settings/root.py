@@ -12,6 +12,7 @@ from pydantic import Field, SecretStr, SerializeAsAny, field_validator, model_va
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from provisioner.settings.allowed import may_be_prefix
 from provisioner.settings.cron import Cron
 from provisioner.settings.kinds import known_kinds, settings_model
 from provisioner.settings.nearest import nearest
@@ -125,6 +126,16 @@ class WebSettings(Section):
     port: int = Field(8080, ge=0, le=65535, description="Port; 0: any free one.")
     token: SecretStr | None = Field(None, description="The operator's; none: only health and webhooks are served.")
     users: tuple[WebUser, ...] = Field((), description="More people.")
+    rosters: tuple[str, ...] = Field(
+        (),
+        description="Prefixes of the addresses and paths that `POST /api/runs` may name as `roster`, and that a "
+        "redirect of it may lead to; none: only `roster.url` itself.",
+    )
+
+    @field_validator("rosters")
+    @classmethod
+    def _clear(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(may_be_prefix(one) for one in value)
 
 
 class Settings(BaseSettings):

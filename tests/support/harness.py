@@ -64,7 +64,13 @@ async def sync_once(dep: Deployment, **request: Any) -> dict[str, Any]:
     """One run from request to end; its JSON."""
     content = request.pop("content", None)
     run = await lifecycle.request_run(dep, Request(trigger="manual", **request), content=content)
-    if request.get("people"):
+    return await carry_out(dep, run)
+
+
+async def carry_out(dep: Deployment, run: str) -> dict[str, Any]:
+    """A run that was asked for, to its end; its JSON."""
+    request = await dep.runs.request(run)
+    if request is not None and request.people:
         await carry_through(dep, run, stopped=lambda: False)
     else:
         for target in await lifecycle.begin(dep, run):

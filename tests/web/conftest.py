@@ -17,7 +17,7 @@ from provisioner.sandbox import SandboxServer, Switchboard
 from provisioner.settings import Settings
 from provisioner.web.app import create_app
 from tests.decisions.conftest import company
-from tests.support.harness import drain, load_settings, raise_limits, settings_document, sync_once
+from tests.support.harness import carry_out, drain, load_settings, raise_limits, settings_document, sync_once
 
 OPERATOR = "operator-token-0123456789"
 VIEWER = "viewer-token-0123456789"
@@ -46,6 +46,16 @@ class Site:
     def sync(self, **request: Any) -> dict[str, Any]:
         """One run from request to end."""
         return self.work(lambda dep: sync_once(dep, **request))
+
+    def carry_out(self, run: str) -> dict[str, Any]:
+        """A run that was asked for, to its end."""
+        return self.work(lambda dep: carry_out(dep, run))
+
+    def push(self, content: str | bytes) -> dict[str, Any]:
+        """Push a roster; the run that reads it, at its end."""
+        answer = self.client.put("/api/roster", content=content, headers=bearer(OPERATOR))
+        assert answer.status_code == 202, answer.text
+        return self.carry_out(answer.json()["run"])
 
     def drain(self) -> None:
         """Send what waits."""
@@ -99,19 +109,24 @@ def sandbox() -> Iterator[SandboxServer]:
 
 @pytest.fixture
 def make_site(sandbox: SandboxServer, redis_url: str, tmp_path: Path) -> Iterator[Callable[..., Site]]:
-    """Opens a site with changes to the settings; of the targets, only Tribal Habits unless others are named."""
+    """Opens a site with changes to the settings, `reading` to those of the roster; of the targets, only Tribal Habits
+    unless others are named."""
     sandbox.switchboard.reset()
     raise_limits(sandbox.switchboard)
     opened: list[TestClient] = []
 
     def make(
-        *, only: tuple[str, ...] = ("tribal_habits",), web: Mapping[str, Any] | None = None, **changes: Any
+        *,
+        only: tuple[str, ...] = ("tribal_habits",),
+        web: Mapping[str, Any] | None = None,
+        reading: Mapping[str, Any] | None = None,
+        **changes: Any,
     ) -> Site:
         roster = tmp_path / "roster.csv"
         redis = changes.pop("redis", redis_url)
         document = settings_document(sandbox.url, redis, roster, tmp_path, **changes)
         document["web"] = WEB if web is None else dict(web)
-        document["roster"]["gate"] = {"max_leaving": "100%", "max_age": "3650d"}
+        document["roster"] |= {"gate": {"max_leaving": "100%", "max_age": "3650d"}, **(reading or {})}
         document["targets"] = {name: document["targets"][name] for name in only}
         settings = load_settings(tmp_path, document)
         client = TestClient(create_app(settings), raise_server_exceptions=False)

@@ -191,9 +191,10 @@ def test_a_pushed_roster_is_used_until_the_url_changes(site: Site) -> None:
     answer = site.client.put("/api/roster", content=content, headers=bearer(OPERATOR))
     assert answer.status_code == 202
     assert answer.json()["digest"].startswith("sha256:")
+    pushed = site.carry_out(answer.json()["run"])
+    assert (pushed["roster"]["people"], pushed["roster"]["digest"]) == (4, answer.json()["digest"])
     done = site.sync()
-    assert done["run"] == answer.json()["run"]
-    assert (done["roster"]["people"], done["roster"]["digest"]) == (4, answer.json()["digest"])
+    assert (done["roster"]["source"]["kind"], done["roster"]["people"]) == ("push", 4)
     is_problem(site.client.put("/api/roster", content=b"", headers=bearer(OPERATOR)), 422)
     is_problem(site.client.put("/api/roster", content=content, headers=bearer(VIEWER)), 403)
 

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Final
 
 import polars as pl
 
-from provisioner.admin.preflight.redis import disk, store
+from provisioner.admin.preflight.redis import Store, disk, store
 from provisioner.admin.preflight.targets import reach
 from provisioner.errors import ConfigurationError, ProvisionerError
+from provisioner.logs import without_secrets
 from provisioner.model.check_result import Line, failure
 from provisioner.planning.desired import MEMBER, STANDING, compile_target, desired_accounts
 from provisioner.planning.spec import TargetSpec
 from provisioner.progress.writeback import check_columns
-from provisioner.roster import Baseline, Source, fetch, gate
+from provisioner.roster import fetch, gate
 from provisioner.runs.roster_snapshot import people_of
+from provisioner.runs.roster_source import DROP, source_of
 from provisioner.runtime.clock import day_in
 from provisioner.runtime.context import build_targets, routes_of
 from provisioner.settings import Settings
+from provisioner.settings.place import shown
 
 #: Rows that are mapped to show what the expressions make of them.
 _SAMPLED: Final = 10
@@ -37,10 +41,16 @@ async def check(settings: Settings, *, connect: bool, missing: ConfigurationErro
     redis = await store(settings, needed=connect)
     lines += [*redis.lines, await disk(settings)]
     if specs is not None:
-        lines += await _roster(settings, specs, redis.baseline)
+        lines += await _roster(settings, specs, redis)
         if connect:
             lines += await reach(settings, redis=redis.usable)
-    return lines
+    return [_cleaned(line) for line in lines]
+
+
+def _cleaned(line: Line) -> Line:
+    """A finding without secrets: it may quote a file."""
+    remedy = None if line.remedy is None else without_secrets(line.remedy)
+    return replace(line, message=without_secrets(line.message), remedy=remedy)
 
 
 def _mapping(settings: Settings) -> tuple[Mapping[str, TargetSpec] | None, list[Line]]:
@@ -66,17 +76,30 @@ def _mapping(settings: Settings) -> tuple[Mapping[str, TargetSpec] | None, list[
     return specs, lines
 
 
-async def _roster(settings: Settings, specs: Mapping[str, TargetSpec], baseline: Baseline | None) -> list[Line]:
+async def _roster(settings: Settings, specs: Mapping[str, TargetSpec], redis: Store) -> list[Line]:
     now = datetime.now(UTC)
     today, today_utc = day_in(settings.zone, now.timestamp())
+    baseline, push = redis.baseline, redis.pushed
+    own = f"roster.url ({shown(settings.roster.url)})"
+    lines: list[Line] = []
     try:
-        source: Source = await asyncio.to_thread(fetch, settings.roster)
+        if push is not None:
+            source = source_of(push)
+            drop = f"`{DROP}` goes back to it."
+            told = f"Runs read {source.name}; {own} is not read since then."
+            if push.believed:
+                lines.append(Line("roster source", "ok", f"{told} {drop}"))
+            else:
+                lines.append(Line("roster source", "warn", f"{told} It is degraded, and nobody accepted it.", drop))
+        else:
+            source = await asyncio.to_thread(fetch, settings.roster, prefixes=settings.web.rosters)
+            lines.append(Line("roster source", "ok", f"Runs read {own}; nothing was pushed."))
         people, mapped = await asyncio.to_thread(people_of, specs, source, settings.roster, today, today_utc)
     except ProvisionerError as exc:
-        return [failure("roster", exc, "Mend the export.")]
+        return [*lines, failure("roster", exc, "Mend the export.")]
     verdict = gate(people, baseline, settings.roster, mapped=mapped, modified=source.modified, now=now)
     facts = f"{source.name}: {people.rows} rows, {people.frame.height} people, {len(people.rejects)} rejected."
-    lines = [
+    lines += [
         Line("roster", "warn", f"rejected row: {reject}", "Mend the row in the export.")
         for reject in people.rejects[:_TOLD]
     ]

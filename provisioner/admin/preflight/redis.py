@@ -17,6 +17,7 @@ from provisioner.progress.vitals import Sign, ago, scheduled, vitals
 from provisioner.roster import Baseline
 from provisioner.settings import Settings
 from provisioner.store.admin.position import WENT_BACK
+from provisioner.store.people.snapshots import Pushed
 from provisioner.store.redis.address import RedisAddress
 from provisioner.store.redis.connection import check_server, connect
 from provisioner.store.redis.schema import ensure_schema
@@ -38,11 +39,13 @@ _LEAST_ROOM: Final = 64 * 1024**2
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """Redis: what is told of it, whether it can be used, and the roster to compare with, where it knows one."""
+    """Redis: what is told of it, whether it can be used, the roster to compare with, and the pushed one that runs read,
+    where it knows them."""
 
     lines: tuple[Line, ...]
     usable: bool
     baseline: Baseline | None = None
+    pushed: Pushed | None = None
 
 
 async def store(settings: Settings, *, needed: bool) -> Store:
@@ -63,6 +66,7 @@ async def store(settings: Settings, *, needed: bool) -> Store:
         await ensure_schema(client, reading=True)
         ahead = await _ahead(stores.server)
         baseline = _baseline(await stores.frames.roster())
+        pushed = await stores.frames.pushed(settings.roster.url)
         going = (
             *await _going(stores, settings),
             *await _faults(stores, settings),
@@ -76,7 +80,8 @@ async def store(settings: Settings, *, needed: bool) -> Store:
         await client.aclose()
     version = Line("redis", "ok", f"{ServerVersion.of_info(info)} answers at {address.redacted}.")
     clock = clocks("Redis's clock", ahead, "Days, rates and ages are counted by Redis's clock: set both by NTP.")
-    return Store((version, persistence(info), memory(info), clock, *going), usable=True, baseline=baseline)
+    lines = (version, persistence(info), memory(info), clock, *going)
+    return Store(lines, usable=True, baseline=baseline, pushed=pushed)
 
 
 def _baseline(facts: Mapping[str, bytes]) -> Baseline | None:

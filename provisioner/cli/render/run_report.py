@@ -81,6 +81,9 @@ def roster(out: Console, document: Document, rejects: Sequence[Document] = ()) -
     line = f"Roster: {_of(read, 'rows')} rows, {_of(read, 'people')} people, {_of(read, 'rejected')} rejected"
     digest = read.get("digest")
     out.print(Text(plain(f"{line}  {digest}" if digest else line)))
+    source = read.get("source")
+    if source:
+        out.print(Text(plain(f"Read from {source['name']}.")))
     for row in rejects[:_SHOWN_ROWS]:
         out.print(Text(f"  {plain(_reject(row))}", "yellow"))
     if len(rejects) > _SHOWN_ROWS:

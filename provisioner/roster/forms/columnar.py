@@ -10,6 +10,7 @@ import polars as pl
 
 from provisioner.errors import RosterError
 from provisioner.roster.forms.table import MAX_COLUMNS, MAX_ROW, BadRow, Table, header, without_blanks
+from provisioner.roster.naming import is_name
 
 _NOT_TEXT = (pl.List, pl.Array, pl.Struct, pl.Object, pl.Binary)
 
@@ -28,7 +29,7 @@ def read_parquet(content: bytes, name: str, limit: int) -> Table:
         raise RosterError(f"{name} unpacks to more than {4 * limit // 1024**2} MiB.")
     for column, dtype in frame.schema.items():
         if isinstance(dtype, _NOT_TEXT):
-            raise RosterError(f"{name}: the column {column!r} holds {dtype}, not single values.")
+            raise RosterError(f"{name}: {_named('column', column)} holds {dtype.base_type()}, not single values.")
     columns = header(frame.columns, name, 1)
     frame.columns = list(columns)
     frame = frame.select(_text(column, dtype) for column, dtype in frame.schema.items())
@@ -44,6 +45,10 @@ def _text(name: str, dtype: pl.DataType) -> pl.Expr:
     if isinstance(dtype, pl.Datetime):
         return column.dt.to_string("%Y-%m-%d %H:%M:%S").str.replace(r" 00:00:00$", "").alias(name)
     return column.cast(pl.String).alias(name)
+
+
+def _named(what: str, name: str) -> str:
+    return f"the {what} {name!r}" if is_name(name) else f"a {what}"
 
 
 class _BadLineError(ValueError):
@@ -112,9 +117,9 @@ def _cell(field: str, value: Any) -> str | None:
     if value is None:
         value = ""
     if not isinstance(value, str):
-        raise _BadLineError(f"the field {field[:80]!r} holds a list or an object")
+        raise _BadLineError(f"{_named('field', field)} holds a list or an object")
     try:
         f"{field}{value}".encode()
     except UnicodeEncodeError:
-        raise _BadLineError(f"the field {field[:80]!r} holds half a character") from None
+        raise _BadLineError(f"{_named('field', field)} holds half a character") from None
     return value

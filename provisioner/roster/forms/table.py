@@ -9,6 +9,7 @@ from typing import Final
 import polars as pl
 
 from provisioner.errors import RosterError
+from provisioner.roster.naming import quoted
 from provisioner.roster.values import RESERVED, clean_name
 
 #: Most columns of a roster.
@@ -56,16 +57,17 @@ def header(cells: Sequence[str | None], name: str, line: int) -> tuple[str, ...]
             f"{name}, line {line}: the header has no name for column {', '.join(empty[:10])}.",
             remedy="Name every column, or remove the empty ones.",
         )
-    doubled = sorted({one for one in names if names.count(one) > 1})
+    doubled = sorted({one for one in names if names.count(one) > 1}, key=names.index)
     if doubled:
+        told = ", ".join(quoted(one, names.index(one) + 1) for one in doubled[:10])
         raise RosterError(
-            f"{name}, line {line}: the header names {', '.join(map(repr, doubled[:10]))} more than once.",
+            f"{name}, line {line}: the header names {told} more than once.",
             remedy="Give every column a name of its own.",
         )
-    patterns = [one for one in names if one == "*" or (one.startswith("^") and one.endswith("$"))]
-    if patterns:
+    wild = [place for place, one in enumerate(names, 1) if one == "*" or (one.startswith("^") and one.endswith("$"))]
+    if wild:
         raise RosterError(
-            f"{name}, line {line}: the column name {patterns[0]!r} stands for other columns' names.",
+            f"{name}, line {line}: the name of column {wild[0]} stands for other columns' names (* or ^…$).",
             remedy="Rename that column.",
         )
     reserved = sorted(RESERVED.intersection(names))

@@ -68,11 +68,15 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """A roster that an HR system pushed: its bytes, the `roster.url` of that time, and when (epoch seconds)."""
+    """A roster that an HR system pushed: its bytes, the `roster.url` of that time, and when (epoch seconds).
+
+    `believed`: it passed the gate, or somebody accepted it; else it is degraded, and removals wait.
+    """
 
     content: bytes = field(repr=False)
     url: str
     at: float
+    believed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +127,12 @@ class FrameStore:
         with redis_errors():
             content = await self._redis.get(keys.PEOPLE)
         return unpack(content) if content else None
+
+    async def known_without_rows(self) -> pl.DataFrame | None:
+        """The same without the roster's own columns, which takes a fraction of the time and memory."""
+        with redis_errors():
+            content = await self._redis.get(keys.PEOPLE)
+        return unpack_people(content, ())[0] if content else None
 
     async def roster(self) -> dict[str, bytes]:
         """Facts about the newest snapshots: digest, written, taken, baseline."""
@@ -206,14 +216,58 @@ class FrameStore:
         with redis_errors():
             await self._redis.delete(keys.run_people(run), keys.run_content(run))
 
-    async def pushed(self) -> Pushed | None:
-        """The roster that an HR system pushed last."""
-        with redis_errors():
-            content, url, at = await self._redis.hmget(keys.PUSHED, ["content", "url", "at"])
-        return Pushed(content, url.decode(), float(at)) if content is not None else None
+    async def pushed(self, url: str | None = None) -> Pushed | None:
+        """The pushed roster that runs read: the newest that was kept.
 
-    async def keep_pushed(self, pushed: Pushed) -> None:
-        """Keep a pushed roster; it is used until `roster.url` changes."""
-        fields = {"content": pushed.content, "url": pushed.url, "at": pushed.at}
+        Args:
+            url: `roster.url`: what was pushed under another one is used no longer.
+        """
+        found = []
         with redis_errors():
-            await self._redis.hset(keys.PUSHED, mapping=fields)
+            for key in (keys.PUSHED, keys.PUSHED_WAITING):
+                content, of, at = await self._redis.hmget(key, ["content", "url", "at"])
+                if content is not None and url in (None, of.decode()):
+                    found.append(Pushed(content, of.decode(), float(at), key == keys.PUSHED))
+        return max(found, key=lambda one: one.at, default=None)
+
+    async def pushed_since(self, url: str) -> tuple[float, bool] | None:
+        """When the pushed roster that runs read was pushed, and whether it is believed; None if they read `url`."""
+        found = []
+        with redis_errors():
+            for key in (keys.PUSHED, keys.PUSHED_WAITING):
+                of, at = await self._redis.hmget(key, ["url", "at"])
+                if at is not None and of.decode() == url:
+                    found.append((float(at), key == keys.PUSHED))
+        return max(found, default=None)
+
+    async def keep_pushed(self, pushed: Pushed, hold: Hold | None = None) -> bool:
+        """Keep a pushed roster, which is used until `roster.url` changes; False if a later one is there already.
+
+        One that is not believed yet leaves the believed one before it where it is.
+
+        Raises:
+            HoldLostError: the lock is lost; nothing is kept.
+        """
+        place = keys.PUSHED if pushed.believed else keys.PUSHED_WAITING
+        fields: dict[str, str | bytes | float] = {"content": pushed.content, "url": pushed.url, "at": pushed.at}
+
+        async def newer(pipe: Redis) -> bool:
+            ats = [await pipe.hget(key, "at") for key in (keys.PUSHED, keys.PUSHED_WAITING)]
+            return any(at is not None and float(at) > pushed.at for at in ats)
+
+        def write(pipe: Redis) -> None:
+            pipe.delete(keys.PUSHED_WAITING)
+            pipe.hset(place, mapping=fields)
+
+        return await commit(self._redis, hold, write, watch=(keys.PUSHED, keys.PUSHED_WAITING), unless=newer)
+
+    async def drop_pushed(self) -> Pushed | None:
+        """Drop the pushed roster that runs read; which it was.
+
+        Where it was a degraded one, runs read the believed one before it again, if there was one.
+        """
+        newest = await self.pushed()
+        if newest is not None:
+            with redis_errors():
+                await self._redis.delete(keys.PUSHED if newest.believed else keys.PUSHED_WAITING)
+        return newest

@@ -258,8 +258,16 @@ ROSTER: Final = _name(
 PUSHED: Final = _name(
     "roster:pushed",
     "HASH",
-    "the file that was pushed by HTTP",
-    "until the next one",
+    "the file that was pushed by HTTP, and believed",
+    "until the next one, or `roster --drop-push`",
+    personal="the file, whole",
+    backup=True,
+)
+PUSHED_WAITING: Final = _name(
+    "roster:pushed:waiting",
+    "HASH",
+    "a later one that is degraded, until somebody accepts it",
+    "until the next one, or `roster --drop-push`",
     personal="the file, whole",
     backup=True,
 )

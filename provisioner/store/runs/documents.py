@@ -26,7 +26,10 @@ _COUNTED: Final = ("succeeded", "failed", "held", "waiting", "superseded", "reje
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a run was asked for: `targets` and `people` None for all, `accept` a digest of a degraded roster."""
+    """What a run was asked for: `targets` and `people` None for all, `accept` a digest of a degraded roster.
+
+    `written` is the writing of a roster that was handed over; `pushed_at` (epoch seconds) that it was pushed to stay.
+    """
 
     trigger: str
     targets: tuple[str, ...] | None = None
@@ -34,6 +37,8 @@ class Request:
     accept: str | None = None
     roster: str | None = None
     full: bool = False
+    written: str | None = None
+    pushed_at: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The form in which it lies in Redis."""
@@ -45,7 +50,8 @@ class Request:
         lists = {
             name: tuple(document[name]) if document.get(name) is not None else None for name in ("targets", "people")
         }
-        rest = {name: document[name] for name in ("trigger", "accept", "roster", "full") if name in document}
+        names = ("trigger", "accept", "roster", "full", "written", "pushed_at")
+        rest = {name: document[name] for name in names if name in document}
         return cls(**{**rest, **lists})
 
 

@@ -16,11 +16,14 @@ from provisioner.admin.decisions import Choice, Verdict, decide_about, take_back
 from provisioner.admin.person_report import story
 from provisioner.admin.worklists import to_do
 from provisioner.errors import UsageError
+from provisioner.logs import clean
 from provisioner.model.operation import Kind, Status
+from provisioner.roster import check_allowed
 from provisioner.runs.lifecycle import request_run
+from provisioner.runs.roster_source import names_own
 from provisioner.runtime.audit import record
 from provisioner.runtime.context import Deployment
-from provisioner.store.people.snapshots import Pushed
+from provisioner.settings.place import shown
 from provisioner.store.runs.documents import Request as RunAsked
 from provisioner.store.runs.paging import Filter
 from provisioner.web import request_bodies
@@ -89,14 +92,14 @@ async def known_run(dep: Deployment, run: str) -> dict[str, Any]:
     return document
 
 
-async def ask_for_run(site: Site, dep: Deployment, asked: RunAsked, *, by: str) -> str:
+async def ask_for_run(site: Site, dep: Deployment, asked: RunAsked, *, by: str, content: bytes | None = None) -> str:
     """Request a run, tell the workers, and write down who wanted it; its id.
 
     Raises:
         UsageError: an asked target does not exist.
     """
-    run = await request_run(dep, asked)
-    roster = "its own" if asked.roster else None
+    run = await request_run(dep, asked, content=content)
+    roster = shown(asked.roster) if asked.roster else None
     facts = {"run": run, "targets": asked.targets, "accept": asked.accept, "roster": roster}
     await record(dep.audit, by, "run requested", people=asked.people, facts=facts)
     await site.nudge(run, urgent=asked.people is not None)
@@ -121,9 +124,9 @@ async def post_run(
     ] = None,
 ) -> JSONResponse:
     """Queue a run; a plain one that is queued already is joined."""
-    asked = RunAsked("api", body.targets, body.people, roster=body.roster)
     # Named before the key is taken, so that a request which makes no sense leaves none behind
     _known_targets(dep, body.targets)
+    asked = RunAsked("api", body.targets, body.people, roster=_allowed_roster(dep, body.roster))
     if idempotency_key is None:
         return JSONResponse({"run": await ask_for_run(site, dep, asked, by=f"api:{user.name}")}, 202)
     if not 0 < len(idempotency_key) <= _KEY_LENGTH:
@@ -150,6 +153,21 @@ def _known_targets(dep: Deployment, targets: tuple[str, ...] | None) -> None:
         raise unusable(
             f"There is no target {unknown[0]!r}.", f"Targets are: {', '.join(dep.settings.targets) or 'none'}."
         )
+
+
+def _allowed_roster(dep: Deployment, address: str | None) -> str | None:
+    """The roster that a request names, if it may name it.
+
+    Raises:
+        ProblemError: 422, it is neither roster.url nor under web.rosters.
+    """
+    if address is None or names_own(dep.settings, address):
+        return None if address is None else shown(address)
+    try:
+        check_allowed(address, dep.settings.web.rosters)
+    except UsageError as exc:
+        raise unusable(clean(exc.message), exc.remedy, code="roster_not_allowed") from None
+    return address
 
 
 @router.get("/runs", responses=_answers(RunPage, 422), summary="List the runs, the newest first")
@@ -325,13 +343,13 @@ async def get_todos(
     summary="Push a roster",
 )
 async def put_roster(request: Request, user: Actor, site: OnSite, dep: Deployed) -> JSONResponse:
-    """The raw file, in any form that roster.url may have; used until roster.url changes. A run reads it at once."""
+    """The raw file, in any form that roster.url may have. A run reads it at once. Unless that run rejects it, it is
+    read until roster.url changes, another one comes, or `provisioner roster --drop-push` drops it."""
     content, digest = await request_bodies.file(request)
-    pushed = Pushed(content, dep.settings.roster.url, await dep.clock.now())
-    await dep.frames.keep_pushed(pushed)
     by = f"api:{user.name}"
     await record(dep.audit, by, "roster pushed", facts={"digest": digest, "bytes": len(content)})
-    run = await ask_for_run(site, dep, RunAsked("push"), by=by)
+    asked = RunAsked("push", pushed_at=await dep.clock.now())
+    run = await ask_for_run(site, dep, asked, by=by, content=content)
     return JSONResponse({"run": run, "digest": digest}, 202)
 
 

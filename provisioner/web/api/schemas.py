@@ -22,7 +22,7 @@ class RunRequest(Sent):
 
     targets: Names | None = Field(None, description="Names of targets, as in the settings.")
     people: Names | None = Field(None, description="Keys of persons; the run is then about them only, and goes first.")
-    roster: Name | None = Field(None, description="Path or address of a roster that is read instead of roster.url.")
+    roster: Name | None = Field(None, description="A roster under one of web.rosters, read instead of roster.url.")
 
 
 class RetryRequest(Sent):

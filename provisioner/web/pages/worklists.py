@@ -11,6 +11,7 @@ from fastapi.responses import Response
 
 from provisioner.admin.worklists import NOTHING, lists, table_rows, to_do
 from provisioner.progress.metrics import verdict_on
+from provisioner.settings.place import shown as shown_address
 from provisioner.store.runs.documents import moment
 from provisioner.web.api.runs import known_run
 from provisioner.web.auth.access import SignedIn
@@ -96,7 +97,7 @@ async def todos(request: Request, session: SignedIn, dep: Deployed) -> Response:
         _TO_DO,
         title="To-dos",
         lead="What only a person can settle: leavers who still have an account, rejections that hold good, conflicts "
-        "between people and accounts, and what we may not change.",
+        "between people and accounts, and what we may not change. Who vanished from the roster is listed, too.",
         nothing=NOTHING,
     )
 
@@ -160,6 +161,8 @@ async def roster(request: Request, session: SignedIn, dep: Deployed) -> Response
         name=facts.get("name", b"").decode(),
         digest=facts.get("digest", b"").decode(),
         taken=float(facts["taken"]) if "taken" in facts else None,
+        pushed=await dep.frames.pushed_since(dep.settings.roster.url),
+        url=shown_address(dep.settings.roster.url),
     )
 
 

@@ -1,0 +1,46 @@
+"""Who vanished from the roster without being a leaver yet, and what is still missing before they are one."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import polars as pl
+
+from provisioner.runtime.context import Deployment
+from provisioner.settings.values import format_duration
+
+_ABSENT: Final = "absent"
+
+
+async def absent_people(dep: Deployment) -> list[dict[str, Any]]:
+    """Everybody whose row vanished, the longest absent first.
+
+    Each has ``person``, ``since``, ``snapshots`` (clean rosters without them), ``needed``, ``leaves_from`` (when the
+    grace is over) and ``message``.
+
+    Raises:
+        StoreError: Redis does not answer.
+    """
+    known = await dep.frames.known_without_rows()
+    if known is None or "_absent_since" not in known.columns:
+        return []
+    rule = dep.settings.roster.absence
+    away = known.filter(pl.col("_verdict") == _ABSENT).sort("_absent_since", "_key")
+    found = []
+    for person, count, since in away.select("_key", "_absent_snapshots", "_absent_since").iter_rows():
+        over = since + rule.grace if since is not None else None
+        message = (
+            f"The last {count} clean roster{'' if count == 1 else 's'} did not have this person. They are a leaver "
+            f"after {rule.snapshots}, not before {format_duration(rule.grace)} have passed."
+        )
+        found.append(
+            {
+                "person": person,
+                "since": since.isoformat() if since is not None else None,
+                "snapshots": count,
+                "needed": rule.snapshots,
+                "leaves_from": over.isoformat() if over is not None else None,
+                "message": message,
+            }
+        )
+    return found

@@ -14,7 +14,7 @@ from provisioner.errors import ConfigurationError, RosterError
 from provisioner.model.attributes import InvalidValueError, Type, canonical
 from provisioner.progress.writeback import _store
 from provisioner.roster import fetch
-from provisioner.roster.classify import parse_dates
+from provisioner.roster.days import parse_dates
 from provisioner.runtime.context import routes_of
 from provisioner.settings import RosterSettings, parse_duration
 from provisioner.settings.place import is_loopback, path_of, scheme_of, shown

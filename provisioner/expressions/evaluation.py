@@ -11,7 +11,8 @@ from typing import Final, TypeVar
 import polars as pl
 
 from provisioner.errors import ConfigurationError
-from provisioner.expressions.expression import FAILURES, Expression, parsed
+from provisioner.expressions.expression import FAILURES, Expression, parsed, with_days
+from provisioner.expressions.tokens import DAYS
 
 _CONVERSION: Final = re.compile(r"conversion from `str` to `([^`]+)` failed in column '([^']*)'")
 # Telling bad rows one by one costs some evaluations each; a share this large condemns the whole roster anyway
@@ -83,7 +84,8 @@ def evaluate_texts(expressions: Sequence[Expression], frame: pl.DataFrame) -> li
         _check_columns(expression, frame)
     varying = {str(place): one for place, one in enumerate(expressions) if not one.constant}
     try:
-        values = frame.select(parsed(one.text).alias(name) for name, one in varying.items())
+        whole = with_days(varying.values(), frame)
+        values = whole.select(parsed(one.text).alias(name) for name, one in varying.items())
     except FAILURES:
         return [evaluate_text(one, frame) for one in expressions]
     texts = _plain_texts(values)
@@ -144,7 +146,7 @@ class _Bisection:
     def __init__(self, expression: Expression, frame: pl.DataFrame) -> None:
         self._parsed = parsed(expression.text)
         self._constant = expression.constant
-        self._frame = frame.select(sorted(expression.columns))
+        self._frame = expression.over(frame)
         self._height = frame.height
         self._reasons: dict[int, str] = {}
 
@@ -200,7 +202,7 @@ def _reason(error: BaseException) -> str:
     found = _CONVERSION.search(str(error))
     if found:
         kind = "date" if "date" in found[1] else "number"
-        return f"{found[2]} holds no {kind}" + (" (yyyy-mm-dd)" if kind == "date" else "")
+        return f"{found[2].removesuffix(DAYS)} holds no {kind}" + (" (yyyy-mm-dd)" if kind == "date" else "")
     return f"it cannot be worked out for this row ({type(error).__name__})"
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
 from typing import Final
+from zoneinfo import ZoneInfo
 
 import polars as pl
 
 from provisioner.errors import ConfigurationError
-from provisioner.expressions.tokens import WordingError, check_words, tokenise, with_explicit_dates
+from provisioner.expressions.moments import UTC_ZONE, days_of
+from provisioner.expressions.tokens import DAYS, WordingError, check_words, tokenise, with_explicit_dates
 from provisioner.expressions.tree import TreeError, check_tree
 
 #: Longest expression, in characters.
@@ -32,13 +34,25 @@ class Expression:
     """An expression that passed every check.
 
     `text` as the settings have it; `columns` those that it reads; `constant` if it reads none; `where` the setting's
-    path, for messages.
+    path, for messages; `days` the columns that it reads as days, which are those of `zone`.
     """
 
     text: str
     columns: frozenset[str]
     constant: bool
     where: str = ""
+    days: frozenset[str] = frozenset()
+    zone: ZoneInfo = UTC_ZONE
+
+    def over(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """The columns of a frame that it reads, those of days with them."""
+        return with_days([self], frame.select(sorted(self.columns)))
+
+
+def with_days(expressions: Iterable[Expression], frame: pl.DataFrame) -> pl.DataFrame:
+    """A frame with the columns of days that some expressions read beside it."""
+    wanted = {name: one.zone for one in expressions for name in one.days}
+    return frame.with_columns(days_of(frame[name], zone).alias(f"{name}{DAYS}") for name, zone in wanted.items())
 
 
 @lru_cache(maxsize=4096)
@@ -59,41 +73,44 @@ def parsed(text: str) -> pl.Expr:
     check_words(tokens)
     expression = pl.sql_expr(with_explicit_dates(text, tokens))
     check_tree(expression)
-    return expression
+    return pl.sql_expr(with_explicit_dates(text, tokens, frozenset(expression.meta.root_names())))
 
 
 def compile_expression(
-    text: str, columns: Collection[str] | None, *, where: str, predicate: bool = False
+    text: str, columns: Collection[str] | None, *, where: str, predicate: bool = False, zone: ZoneInfo = UTC_ZONE
 ) -> Expression:
     """Check an expression and find the columns that it reads.
 
     `columns` are the known ones (None: any name will do); `where` is the setting's path; `predicate` demands an
-    answer of yes or no: a boolean, NULL, or a column that holds the texts true and false.
+    answer of yes or no: a boolean, NULL, or a column that holds the texts true and false. ``DATE(x)`` of a moment is
+    its day in `zone`.
 
     Raises:
         ConfigurationError: names the setting, the expression, what is wrong, and the nearest known column.
     """
     try:
         expression = parsed(text)
-        roots = frozenset(expression.meta.root_names())
+        inner = frozenset(expression.meta.root_names())
     except (WordingError, TreeError) as exc:
         raise _wrong(where, text, str(exc)) from None
     except FAILURES as exc:
         raise _wrong(where, text, f"it is no SQL expression: {_first_line(exc)}") from None
     if columns is not None:
-        _check_columns(roots, columns, where, text)
-    return _checked(text, roots, where, predicate=predicate)
+        _check_columns(frozenset(name.removesuffix(DAYS) for name in inner), columns, where, text)
+    return _checked(text, inner, where, zone, predicate=predicate)
 
 
 @lru_cache(maxsize=4096)
-def _checked(text: str, roots: frozenset[str], where: str, *, predicate: bool) -> Expression:
+def _checked(text: str, inner: frozenset[str], where: str, zone: ZoneInfo, *, predicate: bool) -> Expression:
     """The checks that know nothing of a roster: every run asks for the same ones."""
     expression = parsed(text)
-    dtype = _check_types(expression, sorted(roots), where, text)
-    if predicate and not _is_truth(expression, dtype, constant=not roots):
+    dtype = _check_types(expression, sorted(inner), where, text)
+    if predicate and not _is_truth(expression, dtype, constant=not inner):
         raise _wrong(where, text, "it is neither true nor false; compare it with something, such as status = 'active'")
-    _check_rows_alone(expression, sorted(roots), where, text)
-    return Expression(text=text, columns=roots, constant=not roots, where=where)
+    _check_rows_alone(expression, sorted(inner), where, text)
+    days = frozenset(name.removesuffix(DAYS) for name in inner if name.endswith(DAYS))
+    columns = frozenset(name.removesuffix(DAYS) for name in inner)
+    return Expression(text, columns, constant=not inner, where=where, days=days, zone=zone)
 
 
 def _is_truth(expression: pl.Expr, dtype: pl.DataType, *, constant: bool) -> bool:

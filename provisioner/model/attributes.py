@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal, InvalidOperation
@@ -36,6 +36,8 @@ ISO_DATE = (
     rf"(?P<y>[0-9]{{4}})(?:-(?P<m>[0-9]{{1,2}})-|/(?P<m2>[0-9]{{1,2}})/|(?P<m3>[0-9]{{2}}))(?P<d>[0-9]{{1,2}}){CLOCK}"
 )
 _ISO = re.compile(ISO_DATE)
+#: From this year on, a last day means that there is none: 9999-12-31, 4712-12-31, 2999-12-31.
+OPEN_YEAR = 2200
 #: Types whose values ignore case.
 FOLDING = frozenset({Type.FOLDED, Type.EMAIL, Type.SET})
 #: Name under which an account holds the epoch seconds at which its details were read; ours, not a vendor's.
@@ -53,7 +55,8 @@ class Attribute:
     a create without it is impossible. `on_create` and `on_update`: whether the vendor takes it there. `readable`
     only: neither, so it can only have the authority `target`. `advice`: what a person does where the vendor
     offers no call to change it. `chosen_by_user`: an account's user sets it, so an equal value proves nothing, unless
-    `verified_when` (an attribute and its values) says that the vendor verified it for this account.
+    `verified_when` (an attribute and its values) says that the vendor verified it for this account. `fault` says
+    why the target creates no account with a value, None where it does: such a create is a to-do, and is never sent.
     """
 
     name: str
@@ -69,6 +72,7 @@ class Attribute:
     advice: str | None = None
     chosen_by_user: bool = False
     verified_when: tuple[str, tuple[str, ...]] | None = None
+    fault: Callable[[str], str | None] | None = None
 
     @property
     def read_only(self) -> bool:

@@ -10,7 +10,7 @@ import polars as pl
 
 from provisioner.errors import ConfigurationError
 from provisioner.expressions import Evaluated, Expression, compile_expression, evaluate_predicate, evaluate_texts
-from provisioner.model.attributes import InvalidValueError, Type, canonical
+from provisioner.model.attributes import OPEN_YEAR, InvalidValueError, Type, canonical
 from provisioner.planning.claims import proving
 from provisioner.planning.external_knowledge import KnowledgeRule, Record, compile_rules, records_of
 from provisioner.planning.spec import TargetSpec
@@ -76,23 +76,27 @@ def compile_target(spec: TargetSpec, columns: Collection[str] | None) -> Compile
         (
             rule.code,
             rule.due_in_days,
-            compile_expression(rule.when, columns, where=f"{where}.enrolments[{index}].when", predicate=True),
+            compile_expression(
+                rule.when, columns, where=f"{where}.enrolments[{index}].when", predicate=True, zone=spec.zone
+            ),
         )
         for index, rule in enumerate(spec.enrolments)
     )
     return CompiledTarget(
-        scope=compile_expression(settings.scope, columns, where=f"{where}.scope", predicate=True),
-        protect=compile_expression(settings.protect, None, where=f"{where}.protect", predicate=True),
+        scope=compile_expression(settings.scope, columns, where=f"{where}.scope", predicate=True, zone=spec.zone),
+        protect=compile_expression(settings.protect, None, where=f"{where}.protect", predicate=True, zone=spec.zone),
         attributes={
-            name: compile_expression(rule.from_, columns, where=f"{where}.attributes.{name}")
+            name: compile_expression(rule.from_, columns, where=f"{where}.attributes.{name}", zone=spec.zone)
             for name, rule in settings.attributes.items()
         },
         leaver={
-            name: compile_expression(rule.from_, columns, where=f"{where}.leaver.{name}")
+            name: compile_expression(rule.from_, columns, where=f"{where}.leaver.{name}", zone=spec.zone)
             for name, rule in settings.leaver.items()
         },
         enrolments=enrolments,
-        knowledge=tuple(compile_rules(spec.knowledge_rules, columns, where=f"{where}.external_knowledge")),
+        knowledge=tuple(
+            compile_rules(spec.knowledge_rules, columns, where=f"{where}.external_knowledge", zone=spec.zone)
+        ),
     )
 
 
@@ -223,6 +227,8 @@ def _attribute(
         failed = result.failed & applies
         faults += _faults(people, failed, result.reasons, expression, path)
         values, invalid = canonical_column(result.values, type_, constant=expression.constant)
+        if name == spec.ends_attribute:
+            values = values.set((values >= f"{OPEN_YEAR}").fill_null(value=False), None)
         plain = values if section == "attributes" else plain
         left_alone = failed
         if invalid:
@@ -275,7 +281,7 @@ def _day_after(base: pl.DataFrame, today: date, today_utc: date) -> pl.Series:
     day = pl.col("_ends") + timedelta(days=1)
     return base.select(
         pl.when(pl.col(STANDING) != MEMBER).then(None)
-        .when(pl.col("_ends").is_null()).then(pl.lit(""))
+        .when(pl.col("_ends").is_null() | (pl.col("_ends").dt.year() >= OPEN_YEAR)).then(pl.lit(""))
         .when((pl.col("_ends") >= today) & (day > today_utc)).then(day.dt.to_string("%Y-%m-%d"))
         .otherwise(None)
     ).to_series()  # fmt: skip

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from zoneinfo import ZoneInfo
 
 import polars as pl
 
@@ -43,7 +44,7 @@ class Records:
 
 
 def compile_rules(
-    entries: Collection[Mapping[str, str]], columns: Collection[str] | None, *, where: str
+    entries: Collection[Mapping[str, str]], columns: Collection[str] | None, *, where: str, zone: ZoneInfo
 ) -> Iterator[KnowledgeRule]:
     """Check the expressions of all entries.
 
@@ -52,9 +53,9 @@ def compile_rules(
     """
     for index, entry in enumerate(entries):
         path = f"{where}[{index}]"
-        when = compile_expression(entry.get("when", "TRUE"), columns, where=f"{path}.when", predicate=True)
+        when = compile_expression(entry.get("when", "TRUE"), columns, where=f"{path}.when", predicate=True, zone=zone)
         fields = {
-            name: compile_expression(text, columns, where=f"{path}.{name}")
+            name: compile_expression(text, columns, where=f"{path}.{name}", zone=zone)
             for name, text in entry.items()
             if name != "when"
         }

@@ -202,14 +202,32 @@ def _creates(
         name for name, attribute in spec.attributes.items() if attribute.required and f"w:{name}" in rows.columns
     ]
     lacking = [pl.col(f"w:{name}").is_null() | (pl.col(f"w:{name}") == "") for name in required]
-    if not lacking:
-        return rows, clashes, []
-    incomplete = rows.filter(pl.any_horizontal(lacking))
     todos = []
-    for row in incomplete.iter_rows(named=True):
-        names = ", ".join(name for name in required if not row[f"w:{name}"])
-        todos.append(Todo(row[PERSON], f"cannot be created without {names}. Fill in the roster's row.", linked=False))
-    return rows.filter(~pl.any_horizontal(lacking)), clashes, todos
+    if lacking:
+        for row in rows.filter(pl.any_horizontal(lacking)).iter_rows(named=True):
+            names = ", ".join(name for name in required if not row[f"w:{name}"])
+            told = f"cannot be created without {names}. Fill in the roster's row."
+            todos.append(Todo(row[PERSON], told, linked=False))
+        rows = rows.filter(~pl.any_horizontal(lacking))
+    refused = _refused(spec, rows)
+    todos += [Todo(person, f"cannot be created: {why}.", linked=False) for person, why in refused.items()]
+    return rows.filter(~pl.col(PERSON).is_in(list(refused))) if refused else rows, clashes, todos
+
+
+def _refused(spec: TargetSpec, rows: pl.DataFrame) -> dict[str, str]:
+    """Of those who would get an account, whom the target would refuse for a value, and why."""
+    found: dict[str, str] = {}
+    for name, attribute in spec.attributes.items():
+        column = f"w:{name}"
+        if attribute.fault is None or column not in rows.columns:
+            continue
+        values = rows[column].unique().drop_nulls().to_list()
+        faults = {value: why for value in values if value and (why := attribute.fault(value))}
+        if faults:
+            amiss = rows.filter(pl.col(column).is_in(list(faults))).select(PERSON, column)
+            for person, value in amiss.iter_rows():
+                found.setdefault(person, faults[value].rstrip("."))
+    return found
 
 
 def _without(pairs: pl.DataFrame, height: int) -> pl.Series:

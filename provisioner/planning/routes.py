@@ -94,8 +94,10 @@ def _compile(settings: Settings, actions: Mapping[str, Collection[str]], place: 
         place=place,
         source=source,
         event=event,
-        when=compile_expression(rule.when, None, where=f"{where}.when", predicate=True),
-        name=None if rule.name is None else compile_expression(rule.name, None, where=f"{where}.name"),
+        when=compile_expression(rule.when, None, where=f"{where}.when", predicate=True, zone=settings.zone),
+        name=None
+        if rule.name is None
+        else compile_expression(rule.name, None, where=f"{where}.name", zone=settings.zone),
         verb=verb,
         target=target,
         url=url,

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from zoneinfo import ZoneInfo
 
 import polars as pl
 
+from provisioner.expressions.moments import UTC_ZONE
 from provisioner.model.attributes import Attribute
 from provisioner.settings import EnrolmentRule, TargetSettings
 
@@ -17,7 +19,8 @@ class TargetSpec:
     """One target as the planner sees it: its settings, and what its class declares.
 
     `attributes` are those of the catalogue and those that the mapping names. What the rest means stands at the members
-    of the same name in `provisioner.targets.capabilities`; each is empty where the target does not offer it.
+    of the same name in `provisioner.targets.capabilities`; each is empty where the target does not offer it. `zone` is
+    the organisation's.
     """
 
     name: str
@@ -33,6 +36,7 @@ class TargetSpec:
     knowledge: Mapping[str, Attribute] = field(default_factory=dict)
     knowledge_key: tuple[str, ...] = ()
     knowledge_rules: Sequence[Mapping[str, str]] = ()
+    zone: ZoneInfo = UTC_ZONE
 
 
 #: Columns of an observed frame beside one text column per attribute; the last one may be missing.

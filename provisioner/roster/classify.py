@@ -5,48 +5,22 @@ from __future__ import annotations
 from datetime import date, timedelta
 from hashlib import blake2b
 from typing import Final
+from zoneinfo import ZoneInfo
 
 import polars as pl
 
 from provisioner.expressions import Evaluated, compile_expression, evaluate_predicate
-from provisioner.model.attributes import CLOCK, ISO_DATE
+from provisioner.expressions.moments import UTC_ZONE
+from provisioner.roster.days import SPELT, read_days
 from provisioner.roster.values import People, Read, Reject, clean_names
 from provisioner.settings import RosterSettings
 
-_ISO: Final = f"^{ISO_DATE}$"
-_DAY_FIRST: Final = rf"^(?P<d>[0-9]{{1,2}})[/.-](?P<m>[0-9]{{1,2}})[/.-](?P<y>[0-9]{{4}}){CLOCK}$"
-_MONTH_FIRST: Final = rf"^(?P<m>[0-9]{{1,2}})[/.-](?P<d>[0-9]{{1,2}})[/.-](?P<y>[0-9]{{4}}){CLOCK}$"
-_SPELT: Final = {
-    "iso": "yyyy-mm-dd",
-    "day_first": "dd/mm/yyyy",
-    "month_first": "mm/dd/yyyy",
-}
 _MAX_SHOWN: Final = 40
+_STARTS_WRONG, _ENDS_WRONG = "_starts_wrong", "_ends_wrong"
 
 
-def parse_dates(column: pl.Expr, dates: str) -> pl.Expr:
-    """Dates of a text column, null where there is none; ISO is understood whatever `dates` says.
-
-    A time of day behind the date is dropped: the roster's dates are days in the organisation's time zone.
-    """
-    text = column.str.strip_chars()
-    parsed = _date(text, _ISO)
-    if dates == "day_first":
-        return parsed.fill_null(_date(text, _DAY_FIRST))
-    if dates == "month_first":
-        return parsed.fill_null(_date(text, _MONTH_FIRST))
-    return parsed
-
-
-def _date(text: pl.Expr, pattern: str) -> pl.Expr:
-    parts = text.str.extract_groups(pattern).struct
-    months = [parts.field(name) for name in ("m", "m2", "m3") if f"?P<{name}>" in pattern]
-    spelt = pl.concat_str(parts.field("y"), pl.coalesce(months), parts.field("d"), separator="-")
-    return spelt.str.to_date("%Y-%m-%d", strict=False)
-
-
-def judge(read: Read, settings: RosterSettings, *, today: date) -> People:
-    """Everyone's verdict on the day `today`, in the organisation's time zone.
+def judge(read: Read, settings: RosterSettings, *, today: date, zone: ZoneInfo = UTC_ZONE) -> People:
+    """Everyone's verdict on the day `today` of the organisation's time zone, `zone`.
 
     ``excluded`` goes before all; then a row that does not say whether its person is employed is rejected, unless `ends`
     has passed; then come leavers, of whom nothing else has to be right; then rows with a malformed cell are rejected.
@@ -55,23 +29,20 @@ def judge(read: Read, settings: RosterSettings, *, today: date) -> People:
         ConfigurationError: `employed` or `exclude` is no predicate over the columns.
     """
     frame = read.frame
-    employed = _predicate(settings.employed, "roster.employed", read)
-    exclude = _predicate(settings.exclude, "roster.exclude", read)
+    employed = _predicate(settings.employed, "roster.employed", read, zone)
+    exclude = _predicate(settings.exclude, "roster.exclude", read, zone)
+    starts = read_days(frame, settings.starts, settings.dates, zone)
+    ends = read_days(frame, settings.ends, settings.dates, zone, last=True)
     judged = frame.with_columns(
-        _dates_of(frame, settings.starts, settings.dates).alias("_starts"),
-        _dates_of(frame, settings.ends, settings.dates).alias("_ends"),
+        starts.days.alias("_starts"),
+        ends.days.alias("_ends"),
+        starts.wrong.alias(_STARTS_WRONG),
+        ends.wrong.alias(_ENDS_WRONG),
         employed.values.alias("_employed"),
         exclude.values.alias("_exclude"),
         frame["_line"].is_in(read.doubts["_line"].implode()).alias("_doubtful"),
     )
-    dateless = pl.any_horizontal(
-        pl.lit(False),
-        *(
-            pl.col(name).is_not_null() & pl.col(parsed).is_null()
-            for name, parsed in ((settings.starts, "_starts"), (settings.ends, "_ends"))
-            if name
-        ),
-    )
+    dateless = pl.col(_STARTS_WRONG) | pl.col(_ENDS_WRONG)
     ended = (pl.col("_ends") < today).fill_null(False)
     latest = today + timedelta(days=settings.create_days_before_start)
     verdict = (
@@ -107,6 +78,7 @@ def judge(read: Read, settings: RosterSettings, *, today: date) -> People:
         unreadable_keys=read.unreadable_keys,
         present=read.present | {one.key for one in (*rejects, *unknown) if one.key is not None},
         renamed=_renamed(believed, settings),
+        advice=(*starts.advice, *ends.advice),
     )
 
 
@@ -118,17 +90,9 @@ def _digests(frame: pl.DataFrame, read: Read) -> pl.Series:
     return pl.Series("_digest", digests, dtype=pl.String)
 
 
-def _predicate(text: str, where: str, read: Read) -> Evaluated:
-    return evaluate_predicate(compile_expression(text, read.columns, where=where, predicate=True), read.frame)
-
-
-def _dates_of(frame: pl.DataFrame, name: str | None, dates: str) -> pl.Series:
-    """The dates of a column; a roster has few different ones, so each spelling is read once."""
-    if name is None:
-        return pl.repeat(None, frame.height, dtype=pl.Date, eager=True)
-    spelt = frame[name].unique().drop_nulls()
-    parsed = spelt.to_frame().select(parse_dates(pl.first(), dates)).to_series()
-    return frame[name].replace_strict(spelt, parsed, default=None, return_dtype=pl.Date)
+def _predicate(text: str, where: str, read: Read, zone: ZoneInfo) -> Evaluated:
+    expression = compile_expression(text, read.columns, where=where, predicate=True, zone=zone)
+    return evaluate_predicate(expression, read.frame)
 
 
 def _without_verdict(judged: pl.DataFrame, employed: Evaluated) -> list[Reject]:
@@ -155,12 +119,11 @@ def _malformed(judged: pl.DataFrame, read: Read, settings: RosterSettings) -> li
     """One reject per row, for the first thing that is wrong with it."""
     rows = judged.filter(pl.col("_verdict") == "malformed")
     told: dict[int, Reject] = {}
-    for name, parsed in ((settings.starts, "_starts"), (settings.ends, "_ends")):
+    for name, wrong in ((settings.starts, _STARTS_WRONG), (settings.ends, _ENDS_WRONG)):
         if name is None:
             continue
-        wrong = rows.filter(pl.col(name).is_not_null() & pl.col(parsed).is_null())
-        for line, key, value in wrong.select("_line", "_key", name).iter_rows():
-            reason = f"it is no date ({_SPELT[settings.dates]})"
+        for line, key, value in rows.filter(pl.col(wrong)).select("_line", "_key", name).iter_rows():
+            reason = f"it is no date ({SPELT[settings.dates]})"
             told.setdefault(line, Reject(line, key, name, value[:_MAX_SHOWN], reason))
     doubts = rows.select("_line", "_key").join(read.doubts, on="_line")
     for line, key, name, reason in doubts.select("_line", "_key", "column", "reason").iter_rows():
@@ -173,11 +136,9 @@ def _without_malformed_cells(frame: pl.DataFrame, doubts: pl.DataFrame, settings
     for name in doubts["column"].unique().sort():
         lines = doubts.filter(pl.col("column") == name)["_line"]
         frame = frame.with_columns(pl.when(~pl.col("_line").is_in(lines.implode())).then(pl.col(name)).alias(name))
-    for date_column, parsed in ((settings.starts, "_starts"), (settings.ends, "_ends")):
+    for date_column, wrong in ((settings.starts, _STARTS_WRONG), (settings.ends, _ENDS_WRONG)):
         if date_column:
-            frame = frame.with_columns(
-                pl.when(pl.col(parsed).is_not_null()).then(pl.col(date_column)).alias(date_column)
-            )
+            frame = frame.with_columns(pl.when(~pl.col(wrong)).then(pl.col(date_column)).alias(date_column))
     return frame
 
 

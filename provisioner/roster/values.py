@@ -86,7 +86,8 @@ class People:
     `frame` has `_key`, `_line`, the roster's columns, `_verdict` (employed, leaver, excluded, future), `_starts` and
     `_ends` (dates or null). `rejects` holds the rejected rows of `Read` and those that were rejected since. `unknown`
     are people of whom `exclude` says neither yes nor no: nothing changes for them, and they do not count as rejected.
-    `present` are the keys of both. `renamed` maps an earlier key to the present one.
+    `present` are the keys of both. `renamed` maps an earlier key to the present one. `advice` are sentences about whole
+    columns that were read wrong, with the setting to change.
     """
 
     frame: pl.DataFrame
@@ -97,6 +98,7 @@ class People:
     unreadable_keys: bool
     present: frozenset[str]
     renamed: dict[str, str]
+    advice: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import polars as pl
 
@@ -101,7 +102,9 @@ async def take(dep: Deployment, request: Request, content: bytes | None) -> Take
     today, today_utc = day_in(dep.settings.zone, now)
     moment = datetime.fromtimestamp(now, UTC)
     try:
-        people, mapped = await asyncio.to_thread(people_of, dep.specs, source, settings, today, today_utc)
+        people, mapped = await asyncio.to_thread(
+            people_of, dep.specs, source, settings, today, today_utc, dep.settings.zone
+        )
     except RosterError as exc:
         raise RosterError(exc.message, remedy=_joined(exc.remedy, way_out(origin, dep.settings))) from None
     verdict = gate(people, baseline, settings, mapped=mapped, modified=source.modified, now=moment)
@@ -115,12 +118,15 @@ async def take(dep: Deployment, request: Request, content: bytes | None) -> Take
         accepted=accepted,
         reasons=() if verdict.status == "clean" else verdict.reasons,
     )
+    if people.advice:
+        document["advice"] = list(people.advice)
     if request.accept and request.accept != source.digest:
         document["not_accepted"] = (
             f"Nothing was accepted: {request.accept} was asked for, but the roster that was read is {source.digest}."
         )
     if verdict.status == "rejected":
-        raise RejectedRosterError(verdict.reasons, document, people.rejects, remedy=way_out(origin, dep.settings))
+        remedy = _joined(*people.advice, way_out(origin, dep.settings))
+        raise RejectedRosterError(verdict.reasons, document, people.rejects, remedy=remedy)
     last_written = facts.get("written", b"").decode() or None
     counts = accepted and request.people is None and source.written not in writings(facts)
     known = advance_absence(
@@ -189,7 +195,12 @@ async def note_leavers(dep: Deployment, snapshot: Snapshot) -> None:
 
 
 def people_of(
-    specs: Mapping[str, TargetSpec], source: Source, settings: RosterSettings, today: date, today_utc: date
+    specs: Mapping[str, TargetSpec],
+    source: Source,
+    settings: RosterSettings,
+    today: date,
+    today_utc: date,
+    zone: ZoneInfo,
 ) -> tuple[People, frozenset[str]]:
     """Everyone whose row is believed, also by the mapping of every target; and the columns that it reads.
 
@@ -201,7 +212,7 @@ def people_of(
     needs = frozenset[str]().union(*(draft.columns for draft in drafts.values()))
     found = read(source, settings, needs=needs, emails=_emails(specs, drafts))
     compiled = {name: compile_target(spec, found.columns) for name, spec in specs.items()}
-    people = judge(found, settings, today=today)
+    people = judge(found, settings, today=today, zone=zone)
     faults: dict[str, Reject] = {}
     lines = dict(people.frame.select("_key", "_line").iter_rows())
     for name, spec in specs.items():

@@ -142,7 +142,7 @@ def build_targets(settings: Settings) -> tuple[dict[str, Target[Any]], dict[str,
             continue
         target = make(name, own)
         target.check()
-        spec = spec_of(target)
+        spec = replace(spec_of(target), zone=settings.zone)
         check_overlay(spec)
         targets[name], specs[name] = target, spec
     return targets, specs

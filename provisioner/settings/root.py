@@ -48,8 +48,10 @@ class RosterSettings(Section):
     employed: Sql = Field("TRUE", description="SQL predicate over the columns: TRUE is employed, FALSE a leaver.")
     exclude: Sql = Field("FALSE", description="SQL predicate: neither joiner nor leaver.")
     starts: str | None = Field(None, description="Column of the first day.")
-    ends: str | None = Field(None, description="Column of the last day.")
-    dates: Literal["iso", "day_first", "month_first"] = Field("iso", description="How dates are written.")
+    ends: str | None = Field(None, description="Column of the last day; none from the year 2200 on.")
+    dates: Literal["iso", "day_first", "month_first"] = Field(
+        "iso", description="How dates are written; a moment with a zone is its day in `timezone`."
+    )
     encoding: str = Field("auto", description="auto, or the name of an encoding such as cp1252.")
     sheet: str | None = Field(None, description="Sheet of an .xlsx; none: the first.")
     create_days_before_start: int = Field(0, ge=0, description="Accounts are made this many days ahead.")

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provisioner.errors import ConfigurationError
-from provisioner.roster.classify import parse_dates
+from provisioner.roster.days import parse_dates
 from tests.roster.support import HEADER, people, people_of
 
 

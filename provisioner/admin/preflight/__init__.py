@@ -94,17 +94,21 @@ async def _roster(settings: Settings, specs: Mapping[str, TargetSpec], redis: St
         else:
             source = await asyncio.to_thread(fetch, settings.roster, prefixes=settings.web.rosters)
             lines.append(Line("roster source", "ok", f"Runs read {own}; nothing was pushed."))
-        people, mapped = await asyncio.to_thread(people_of, specs, source, settings.roster, today, today_utc)
+        people, mapped = await asyncio.to_thread(
+            people_of, specs, source, settings.roster, today, today_utc, settings.zone
+        )
     except ProvisionerError as exc:
         return [*lines, failure("roster", exc, "Mend the export.")]
     verdict = gate(people, baseline, settings.roster, mapped=mapped, modified=source.modified, now=now)
     facts = f"{source.name}: {people.rows} rows, {people.frame.height} people, {len(people.rejects)} rejected."
-    lines += [
-        Line("roster", "warn", f"rejected row: {reject}", "Mend the row in the export.")
-        for reject in people.rejects[:_TOLD]
-    ]
+    # What is wrong with a whole column is no fault of its rows
+    advice = [tuple(one.rsplit(". ", 1)) for one in people.advice]
+    remedy = " ".join(what for _, what in advice) or "Mend the row in the export."
+    lines += [Line("roster", "warn", f"rejected row: {reject}", remedy) for reject in people.rejects[:_TOLD]]
     if verdict.status == "rejected":
-        return [*lines, Line("roster", "fail", f"{facts} {' '.join(verdict.reasons)}", "Mend the export.", 3)]
+        message = f"{facts} {' '.join(verdict.reasons)}"
+        return [*lines, Line("roster", "fail", message, " ".join(people.advice) or "Mend the export.", 3)]
+    lines += [Line("roster", "warn", f"{told}.", what) for told, what in advice]
     if verdict.status == "degraded":
         remedy = f"Mend the export, or let it pass with `provisioner sync --accept {source.digest}`."
         lines.append(Line("roster", "warn", f"{facts} Degraded: {' '.join(verdict.reasons)}", remedy))

@@ -88,6 +88,8 @@ def roster(out: Console, document: Document, rejects: Sequence[Document] = ()) -
         out.print(Text(f"  {plain(_reject(row))}", "yellow"))
     if len(rejects) > _SHOWN_ROWS:
         out.print(f"  and {len(rejects) - _SHOWN_ROWS} more rejected rows; --json has all")
+    for advice in read.get("advice") or ():
+        out.print(Text(plain(advice), "bold yellow"), soft_wrap=True)
     if read.get("not_accepted"):
         out.print(Text(plain(read["not_accepted"]), "bold yellow"), soft_wrap=True)
     for reason in read.get("degraded") or ():

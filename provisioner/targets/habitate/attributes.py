@@ -26,6 +26,25 @@ DELETED = "DELETED"
 #: Statuses of members who proved that the email is theirs. Whoever is invited, waits or was deactivated may not have.
 VERIFIED = ("ACTIVE",)
 
+_ON_CREATE = re.compile(r"[A-Za-z0-9]+")
+_ON_UPDATE = re.compile(r"[A-Za-z0-9_]+")
+
+
+def username_fault(username: str, *, creating: bool) -> str | None:
+    """Why habitate would refuse a username, and what to do; None if it would not."""
+    if (_ON_CREATE if creating else _ON_UPDATE).fullmatch(username):
+        return None
+    allowed = "letters and digits (not even _)" if creating else "letters, digits and _"
+    return (
+        f"habitate takes only {allowed} in a username here; map one that fits, for example with "
+        "REGEXP_REPLACE or REPLACE, or leave username out"
+    )
+
+
+def _new_username_fault(username: str) -> str | None:
+    return username_fault(username, creating=True)
+
+
 CATALOGUE: Mapping[str, Attribute] = {
     attribute.name: attribute
     for attribute in (
@@ -43,7 +62,7 @@ CATALOGUE: Mapping[str, Attribute] = {
         Attribute("first_name", required=True, chosen_by_user=True),
         Attribute("middle_name", detail=True, chosen_by_user=True),
         Attribute("last_name", detail=True, chosen_by_user=True),
-        Attribute("username", Type.FOLDED, chosen_by_user=True),
+        Attribute("username", Type.FOLDED, chosen_by_user=True, fault=_new_username_fault),
         Attribute("sso_id", observed=False, on_update=False, advice="habitate takes an sso_id at create only."),
         Attribute("user_avatar", chosen_by_user=True),
         Attribute("lang", observed=False),
@@ -71,20 +90,6 @@ UPDATE_FIELDS = (
 )  # fmt: skip
 #: What an item of the listing prints; only details print the rest.
 LISTED = ("username", "user_avatar", "first_name", "role_id", "user_status", "created_at")
-
-_ON_CREATE = re.compile(r"[A-Za-z0-9]+")
-_ON_UPDATE = re.compile(r"[A-Za-z0-9_]+")
-
-
-def username_fault(username: str, *, creating: bool) -> str | None:
-    """Why habitate would refuse a username, and what to do; None if it would not."""
-    if (_ON_CREATE if creating else _ON_UPDATE).fullmatch(username):
-        return None
-    allowed = "letters and digits (not even _)" if creating else "letters, digits and _"
-    return (
-        f"habitate takes only {allowed} in a username here; map one that fits, for example with "
-        "REGEXP_REPLACE or REPLACE, or leave username out"
-    )
 
 
 def read(record: Mapping[str, Any]) -> dict[str, str | None]:

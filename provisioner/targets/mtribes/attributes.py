@@ -5,28 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from provisioner.model.attributes import Attribute, InvalidValueError, Type
+from provisioner.model.attributes import Attribute, InvalidValueError, Type, members
 
 #: "at most three levels separated by `/`"
 TAG_LEVELS = 3
 
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
-
-CATALOGUE: Mapping[str, Attribute] = {
-    attribute.name: attribute
-    for attribute in (
-        Attribute("id", identifier=True, required=True, on_update=False),
-        Attribute("name"),
-        Attribute("email", Type.EMAIL),
-        Attribute("tags", Type.SET, merge=True),
-        Attribute("tribes", Type.SET, observed=False, on_create=False, on_update=False),
-    )
-}
-
-
-def is_field(name: str) -> bool:
-    """Whether a field of a user may have that name; the vendor's list of fields is not known."""
-    return _FIELD.fullmatch(name) is not None
 
 
 def tag(text: str) -> str:
@@ -42,3 +26,29 @@ def tag(text: str) -> str:
         # Mended here it would differ from the mapping for ever, and be sent in every run
         raise InvalidValueError(f"tag {text!r} has an empty level or blanks beside a slash; mend it in the mapping")
     return text.lower()
+
+
+def _tags_fault(tags: str) -> str | None:
+    try:
+        for one in members(tags):
+            tag(one)
+    except InvalidValueError as exc:
+        return str(exc)
+    return None
+
+
+CATALOGUE: Mapping[str, Attribute] = {
+    attribute.name: attribute
+    for attribute in (
+        Attribute("id", identifier=True, required=True, on_update=False),
+        Attribute("name"),
+        Attribute("email", Type.EMAIL),
+        Attribute("tags", Type.SET, merge=True, fault=_tags_fault),
+        Attribute("tribes", Type.SET, observed=False, on_create=False, on_update=False),
+    )
+}
+
+
+def is_field(name: str) -> bool:
+    """Whether a field of a user may have that name; the vendor's list of fields is not known."""
+    return _FIELD.fullmatch(name) is not None

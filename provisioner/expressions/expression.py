@@ -14,6 +14,7 @@ import polars as pl
 
 from provisioner.errors import ConfigurationError
 from provisioner.expressions.moments import UTC_ZONE, days_of
+from provisioner.expressions.naming import suspect
 from provisioner.expressions.tokens import DAYS, WordingError, check_words, tokenise, with_explicit_dates
 from provisioner.expressions.tree import TreeError, check_tree
 
@@ -92,9 +93,11 @@ def compile_expression(
         expression = parsed(text)
         inner = frozenset(expression.meta.root_names())
     except (WordingError, TreeError) as exc:
-        raise _wrong(where, text, str(exc)) from None
+        raise _wrong(where, text, str(exc), _in_quotes(text, columns)) from None
     except FAILURES as exc:
-        raise _wrong(where, text, f"it is no SQL expression: {_first_line(exc)}") from None
+        found = _in_quotes(text, columns)
+        complaint = "it is no SQL expression" if found else f"it is no SQL expression: {_first_line(exc)}"
+        raise _wrong(where, text, complaint, found) from None
     if columns is not None:
         _check_columns(frozenset(name.removesuffix(DAYS) for name in inner), columns, where, text)
     return _checked(text, inner, where, zone, predicate=predicate)
@@ -128,6 +131,11 @@ def _wrong(where: str, text: str, complaint: str, remedy: str | None = None) -> 
     return ConfigurationError(f"{where}: {shown!r}: {complaint.rstrip('.')}.", remedy=remedy)
 
 
+def _in_quotes(text: str, columns: Collection[str] | None) -> str | None:
+    taken = suspect(text, columns)
+    return None if taken is None else f"If {taken.name} is a column, put its name in double quotes: {taken.mended}"
+
+
 def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
@@ -146,6 +154,10 @@ def _check_columns(roots: frozenset[str], columns: Collection[str], where: str, 
     shown = ", ".join(known[:_MAX_COLUMNS_SHOWN]) + (
         f" and {len(known) - _MAX_COLUMNS_SHOWN} more" if len(known) > _MAX_COLUMNS_SHOWN else ""
     )
+    taken = suspect(text, columns)
+    if taken is not None:
+        complaint = f"{taken.column!r} is a column, but without quotes SQL reads {taken.name} otherwise"
+        raise _wrong(where, text, complaint, f"Put its name in double quotes: {taken.mended}")
     complaint = "; ".join(f"there is no column {name!r}{_nearest(name, known)}" for name in unknown[:10])
     raise _wrong(where, text, complaint, f"The columns are: {shown or 'none'}.")
 
@@ -172,6 +184,10 @@ def _check_types(expression: pl.Expr, roots: Sequence[str], where: str, text: st
     except FAILURES as exc:
         if "regex" in str(exc):
             raise _wrong(where, text, f"its pattern cannot be read: {_last_line(exc)}") from None
+        taken = suspect(text, None)
+        if taken is not None:
+            complaint = f"SQL reads {taken.name} as a calculation, and columns are text"
+            raise _wrong(where, text, complaint, _in_quotes(text, None)) from None
         raise _wrong(
             where,
             text,

@@ -36,6 +36,9 @@ _INSTEAD = {
 _BEFORE_PARENTHESIS = frozenset({"AND", "OR", "NOT", "IN", "LIKE", "ILIKE", "BETWEEN", "CASE", "WHEN", "THEN", "ELSE"})
 _BEFORE_PARENTHESIS |= frozenset({"REGEXP", "RLIKE", "IS", "FROM", "FOR"})
 
+#: Words that are no column's name unless they are in quotes.
+KEYWORDS = _BEFORE_PARENTHESIS | frozenset({"NULL", "TRUE", "FALSE", "UNKNOWN", "END", "AS", "DISTINCT", "ESCAPE"})
+
 _CLOCK = frozenset({"CURRENT_DATE", "CURRENT_TIME", "CURRENT_TIMESTAMP", "LOCALTIME", "LOCALTIMESTAMP"})
 _REFUSED = {
     **dict.fromkeys(_CLOCK, "it changes with the clock; compare dates with `starts` and `ends`"),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
+from zoneinfo import ZoneInfo
 
 import polars as pl
 
@@ -98,6 +99,30 @@ def compile_target(spec: TargetSpec, columns: Collection[str] | None) -> Compile
             compile_rules(spec.knowledge_rules, columns, where=f"{where}.external_knowledge", zone=spec.zone)
         ),
     )
+
+
+def faults_of(spec: TargetSpec) -> list[ConfigurationError]:
+    """Every expression of a target that is wrong by itself, whatever columns the roster has."""
+    settings, where = spec.settings, f"targets.{spec.name}"
+    asked = [(settings.scope, f"{where}.scope", True), (settings.protect, f"{where}.protect", True)]
+    asked += [(rule.from_, f"{where}.attributes.{name}", False) for name, rule in settings.attributes.items()]
+    asked += [(rule.from_, f"{where}.leaver.{name}", False) for name, rule in settings.leaver.items()]
+    asked += [(rule.when, f"{where}.enrolments[{index}].when", True) for index, rule in enumerate(spec.enrolments)]
+    for index, entry in enumerate(spec.knowledge_rules):
+        path = f"{where}.external_knowledge[{index}]"
+        asked += [(text, f"{path}.{name}", name == "when") for name, text in entry.items()]
+    return wrong_ones(asked, zone=spec.zone)
+
+
+def wrong_ones(asked: Iterable[tuple[str, str, bool]], *, zone: ZoneInfo) -> list[ConfigurationError]:
+    """Of expressions (text, the setting's path, whether yes or no is asked), what is wrong with each wrong one."""
+    found: list[ConfigurationError] = []
+    for text, path, predicate in asked:
+        try:
+            compile_expression(text, None, where=path, predicate=predicate, zone=zone)
+        except ConfigurationError as exc:
+            found.append(exc)
+    return found
 
 
 def desired_accounts(

@@ -16,8 +16,13 @@ _SHORTEST_IN_QUERY: Final = 12
 
 def secrets_of(settings: Settings) -> Iterator[str]:
     """Each secret: what is declared as one, and what addresses carry besides host and path."""
-    yield from _declared(settings)
-    for address in (settings.roster.url, settings.writeback.url or "", *(route.to for route in settings.events)):
+    for name in type(settings).model_fields:
+        if name != "redis_url":
+            yield from _declared(getattr(settings, name))
+    # Of this one, place and name may be read
+    redis = settings.redis_url.get_secret_value() if settings.redis_url else ""
+    routed = [route.to for route in settings.events]
+    for address in (redis, settings.roster.url, settings.writeback.url or "", *routed):
         yield from _in_address(address)
 
 

@@ -15,7 +15,7 @@ from provisioner.admin.preflight.targets import reach
 from provisioner.errors import ConfigurationError, ProvisionerError
 from provisioner.logs import without_secrets
 from provisioner.model.check_result import Line, failure
-from provisioner.planning.desired import MEMBER, STANDING, compile_target, desired_accounts
+from provisioner.planning.desired import MEMBER, STANDING, compile_target, desired_accounts, faults_of, wrong_ones
 from provisioner.planning.spec import TargetSpec
 from provisioner.progress.writeback import check_columns
 from provisioner.roster import fetch, gate
@@ -60,12 +60,19 @@ def _mapping(settings: Settings) -> tuple[Mapping[str, TargetSpec] | None, list[
         return None, [Line("settings", "fail", message, "Add one under `targets`.", ConfigurationError.exit_code)]
     try:
         targets, specs = build_targets(settings)
-        for spec in specs.values():
-            compile_target(spec, None)
-        routes_of(settings, targets)
-        check_columns(settings)
     except ConfigurationError as exc:
         return None, [failure("mapping", exc, "Correct it in the settings.")]
+    faults = [fault for spec in specs.values() for fault in faults_of(spec)]
+    own = [(settings.roster.employed, "roster.employed", True), (settings.roster.exclude, "roster.exclude", True)]
+    faults += wrong_ones(own, zone=settings.zone)
+    for look in (lambda: routes_of(settings, targets), lambda: check_columns(settings)):
+        try:
+            look()
+        except ConfigurationError as exc:
+            faults.append(exc)
+    if faults:
+        # All of them, so that nobody looks once for each
+        return None, [failure("mapping", fault, "Correct it in the settings.") for fault in faults]
     lines = [Line("settings", "ok", f"{len(settings.targets)} targets, {len(targets)} of them enabled.")]
     attributes = sum(len(spec.settings.attributes) for spec in specs.values())
     lines.append(Line("mapping", "ok", f"{attributes} expressions over {len(specs)} targets."))

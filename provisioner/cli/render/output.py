@@ -15,15 +15,26 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from provisioner.cli.render.whole_words import WholeWordsTable
+
 #: Columns of a table that nobody's terminal limits.
 _PIPED_WIDTH: Final = 160
+
+
+class _Uncropped(Console):
+    """A console on which what is wider than it goes on, instead of being cut."""
+
+    def print(self, *objects: Any, crop: bool = False, **options: Any) -> None:
+        """As `Console.print`."""
+        super().print(*objects, crop=crop, **options)
 
 
 def console(*, stderr: bool = False) -> Console:
     """A console on what the standard stream is at this moment."""
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() or "COLUMNS" in os.environ else _PIPED_WIDTH
-    return Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
+    made = Console if stderr else _Uncropped
+    return made(file=stream, width=width, highlight=False, markup=False, emoji=False)
 
 
 def print_json(document: Mapping[str, Any]) -> None:
@@ -42,7 +53,7 @@ def plain(text: object, *, keep: str = "") -> str:
 
 def table(*headers: str, numbers: Iterable[str] = (), whole: Iterable[str] = ()) -> Table:
     """An empty table; the columns in `numbers` stand right-aligned, those in `whole` are never broken over lines."""
-    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    made = WholeWordsTable(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     right, unbroken = set(numbers), set(whole)
     for header in headers:
         side: Literal["left", "right"] = "right" if header in right else "left"

@@ -11,6 +11,7 @@ import polars as pl
 
 from provisioner.errors import RosterError
 from provisioner.expressions import compile_expression
+from provisioner.roster.cells import errors_in, is_error, trimmed, without_error_cells
 from provisioner.roster.forms import parse
 from provisioner.roster.forms.decoding import UNDECODABLE
 from provisioner.roster.forms.table import Table
@@ -41,6 +42,9 @@ def read(source: Source, settings: RosterSettings, *, needs: Collection[str], em
     """
     table = parse(source, settings)
     _check_columns(table, source.name, settings, needs)
+    if settings.trim:
+        table = trimmed(table, emails)
+    table, errors = without_error_cells(table, settings.key)
     rejects = [Reject(bad.line, _readable(bad.key_cell), None, None, bad.reason) for bad in table.bad]
     frame = table.frame.with_columns(clean_names(table.frame[settings.key]).alias("_key"))
     frame, faulty = _without_faulty_keys(frame, settings.key)
@@ -55,7 +59,7 @@ def read(source: Source, settings: RosterSettings, *, needs: Collection[str], em
         rows=table.frame.height + len(table.bad),
         unreadable_keys=any(one.key is None for one in rejects),
         present=frozenset(one.key for one in rejects if one.key is not None),
-        doubts=_doubts(frame, table, settings.key, emails),
+        doubts=pl.concat([_doubts(frame, table, settings.key, emails), errors]),
     )
 
 
@@ -96,13 +100,15 @@ def _readable(cell: str | None) -> str | None:
 def _fault_of_key(key: str) -> str | None:
     if UNDECODABLE in key:
         return "bytes of it cannot be decoded"
+    if is_error(key):
+        return "it is an error of the spreadsheet"
     if _CONTROL.search(key):
         return "it holds a control character"
     return f"it is longer than {MAX_KEY} characters" if len(key) > MAX_KEY else None
 
 
 def _without_faulty_keys(frame: pl.DataFrame, column: str) -> tuple[pl.DataFrame, list[Reject]]:
-    faulty = ~frame["_key"].str.contains(_PROPER_KEY).fill_null(False)
+    faulty = ~frame["_key"].str.contains(_PROPER_KEY).fill_null(False) | errors_in(frame["_key"])
     if not faulty.any():
         return frame, []
     rejects = [

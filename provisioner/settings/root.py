@@ -52,6 +52,7 @@ class RosterSettings(Section):
     dates: Literal["iso", "day_first", "month_first"] = Field(
         "iso", description="How dates are written; a moment with a zone is its day in `timezone`."
     )
+    trim: bool = Field(True, description="White space and signs without width around every cell go.")
     encoding: str = Field("auto", description="auto, or the name of an encoding such as cp1252.")
     sheet: str | None = Field(None, description="Sheet of an .xlsx; none: the first.")
     create_days_before_start: int = Field(0, ge=0, description="Accounts are made this many days ahead.")

@@ -378,7 +378,7 @@ def test_an_unknown_encoding_is_a_wrong_setting(encoding: str) -> None:
 
 
 def test_cells_are_what_the_file_says() -> None:
-    frame = read_bytes(rows('1," Ann ""A"", Lee ", ,active,,', "2,Null,,active,,")).frame
+    frame = read_bytes(rows('1," Ann ""A"", Lee ", ,active,,', "2,Null,,active,,"), trim=False).frame
     assert frame["first_name"].to_list() == [' Ann "A", Lee ', "Null"]
     assert frame["work_email"].to_list() == [None, None]
     assert frame["_line"].to_list() == [2, 3]

@@ -29,7 +29,7 @@ def test_an_open_end_is_none(cell: str, dates: str) -> None:
     assert (found.rejects, found.advice) == ((), ())
     row = found.frame.row(0, named=True)
     # The cell stays as it is for expressions that read it
-    assert (row["_ends"], row["_verdict"], row["end_date"]) == (None, "employed", cell)
+    assert (row["_ends"], row["_verdict"], row["end_date"]) == (None, "employed", cell.strip())
 
 
 @pytest.mark.parametrize("cell", ["2199-12-31", "2026-12-31", "28112026", "20261128", "31-DEC-2026", "9999"])

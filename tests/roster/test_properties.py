@@ -61,7 +61,7 @@ def test_what_a_writer_wrote_is_read_back(
         writer.writerow([f"K{number}", *row])
     content = stream.getvalue().encode(encoding)
 
-    found = read(pushed(content, "x"), settings(starts=None, ends=None), needs=["b", "c", "d", "e"])
+    found = read(pushed(content, "x"), settings(starts=None, ends=None, trim=False), needs=["b", "c", "d", "e"])
 
     assert found.rejects == ()
     assert found.frame["_key"].to_list() == [f"K{number}" for number in range(len(rows))]

@@ -17,7 +17,10 @@ Cell = str | int | float | bool | date | None
 
 
 def workbook(*, last: str | None = None, **sheets: Sequence[Sequence[Cell] | None]) -> bytes:
-    """A workbook of named sheets; None is a row that is not there, `last` the column that rows of one cell stand in."""
+    """A workbook of named sheets; None is a row that is not there, `last` the column that rows of one cell stand in.
+
+    A text that begins with # is an error (``#REF!``), one with = a formula whose result is not stored.
+    """
     parts = {
         "[Content_Types].xml": f'<Types xmlns="{_PACKAGE}/content-types">'
         '<Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'
@@ -57,6 +60,10 @@ def _cell(place: str, value: Cell) -> str:
         return f'<c r="{place}" t="b"><v>{int(value)}</v></c>'
     if isinstance(value, date):
         return f'<c r="{place}" s="1"><v>{(value - _EPOCH).days}</v></c>'
+    if isinstance(value, str) and value.startswith("#"):
+        return f'<c r="{place}" t="e"><v>{escape(value)}</v></c>'
+    if isinstance(value, str) and value.startswith("="):
+        return f'<c r="{place}" s="1"><f>{escape(value[1:])}</f></c>'
     if isinstance(value, str):
         return f'<c r="{place}" t="inlineStr"><is><t>{escape(value)}</t></is></c>'
     return f'<c r="{place}"><v>{value}</v></c>'

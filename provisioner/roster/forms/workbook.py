@@ -6,12 +6,14 @@ import io
 import re
 import zipfile
 import zlib
+from collections.abc import Mapping
 from typing import Final
 
 import fastexcel
 import polars as pl
 
 from provisioner.errors import ConfigurationError, RosterError
+from provisioner.roster.forms.sheet_errors import errors_of
 from provisioner.roster.forms.table import MAX_COLUMNS, Table, header, without_blanks
 
 _MAX_CELLS: Final = 100_000_000
@@ -41,7 +43,20 @@ def read_workbook(content: bytes, name: str, sheet: str | None, limit: int) -> T
             f"{name} cannot be read as an Excel workbook ({type(exc).__name__}).",
             remedy="Save it again as .xlsx or CSV.",
         ) from None
-    return _table(cells, name)
+    return _table(_with_errors(cells, errors_of(content, sheet or reader.sheet_names[0])), name)
+
+
+def _with_errors(cells: pl.DataFrame, errors: Mapping[tuple[int, int], str]) -> pl.DataFrame:
+    """The cells with the text of errors where the reader left nothing."""
+    by_column: dict[int, dict[int, str]] = {}
+    for (row, column), text in errors.items():
+        if row < cells.height and column < cells.width:
+            by_column.setdefault(column, {})[row] = text
+    for column, texts in by_column.items():
+        name = cells.columns[column]
+        filled = cells[name].cast(pl.String).scatter(list(texts), list(texts.values()))
+        cells = cells.with_columns(filled.alias(name))
+    return cells
 
 
 def _check_archive(content: bytes, name: str, limit: int) -> None:

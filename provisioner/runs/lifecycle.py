@@ -6,6 +6,7 @@ import json
 from functools import partial
 from typing import Final
 
+import polars as pl
 import structlog
 
 from provisioner.errors import (
@@ -183,17 +184,22 @@ async def _joins(dep: Deployment, run: str, target: str) -> bool:
 
 
 async def _newest(dep: Deployment, run: str, target: str) -> Snapshot | None:
-    """What a run plans a target from: its own roster, or a clean one that came since while it waited."""
+    """What a run plans a target from: its own roster, or a clean one that was read since, while it waited.
+
+    A run about some people takes their rows from it: an older row would undo what the newer one decided.
+    """
     own = await dep.frames.for_run(run, _columns(dep, target))
-    if own is None or own.keys is not None or own.removals_wait is not None:
+    if own is None:
         return own
-    facts = await dep.frames.roster()
-    if float(facts.get("taken", b"0")) <= own.taken or facts.get("digest", b"").decode() == own.digest:
+    digest, taken = await dep.frames.newest()
+    if taken <= own.taken or digest == own.digest:
         return own
     known = await dep.frames.known()
     if known is None:
         return own
-    return Snapshot(known, facts["digest"].decode(), None, float(facts["taken"]))
+    if own.keys is not None:
+        known = known.filter(pl.col("_key").is_in(list(own.keys)))
+    return Snapshot(known, digest, None, taken, keys=own.keys)
 
 
 def _columns(dep: Deployment, target: str) -> frozenset[str] | None:

@@ -153,6 +153,52 @@ async def test_a_planner_that_was_suspended_installs_nothing(
         assert await dep.runs.operations(run, [TARGET])
 
 
+@pytest.mark.parametrize("asked", [None, ("W0001",)], ids=["everybody", "one person"])
+async def test_a_run_that_waited_plans_from_the_roster_that_came_since(
+    opened: Opened, roster: Path, switchboard: Switchboard, asked: tuple[str, ...] | None
+) -> None:
+    """Else who left meanwhile would get back what the older row gave them."""
+    async with opened(only=(TARGET,)) as dep:
+        roster.write_text(company(12))
+        await sync_once(dep)
+        roster.write_text(company(12, changes={1: {"last_name": "Changed"}}))
+        waits = await lifecycle.request_run(dep, Request(trigger="manual", people=asked))
+        assert await lifecycle.begin(dep, waits) == (TARGET,)
+        roster.write_text(company(12, gone=(1,)))
+        assert (await sync_once(dep))["targets"][TARGET]["succeeded"]["leave"] == 1
+        assert await lifecycle.plan(dep, waits, TARGET)
+        await drain(dep)
+        document = await dep.runs.document(waits)
+        assert document is not None
+        assert sum(document["targets"][TARGET]["planned"].values()) == 0
+        (gone,) = [one for one in switchboard.accounts(TARGET) if one["customer_id"] == "W0001"]
+        assert gone["plan"] == "Leaver"
+
+
+async def test_a_clean_roster_is_planned_by_the_run_with_a_degraded_one_that_it_joined(
+    opened: Opened, roster: Path, switchboard: Switchboard
+) -> None:
+    async with opened(only=(TARGET,)) as dep:
+        roster.write_text(company(40))
+        await sync_once(dep)
+        busy = await lifecycle.request_run(dep, Request(trigger="manual"))
+        await lifecycle.begin(dep, busy)
+        async with held(dep.locks, TARGET, busy) as hold:
+            assert hold is not None
+            roster.write_text(company(20))
+            degraded = await lifecycle.request_run(dep, Request(trigger="manual"))
+            await lifecycle.begin(dep, degraded)
+            assert not await lifecycle.plan(dep, degraded, TARGET)
+            roster.write_text(company(40, gone=(1,)))
+            clean = await lifecycle.request_run(dep, Request(trigger="manual"))
+            await lifecycle.begin(dep, clean)
+            assert await lifecycle.plan(dep, clean, TARGET), "it joined the one that waits"
+        assert await lifecycle.plan(dep, degraded, TARGET)
+        await drain(dep)
+        (gone,) = [one for one in switchboard.accounts(TARGET) if one["customer_id"] == "W0001"]
+        assert gone["plan"] == "Leaver"
+
+
 async def test_a_planner_suspended_within_its_installation_takes_nothing_from_the_next_one(
     opened: Opened, roster: Path, switchboard: Switchboard, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -92,6 +92,42 @@ def test_whoever_comes_after_a_dead_planner_goes_on_with_its_plan(bench: Bench, 
     assert bench.counters_are_right("run-1")
 
 
+def test_a_plan_that_is_gone_on_with_after_a_newer_one_drops_the_rest(bench: Bench, dying: list[int]) -> None:
+    """Its planner died, and the next run did not wait for whoever goes on with it."""
+    half_installed(bench, dying, "run-1", 3)
+    newer, _ = bench.install([operation("A", value="2"), operation("H", value="2")], run="run-2")
+    assert bench(bench.plans.resume("run-1", TARGET)) == len(PEOPLE) - 3
+    assert {bench.status("run-1", operation(person)) for person in PEOPLE} == {"superseded"}
+    assert {bench.status(newer, operation(person, value="2")) for person in "AH"} == {"pending"}
+    assert len(bench.ready()) == 2
+    assert bench.counters_are_right("run-1")
+    assert bench.counters_are_right("run-2")
+
+
+def test_an_older_look_takes_nothing_from_a_newer_decision_about_one_person(bench: Bench) -> None:
+    """A large listing takes minutes, and meanwhile somebody decides about one person."""
+    began = bench.now()
+    single, _ = bench.install([operation("B", value="2")], people=["B"], urgent=True)
+    whole, dropped = bench.install([operation(person) for person in "ABC"], began=began)
+    assert dropped == 1
+    assert bench.error(whole, operation("B")) == "overtaken"
+    assert bench.status(single, operation("B", value="2")) == "pending"
+    newest, dropped = bench.install([operation(person, value="3") for person in "ABC"])
+    assert dropped == 0
+    assert bench.status(single, operation("B", value="2")) == "superseded"
+    assert bench.status(newest, operation("B", value="3")) == "pending"
+
+
+def test_a_clock_that_was_set_back_does_not_keep_newer_plans_out(bench: Bench) -> None:
+    older, _ = bench.install([operation("A")], began=bench.now() + 86400)
+    newer, dropped = bench.install([operation("A", value="2")])
+    assert dropped == 0
+    assert (bench.status(older, operation("A")), bench.status(newer, operation("A", value="2"))) == (
+        "superseded",
+        "pending",
+    )
+
+
 def test_what_was_recorded_between_two_parts_wins(bench: Bench, dying: list[int]) -> None:
     bench.install([operation("H", value="old")], run="older")
     claim = bench.take()

@@ -242,7 +242,7 @@ def test_a_plan_about_some_people_leaves_the_others_alone(bench: Bench) -> None:
 
 def test_what_was_recorded_after_a_plan_was_observed_drops_it(bench: Bench) -> None:
     began = bench.now()
-    bench.install([operation("A", value="1")])
+    bench.install([operation("A", value="1")], people=["A"])
     claim = bench.take()
     assert bench(bench.queue.done(claim, patch(claim), None))
     stale = operation("A", value="2")

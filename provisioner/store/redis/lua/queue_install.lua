@@ -37,6 +37,14 @@ local function supersede(member)
   return doubts
 end
 
+local function exactly(moment) return string.format('%.17g', moment) end
+
+-- Whether an observation began after another. A moment to come is of a clock that was set back since.
+local function is_later(observed, began)
+  observed = tonumber(observed) or 0
+  return observed > began and observed <= now() + 1
+end
+
 -- Whether an event or an enrolment of the person was accepted since: a plan from before would ask for it once more.
 local function told_since(person, began)
   local text = redis.call('HGET', LEDGER, person)
@@ -90,7 +98,7 @@ end
 
 -- Take away what older plans have not sent for a person. Returns what is busy, what is perhaps done (by fact), and what
 -- the operations that are planned again inherit (by slot).
-local function displace(run, person, standing, link)
+local function displace(run, began, person, standing, link)
   local busy, doubtful, inherited, goes_on = {}, {}, {}, {}
   local ahead, covered = {}, {}
   local account = person .. '\31account'
@@ -102,8 +110,8 @@ local function displace(run, person, standing, link)
   for slot, member in pairs(standing) do
     local other, id = split(member)
     local key = op_key(other, id)
-    local status, attempts, since, unclear, due, error, follows, tries, kept, rides = unpack(redis.call('HMGET', key,
-      'status', 'attempts', 'since', 'unclear', 'due', 'error', 'follows', 'tries', 'kept', 'rides'))
+    local status, attempts, since, unclear, due, error, follows, tries, kept, rides, observed = unpack(redis.call('HMGET',
+      key, 'status', 'attempts', 'since', 'unclear', 'due', 'error', 'follows', 'tries', 'kept', 'rides', 'began'))
     local led = follows and follows ~= ''
     local leader = led and redis.call('HGET', op_key(other, follows), 'status')
     -- What follows an operation in flight belongs to it: the plan cannot have seen what it will have done
@@ -112,6 +120,9 @@ local function displace(run, person, standing, link)
       if other ~= run then table.insert(ahead, member) end
       -- Tags on their way are part of the account: a plan that has not seen them would take them away
       if kept == 'tag' then busy[account] = true end
+    elseif status and is_later(observed, began) then
+      -- A plan about this person that was made later was installed earlier
+      busy[slot], busy[fact_of(slot)] = true, true
     elseif status and kept then
       -- It came from outside, so no plan can ask for it again
       busy[slot], covered[slot] = true, true
@@ -137,9 +148,9 @@ local function again(run, person, ahead)
 end
 
 -- Let a planned operation stand, with what an older one of the same slot went through.
-local function settle_in(run, id, slot, wanted, follows, before, doubt, watched)
+local function settle_in(run, began, id, slot, wanted, follows, before, doubt, watched)
   local key = op_key(run, id)
-  become(run, id, wanted)
+  become(run, id, wanted, { 'began', exactly(began) })
   if wanted ~= 'rejected' then stand(slot, run .. '|' .. id, watched) end
   if doubt then redis.call('HSET', key, 'unclear', '1') end
   if before and next(before.doubts) then redis.call('HSET', key, 'staked', cjson.encode(before.doubts)) end
@@ -160,6 +171,18 @@ end
 local OVERTAKEN = cjson.encode({ code = 'overtaken',
   message = 'something newer about this person was sent or recorded meanwhile; they are planned again after it' })
 
+-- Drop what a plan wants for a person, because a newer plan for everybody decided about them; how many operations that are.
+local function drop_person(run, row)
+  local dropped = 0
+  for _, id in ipairs(row[3]) do
+    if redis.call('HDEL', op_key(run, id), 'wanted_status') == 1 then
+      become(run, id, 'superseded')
+      dropped = dropped + 1
+    end
+  end
+  return dropped
+end
+
 -- One person's part of a plan; how many of its operations were dropped.
 local function install_person(run, began, everybody, watched, row, fresh_slots)
   local person, named, ids, links, leaving = row[1], row[2], row[3], row[4], row[5]
@@ -178,7 +201,7 @@ local function install_person(run, began, everybody, watched, row, fresh_slots)
   local link
   for _, one in ipairs(links) do if one.account then link = one end end
   if leaving == 1 then leaves(person) end
-  local busy, doubtful, inherited, ahead, covered = displace(run, person, standing_of(person, named), link)
+  local busy, doubtful, inherited, ahead, covered = displace(run, began, person, standing_of(person, named), link)
   local recorded, told = recorded_since(person, began), told_since(person, began)
   local dropped, overtaken, installed = 0, 0, {}
   for _, one in ipairs(wanted) do
@@ -193,7 +216,8 @@ local function install_person(run, began, everybody, watched, row, fresh_slots)
         redis.call('HINCRBY', run_key(run), 'overtaken:' .. one.kind, 1)
       end
     else
-      settle_in(run, one.id, one.slot, one.status, one.follows, inherited[one.slot], doubtful[fact_of(one.slot)], watched)
+      settle_in(run, began, one.id, one.slot, one.status, one.follows, inherited[one.slot],
+        doubtful[fact_of(one.slot)], watched)
       installed[one.id] = true
     end
   end
@@ -226,6 +250,7 @@ local function guards_moved(guards, people)
   return false
 end
 
+local HEALTH = P .. 'target:' .. target
 local commands = {}
 
 function commands.install()
@@ -255,9 +280,13 @@ function commands.install()
       fresh_slots[person] = fresh_slots[person] or {}
       table.insert(fresh_slots[person], slot)
     end
+    -- A planner may die while it installs, and be gone on for after a newer plan for everybody was installed
+    local overtaken = plan.everybody and is_later(redis.call('HGET', HEALTH, 'planned'), plan.began)
+    if plan.everybody and not overtaken then redis.call('HSET', HEALTH, 'planned', exactly(plan.began)) end
     local dropped = 0
     for _, row in ipairs(chunk.people) do
-      dropped = dropped + install_person(run, plan.began, plan.everybody, watched, row, fresh_slots)
+      dropped = dropped + (overtaken and drop_person(run, row)
+        or install_person(run, plan.began, plan.everybody, watched, row, fresh_slots))
     end
     redis.call('HINCRBY', part, 'dropped', dropped)
     redis.call('HSET', part, 'chunk', chunk.n)

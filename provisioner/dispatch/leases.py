@@ -49,7 +49,8 @@ class Lease:
     @property
     def claims(self) -> Claims:
         """The claims as Redis names them."""
-        return Claims(self._target, self._claims[0].token, tuple(claim.member for claim in self._claims), LEASE)
+        members = tuple(claim.member for claim in self._claims)
+        return Claims(self._target, self._claims[0].token, members, LEASE, self._queue.position)
 
     @property
     def lost(self) -> bool:

@@ -262,6 +262,9 @@ async def _guarded_install(
     unseen = (await dep.health.of(target)).unseen
     # Only what was read since Redis was put back says what is there
     looks = bool(unseen) and snapshot.keys is None and snapshot.taken > unseen
+    if looks:
+        # What was claimed before would be spared by the plan, and sent again after it
+        await dep.queue.reap(target)
     try:
         decided = await _decided(dep, run, target)
         for _ in range(_MOST_COUNTS):

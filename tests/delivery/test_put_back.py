@@ -11,14 +11,19 @@ import pytest
 import structlog
 
 from provisioner.admin.decisions import resume
+from provisioner.dispatch.leases import LEASE, Lease
 from provisioner.dispatch.pool import deliver
 from provisioner.dispatch.redis_loss import QUIET, remembers
-from provisioner.errors import RedisBehindError
+from provisioner.errors import ClaimLostError, RedisBehindError
+from provisioner.runs import lifecycle
+from provisioner.runtime.clock import since_boot
 from provisioner.runtime.context import Deployment
 from provisioner.sandbox import SandboxServer, Switchboard
 from provisioner.store.admin.position import WENT_BACK
+from provisioner.store.runs.documents import Request
 from tests.decisions.conftest import company
 from tests.support.harness import drain, due_now, load_settings, settings_document, sync_once
+from tests.support.redis_contents import RedisContents
 from tests.support.redis_server import RedisServer
 
 pytestmark = pytest.mark.anyio
@@ -170,6 +175,48 @@ async def test_a_process_that_has_seen_more_takes_nothing(
             await dep.queue.claim("traitly", lease=60, token="t", limits={"*": 1})
         assert (await deliver(dep, "traitly")).seconds is not None
         assert switchboard.counts("traitly")["writes"] == writes
+
+
+async def test_what_was_claimed_before_is_claimed_no_more(
+    opened: Callable[..., Any], server: RedisServer, roster: Path, switchboard: Switchboard, tmp_path: Path
+) -> None:
+    """The copy is of a moment at which a worker that is suspended since had an update; the person left meanwhile."""
+    async with opened("traitly") as dep:
+        roster.write_text(company(PEOPLE))
+        await sync_once(dep)
+        roster.write_text(company(PEOPLE, changes={1: {"last_name": "Changed"}}))
+        run = await lifecycle.request_run(dep, Request(trigger="manual"))
+        for target in await lifecycle.begin(dep, run):
+            await lifecycle.plan(dep, run, target)
+        claims = await dep.queue.claim("traitly", lease=LEASE, token="frozen", limits={"*": 1})
+        suspended = Lease(dep.queue, "traitly", claims, since_boot())
+
+        async def left() -> None:
+            RedisContents(dep).end_leases("traitly")
+            await dep.queue.reap("traitly")
+            await drain(dep)
+            roster.write_text(company(PEOPLE, gone=(1,)))
+            assert (await sync_once(dep))["targets"]["traitly"]["succeeded"]["leave"] == 1
+
+        await put_back(server, dep, tmp_path / "copy", left)
+        writes = switchboard.counts("traitly")["writes"]
+        slots = dep.pace_of("traitly")
+        # Nobody has noted it yet, but this process knows of more
+        with pytest.raises(ClaimLostError):
+            await slots.try_slot(1.0, suspended)
+        await remembers(dep)
+        # By now it holds for processes that knew of nothing
+        dep.queue.position = 0
+        again = Lease(dep.queue, "traitly", claims, since_boot())
+        with pytest.raises(ClaimLostError):
+            await slots.try_slot(1.0, again)
+        with pytest.raises(ClaimLostError):
+            await again.renew()
+        assert (await sync_once(dep))["status"] == "succeeded"
+        await due_now(dep, "traitly")
+        await drain(dep)
+        assert switchboard.counts("traitly")["writes"] == writes
+        assert plans(switchboard)["W0001"] == "Leaver"
 
 
 async def test_a_mark_of_an_earlier_version_says_nothing_of_a_position(

@@ -42,7 +42,7 @@ class PositionStore:
         return Position(int(number or 0), float(moment or 0))
 
     async def went_back(self, known: int, targets: Iterable[str], *, now: float, quiet: float) -> bool:
-        """Note that Redis was put back, unless another process has done so.
+        """Note that Redis was put back, unless another process has done so. What is claimed in it is claimed no more.
 
         Args:
             known: the greatest position that was ever seen.
@@ -54,13 +54,20 @@ class PositionStore:
             Whether this call noted it.
         """
         blocked = {"quarantined": 1, "unreachable": 0, "reason": WENT_BACK, "probe_at": now, "unseen": now}
+        leases = {target: keys.leases(target) for target in targets}
+        leased: dict[str, list[bytes]] = {}
 
         async def noted(pipe: Redis) -> bool:
+            for name in leases.values():
+                leased[name] = await pipe.zrange(name, 0, -1)
             return int(await pipe.hget(keys.MARK, "position") or 0) >= known
 
         def write(pipe: Redis) -> None:
             pipe.hset(keys.MARK, mapping={"position": known, "rewound": now, "quiet": now + quiet})
-            for target in targets:
+            for target, name in leases.items():
                 pipe.hset(keys.health(target), mapping=blocked)
+                # Else a plan would spare them, and they would be sent again after it
+                if leased[name]:
+                    pipe.zadd(name, dict.fromkeys(leased[name], 0), xx=True)
 
-        return await commit(self._redis, None, write, watch=(keys.MARK,), unless=noted)
+        return await commit(self._redis, None, write, watch=(keys.MARK, *leases.values()), unless=noted)

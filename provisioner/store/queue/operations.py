@@ -213,7 +213,8 @@ class QueueStore:
 
     async def renew(self, target: str, token: str, lease: float, claims: Sequence[Claim]) -> int:
         """Keep the leases of what is still in hand."""
-        return int(await self._call("renew", target, token, lease, *(claim.member for claim in claims)))
+        members = (claim.member for claim in claims)
+        return int(await self._call("renew", target, token, lease, self.position, *members))
 
     async def reap(self, target: str) -> int:
         """Return what a dead worker had in hand to the queue, as unclear."""

@@ -53,12 +53,16 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """Claimed operations, by the names that they have in the queue of `target`; `lease` in seconds from now."""
+    """Claimed operations, by the names that they have in the queue of `target`.
+
+    `lease` is in seconds from now; `position` is the newest one of Redis that the caller knows of.
+    """
 
     target: str
     token: str
     members: tuple[str, ...]
     lease: float
+    position: int = 0
 
 
 @dataclass(frozen=True, slots=True)

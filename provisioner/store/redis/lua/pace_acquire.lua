@@ -6,9 +6,9 @@
 -- ARGV[1]  the slot's name, made by the caller; the same name again gets the same slot
 -- ARGV[2]  1 if it is for single-person work, which may use the reserve
 -- ARGV[3]  the span after which the request is over even if nothing more is heard
--- ARGV[4]  the claims that the request is sent for, or empty: JSON of target, token, lease (seconds), members. No slot is
---          granted once one of them is lost; else their leases are renewed. Their keys are leases:<target> and
---          run:<run>:op:<target>:<id>, made from these names
+-- ARGV[4]  the claims that the request is sent for, or empty: JSON of target, token, lease (seconds), members, position
+--          (the newest that the caller knows of). No slot is granted once one of them is lost; else their leases are
+--          renewed. Their keys are leases:<target>, run:<run>:op:<target>:<id> and mark, made from these names
 -- ARGV[5…] limit, window; limit, window; … in the order of the keys
 --
 -- Returns {1, time of the grant}, {0, span after which a slot may be free}, or {-1, 0} where a claim is lost.
@@ -22,7 +22,8 @@ local now = now_by_redis()
 if ARGV[4] ~= '' then
   local claims = cjson.decode(ARGV[4])
   local till = now / 1000000 + claims.lease
-  if renew_leases(claims.target, claims.token, till, claims.members) < #claims.members then return {-1, 0} end
+  local renewed = renew_leases(claims.target, claims.token, till, claims.members, claims.position)
+  if renewed < #claims.members then return {-1, 0} end
 end
 
 local held = redis.call('ZSCORE', KEYS[3], slot)

@@ -14,7 +14,7 @@
 --   park     run, id, token, seconds, error (JSON), unclear (1/0), spend a try (1/0)              -> 1 if taken
 --   give     run, id, token, group (or empty)       back to the queue, unsent -> 1 if taken
 --   drop     run, id, token, reason (JSON)                              superseded                -> 1 if taken
---   renew    token, lease seconds, members…                                                       -> renewed count
+--   renew    token, lease seconds, position that the caller knows of, members…                    -> renewed count
 --   reap                                                                expired leases            -> count
 --   release  run, id, by (JSON), token                                  held or failed to pending -> 1 if released
 --   refuse   run, id, by (JSON), token                                  held to rejected          -> 1 if refused
@@ -241,8 +241,8 @@ end
 
 function commands.renew()
   local members = {}
-  for i = 5, #ARGV do table.insert(members, ARGV[i]) end
-  return renew_leases(target, ARGV[3], now() + tonumber(ARGV[4]), members)
+  for i = 6, #ARGV do table.insert(members, ARGV[i]) end
+  return renew_leases(target, ARGV[3], now() + tonumber(ARGV[4]), members, ARGV[5])
 end
 
 function commands.reap()

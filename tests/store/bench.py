@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 
 from provisioner.model.account import LedgerEntry
 from provisioner.model.operation import Kind, Operation, operation_id
+from provisioner.store.admin.position import PositionStore
 from provisioner.store.people.ledger import LedgerStore
 from provisioner.store.people.snapshots import FrameStore
 from provisioner.store.queue.operations import Claim, QueueStore
@@ -84,6 +85,7 @@ class Bench:
         self.runs = RunStore(self.redis)
         self.health = HealthStore(self.redis)
         self.pace = PaceStore(self.redis, scripts)
+        self.position = PositionStore(self.redis)
         self.frames = FrameStore(self.redis)
         self._numbers = itertools.count(1)
 
@@ -139,9 +141,8 @@ class Bench:
         (claim,) = self.claim(1, lease=lease)
         return claim
 
-    def let_out(self, *claims: Claim) -> bool:
-        """Whether Redis lets a request out that is sent for these claims of one token."""
-        held = Claims(TARGET, claims[0].token, tuple(claim.member for claim in claims), LEASE)
+    def let_out(self, held: Claims) -> bool:
+        """Whether Redis lets a request out that is sent for these claims."""
         answer = self(self.pace.acquire("resource", [(1_000_000, 0.001)], deadline=0.001, claims=held))
         return not isinstance(answer, Lost)
 
@@ -150,6 +151,28 @@ class Bench:
         for claim in claims:
             self(self.redis.zadd(keys.leases(TARGET), {claim.member: 0}, xx=True))
         return self(self.queue.reap(TARGET))
+
+    @property
+    def leases(self) -> str:
+        """Where leases lie."""
+        return keys.leases(TARGET)
+
+    def pass_time(self, seconds: float) -> None:
+        """Let leases and what is parked be nearer to their end."""
+        for name in (keys.leases(TARGET), keys.parked(TARGET)):
+            for member in self(self.redis.zrange(name, 0, -1)):
+                self(self.redis.zincrby(name, -seconds, member))
+
+    def copy(self) -> dict[bytes, bytes]:
+        """All that lies in Redis."""
+        names = self(self.redis.keys("*"))
+        return {name: dump for name in names if (dump := self(self.redis.dump(name))) is not None}
+
+    def put_back(self, copy: Mapping[bytes, bytes]) -> None:
+        """Let Redis hold what a copy holds, and nothing else."""
+        self(self.redis.flushdb())
+        for name, dump in copy.items():
+            self(self.redis.restore(name, 0, dump))
 
     def ripen(self) -> None:
         """Let the time of everything that is parked come."""

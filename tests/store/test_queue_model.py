@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
+from provisioner.dispatch import leases
+from provisioner.dispatch.leases import LEASE, Lease
+from provisioner.dispatch.redis_loss import QUIET
+from provisioner.errors import ClaimLostError
 from provisioner.model.operation import Kind, Operation
 from provisioner.store.queue.operations import Claim
 from tests.store.bench import LATER, TARGET, Bench, operation, patch
@@ -16,31 +28,66 @@ from tests.store.bench import LATER, TARGET, Bench, operation, patch
 PEOPLE = ("A", "B", "C")
 OPEN = {"pending", "sending", "waiting"}
 OVER = {"succeeded", "failed", "superseded", "rejected", "held"}
+STANDING = OPEN | {"held"}
 ERROR = {"code": "server_error", "message": "no"}
 
 values = st.sampled_from(["1", "2"])
 plans = st.dictionaries(st.sampled_from(PEOPLE), st.tuples(values, st.booleans(), st.booleans()), min_size=1)
+#: Seconds: little, more than the first request may wait, more than a lease.
+spans = st.sampled_from([1.0, 31.0, 61.0])
+
+Name = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the queue accepted about a person's slot: an operation, or none; `began` is when its plan's look began."""
+
+    name: Name | None
+    began: float
+
+
+@dataclass(frozen=True)
+class Copy:
+    """Redis as it was, and what the model knew of it."""
+
+    dumps: dict[bytes, bytes]
+    position: int
+    runs: tuple[str, ...]
+    installed: frozenset[Name]
 
 
 class QueueMachine(RuleBasedStateMachine):
-    """Planners, workers that die, and people who decide."""
+    """Planners, workers that die or are suspended, people who decide, and a Redis that is put back."""
 
     url: ClassVar[str]
+    #: Seconds, by the clock that goes on while a process is suspended.
+    time: ClassVar[float] = 0.0
 
     def __init__(self) -> None:
         super().__init__()
         self.bench = Bench(self.url)
         self.bench(self.bench.redis.flushall())
         self.runs: list[str] = []
-        self.installed: set[tuple[str, str]] = set()
-        self.live: dict[tuple[str, str], Claim] = {}
-        self.claims: list[Claim] = []
+        self.installed: set[Name] = set()
+        self.live: dict[Name, Claim] = {}
+        self.claims: list[tuple[Claim, Lease]] = []
+        self.ends: dict[Name, float] = {}
         self.moments = [self.bench.now()]
         #: By person and slot, the newest decision that the queue accepted.
-        self.accepted: dict[tuple[str, str], tuple[str, str]] = {}
+        self.accepted: dict[tuple[str, str], Decision] = {}
+        self.copied: Copy | None = None
+        #: Since when the target waits for a run about everybody, by Redis's clock; 0: it does not.
+        self.unseen = 0.0
 
     def teardown(self) -> None:
         self.bench.close()
+
+    @initialize()
+    def begin(self) -> None:
+        self.copy()
+
+    # What planners do
 
     @rule(plan=plans, alone=st.booleans(), ago=st.integers(0, 3))
     def install(self, plan: dict[str, tuple[str, bool, bool]], alone: bool, ago: int) -> None:
@@ -52,41 +99,111 @@ class QueueMachine(RuleBasedStateMachine):
             if tells:
                 operations.append(operation(person, Kind.EVENT, value, follows=first, hold=first.hold))
         began = [*self.moments, self.bench.now()][-1 - min(ago, len(self.moments))]
+        standing = {place for place, made in self.accepted.items() if made.name and self._status(made.name) in STANDING}
         run, _ = self.bench.install(operations, began=began, people=list(plan) if alone else None)
         self.runs.append(run)
         self.installed |= {(run, one.id) for one in operations}
-        for one in operations:
-            if self.bench.status(run, one) != "superseded":
-                self.accepted[one.person, one.slot] = (run, one.id)
+        taken = {(one.person, one.slot): (run, one.id) for one in operations if self.bench.status(run, one) in STANDING}
+        for place in self.accepted.keys() | taken.keys():
+            before, new = self.accepted.get(place), taken.get(place)
+            if before and place in standing and (new or self._status(before.name) not in STANDING):
+                assert before.began <= began, "an older plan took the place of a newer decision"
+            if new or ((not alone or place[0] in plan) and before and self._status(before.name) not in STANDING):
+                self.accepted[place] = Decision(new, began)
+        if self.unseen and not alone and began > self.unseen:
+            # A run about everybody that read the target since
+            assert self.bench(self.bench.health.seen(TARGET, self.unseen))
+            self.unseen = 0.0
         self.moments.append(self.bench.now())
+
+    def _status(self, name: Name | None) -> str:
+        row = self.bench(self.bench.runs.operation(name[0], TARGET, name[1])) if name else None
+        return row["status"] if row else "forgotten"
+
+    # What workers do
 
     @rule(limit=st.integers(1, 3))
     def claim(self, limit: int) -> None:
         """A worker takes some."""
-        for claim in self.bench.claim(limit):
+        asked = QueueMachine.time
+        found = self.bench.claim(limit, lease=LEASE)
+        assert not (found and self.unseen), "what is from before Redis was put back is sent"
+        for claim in found:
             name = (claim.run, claim.operation.id)
             assert name not in self.live, "two live claims of one operation"
             for other in self.live.values():
                 same = (other.operation.person, other.operation.slot) == (claim.operation.person, claim.operation.slot)
                 assert not same, "two live claims for one slot of a person"
-            self.live[name] = claim
-            self.claims.append(claim)
+            self.live[name], self.ends[name] = claim, asked + LEASE
+            self.claims.append((claim, Lease(self.bench.queue, TARGET, [claim], asked)))
+
+    @rule(data=st.data(), first=st.booleans())
+    def send(self, data: st.DataObject, first: bool) -> None:
+        """Whoever ever claimed some goes on, perhaps after a long suspension, and wants to send a request."""
+        if self.claims:
+            claim, lease = data.draw(st.sampled_from(self.claims))
+            self.send_for(claim, lease, first=first)
+
+    def send_for(self, claim: Claim, lease: Lease, *, first: bool) -> None:
+        """Send a request as a delivery does: a later one takes a slot, and each asks its lease before it leaves."""
+        name, asked = (claim.run, claim.operation.id), QueueMachine.time
+        live = self.live.get(name) == claim
+        out = True
+        if not first:
+            out = self.bench.let_out(lease.claims)
+            assert out == live, "a slot is granted for a claim exactly while it is held"
+            if out:
+                lease.confirm(asked)
+            else:
+                lease.lose()
+        try:
+            self.bench(lease.ensure())
+        except ClaimLostError:
+            out = False
+        if live and (not first or lease._confirmed == asked):
+            self.ends[name] = max(self.ends[name], asked + LEASE)
+        if out:
+            assert live, "a request is let out for a claim that is lost"
+            newest = self.accepted[claim.operation.person, claim.operation.slot]
+            assert newest.name == name, "a request is let out that is older than the newest accepted decision"
 
     @rule(data=st.data())
     def die(self, data: st.DataObject) -> None:
-        """A worker dies with one in its hand."""
+        """A worker dies, or is suspended for very long, with one in its hand."""
         if self.live:
-            self.die_with(data.draw(st.sampled_from(sorted(self.live))))
+            self.expire(data.draw(st.sampled_from(sorted(self.live))))
 
-    def die_with(self, name: tuple[str, str]) -> None:
-        assert self.bench.expire(self.live.pop(name)) == 1
+    def expire(self, name: Name) -> None:
+        self.bench(self.bench.redis.zadd(self.bench.leases, {f"{name[0]}|{name[1]}": 0}, xx=True))
+        self.ends[name] = -1.0
+        self.reap()
+
+    @rule()
+    def reap(self) -> None:
+        """Somebody looks for expired leases."""
+        expired = [name for name in self.live if self.ends[name] <= QueueMachine.time]
+        assert self.bench(self.bench.queue.reap(TARGET)) == len(expired)
+        for name in expired:
+            del self.live[name]
+
+    @rule(data=st.data(), first=st.booleans())
+    def take_over(self, data: st.DataObject, first: bool) -> None:
+        """A worker is suspended with one in its hand, another claims it, and the first goes on."""
+        if not self.live:
+            return
+        name = data.draw(st.sampled_from(sorted(self.live)))
+        frozen = next(pair for pair in self.claims if pair[0] == self.live[name])
+        self.pass_time(61.0)
+        self.expire(name)
+        self.claim(3)
+        self.send_for(*frozen, first=first)
 
     @rule(data=st.data(), end=st.sampled_from(["done", "done", "fail", "park", "unclear", "give", "drop", "renew"]))
     def conclude(self, data: st.DataObject, end: str) -> None:
         """Somebody says what became of a claim, perhaps long after it was taken away from them."""
         if not self.claims:
             return
-        claim = data.draw(st.sampled_from(self.claims))
+        claim, _ = data.draw(st.sampled_from(self.claims))
         name = (claim.run, claim.operation.id)
         mine = self.live.get(name) == claim
         before = self.bench.entry(claim.operation.person)
@@ -102,7 +219,9 @@ class QueueMachine(RuleBasedStateMachine):
         elif end == "drop":
             taken = self.bench(queue.drop(claim, ERROR))
         else:
-            assert self.bench(queue.renew(TARGET, claim.token, 600.0, [claim])) == int(mine)
+            assert self.bench(queue.renew(TARGET, claim.token, LEASE, [claim])) == int(mine)
+            if mine:
+                self.ends[name] = QueueMachine.time + LEASE
             return
         after = self.bench.entry(claim.operation.person)
         if mine:
@@ -118,29 +237,13 @@ class QueueMachine(RuleBasedStateMachine):
             assert after.version >= before.version
         self.moments.append(self.bench.now())
 
-    @rule(data=st.data())
-    def thaw(self, data: st.DataObject) -> None:
-        """Whoever ever claimed some goes on after a suspension, long or short, and asks to let a request out."""
-        if not self.claims:
-            return
-        claim = data.draw(st.sampled_from(self.claims))
-        name = (claim.run, claim.operation.id)
-        out = self.bench.let_out(claim)
-        assert out == (self.live.get(name) == claim), "a request is let out for a claim exactly while it is held"
-        if out:
-            newest = self.accepted[claim.operation.person, claim.operation.slot]
-            assert newest == name, "a request is let out that is older than the newest accepted decision"
+    # What time and people do
 
-    @rule(data=st.data())
-    def take_over(self, data: st.DataObject) -> None:
-        """A worker is suspended with one in its hand, another claims it, and the first goes on."""
-        if not self.live:
-            return
-        name = data.draw(st.sampled_from(sorted(self.live)))
-        frozen = self.live[name]
-        self.die_with(name)
-        self.claim(3)
-        assert not self.bench.let_out(frozen), "two may send for one operation"
+    @rule(seconds=spans)
+    def pass_time(self, seconds: float) -> None:
+        """Time passes, also for whoever is suspended."""
+        QueueMachine.time += seconds
+        self.bench.pass_time(seconds)
 
     @rule()
     def ripen(self) -> None:
@@ -156,7 +259,43 @@ class QueueMachine(RuleBasedStateMachine):
             if self.bench(call(run, TARGET, one, {"by": "me"})) and verdict:
                 fields = self.bench.fields(run, one)
                 person, slot = fields["slot"].split("\x1f")
-                self.accepted[person, slot] = (run, one)
+                self.accepted[person, slot] = Decision((run, one), float(fields["began"]))
+
+    # What a server's volume does
+
+    @rule()
+    def copy(self) -> None:
+        """Somebody copies what lies in Redis."""
+        position = self.bench(self.bench.position.read()).number
+        self.copied = Copy(self.bench.copy(), position, tuple(self.runs), frozenset(self.installed))
+
+    @precondition(lambda self: not self.unseen)
+    @rule(data=st.data(), first=st.booleans())
+    def put_back(self, data: st.DataObject, first: bool) -> None:
+        """Redis is put back to the copy; a process that knows of more notes it, and no run begins for a while."""
+        known, queue = self.bench(self.bench.position.read()).number, self.bench.queue
+        assert self.copied is not None
+        if known == self.copied.position:
+            return
+        queue.position = known
+        self.bench.put_back(self.copied.dumps)
+        self.runs, self.installed = list(self.copied.runs), set(self.copied.installed)
+        self.live.clear()
+        if self.claims:
+            # Nobody has noted it yet
+            assert not self.bench.let_out(data.draw(st.sampled_from(self.claims))[1].claims)
+        now = self.bench.now()
+        assert self.bench(self.bench.position.went_back(known, [TARGET], now=now, quiet=QUIET))
+        assert not self.bench(self.bench.position.went_back(known, [TARGET], now=now, quiet=QUIET))
+        queue.position = 0
+        if self.claims:
+            # By now it holds for a process that knows of nothing, too
+            assert not self.bench.let_out(data.draw(st.sampled_from(self.claims))[1].claims)
+        self.unseen = now
+        self.pass_time(QUIET)
+        self.bench(queue.reap(TARGET))
+        if self.claims:
+            self.send_for(*data.draw(st.sampled_from(self.claims)), first=first)
 
     @invariant()
     def everything_is_somewhere(self) -> None:
@@ -183,8 +322,9 @@ class QueueMachine(RuleBasedStateMachine):
 
 
 @pytest.mark.timeout(180)
-def test_the_queue_against_its_model(redis_url: str) -> None:
+def test_the_queue_against_its_model(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     QueueMachine.url = redis_url
+    monkeypatch.setattr(leases, "since_boot", lambda: QueueMachine.time)
     run_state_machine_as_test(
         QueueMachine, settings=settings(deadline=None, max_examples=40, stateful_step_count=30, print_blob=True)
     )

@@ -23,6 +23,7 @@ class Member:
         self._command, self._environment, self._log = command, environment, log
         self.process: subprocess.Popen[bytes] | None = None
         self.deaths = 0
+        self.suspended_until: float | None = None
 
     def start(self) -> None:
         with self._log.open("ab") as log:
@@ -40,6 +41,8 @@ class Member:
         if self.process is None or self.process.poll() is not None:
             self.sweep()
             self.start()
+        if self.suspended_until is not None and time.monotonic() >= self.suspended_until:
+            self.resume()
 
     def sweep(self) -> None:
         """Kill it with all its children."""
@@ -48,7 +51,21 @@ class Member:
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
-        self.process = None
+        self.process, self.suspended_until = None, None
+
+    def suspend(self, seconds: float) -> None:
+        """Stop it and its children where they are, for so long: a frozen container, a machine that sleeps."""
+        if self.process is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGSTOP)
+                self.suspended_until = time.monotonic() + seconds
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self.suspended_until = None
+        if self.process is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGCONT)
 
     def children(self) -> list[int]:
         """The processes that it forked."""
@@ -84,6 +101,7 @@ class Fleet:
         ]
         self.beats = [Member(("beat",), environment, log) for log in self.logs[workers:]]
         self._redis_down_until: float | None = None
+        self._copies, self._copied = folder / "copies", list[tuple[float, Path]]()
         self.kills: list[str] = []
 
     def start(self) -> None:
@@ -110,8 +128,35 @@ class Fleet:
         self.kills.append(what)
         return what
 
+    def suspend_something(self, dice: random.Random, seconds: float) -> str:
+        """Suspend one worker or beat with its children, unless one is suspended already."""
+        members = (*self.workers, *self.beats)
+        if any(member.suspended_until for member in members):
+            return ""
+        what = dice.choices(("worker", "beat"), (4, 1))[0]
+        dice.choice(self.workers if what == "worker" else self.beats).suspend(seconds)
+        return f"{what} suspended"
+
+    def copy_redis(self) -> None:
+        """Copy Redis's files as they are now."""
+        if self._redis_down_until is None:
+            folder = self._copies / str(len(self._copied))
+            folder.mkdir(parents=True)
+            self.redis.copy(folder)
+            self._copied.append((time.monotonic(), folder))
+
+    def put_redis_back(self, seconds: float) -> str:
+        """Put Redis back to the newest copy that is at least so old, if there is one."""
+        copies = [folder for moment, folder in self._copied if moment <= time.monotonic() - seconds]
+        if not copies or self._redis_down_until is not None:
+            return ""
+        self.redis.kill()
+        self.redis.put_back(copies[-1])
+        self._redis_down_until = time.monotonic()
+        return "redis put back"
+
     def mend(self) -> None:
-        """Start again whatever does not run."""
+        """Start again whatever does not run, and let go on what was suspended for long enough."""
         if self._redis_down_until is not None and time.monotonic() >= self._redis_down_until:
             self.redis.start()
             self._redis_down_until = None

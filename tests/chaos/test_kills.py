@@ -21,6 +21,7 @@ from provisioner.sandbox import SandboxServer, Switchboard
 from provisioner.settings import Settings
 from provisioner.store.runs.documents import Request
 from provisioner.worker import nudge
+from tests.chaos.explained import everyday_faults, story, unexplained
 from tests.chaos.fleet import Fleet
 from tests.chaos.people import as_csv, made_up, moved_on
 from tests.support.harness import FAST, load_settings, settings_document, write_settings
@@ -32,13 +33,6 @@ KILLS: Final = 30
 #: Seconds: the first kill at the latest, between two kills on average, one vendor's absence, and all of it at most.
 _FIRST_KILL, _BETWEEN, _AWAY, _AT_MOST = 3.0, 2.6, 60.0, 420.0
 RATE: Final = 100
-
-
-def everyday_faults(board: Switchboard, instance: str, seed: int) -> None:
-    """3 % of the answers are 500, half of them after the work was done; 1 % are lost after it."""
-    board.fault(instance, status=500, body={"error": "oops"}, share=0.015, times=None, seed=seed)
-    board.fault(instance, status=500, body={"error": "oops"}, share=0.015, times=None, seed=seed + 1, after=True)
-    board.fault(instance, drop="after", share=0.01, times=None, seed=seed + 2)
 
 
 def away(board: Switchboard, instance: str, seed: int, how: str) -> None:
@@ -68,49 +62,6 @@ async def left(settings: Settings, run: str) -> tuple[dict[str, Any] | None, int
             backlog = await dep.queue.backlog(target)
             count += backlog.ready + backlog.leased + (backlog.next_due is not None)
         return document, count
-
-
-async def unexplained(settings: Settings) -> list[str]:
-    """What is wrong with the story that the runs tell: counts that do not add up, no end, or no explanation."""
-    wrong: list[str] = []
-    async with Deployment.open(settings) as dep:
-        for run in await dep.runs.recent(1000):
-            document = await dep.runs.document(run)
-            assert document is not None
-            rows = await dep.runs.operations(run, await dep.runs.targets(run))
-            ends = Counter(row["status"] for row in rows)
-            open_ = {status: ends[status] for status in ("pending", "sending", "waiting") if ends[status]}
-            if open_:
-                wrong.append(f"{run} left {open_}")
-            for name, target in document["targets"].items():
-                ended = sum(
-                    sum(target[status].values()) for status in ("succeeded", "failed", "held", "superseded", "rejected")
-                )
-                if ended != sum(target["planned"].values()):
-                    wrong.append(f"{run} {name}: planned {target['planned']}, but {ended} ended")
-            for row in rows:
-                if row["status"] == "failed" and not row["error"]:
-                    wrong.append(f"{run}: {row['id']} failed and nobody knows why")
-                explained = len(row["tries"])
-                if row["attempts"] - 1 > explained and explained < 20:
-                    wrong.append(f"{run}: {row['id']} was sent {row['attempts']} times, {explained} are explained")
-    return wrong
-
-
-async def story(settings: Settings, fault: str) -> str:
-    """What Redis knows of a person of whom a fault speaks: what the ledger says, and every operation with its tries."""
-    target, _, rest = fault.partition(": ")
-    person = rest.split()[0]
-    lines = [fault]
-    async with Deployment.open(settings) as dep:
-        lines.append(str(await dep.ledger.entry(target, person)))
-        for run in reversed(await dep.runs.recent(100)):
-            for row in await dep.runs.operations(run, [target]):
-                if row["person"] == person:
-                    fields = await dep.runs.operation(run, target, row["id"]) or {}
-                    more = {name: text for name, text in fields.items() if name not in ("doc", "shown")}
-                    lines.append(f"{run} {row} {more}")
-    return "\n  ".join(lines)
 
 
 @pytest.mark.chaos

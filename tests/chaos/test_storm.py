@@ -156,7 +156,7 @@ class Storm:
     def settle(self, *, code: int) -> dict[str, Any]:
         """Sync until nothing but what is held is planned, and the command exits with this code; its document."""
         ends = time.monotonic() + _CALM
-        found: object = None
+        found, document = -1, dict[str, Any]()
         while time.monotonic() < ends:
             self.look()
             began = time.monotonic()
@@ -222,14 +222,17 @@ def test_nobody_keeps_what_they_should_have_lost(seed: int, tmp_path: Path) -> N
         for one in wrong[:3]:
             print(asyncio.run(story(settings, one)))  # noqa: T201
     print(f"seed {seed}: {dict(blows)}, {len(company.left)} left, held {held}, exit codes {dict(storm.codes)}")  # noqa: T201
+    print("\n".join(storm.wrong))  # noqa: T201
     assert storm.wrong[:20] == []
     assert wrong[:20] == []
     assert told[:20] == []
 
 
 def _forgotten(fault: str) -> bool:
-    """What a Redis that was put back cannot know: an event that was owed and not sent at the time of the copy."""
-    return fault.startswith("traitly: ") and "has 0 events" in fault
+    """What a Redis that was put back cannot know: which event was owed, and which of an account's tags we gave."""
+    return (fault.startswith("traitly: ") and "has 0 events" in fault) or (
+        fault.startswith("mtribes: ") and "has tags" in fault
+    )
 
 
 def _blow(storm: Storm, dice: random.Random) -> Counter[str]:

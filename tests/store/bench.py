@@ -152,11 +152,6 @@ class Bench:
             self(self.redis.zadd(keys.leases(TARGET), {claim.member: 0}, xx=True))
         return self(self.queue.reap(TARGET))
 
-    @property
-    def leases(self) -> str:
-        """Where leases lie."""
-        return keys.leases(TARGET)
-
     def pass_time(self, seconds: float) -> None:
         """Let leases and what is parked be nearer to their end."""
         for name in (keys.leases(TARGET), keys.parked(TARGET)):

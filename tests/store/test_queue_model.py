@@ -73,6 +73,8 @@ class QueueMachine(RuleBasedStateMachine):
         self.live: dict[Name, Claim] = {}
         self.claims: list[tuple[Claim, Lease]] = []
         self.ends: dict[Name, float] = {}
+        #: Claims whose worker has said what became of them, and so sends nothing more.
+        self.over: list[Claim] = []
         self.moments = [self.bench.now()]
         #: By person and slot, the newest decision that the queue accepted.
         self.accepted: dict[tuple[str, str], Decision] = {}
@@ -140,9 +142,9 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(data=st.data(), first=st.booleans())
     def send(self, data: st.DataObject, first: bool) -> None:
         """Whoever ever claimed some goes on, perhaps after a long suspension, and wants to send a request."""
-        if self.claims:
-            claim, lease = data.draw(st.sampled_from(self.claims))
-            self.send_for(claim, lease, first=first)
+        at_work = [pair for pair in self.claims if pair[0] not in self.over]
+        if at_work:
+            self.send_for(*data.draw(st.sampled_from(at_work)), first=first)
 
     def send_for(self, claim: Claim, lease: Lease, *, first: bool) -> None:
         """Send a request as a delivery does: a later one takes a slot, and each asks its lease before it leaves."""
@@ -169,13 +171,19 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def die(self, data: st.DataObject) -> None:
-        """A worker dies, or is suspended for very long, with one in its hand."""
+        """A worker dies, or is suspended for longer than its lease, with one in its hand."""
         if self.live:
             self.expire(data.draw(st.sampled_from(sorted(self.live))))
 
     def expire(self, name: Name) -> None:
-        self.bench(self.bench.redis.zadd(self.bench.leases, {f"{name[0]}|{name[1]}": 0}, xx=True))
-        self.ends[name] = -1.0
+        """Let the time of a lease pass, while all others are renewed."""
+        self.pass_time(31.0)
+        for claim, lease in self.claims:
+            other = (claim.run, claim.operation.id)
+            if other != name and self.live.get(other) == claim:
+                self.bench(lease.renew())
+                self.ends[other] = QueueMachine.time + LEASE
+        self.pass_time(31.0)
         self.reap()
 
     @rule()
@@ -192,8 +200,7 @@ class QueueMachine(RuleBasedStateMachine):
         if not self.live:
             return
         name = data.draw(st.sampled_from(sorted(self.live)))
-        frozen = next(pair for pair in self.claims if pair[0] == self.live[name])
-        self.pass_time(61.0)
+        frozen = next(pair for pair in self.claims if pair[0] == self.live[name] and pair[0] not in self.over)
         self.expire(name)
         self.claim(3)
         self.send_for(*frozen, first=first)
@@ -223,6 +230,7 @@ class QueueMachine(RuleBasedStateMachine):
             if mine:
                 self.ends[name] = QueueMachine.time + LEASE
             return
+        self.over.append(claim)
         after = self.bench.entry(claim.operation.person)
         if mine:
             assert taken
@@ -269,6 +277,19 @@ class QueueMachine(RuleBasedStateMachine):
         position = self.bench(self.bench.position.read()).number
         self.copied = Copy(self.bench.copy(), position, tuple(self.runs), frozenset(self.installed))
 
+    @precondition(lambda self: self.live and not self.unseen)
+    @rule(data=st.data(), end=st.booleans(), first=st.booleans())
+    def put_back_to_a_claim(self, data: st.DataObject, end: bool, first: bool) -> None:
+        """Redis is copied while somebody sends; that ends, one way or the other, and is forgotten."""
+        self.copy()
+        name = data.draw(st.sampled_from(sorted(self.live)))
+        if end:
+            self.bench(self.bench.queue.done(self.live[name], patch(self.live[name]), "account"))
+            self.over.append(self.live.pop(name))
+        else:
+            self.expire(name)
+        self.put_back(data, first)
+
     @precondition(lambda self: not self.unseen)
     @rule(data=st.data(), first=st.booleans())
     def put_back(self, data: st.DataObject, first: bool) -> None:
@@ -281,21 +302,18 @@ class QueueMachine(RuleBasedStateMachine):
         self.bench.put_back(self.copied.dumps)
         self.runs, self.installed = list(self.copied.runs), set(self.copied.installed)
         self.live.clear()
-        if self.claims:
-            # Nobody has noted it yet
-            assert not self.bench.let_out(data.draw(st.sampled_from(self.claims))[1].claims)
+        # Nobody has noted it yet
+        assert not any(self.bench.let_out(lease.claims) for _, lease in self.claims)
         now = self.bench.now()
         assert self.bench(self.bench.position.went_back(known, [TARGET], now=now, quiet=QUIET))
         assert not self.bench(self.bench.position.went_back(known, [TARGET], now=now, quiet=QUIET))
         queue.position = 0
-        if self.claims:
-            # By now it holds for a process that knows of nothing, too
-            assert not self.bench.let_out(data.draw(st.sampled_from(self.claims))[1].claims)
+        # By now it holds for a process that knows of nothing, too
+        assert not any(self.bench.let_out(lease.claims) for _, lease in self.claims)
         self.unseen = now
         self.pass_time(QUIET)
         self.bench(queue.reap(TARGET))
-        if self.claims:
-            self.send_for(*data.draw(st.sampled_from(self.claims)), first=first)
+        self.send(data, first)
 
     @invariant()
     def everything_is_somewhere(self) -> None:

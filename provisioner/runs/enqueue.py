@@ -28,15 +28,15 @@ from provisioner.planning.desired import PERSON, desired_accounts
 from provisioner.planning.guards import COVERS
 from provisioner.planning.plan import TargetPlan, plan_target
 from provisioner.planning.spec import ACCOUNT, Observation, Planning
-from provisioner.progress.quarantine import looked, quarantine, recover
+from provisioner.progress.quarantine import quarantine, recover
 from provisioner.runs.drift_report import drift_list
 from provisioner.runs.existing_enrolments import without_existing
 from provisioner.runs.forecast import predicted
 from provisioner.runs.observe import Seen, asks_of, keep, observe
+from provisioner.runs.put_back import count_forgotten, ends, put_back
 from provisioner.runs.target_lock import held
 from provisioner.runtime.clock import day_in
 from provisioner.runtime.context import Deployment
-from provisioner.store.admin.position import WENT_BACK
 from provisioner.store.people.snapshots import Snapshot
 from provisioner.store.queue.plans import Counted, Entry, guard_of
 from provisioner.store.runs.counters import counts
@@ -259,28 +259,22 @@ async def _guarded_install(
         await dep.runs.set_target(run, target, {"stage": "unbelieved" if unbelieved else "delivering"})
         log.info("plan_resumed", run=run, target=target)
         return True
-    unseen = (await dep.health.of(target)).unseen
-    # Only what was read since Redis was put back says what is there
-    looks = bool(unseen) and snapshot.keys is None and snapshot.taken > unseen
-    if looks:
-        # What was claimed before would be spared by the plan, and sent again after it
-        await dep.queue.reap(target)
+    found = await put_back(dep, target, snapshot)
     try:
         decided = await _decided(dep, run, target)
         for _ in range(_MOST_COUNTS):
-            planned = await make_plan(dep, target, snapshot, full=full or looks, decided=decided)
-            if unseen:
-                notes = (*planned.plan.notes, f"{WENT_BACK}.")
-                planned = replace(planned, plan=replace(planned.plan, notes=notes))
+            planned = await make_plan(dep, target, snapshot, full=full or found.ends, decided=decided)
+            planned = replace(planned, plan=found.noted(planned.plan))
             await hold.ensure()
+            if found.ends and await count_forgotten(dep, target, planned.plan):
+                continue
             await recover(dep, target)
             if hold is not None:
                 # A new plan for everybody is tried at once, whatever older ones ended with
                 await dep.faults.clear_target(target)
             await keep(dep, target, planned.seen, believed=planned.plan.unbelieved is None)
             if await install(dep, run, target, snapshot, planned, hold):
-                if looks and planned.plan.unbelieved is None:
-                    await looked(dep, target, unseen)
+                await ends(dep, target, found, planned.plan)
                 return True
         return False
     except TargetError as exc:

@@ -177,6 +177,26 @@ async def test_a_process_that_has_seen_more_takes_nothing(
         assert switchboard.counts("traitly")["writes"] == writes
 
 
+async def test_the_guard_counts_leaves_that_redis_forgot(
+    opened: Callable[..., Any], server: RedisServer, roster: Path, switchboard: Switchboard, tmp_path: Path
+) -> None:
+    async with opened("traitly", guards={"leavers": {"percent": 100, "absolute": 2}}) as dep:
+        roster.write_text(company(PEOPLE))
+        await sync_once(dep)
+
+        async def left() -> None:
+            roster.write_text(company(PEOPLE, gone=(1, 2)))
+            assert (await sync_once(dep))["targets"]["traitly"]["succeeded"]["leave"] == 2
+
+        await put_back(server, dep, tmp_path / "copy", left)
+        await remembers(dep)
+        roster.write_text(company(PEOPLE, gone=(1, 2, 3)))
+        document = await sync_once(dep)
+        assert document["targets"]["traitly"]["held"]["leave"] == 1, document
+        assert plans(switchboard)["W0003"] == "Employee"
+        assert "with 2 sent or decided" in str(document["targets"]["traitly"])
+
+
 async def test_what_was_claimed_before_is_claimed_no_more(
     opened: Callable[..., Any], server: RedisServer, roster: Path, switchboard: Switchboard, tmp_path: Path
 ) -> None:

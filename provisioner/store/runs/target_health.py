@@ -15,6 +15,8 @@ from provisioner.store.runs.faults import FIELDS, Fault
 
 #: Parts into which a window of outcomes is cut, so that it moves on without a record of each.
 _SLICES: Final = 10
+#: Seconds for which it is known what went out without approval, see lua/queue_common.lua.
+_SENT_KEPT: Final = 31 * 86400
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +194,22 @@ class HealthStore:
         """How many operations of a guard went out without approval since a moment."""
         with redis_errors():
             return int(await self._redis.zcount(keys.sent(target, guard), since, "+inf"))
+
+    async def note_sent(self, target: str, guard: str, names: Sequence[str], now: float) -> bool:
+        """Count what went out and was forgotten for a guard, each once; whether anything was new.
+
+        Args:
+            names: what is counted, in place of operation ids.
+            now: epoch seconds.
+        """
+        if not names:
+            return False
+        with redis_errors():
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.zadd(keys.sent(target, guard), dict.fromkeys(names, now), nx=True)
+                pipe.expire(keys.sent(target, guard), _SENT_KEPT)
+                new, _ = await pipe.execute()
+        return bool(new)
 
     async def unsent(self, target: str, guard: str, but: Sequence[str] = ()) -> int:
         """How many operations of a guard are decided without approval and wait to be sent.

@@ -1,0 +1,58 @@
+"""What a run does about a target after Redis was put back to an earlier state: it looks before anything is sent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from provisioner.model.operation import Kind, digest
+from provisioner.planning.guards import COVERS
+from provisioner.planning.plan import TargetPlan
+from provisioner.progress.quarantine import looked
+from provisioner.runtime.context import Deployment
+from provisioner.store.admin.position import WENT_BACK
+from provisioner.store.people.snapshots import Snapshot
+from provisioner.store.queue.plans import guard_of
+
+_LEAVERS: Final = guard_of(Kind.LEAVE, COVERS)
+
+
+@dataclass(frozen=True, slots=True)
+class PutBack:
+    """`unseen`: since when the target waits for a look (epoch seconds), 0 if it does not; `ends`: whether this run's
+    plan is the look."""
+
+    unseen: float
+    ends: bool
+
+    def noted(self, plan: TargetPlan) -> TargetPlan:
+        """The plan with a note, where the target waits for a look."""
+        return replace(plan, notes=(*plan.notes, f"{WENT_BACK}.")) if self.unseen else plan
+
+
+async def put_back(dep: Deployment, target: str, snapshot: Snapshot) -> PutBack:
+    """Whether a target waits for a look, and whether a plan from these people is one.
+
+    Only a plan about everybody is, from a roster that was read since.
+    """
+    unseen = (await dep.health.of(target)).unseen
+    ends = bool(unseen) and snapshot.keys is None and snapshot.taken > unseen
+    if ends:
+        # What was claimed before would be spared by the plan, and sent again after it
+        await dep.queue.reap(target)
+    return PutBack(unseen, ends)
+
+
+async def count_forgotten(dep: Deployment, target: str, plan: TargetPlan) -> bool:
+    """Let the guard of leavers count the leaves that Redis forgot; whether there were any that it had not counted.
+
+    They were sent after the state to which it was put back, and so may be followed by only so many others unapproved.
+    """
+    gone = [digest((target, link.person, Kind.LEAVE.value), size=12) for link in plan.links if link.state == "left"]
+    return await dep.health.note_sent(target, _LEAVERS, gone, await dep.clock.now())
+
+
+async def ends(dep: Deployment, target: str, found: PutBack, plan: TargetPlan) -> None:
+    """Note that the target was looked at, if this plan is believed and was the look."""
+    if found.ends and plan.unbelieved is None:
+        await looked(dep, target, found.unseen)

@@ -61,7 +61,7 @@ bench: $(DEV) ## measure the figures (ARGS=--help)
 
 ifeq ($(filter chaos,$(ABSENT)),)
 .PHONY: chaos
-chaos: $(DEV) ## kill workers, Redis and vendors while runs are under way, ten seeds (SEEDS=3: that one); a thousand runs, two hundred days, ten thousand webhooks
+chaos: $(DEV) ## kill and suspend workers, Redis and vendors while runs are under way, put Redis back, ten seeds (SEEDS=3: that one); a thousand runs, two hundred days, ten thousand webhooks
 	@PROVISIONER_TEST_CHAOS_SEEDS=$(SEEDS) $(BIN)/python -m pytest --quiet --capture=no -m chaos $(ARGS)
 endif
 

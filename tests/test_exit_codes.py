@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from provisioner import errors
-from provisioner.model.run_document import PRECEDENCE, exit_code, first_of, run_status
+from provisioner.model.run_document import PRECEDENCE, exit_code, first_of, removals_wait, run_status
 
 CLEAN: dict[str, Any] = {"status": "succeeded", "planned": {"create": 2}, "succeeded": {"create": 2}}
 
@@ -84,6 +84,19 @@ def test_run_status(statuses: list[str], status: str) -> None:
     targets = {str(number): {"status": one, "waiting": {"leave": 1}} for number, one in enumerate(statuses)}
     code = exit_code({"status": status, "targets": targets})
     assert code == {"succeeded": 0, "held": 4, "failed": 5, "running": 6}[status]
+
+
+@pytest.mark.parametrize(
+    ("statuses", "status", "code"),
+    [(["succeeded"], "held", 4), ([], "held", 4), (["running"], "running", 6), (["failed"], "failed", 5)],
+)
+def test_a_run_whose_removals_wait_is_no_green_one(statuses: list[str], status: str, code: int) -> None:
+    roster = {"degraded": ["Half of it vanished."], "accepted": False}
+    assert run_status(statuses, removals_wait=removals_wait(roster)) == status
+    targets = {str(number): {"status": one} for number, one in enumerate(statuses)}
+    assert exit_code({"status": status, "roster": roster, "targets": targets}) == code
+    assert not removals_wait(roster | {"accepted": True})
+    assert not removals_wait(None)
 
 
 def test_every_error_exits_with_a_known_code() -> None:

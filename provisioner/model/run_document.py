@@ -38,8 +38,7 @@ def exit_code(document: Mapping[str, Any]) -> int:
     accepted does, even where no operation is held: whoever vanished from it waits to be removed.
     """
     codes = {_target_code(target) for target in document.get("targets", {}).values()}
-    roster = document.get("roster") or {}
-    if roster.get("degraded") and not roster.get("accepted"):
+    if removals_wait(document.get("roster")):
         codes.add(WAITS)
     error = document.get("error")
     if error:
@@ -56,18 +55,26 @@ def exit_code(document: Mapping[str, Any]) -> int:
     return first_of(codes)
 
 
-def run_status(statuses: Iterable[str]) -> str:
-    """The status of a run whose roster was accepted, from those of its targets.
+def removals_wait(roster: Mapping[str, Any] | None) -> bool:
+    """Whether a run's roster, as its JSON, is degraded and nobody accepted it, so that nobody is removed by it."""
+    return bool(roster and roster.get("degraded") and not roster.get("accepted"))
+
+
+def run_status(statuses: Iterable[str], *, removals_wait: bool = False) -> str:
+    """The status of a run whose roster was not rejected, from those of its targets.
 
     `running` while one of them runs; then `failed` where `exit_code` says 5 of them, `held` where it says 4. A target
     is `paused` only while it has work that waits.
+
+    Args:
+        removals_wait: see `removals_wait`.
     """
     found = set(statuses)
     if "running" in found:
         return "running"
     if found & BROKEN:
         return "failed"
-    return "held" if found & {"held", "paused"} else "succeeded"
+    return "held" if removals_wait or found & {"held", "paused"} else "succeeded"
 
 
 def _target_code(target: Mapping[str, Any]) -> int:

@@ -1,16 +1,20 @@
 """Who is told what: one notice when a state begins, one when it is over, and never one for what is known already.
 
-A state is one of `notify.on`, of one target or of the roster. That it began is remembered in Redis, so that all
-processes together tell it once. A notice names targets, runs and counts; nobody's data are in it. It waits in a list
-until a worker sends it: telling never delays or fails work.
+A state is one of `notify.on`, of one target or of the roster. What it consists of is remembered in Redis, so that all
+processes together tell it once, and tell it again when there is more of it. A notice names targets, runs and counts;
+nobody's data are in it. It waits in a list until a worker sends it: telling never delays or fails work.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
-from collections.abc import Mapping
-from typing import Final, Literal
+import re
+from collections.abc import Mapping, Sequence
+from functools import partial
+from hashlib import blake2b
+from typing import Any, Final, Literal
 
 import structlog
 
@@ -20,7 +24,7 @@ from provisioner.store.runs.counters import counts
 
 log = structlog.get_logger(__name__)
 
-State = Literal["held", "failed", "quarantined", "recovered", "rejected"]
+State = Literal["held", "failed", "quarantined", "recovered", "rejected", "degraded"]
 
 #: What a state is about when it is no target.
 ROSTER: Final = "roster"
@@ -31,6 +35,9 @@ _AT_ONCE: Final = 10
 _TRIES: Final = 5
 #: Seconds until the second try; each doubles it.
 _PAUSE: Final = 30.0
+#: Operations of one status that are remembered one by one.
+_MOST: Final = 5000
+_FIGURE: Final = re.compile(r"\d[\d.,]*")
 
 
 async def begun(dep: Deployment, state: State, subject: str, text: str) -> bool:
@@ -39,10 +46,9 @@ async def begun(dep: Deployment, state: State, subject: str, text: str) -> bool:
     Raises:
         StoreError: Redis does not answer.
     """
-    new = await dep.notices.begin_state(state, subject, await dep.clock.now())
-    if new:
-        await _put(dep, state, text)
-    return new
+    return await dep.notices.begin_state(
+        state, subject, await dep.clock.now(), notice=lambda _new, _known: _notice(dep, state, text)
+    )
 
 
 async def over(dep: Deployment, state: State, subject: str, text: str | None = None) -> bool:
@@ -51,10 +57,8 @@ async def over(dep: Deployment, state: State, subject: str, text: str | None = N
     Raises:
         StoreError: Redis does not answer.
     """
-    known = await dep.notices.end_state(state, subject)
-    if known and text:
-        await _put(dep, "recovered", text)
-    return known
+    notice = _notice(dep, "recovered", text) if text else None
+    return await dep.notices.end_state(state, subject, notice)
 
 
 async def quarantine_begun(dep: Deployment, target: str, *, unreachable: bool) -> None:
@@ -81,38 +85,106 @@ async def roster_rejected(dep: Deployment, run: str) -> None:
     await begun(dep, "rejected", ROSTER, text)
 
 
-async def run_changed(dep: Deployment, run: str, changed: Mapping[str, str]) -> None:
-    """Statuses of a run's parts changed.
+async def roster_read(dep: Deployment, run: str, reasons: Sequence[str], *, everybody: bool) -> None:
+    """A roster was read and not rejected.
 
     Args:
-        changed: the new status by target.
+        reasons: the gate's sentences, where it is degraded and nobody accepted it.
+        everybody: the run is about everybody; only then an undoubted roster ends the doubts about earlier ones.
+    """
+    if reasons:
+        text = (
+            f"The roster of run {run} is degraded, so removals wait: {' '.join(reasons)} See `provisioner show {run}`."
+        )
+        # The same doubt with other figures is no news
+        facts = [_digest(_FIGURE.sub("#", reason)) for reason in reasons]
+        notice = partial(_counted, dep, "degraded", text)
+        await dep.notices.begin_state("degraded", ROSTER, await dep.clock.now(), facts=facts, notice=notice)
+    elif everybody:
+        await over(dep, "degraded", ROSTER, f"Removals wait no more for the roster, since run {run}.")
+
+
+async def run_changed(dep: Deployment, run: str, changed: Mapping[str, str]) -> None:
+    """Statuses or figures of a run's parts changed.
+
+    Each is looked at for everything that it may be at once: what is held is told though something fails, too.
+
+    Args:
+        changed: the status by target.
     """
     request = await dep.runs.request(run)
     everybody = request is not None and request.people is None
     for target, status in changed.items():
-        found = counts(await dep.runs.target(run, target), status)
-        said = ", ".join(f"{count} {kind}" for kind, count in found.items())
-        if status == "held":
-            text = f"{target}: held for approval: {said}. See `provisioner show {run} --operations`."
-            await begun(dep, "held", target, text)
-        elif status == "failed":
-            text = f"{target}: failed in run {run}{f': {said}' if said else ''}. See `provisioner show {run} --failed`."
-            await begun(dep, "failed", target, text)
-        # Only the newest plan about everybody knows that nothing is held or failed any more
-        if not everybody or (await dep.health.list(target, "plan") or [run])[0] != run:
-            continue
-        if status == "succeeded":
-            await over(dep, "held", target)
-        if status in ("succeeded", "held"):
-            await over(dep, "failed", target, f"{target}: nothing fails any more, since run {run}.")
-    if everybody and changed:
+        fields = await dep.runs.target(run, target)
+        newest = everybody and (await dep.health.list(target, "plan") or [run])[0] == run
+        if status != "running" or "installed" in fields:
+            await _held(dep, run, target, fields, newest=newest)
+        if status != "running":
+            await _failed(dep, run, target, status, fields, newest=newest)
+    if everybody and any(status != "running" for status in changed.values()):
         await over(dep, "rejected", ROSTER, f"The roster is believed again, since run {run}.")
 
 
-async def _put(dep: Deployment, state: State, text: str) -> None:
+async def _held(dep: Deployment, run: str, target: str, fields: Mapping[str, str], *, newest: bool) -> None:
+    count = sum(counts(fields, "held").values())
+    left = int(fields.get("leavers_left") or 0)
+    facts = await _facts(dep, run, target, "held", count)
+    # More who are left are news, whoever they are
+    facts += [f"left:{number}" for number in range(min(left, _MOST))]
+    if facts:
+        parts = [f"held for approval: {_said(fields, 'held')}."] if count else []
+        parts += [f"{left} who left keep their account, and nothing is planned for it."] if left else []
+        see = " and ".join(
+            [f"`provisioner show {run} --operations`"] * bool(count) + ["`provisioner todos`"] * bool(left)
+        )
+        notice = partial(_counted, dep, "held", f"{target}: {' '.join(parts)} See {see}.")
+        await dep.notices.begin_state("held", target, await dep.clock.now(), facts=facts, notice=notice)
+    # Only the newest plan about everybody knows that something is held no more
+    if newest and fields.get("stage") == "delivering":
+        if facts:
+            await dep.notices.forget_facts_but("held", target, facts)
+        else:
+            await over(dep, "held", target)
+
+
+async def _failed(
+    dep: Deployment, run: str, target: str, status: str, fields: Mapping[str, str], *, newest: bool
+) -> None:
+    facts = await _facts(dep, run, target, "failed", sum(counts(fields, "failed").values()))
+    if status == "failed" and not facts:
+        # It could not be read, or is not believed
+        facts = [str(json.loads(fields.get("error") or "{}").get("code", "failed"))]
+    if facts:
+        said = _said(fields, "failed")
+        text = f"{target}: failed in run {run}{f': {said}' if said else ''}. See `provisioner show {run} --failed`."
+        notice = partial(_counted, dep, "failed", text)
+        await dep.notices.begin_state("failed", target, await dep.clock.now(), facts=facts, notice=notice)
+    elif newest and status in ("succeeded", "held"):
+        await over(dep, "failed", target, f"{target}: nothing fails any more, since run {run}.")
+
+
+async def _facts(dep: Deployment, run: str, target: str, status: str, count: int) -> list[str]:
+    """The ids of operations of a status, by which it is known which of them were told."""
+    if not count:
+        return []
+    found = await dep.runs.ids_of(run, target, status, _MOST)
+    # Of very many the first are looked at, and it is told again when they double
+    return found if count <= _MOST else [*found, f"more:{count.bit_length()}"]
+
+
+def _said(fields: Mapping[str, str], status: str) -> str:
+    return ", ".join(f"{count} {kind}" for kind, count in counts(fields, status).items())
+
+
+def _counted(dep: Deployment, state: State, text: str, new: int, known: int) -> dict[str, Any] | None:
+    """A notice of something of which a part was told already."""
+    return _notice(dep, state, f"{text} New since the last notice: {new}." if known else text)
+
+
+def _notice(dep: Deployment, state: State, text: str) -> dict[str, Any] | None:
+    """A notice as it waits; None where nobody asked for this state."""
     notify = dep.settings.notify
-    if notify.urls and state in notify.on:
-        await dep.notices.put({"state": state, "text": text, "tries": 0, "due": 0.0})
+    return {"state": state, "text": text, "tries": 0, "due": 0.0} if notify.urls and state in notify.on else None
 
 
 async def send_waiting(dep: Deployment) -> int:
@@ -127,40 +199,50 @@ async def send_waiting(dep: Deployment) -> int:
     sent = 0
     async with dep.locks.sending_notices(seconds=_HOLD) as hold:
         for _ in range(min(waiting, _AT_ONCE) if hold else 0):
-            notice = await dep.notices.take()
+            notice = await dep.notices.first()
             if notice is None:
                 break
-            sent += await _send(dep, notice)
+            rest = await _send(dep, notice)
+            await dep.notices.replace(notice, rest)
+            sent += rest is None
     return sent
 
 
-async def _send(dep: Deployment, notice: dict[str, str | float]) -> bool:
+async def _send(dep: Deployment, notice: dict[str, Any]) -> dict[str, Any] | None:
+    """Send a notice to whoever has not got it; the notice with whom it did not reach, None if it is done with."""
     now, tries = await dep.clock.now(), int(notice["tries"]) + 1
-    if now >= float(notice["due"]):
-        urls = [url.get_secret_value() for url in dep.settings.notify.urls]
-        title = f"provisioner: {notice['state']}"
-        if await asyncio.to_thread(_tell, urls, title, str(notice["text"])):
-            log.info("notified", state=notice["state"])
-            return True
-        if tries >= _TRIES:
-            log.error("notice_dropped", state=notice["state"], tries=tries)
-            return False
-        log.warning("notice_not_sent", state=notice["state"], tries=tries)
-        notice = {**notice, "tries": tries, "due": now + _PAUSE * 2.0 ** (tries - 1)}
-    await dep.notices.put(notice)
-    return False
+    if now < float(notice["due"]):
+        return notice
+    urls = {_digest(url.get_secret_value()): url.get_secret_value() for url in dep.settings.notify.urls}
+    left = [name for name in notice.get("left") or urls if name in urls]
+    title = f"provisioner: {notice['state']}"
+    # Each by itself, so that one that is dead repeats nothing to the others
+    took = await asyncio.gather(*(asyncio.to_thread(_tell, urls[name], title, str(notice["text"])) for name in left))
+    left = [name for name, good in zip(left, took, strict=True) if not good]
+    if not left:
+        log.info("notified", state=notice["state"])
+        return None
+    if tries >= _TRIES:
+        log.error("notice_dropped", state=notice["state"], tries=tries, addresses=len(left))
+        return None
+    log.warning("notice_not_sent", state=notice["state"], tries=tries, addresses=len(left))
+    return {**notice, "left": left, "tries": tries, "due": now + _PAUSE * 2.0 ** (tries - 1)}
 
 
-def _tell(urls: list[str], title: str, text: str) -> bool:
-    """Whether everyone took it."""
+def _tell(url: str, title: str, text: str) -> bool:
+    """Whether an address took it."""
     # It takes a while to import, for which no command has to wait
     import apprise
 
     # Its lines hold the addresses, and so their secrets
     logging.getLogger("apprise").setLevel(logging.CRITICAL)
     service = apprise.Apprise()
-    added = [service.add(url) for url in urls]
-    if not all(added):
+    if not service.add(url):
         # Not named: it holds secrets
         log.error("notify_url_wrong", remedy="Compare notify.urls with the text of apprise.")
+        return False
     return bool(service.notify(body=text, title=title))
+
+
+def _digest(text: str) -> str:
+    return blake2b(text.encode(), digest_size=8).hexdigest()

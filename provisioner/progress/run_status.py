@@ -10,7 +10,7 @@ import structlog
 
 from provisioner.errors import ProvisionerError, UnexpectedError
 from provisioner.model.operation import Kind
-from provisioner.model.run_document import run_status
+from provisioner.model.run_document import removals_wait, run_status
 from provisioner.progress.metrics import note_end
 from provisioner.progress.notifications import roster_rejected, run_changed
 from provisioner.progress.writeback import ask_for_table
@@ -92,6 +92,7 @@ async def _refresh(dep: Deployment, run: str) -> str:
         return before or "running"
     statuses: dict[str, str] = {}
     changed: dict[str, str] = {}
+    noticed: dict[str, str] = {}
     for target in await dep.runs.targets(run):
         fields = await dep.runs.target(run, target)
         health = await dep.health.of(target)
@@ -102,13 +103,18 @@ async def _refresh(dep: Deployment, run: str) -> str:
         statuses[target] = status
         if "joined" in fields:
             continue
+        # A status may hide one behind another, so notices look at each
+        figures = "|".join(f"{sum(counts(fields, one).values())}" for one in ("held", "failed"))
+        if status != fields.get("status") or ("installed" in fields and figures != fields.get("noticed", "0|0")):
+            changed[target] = status
+            noticed[target] = figures
         fault = _fault(target, status, fields, health)
         if fields.get("status") != status:
             await dep.runs.set_target(run, target, {"status": status, "fault": fault})
-            changed[target] = status
         elif bool(fault) != bool(fields.get("fault")):
             await dep.runs.set_target(run, target, {"fault": fault})
-    status = run_status(statuses.values())
+    roster = json.loads(await dep.runs.get(run, "roster") or "null")
+    status = run_status(statuses.values(), removals_wait=removals_wait(roster))
     first = status != "running" and await _ends_now(dep, run)
     # Before the status, so that whoever waits for the run hears of what fails here
     if first:
@@ -116,7 +122,7 @@ async def _refresh(dep: Deployment, run: str) -> str:
         await _apart(dep, run, "asking for the write-back table", lambda: ask_for_table(dep, run))
     if first or status not in ("running", before):
         await _apart(dep, run, "noting its end", lambda: note_end(dep, run, status, first=first))
-    await _apart(dep, run, "telling of its end", lambda: run_changed(dep, run, changed))
+    await _apart(dep, run, "telling of its end", lambda: _tell(dep, run, changed, noticed))
     if status != before:
         await dep.runs.set(run, {"status": status})
     if first:
@@ -135,6 +141,12 @@ def _fault(target: str, status: str, fields: Mapping[str, str], health: Health) 
     fault = health.fault
     message = f"{target}: delivering ended with {fault.reason} {fault.count} times in a row. {SEE_LOG} {_GOES_ON}"
     return fault_document(message)
+
+
+async def _tell(dep: Deployment, run: str, changed: Mapping[str, str], noticed: Mapping[str, str]) -> None:
+    await run_changed(dep, run, changed)
+    for target, figures in noticed.items():
+        await dep.runs.set_target(run, target, {"noticed": figures})
 
 
 async def _apart(dep: Deployment, run: str, what: str, do: Callable[[], Awaitable[object]]) -> None:

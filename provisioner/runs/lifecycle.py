@@ -17,6 +17,7 @@ from provisioner.errors import (
     StoreError,
     UnexpectedError,
 )
+from provisioner.progress.notifications import roster_read
 from provisioner.progress.run_status import end_with_error, refresh
 from provisioner.runs.enqueue import plan_and_install, to_be_planned
 from provisioner.runs.roster_snapshot import RejectedRosterError, keep, note_leavers, rejects_json, take
@@ -134,6 +135,8 @@ async def _begin(dep: Deployment, run: str, request: Request, hold: Hold) -> tup
     for target in targets:
         if not dep.enabled(target):
             await dep.runs.set_target(run, target, {"stage": "skipped", "status": "skipped"})
+    reasons = [] if taken.document["accepted"] else taken.document["degraded"]
+    await roster_read(dep, run, reasons, everybody=request.people is None)
     await dep.lifecycle.begun(run, hold)
     await refresh(dep, run)
     return tuple(target for target in targets if dep.enabled(target))

@@ -8,7 +8,7 @@ from typing import Any
 from provisioner.errors import TargetError, UnauthorisedError, UnreachableError
 from provisioner.model.attributes import natural_values
 from provisioner.model.operation import URGENCY, Kind, Operation, Status
-from provisioner.model.run_document import run_status
+from provisioner.model.run_document import removals_wait, run_status
 from provisioner.planning.plan import TargetPlan
 from provisioner.runs.enqueue import figures_of, lists_of, make_plan
 from provisioner.runs.forecast import predicted
@@ -61,7 +61,7 @@ async def preview(dep: Deployment, request: Request, *, content: bytes | None = 
         document["targets"][target] = part
         document["operations"] += operations
     statuses = {target: part["status"] for target, part in document["targets"].items()}
-    return document | {"status": run_status(statuses.values())}
+    return document | {"status": run_status(statuses.values(), removals_wait=removals_wait(document["roster"]))}
 
 
 def _empty(status: str) -> dict[str, Any]:

@@ -102,8 +102,8 @@ class NotifySettings(Section):
     """Who is told."""
 
     urls: tuple[SecretStr, ...] = Field((), description="apprise addresses; they hold secrets.")
-    on: tuple[Literal["held", "failed", "quarantined", "recovered", "rejected"], ...] = Field(
-        ("held", "failed", "quarantined", "recovered", "rejected"), description="Which changes of state."
+    on: tuple[Literal["held", "failed", "quarantined", "recovered", "rejected", "degraded"], ...] = Field(
+        ("held", "failed", "quarantined", "recovered", "rejected", "degraded"), description="Which changes of state."
     )
 
 

@@ -156,6 +156,115 @@ def test_quarantine_and_rejection(make_site: Callable[..., Site], listener: tupl
     assert told(site, came) == ["recovered"]
 
 
+def test_a_hold_is_told_while_something_else_of_the_target_fails(
+    make_site: Callable[..., Site], listener: tuple[str, Notices]
+) -> None:
+    url, came = listener
+    site = make_site(notify={"urls": [url]})
+    site.roster.write_text(company(20))
+    site.sync()
+    refusal = {
+        "match": {"method": "POST", "contains": "W0020"},
+        "times": None,
+        "status": 422,
+        "body": {"message": "no"},
+    }
+    site.switchboard.fault("tribal_habits", **refusal)
+    site.roster.write_text(company(21, gone=(0, 1, 2, 3, 4)))
+    document = site.sync()
+    part = document["targets"]["tribal_habits"]
+    assert (part["status"], part["held"]["leave"], part["failed"]) == ("failed", 5, {"create": 1})
+    assert sorted(told(site, came)) == ["failed", "held"]
+    texts = {one["title"].removeprefix("provisioner: "): one["message"] for one in came}
+    assert "5 leave" in texts["held"]
+    assert "1 create" in texts["failed"]
+    site.sync()
+    assert told(site, came) == []
+
+
+def test_a_hold_is_told_again_when_others_are_held_too(
+    make_site: Callable[..., Site], listener: tuple[str, Notices]
+) -> None:
+    url, came = listener
+    site = make_site(notify={"urls": [url]})
+    site.held()
+    assert told(site, came) == ["held"]
+    # As many as before, and others
+    for gone, new in (((0, 1, 2, 3, 5), 1), ((0, 1, 2, 3, 5, 6, 7), 2), ((0, 1, 2, 3, 5), 0)):
+        site.roster.write_text(company(20, gone=gone))
+        site.sync()
+        assert told(site, came) == ["held"] * bool(new)
+        assert not new or came[-1]["message"].endswith(f"New since the last notice: {new}.")
+    site.roster.write_text(company(20, gone=(0, 1, 2, 3, 5, 6)))
+    site.sync()
+    assert told(site, came) == ["held"], "who came back and left again is news"
+
+
+def test_more_failures_are_told_again(make_site: Callable[..., Site], listener: tuple[str, Notices]) -> None:
+    url, came = listener
+    site = make_site(notify={"urls": [url]})
+    refused = {"match": {"method": "POST"}, "times": None, "status": 422, "body": {"message": "no"}}
+    site.switchboard.fault("tribal_habits", **refused)
+    for people, titles in ((3, ["failed"]), (3, []), (4, ["failed"])):
+        site.roster.write_text(company(people))
+        site.sync()
+        assert told(site, came) == titles
+    assert came[-1]["message"].endswith("New since the last notice: 1.")
+
+
+def test_a_leaver_who_keeps_a_protected_account_is_told(
+    make_site: Callable[..., Site], listener: tuple[str, Notices]
+) -> None:
+    url, came = listener
+    site = make_site(notify={"urls": [url]})
+    site.roster.write_text(company(20))
+    site.sync()
+    site.switchboard.seed("tribal_habits", [{"user_name": "W0003", "org_admin": True}])
+    site.roster.write_text(company(20, gone=(3,)))
+    assert site.sync()["status"] == "held"
+    assert told(site, came) == ["held"]
+    assert "1 who left keep their account" in came[0]["message"]
+    assert "approval" not in came[0]["message"]
+    site.sync()
+    assert told(site, came) == []
+
+
+def test_a_degraded_roster_is_told_and_is_no_green_run(
+    make_site: Callable[..., Site], listener: tuple[str, Notices]
+) -> None:
+    url, came = listener
+    site = make_site(notify={"urls": [url]})
+    site.roster.write_text(company(40))
+    site.sync()
+    for people in (20, 19):
+        site.roster.write_text(company(people))
+        document = site.sync()
+        assert document["status"] == "held"
+        assert {part["status"] for part in document["targets"].values()} == {"succeeded"}
+    assert told(site, came) == ["degraded"], "other figures of the same doubt are no news"
+    assert "removals wait" in came[0]["message"]
+    site.roster.write_text(company(40))
+    assert site.sync()["status"] == "succeeded"
+    assert told(site, came) == ["recovered"]
+
+
+def test_a_dead_address_repeats_nothing_to_the_others(
+    make_site: Callable[..., Site], listener: tuple[str, Notices], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, came = listener
+    monkeypatch.setattr("provisioner.progress.notifications._PAUSE", 0.0)
+    site = make_site(notify={"urls": ["json://127.0.0.1:9/", url]})
+    site.held()
+    for _ in range(8):
+        site.work(send_waiting)
+    assert [one["title"] for one in came] == ["provisioner: held"]
+
+    async def waiting(dep: Any) -> int:
+        return int(await dep.notices.waiting())
+
+    assert site.work(waiting) == 0, "given up after some tries"
+
+
 def test_only_what_is_asked_for_is_told(make_site: Callable[..., Site], listener: tuple[str, Notices]) -> None:
     url, came = listener
     site = make_site(notify={"urls": [url], "on": ["quarantined"]})

@@ -376,6 +376,9 @@ beat: Final = _key("beat:<entry>", "any", "the schedule, which redbeat keeps", _
 HEARTBEATS: Final = _name("heartbeats", "HASH", "sign of life → when beat or a worker last gave it", _ALWAYS)
 WORKERS: Final = _name("workers", "ZSET", "worker processes by their last sign of life", "an hour")
 NOTIFIED: Final = _name("notified", "HASH", "states of which somebody was notified", "until they end", backup=True)
+notified_facts: Final = _key(
+    "notified:<state>:<subject>", "SET", "what was notified of", "until it is over", personal="digests", backup=True
+)
 NOTICES: Final = _name("notices", "LIST", "notices that wait to be sent", "until delivered", personal="keys")
 NOTICES_SENDING: Final = _name("notices:sending", "STRING", "who sends them now", _SECONDS)
 AUDIT: Final = _name(

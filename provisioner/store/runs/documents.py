@@ -288,6 +288,15 @@ class RunStore:
             found: list[bytes] = await self._redis.zunion([keys.run_by_status(run, target, one) for one in statuses])
         return found
 
+    async def ids_of(self, run: str, target: str, status: str, most: int) -> list[str]:
+        """The ids of so many operations of a run's part that are held, failed, waiting or rejected."""
+        found: list[str] = []
+        with redis_errors():
+            for holder in await self.holders(run, target):
+                ids = await self._redis.zrange(keys.run_by_status(holder, target, status), 0, most - 1)
+                found += [name.decode() for name in ids]
+        return found[:most]
+
     async def operation(self, run: str, target: str, operation_id: str) -> dict[str, str] | None:
         """The raw fields of one operation, None if the run has none of that id."""
         with redis_errors():

@@ -49,7 +49,9 @@ async def standing_rejections(
             if person is None or made.get("person") == person:
                 found.append({"target": target, "id": name, "until": made["at"] + longest, **made})
     rows = await _rows(dep, {one["person"] for one in found if one.get("person")})
-    found = [one for one in found if rows.get(one.get("person", ""), one["row"]) == one["row"]]
+    # A row from before the rejection says nothing of it: what was rejected may come from a roster that is not clean
+    taken = float((await dep.frames.roster()).get("taken", b"0"))
+    found = [one for one in found if one["at"] > taken or rows.get(one.get("person", ""), one["row"]) == one["row"]]
     return [
         {
             "target": one["target"],

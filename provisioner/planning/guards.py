@@ -33,14 +33,19 @@ class Tripped:
     decided: int = 0
 
     @property
+    def finding(self) -> str:
+        """What was counted, and how it compares with the limit."""
+        parts = [f"{self.count} {self.guard}"]
+        parts += [f"{self.sent} sent or decided without approval in the window"] if self.sent else []
+        parts += [f"{self.decided} that the same run holds"] if self.decided else []
+        together = self.count + self.sent + self.decided
+        are = "are" if len(parts) == 1 else f"make {together},"
+        return f"{' and '.join(parts)} {are} more than the limit of {self.limit} (of {self.base} linked accounts)"
+
+    @property
     def sentence(self) -> str:
-        """What the operator reads."""
-        before = f", with {self.sent} sent or decided without approval in the window" if self.sent else ""
-        before += f", with {self.decided} that the same run holds" if self.decided else ""
-        return (
-            f"{self.count} {self.guard} are more than the limit of {self.limit} "
-            f"(of {self.base} linked accounts{before}): held until approved."
-        )
+        """What the operator reads while it holds."""
+        return f"{self.finding}: held until approved."
 
 
 def limit_of(limit: GuardLimit, base: int) -> int:

@@ -116,7 +116,11 @@ async def run_changed(dep: Deployment, run: str, changed: Mapping[str, str]) -> 
     everybody = request is not None and request.people is None
     for target, status in changed.items():
         fields = await dep.runs.target(run, target)
-        newest = everybody and (await dep.health.list(target, "plan") or [run])[0] == run
+        plan = (await dep.health.list(target, "plan") or [run])[0]
+        if run < plan:
+            # Run ids begin with their time; what became of an older plan is no news
+            continue
+        newest = everybody and plan == run
         if status != "running" or "installed" in fields:
             await _held(dep, run, target, fields, newest=newest)
         if status != "running":

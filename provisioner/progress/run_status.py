@@ -50,7 +50,12 @@ def target_status(fields: Mapping[str, str], health: Health) -> str:
 
 
 def _leavers_left(fields: Mapping[str, str]) -> bool:
-    """Whether somebody who left keeps their account, and nothing is on its way to change that."""
+    """Whether somebody who left keeps their account, and nothing is on its way to change that.
+
+    A part whose place a newer plan about everybody took says nothing of it any more.
+    """
+    if fields.get("replaced"):
+        return False
     return bool(int(fields.get("leavers_left") or 0) or counts(fields, "rejected").get(Kind.LEAVE))
 
 
@@ -69,6 +74,18 @@ async def refresh(dep: Deployment, run: str) -> str:
             raise
         await run_fault(dep, run, exc)
         return await dep.runs.get(run, "status") or "running"
+
+
+async def refresh_outdated(dep: Deployment) -> None:
+    """Let the runs of which a newer plan took operations say so; else they would be held for ever.
+
+    Raises:
+        StoreError: Redis does not answer.
+    """
+    for run in await dep.lifecycle.outdated():
+        # Noted first: what is taken meanwhile is looked at again
+        await dep.lifecycle.up_to_date(run)
+        await refresh(dep, run)
 
 
 async def run_fault(dep: Deployment, run: str, exc: BaseException) -> None:
@@ -93,6 +110,7 @@ async def _refresh(dep: Deployment, run: str) -> str:
     statuses: dict[str, str] = {}
     changed: dict[str, str] = {}
     noticed: dict[str, str] = {}
+    replaced: list[bool] = []
     for target in await dep.runs.targets(run):
         fields = await dep.runs.target(run, target)
         health = await dep.health.of(target)
@@ -101,6 +119,7 @@ async def _refresh(dep: Deployment, run: str) -> str:
             # Taken out of the settings, or switched off, since
             status = "skipped"
         statuses[target] = status
+        replaced.append("replaced" in fields)
         if "joined" in fields:
             continue
         # A status may hide one behind another, so notices look at each
@@ -114,7 +133,8 @@ async def _refresh(dep: Deployment, run: str) -> str:
         elif bool(fault) != bool(fields.get("fault")):
             await dep.runs.set_target(run, target, {"fault": fault})
     roster = json.loads(await dep.runs.get(run, "roster") or "null")
-    status = run_status(statuses.values(), removals_wait=removals_wait(roster))
+    waits = removals_wait(roster) and not (replaced and all(replaced))
+    status = run_status(statuses.values(), removals_wait=waits)
     first = status != "running" and await _ends_now(dep, run)
     # Before the status, so that whoever waits for the run hears of what fails here
     if first:
@@ -125,6 +145,9 @@ async def _refresh(dep: Deployment, run: str) -> str:
     await _apart(dep, run, "telling of its end", lambda: _tell(dep, run, changed, noticed))
     if status != before:
         await dep.runs.set(run, {"status": status})
+    if before == "running" and status != "running" and not first:
+        # It had ended and went on, approved or tried again
+        await dep.runs.set(run, {"finished": await dep.clock.now()})
     if first:
         log.info("run_finished", run=run, status=status)
     parent = await dep.runs.get(run, "parent")

@@ -347,7 +347,11 @@ async def install(dep: Deployment, run: str, target: str, snapshot: Snapshot, pl
             del lists["drift"]
         else:
             lists["drift"] = await drift_list(dep, run, snapshot, planned.observation, planned.ledger, plan)
+        before = await dep.health.list(target, "plan")
         await dep.health.keep_lists(target, lists)
+        for older in before:
+            if older != run and await dep.runs.exists(older):
+                await dep.lifecycle.replace_part(older, target, run)
     await dep.runs.set_target(run, target, {"stage": "unbelieved" if plan.unbelieved else "delivering"})
     log.info(
         "planned",
@@ -365,7 +369,8 @@ def _told(plan: TargetPlan) -> dict[str, str | float | int]:
     fields: dict[str, str | float | int] = dict(figures_of(plan))
     fields |= {f"planned:{kind.value}": count for kind, count in plan.planned.items()}
     fields["leavers_left"] = plan.leavers_left
-    fields["guards"] = json.dumps([trip.sentence for trip in plan.guards])
+    guards = [{"finding": trip.finding, "kinds": [kind.value for kind in COVERS[trip.guard]]} for trip in plan.guards]
+    fields["guards"] = json.dumps(guards)
     fields["notes"] = json.dumps(list(plan.notes))
     if plan.unbelieved:
         fields["error"] = json.dumps({"code": plan.disbelief, "message": plan.unbelieved, "exit": 5})

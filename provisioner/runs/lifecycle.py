@@ -18,7 +18,7 @@ from provisioner.errors import (
     UnexpectedError,
 )
 from provisioner.progress.notifications import roster_read
-from provisioner.progress.run_status import end_with_error, refresh
+from provisioner.progress.run_status import end_with_error, refresh, refresh_outdated
 from provisioner.runs.enqueue import plan_and_install, to_be_planned
 from provisioner.runs.roster_snapshot import RejectedRosterError, keep, note_leavers, rejects_json, take
 from provisioner.runtime.context import Deployment
@@ -151,6 +151,7 @@ async def plan(dep: Deployment, run: str, target: str) -> bool:
     planned = await plan_part(dep, run, target)
     if planned:
         await refresh(dep, run)
+        await refresh_outdated(dep)
     return planned
 
 

@@ -12,7 +12,7 @@ from provisioner.admin.retention import sweep
 from provisioner.dispatch.outcome_spool import Spool
 from provisioner.dispatch.redis_loss import remembers
 from provisioner.progress.notifications import send_waiting
-from provisioner.progress.run_status import abandon_unplannable, refresh, run_fault
+from provisioner.progress.run_status import abandon_unplannable, refresh, refresh_outdated, run_fault
 from provisioner.runs.follow_up import follow_up
 from provisioner.runs.roster_watch import roster_changed, seen
 from provisioner.runtime.context import Deployment
@@ -129,6 +129,7 @@ def tick() -> None:
             "spool": lambda: Spool(dep.settings.data_dir).replay(dep.queue),
             **{f"target:{target}": partial(_look_at, dep, target) for target in dep.targets},
             "overtaken": lambda: _plan_again(dep),
+            "outdated": lambda: refresh_outdated(dep),
             "runs": lambda: _look_at_runs(dep, now),
             "sweep": lambda: sweep(dep),
             "notices": lambda: send_waiting(dep),

@@ -266,6 +266,17 @@ async def test_a_rejection_ends_when_any_column_of_the_row_changes(opened: Opene
         assert (await to_do(dep, (T,)))["rejections"] == []
 
 
+async def test_what_is_rejected_by_a_degraded_roster_is_listed(opened: Opened, roster: Path) -> None:
+    """The last clean roster has another row of that person."""
+    async with opened(only=(T,), guards={"window": "0s"}) as dep:
+        await ready(dep, roster)
+        roster.write_text(company(PEOPLE, gone=tuple(range(9))))
+        document = await sync_once(dep)
+        assert document["roster"]["degraded"]
+        await decide_about(dep, document["run"], "rejected", Choice(T, ("W0003",)), by="bob")
+        assert [one["person"] for one in (await to_do(dep, (T,)))["rejections"]] == ["W0003"]
+
+
 async def test_a_rejection_ends_with_time(opened: Opened, roster: Path) -> None:
     async with opened(only=(T,), guards={"window": "0s", "rejection": "1s"}) as dep:
         await refused(dep, roster)

@@ -169,6 +169,25 @@ def test_a_mover_who_is_moved_back_while_being_moved_is_moved_back(site: Site) -
     assert set(found.values()) == {"Engineering"}
 
 
+def test_a_rejection_is_listed_with_who_and_why_and_is_taken_back(site: Site) -> None:
+    write(site, company(PEOPLE, gone=tuple(range(21))))
+    degraded = site.call("sync", "--target", TARGET, "--wait", code=4)
+    accepted = site.call("sync", "--target", TARGET, "--accept", degraded["roster"]["digest"], "--wait", code=4)
+    run = accepted["run"]
+    site.call("reject", run, "--person", "W0003", "--reason", "on leave")
+    found = site.call("todos")
+    assert [(one["person"], one["reason"]) for one in found["rejections"]] == [("W0003", "on leave")]
+    assert len(found["leavers"]) == 21
+    why = site.call("why", "W0003")
+    assert why["rejections"] == found["rejections"]
+    assert why["receipt"]["targets"][TARGET]["status"] == "rejected"
+    assert found["rejections"][0]["by"] in why["receipt"]["targets"][TARGET]["message"]
+    site.call("reject", run, "--undo", "--person", "W0003")
+    assert site.call("todos")["rejections"] == []
+    site.call("approve", run, "--person", "W0003", "--wait", code=4)
+    assert plans(site)["W0003"] == "Leaver"
+
+
 def test_overtaken_leavers_are_planned_again_though_the_worker_was_killed(tmp_path: Path) -> None:
     """All that is known of them lies in Redis, and the tick of another worker finds it."""
     with deployment(tmp_path, schedule=SCHEDULE, guards=GUARDS) as site:

@@ -45,7 +45,10 @@ def test_what_went_out_within_the_window_counts() -> None:
     settings = GuardSettings.model_validate({"leavers": {"percent": 10}})
     assert tripped(settings, {Kind.LEAVE: 1}, {"leavers": 1}, 20) == {}
     trip = tripped(settings, {Kind.LEAVE: 1}, {"leavers": 2}, 20)[Kind.LEAVE]
-    assert "with 2 sent or decided without approval" in trip.sentence
+    assert trip.sentence == (
+        "1 leavers and 2 sent or decided without approval in the window make 3, more than the limit of 2 "
+        "(of 20 linked accounts): held until approved."
+    )
     assert tripped(settings, {}, {"leavers": 50}, 20) == {}
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from html import unescape
 from html.parser import HTMLParser
 
 import pytest
 
 from provisioner.web.auth.access import COOKIE, safe_place
 from tests.decisions.conftest import company
-from tests.web.conftest import VIEWER, Site, bearer, csrf_in
+from tests.web.conftest import OPERATOR, VIEWER, Site, bearer, csrf_in
 
 PAGES = (
     *("/", "/runs", "/people", "/people?key=W0001", "/people?key=nobody", "/todos", "/drift", "/orphans", "/rejected"),
@@ -137,6 +138,65 @@ def test_what_rosters_hold_is_text_and_nothing_more(site: Site) -> None:
     for path in (f"/runs/{run}", "/people?key=W0000", f"/people?key={evil}", f"/runs/{run}?person={evil}"):
         assert evil not in site.client.get(path).text
     assert "&lt;img src=x" in site.client.get("/people?key=W0000").text
+
+
+def test_a_run_shows_what_waits_and_for_how_long_it_goes_on(site: Site) -> None:
+    site.sign_in()
+    run = site.held()["run"]
+    page = f"/runs/{run}"
+    text = site.client.get(page).text
+    assert 'value="0" aria-label="tribal_habits"' in text, "what is held is not done"
+    assert "held until approved" in text
+    body = {"target": "tribal_habits", "all": True}
+    site.client.post(f"/api/runs/{run}/approve", json=body, headers=bearer(OPERATOR))
+    going = site.client.get(page).text
+    assert "<dt>Took</dt><dd>–</dd>" in going
+    assert "held until approved" not in going
+    site.drain()
+    assert "<dt>Took</dt><dd>–</dd>" not in site.client.get(page).text
+
+
+def test_a_run_shows_why_its_roster_is_degraded_and_who_keeps_an_account(site: Site) -> None:
+    site.sign_in()
+    site.roster.write_text(company(40))
+    site.sync()
+    site.switchboard.seed("tribal_habits", [{"user_name": "W0003", "org_admin": True}])
+    site.roster.write_text(company(40, gone=(3,)))
+    kept = site.client.get(f"/runs/{site.sync()['run']}").text
+    assert "1 who left keep their account" in kept
+    assert "provisioner unlink W0003 tribal_habits" in site.client.get("/todos").text
+    site.roster.write_text(company(20))
+    document = site.sync()
+    text = site.client.get(f"/runs/{document['run']}").text
+    assert document["roster"]["degraded"][0] in unescape(text)
+    assert f"--accept {document['roster']['digest']}" in text
+
+
+def test_the_page_of_to_dos_shows_what_the_command_does(site: Site) -> None:
+    """Leavers who are held, and then what somebody said no to, with who and why."""
+    site.sign_in()
+    run = site.held()["run"]
+    text = site.client.get("/todos").text
+    assert "Nothing waits for a person" not in text
+    assert all(f"W000{number}" in text for number in range(5))
+    body = {"target": "tribal_habits", "people": ["W0002"], "reason": "on parental leave"}
+    assert site.client.post(f"/api/runs/{run}/reject", json=body, headers=bearer(OPERATOR)).status_code == 200
+    text = unescape(site.client.get("/todos").text)
+    assert "leave rejected by api:operator: on parental leave" in text
+    assert f"provisioner reject {run} --undo --person W0002" in text
+    found = site.get("/api/todos").json()
+    assert [(one["person"], one["by"], one["reason"]) for one in found["rejections"]] == [
+        ("W0002", "api:operator", "on parental leave")
+    ]
+    why = site.get("/api/people/W0002").json()
+    assert why["rejections"] == found["rejections"]
+    part = why["receipt"]["targets"]["tribal_habits"]
+    assert (part["status"], why["receipt"]["finished_at"]) == ("rejected", None)
+    assert "rejected by api:operator on " in part["message"]
+    assert "on parental leave" in part["message"]
+    page = unescape(site.client.get("/people?key=W0002").text)
+    assert "api:operator" in page
+    assert "on parental leave" in page
 
 
 def test_choosing_some_confirming_and_seeing_what_became_of_it(site: Site) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -49,3 +50,15 @@ def differences(fields: Mapping[str, str], predicted: Mapping[str, int]) -> list
             }
         )
     return found
+
+
+def guard_sentences(fields: Mapping[str, str]) -> list[str]:
+    """What guards found in a run's part, and whether it still waits for an approval."""
+    held = counts(fields, Status.HELD)
+    return [
+        # An earlier version kept the whole sentence
+        one
+        if isinstance(one, str)
+        else f"{one['finding']}: held {'until approved' if not held.keys().isdisjoint(one['kinds']) else 'at first'}."
+        for one in json.loads(fields.get("guards") or "[]")
+    ]

@@ -16,11 +16,11 @@ from provisioner.store.redis import keys
 from provisioner.store.redis.client import Redis
 from provisioner.store.redis.connection import redis_errors
 from provisioner.store.redis.server import Server
-from provisioner.store.runs.counters import counts, differences
+from provisioner.store.runs.counters import counts, differences, guard_sentences
 from provisioner.store.runs.follow import with_follow
 
 _PUSHED_FOR: Final = 7 * 86400
-_AS_JSON: Final = ("error", "guards", "notes", "blocked")
+_AS_JSON: Final = ("error", "notes", "blocked")
 _COUNTED: Final = ("succeeded", "failed", "held", "waiting", "superseded", "rejected")
 
 
@@ -56,7 +56,7 @@ class Request:
 
 
 #: Statuses whose operations are listed apart (see lua/queue.lua).
-LISTED: Final = frozenset({Status.HELD.value, Status.FAILED.value, Status.WAITING.value, Status.REJECTED.value})
+LISTED: Final = frozenset(one.value for one in (Status.HELD, Status.FAILED, Status.WAITING, Status.REJECTED))
 _GLOB: Final = re.compile(r"[\\*?\[\]]")
 
 
@@ -96,8 +96,7 @@ class RunStore:
 
         Args:
             stage: ``begun`` for a run that reads no roster.
-            run: its id, see `id_of`.
-            more: puts further commands into the same transaction.
+            run: its id, see `id_of`; `more` puts further commands into the same transaction.
         """
         now = await Server(self._redis).now()
         run = run or self.id_of(now)
@@ -219,7 +218,7 @@ class RunStore:
             "trigger": fields.get("trigger", "manual"),
             "status": fields.get("status", "running"),
             "started_at": moment(float(fields["started"])) if "started" in fields else None,
-            "finished_at": moment(float(fields["finished"])) if "finished" in fields else None,
+            "finished_at": None if fields.get("status") == "running" else moment(float(fields.get("finished") or 0)),
             "roster": json.loads(fields["roster"]) if "roster" in fields else None,
             "targets": targets,
         }
@@ -243,7 +242,7 @@ class RunStore:
                     "trigger": trigger,
                     "status": status or "running",
                     "started_at": moment(float(started)) if started else None,
-                    "finished_at": moment(float(finished)) if finished else None,
+                    "finished_at": moment(float(finished)) if finished and status != "running" else None,
                 }
         return found
 
@@ -371,6 +370,8 @@ def target_document(fields: Mapping[str, str]) -> dict[str, Any]:
     for name, text in [("error", fields.get("fault")), *((name, fields.get(name)) for name in _AS_JSON)]:
         if text:
             document[name] = json.loads(text)
+    if "guards" in fields:
+        document["guards"] = guard_sentences(fields)
     if fields.get("predicted"):
         document["predicted"] = json.loads(fields["predicted"])
         document["actual"] = {"operations": counts(fields, "succeeded"), "requests": document["requests"]}

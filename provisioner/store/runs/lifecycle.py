@@ -72,3 +72,21 @@ class LifecycleStore:
         """Nobody waits for a target any longer."""
         with redis_errors():
             await self._redis.delete(keys.waiting(target))
+
+    async def replace_part(self, run: str, target: str, newer: str) -> None:
+        """Note that a newer run's plan about everybody took the place of a run's part."""
+        with redis_errors():
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.hset(keys.run_target(run, target), "replaced", newer)
+                pipe.sadd(keys.OUTDATED, run)
+                await pipe.execute()
+
+    async def outdated(self) -> tuple[str, ...]:
+        """Runs of which a newer plan took operations, so that their status is to be looked at again."""
+        with redis_errors():
+            return tuple(sorted(run.decode() for run in await self._redis.smembers(keys.OUTDATED)))
+
+    async def up_to_date(self, run: str) -> None:
+        """Note that a run's status was looked at."""
+        with redis_errors():
+            await self._redis.srem(keys.OUTDATED, run)

@@ -92,7 +92,7 @@ class Progress:
 def progress(part: Mapping[str, Any]) -> Progress:
     """Of a run's part for one target."""
     planned = sum((part.get("planned") or {}).values())
-    ended = sum(sum((part.get(name) or {}).values()) for name in OUTCOMES if name != "waiting")
+    ended = sum(sum((part.get(name) or {}).values()) for name in OUTCOMES if name not in ("waiting", "held"))
     ended = min(ended, planned)
     return Progress(planned, ended, 100 if not planned else ended * 100 // planned)
 

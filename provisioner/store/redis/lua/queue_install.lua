@@ -7,7 +7,7 @@
 --
 -- Keys: none are passed; all are made from the target's and the run's name as store/keys.py lists them (one server,
 --   no cluster): those of queue.lua, run:<run>:stage:<target>, run:<run>:again:<target>, run:<run>:behind:<target>,
---   overtaken and added:<target>.
+--   overtaken, outdated and added:<target>.
 -- ARGV[1] the command, ARGV[2] the target, then:
 --   install  run             takes the next part of the plan                      -> {dropped so far, parts that are left},
 --            or {-1, 0} where its guards counted too few: then nothing of it is installed
@@ -30,6 +30,8 @@
 local function supersede(member)
   local run, id = split(member)
   local person, attempts = unpack(redis.call('HMGET', op_key(run, id), 'person', 'attempts'))
+  -- Its status is another without it, and it had ended
+  redis.call('SADD', P .. 'outdated', run)
   local doubts = doubts_of(run, id, (tonumber(attempts) or 0) > 0)
   unsure(person, doubts)
   finish(run, id, 'superseded')

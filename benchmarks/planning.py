@@ -284,6 +284,8 @@ def _prepare(folder: Path, people: int, share: int) -> int:
         pl.lit(1.0).alias("_recorded"),
         pl.lit("{}").alias("_owed"),
         pl.lit([], dtype=pl.List(pl.String)).alias("_enrolled"),
+        pl.lit(0.0).alias("_linked"),
+        pl.lit(0, dtype=pl.Int64).alias("_makes"),
         *(pl.col(name).alias(f"l:{name}") for name in ATTRIBUTES),
         pl.lit(None, dtype=pl.String).alias("l:deactivate_scheduled_date"),
     )

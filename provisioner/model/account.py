@@ -31,6 +31,8 @@ class LedgerEntry:
     facts whose event has not been accepted yet (fact → epoch seconds of the fact), `enrolled` the enrolment codes
     sent, `recorded` the epoch seconds of the last change, `version` grows by one with each. `perhaps` are, by attribute
     that is a set, the members (lower case) of which nobody can say whether they are in it (see `model.unsure`).
+    `linked` is when the link began or its account was made again (epoch seconds). `makes` is how often in a row we made
+    the account without any listing showing it in between.
     """
 
     person: str
@@ -44,6 +46,8 @@ class LedgerEntry:
     version: int = 0
     recorded: float = 0.0
     perhaps: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    linked: float = 0.0
+    makes: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """The form in which it lies in Redis; the person is the key beside it."""
@@ -58,6 +62,8 @@ class LedgerEntry:
             "version": self.version,
             "recorded": self.recorded,
             **({"perhaps": {name: list(those) for name, those in self.perhaps.items()}} if self.perhaps else {}),
+            **({"linked": self.linked} if self.linked else {}),
+            **({"makes": self.makes} if self.makes else {}),
         }
 
     @classmethod
@@ -75,4 +81,6 @@ class LedgerEntry:
             version=int(document.get("version", 0)),
             recorded=float(document.get("recorded", 0.0)),
             perhaps=document.get("perhaps") or {},
+            linked=float(document.get("linked", 0.0)),
+            makes=int(document.get("makes", 0)),
         )

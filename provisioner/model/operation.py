@@ -58,7 +58,9 @@ class Operation(Struct, frozen=True, omit_defaults=True, gc=False):
     hold the changed attributes only; `wanted` the whole image that the account should have afterwards, as far as
     we manage it; `observed` what the target's module asked to have carried along. `slot` tells apart what may
     stand beside each other for one person: ``account``, ``enrol:<code>``, ``event:<fact>``. `follows` is the id of
-    the operation that must succeed first. `carries` are the enrolments (their `after`) that travel in the same request
+    the operation that must succeed first. `fails` is why it fails at once and is not sent, as ``code: sentence``.
+    `makes` is how often in a row its account was made before without being shown. `carries` are the enrolments (their
+    `after`) that travel in the same request
     as an account operation, and `rides` marks those that do. `reason` is why, as a short phrase. `counted` is false
     for what a guard does not count. `hold` says what it waits for, None if it may go out.
     """
@@ -86,13 +88,24 @@ class Operation(Struct, frozen=True, omit_defaults=True, gc=False):
     planned: float = 0.0
     carries: tuple[Mapping[str, str | None], ...] = ()
     rides: bool = False
+    fails: str = ""
+    makes: int = 0
 
     @property
     def planned_status(self) -> Status:
-        """Where it stands when its plan is installed: it goes out by itself, waits for approval, or was refused."""
+        """Where it stands when its plan is installed: it goes out by itself, waits for approval, was refused, or fails
+        without being sent."""
+        if self.fails:
+            return Status.FAILED
         if self.refused:
             return Status.REJECTED
         return Status.HELD if self.hold else Status.PENDING
+
+    @property
+    def planned_error(self) -> Mapping[str, str] | None:
+        """Why it fails without being sent, None if it does not."""
+        code, _, message = self.fails.partition(": ")
+        return {"code": code, "message": message} if self.fails else None
 
     @property
     def token(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
@@ -15,12 +15,22 @@ from provisioner.model.operation import Kind, Operation, digest, operation_id
 from provisioner.planning.claims import folded
 from provisioner.planning.desired import DIGEST, FUTURE, LEAVER, MEMBER, PERSON, REASON, STANDING
 from provisioner.planning.diff import any_of, enforced, fixed, names_of
+from provisioner.planning.new_accounts import CODE, MOST, sentence
 from provisioner.planning.spec import ACCOUNT, UNTOUCHABLE, Planning, TargetSpec
 
 LinkRow = tuple[str, str, State, str]
 Values = tuple[str | None, ...]
 Places = tuple[int, ...]
 _NONE: Final[Mapping[str, str | None]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The `people` whose linked account is not there any more; `makes` are, of those, how often in a row it was made
+    and never shown."""
+
+    people: frozenset[str]
+    makes: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +43,8 @@ class Changes:
     drift: tuple[tuple[str, str], ...]
 
     @staticmethod
-    def creations(
-        spec: TargetSpec, rows: pl.DataFrame, gone: Collection[str], circumstances: Planning
-    ) -> list[Operation]:
-        """One `create` per row, with all that the account takes to be right."""
+    def creations(spec: TargetSpec, rows: pl.DataFrame, gone: Gone, circumstances: Planning) -> list[Operation]:
+        """One `create` per row, with all that the account takes to be right; it fails where it was made in vain."""
         names = sorted(names_of(rows))
         merging = [name for name in names_of(rows) if spec.attributes[name].on_create and spec.attributes[name].merge]
         creatable = [(place, name) for place, name in enumerate(names) if spec.attributes[name].on_create]
@@ -45,7 +53,7 @@ class Changes:
         people = zip(rows.select(PERSON, STANDING, DIGEST).iter_rows(), _values(rows, "w", names), strict=True)
         for (person, standing, row), wanted in people:
             after: dict[str, str | None] = {name: wanted[place] for place, name in creatable if wanted[place]}
-            lost = person in gone
+            lost, makes = person in gone.people, gone.makes.get(person, 0)
             operations.append(
                 Operation(
                     id=operation_id(spec.name, person, Kind.CREATE, {}, after),
@@ -62,6 +70,8 @@ class Changes:
                     snapshot=circumstances.snapshot,
                     planned=moment,
                     row=row or row_digest(standing, wanted),
+                    makes=makes,
+                    fails=f"{CODE}: {sentence(spec, makes)}" if makes >= MOST else "",
                 )
             )
         return operations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
@@ -14,7 +14,7 @@ from msgspec import structs
 
 from provisioner.model.operation import Kind, Operation
 from provisioner.model.operation_batches import gathered
-from provisioner.planning.account_changes import Changes, LinkRow, changes
+from provisioner.planning.account_changes import Changes, Gone, LinkRow, changes
 from provisioner.planning.desired import PERSON
 from provisioner.planning.guards import counts
 from provisioner.planning.side_changes import DueRecord, enrolments, events, knowledge
@@ -59,20 +59,21 @@ class Material:
 
 @dataclass(slots=True)
 class Aside:
-    """What is found out beside the operations: links and states to record, to-dos, reported drift, and how many
-    operations of each kind count for a guard."""
+    """What is found out beside the operations: links and states to record, to-dos, reported drift, how many operations
+    of each kind count for a guard, and whose account was made and never shown."""
 
     links: list[LinkRow] = field(default_factory=list)
     todos: list[tuple[str, str]] = field(default_factory=list)
     drift: list[tuple[str, str]] = field(default_factory=list)
     counted: Counter[Kind] = field(default_factory=Counter)
+    unkept: list[tuple[str, str]] = field(default_factory=list)
 
 
 def drafted(
     spec: TargetSpec,
     material: Material,
     names: Sequence[str],
-    gone: Collection[str],
+    gone: Gone,
     circumstances: Planning,
     *,
     believed: bool,
@@ -81,14 +82,16 @@ def drafted(
 
     Args:
         names: the attributes that `material.changed` speaks of.
-        gone: people whose linked account is not there any more.
+        gone: whose linked account is not there any more.
         believed: if not, there are but the leaves of accounts that were seen.
     """
     aside = Aside()
 
     def batch(part: Material) -> list[Operation]:
         changed = changes(spec, part.changed, names, circumstances)
-        operations = [*changed.operations, *Changes.creations(spec, part.creates, gone, circumstances)]
+        creations = Changes.creations(spec, part.creates, gone, circumstances)
+        failing = [one for one in creations if one.fails]
+        operations = [*changed.operations, *(one for one in creations if not one.fails)]
         if not believed:
             operations = [operation for operation in operations if operation.kind is Kind.LEAVE]
         told = events(spec, operations, part.owed, circumstances)
@@ -101,6 +104,8 @@ def drafted(
             operations += told
             operations += enrolments(spec, part.due, operations, circumstances)
             operations += knowledge(spec, part.records, operations, circumstances)
+            operations += failing
+            aside.unkept += [(one.person, (one.planned_error or {})["message"]) for one in failing]
         aside.counted.update(one.kind for one in operations if counts(one, circumstances))
         return operations
 

@@ -56,6 +56,7 @@ def correlate(
     match: Sequence[str],
     attributes: Mapping[str, Attribute],
     apart: Mapping[str, Collection[str]] | None = None,
+    young: Collection[str] = (),
 ) -> Correlation:
     """Pair people with accounts.
 
@@ -64,6 +65,7 @@ def correlate(
         links: the ledger's `_person` and `_account` of everybody, also of people who are in no roster any more.
         match: the names of the attributes to match by, in order.
         apart: by person the accounts that were unlinked from them by hand, which are not matched again.
+        young: the people whose link stands although their account is not shown.
     """
     observed = observation.frame
     entries = _beside(links.select(PERSON, ACCOUNT), observed[ACCOUNT], on=ACCOUNT, rows=(LEDGER_ROW, OBSERVED_ROW))
@@ -77,10 +79,11 @@ def correlate(
     linked, conflicts = _unshared(linked, observed.height)
     missing: tuple[str, ...] = ()
     if observation.authoritative:
-        gone = linked.filter(pl.col(OBSERVED_ROW).is_null())
+        lost = pl.col(OBSERVED_ROW).is_null() & ~pl.col(PERSON).is_in(list(young))
+        gone = linked.filter(lost)
         if gone.height:
             missing = tuple(gone[PERSON].to_list())
-            linked = linked.filter(pl.col(OBSERVED_ROW).is_not_null())
+            linked = linked.filter(~lost)
             # Someone may have made the account anew by hand, so whoever lost theirs is matched again
             free = free.scatter(gone[DESIRED_ROW], True)
     pairs = [linked]
@@ -108,8 +111,8 @@ def correlate(
             owners.add(good)
             pool = pool.join(hits.select(DESIRED_ROW), on=DESIRED_ROW, how="anti", maintain_order="left")
     taken = {account for conflict in conflicts for account in conflict.accounts}
-    lost = observed.filter(observed[UNTOUCHABLE].is_null() & ~owners.flags)[ACCOUNT].to_list()
-    orphans = tuple(account for account in lost if account not in taken)
+    ownerless = observed.filter(observed[UNTOUCHABLE].is_null() & ~owners.flags)[ACCOUNT].to_list()
+    orphans = tuple(account for account in ownerless if account not in taken)
     paired = linked if len(pairs) == 1 else pl.concat(pairs).sort(DESIRED_ROW)
     settled = {*paired[PERSON].to_list(), *(conflict.person for conflict in conflicts)} if sifted.claims else ()
     claims = tuple(claim for claim in sifted.claims.values() if claim.person not in settled)

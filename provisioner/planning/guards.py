@@ -85,7 +85,7 @@ def tripped(
 def counts(operation: Operation, circumstances: Planning) -> bool:
     """Whether an operation counts for a guard; what somebody decided about does not."""
     approved = operation.id in circumstances.approved
-    return operation.counted and not approved and not _refused(operation, circumstances)
+    return operation.counted and not approved and not operation.fails and not _refused(operation, circumstances)
 
 
 def guarded(operations: Sequence[Operation], trips: Mapping[Kind, Tripped], circumstances: Planning) -> list[Operation]:

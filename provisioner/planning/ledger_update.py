@@ -27,6 +27,7 @@ def ledger_patch(operation: Operation, done: Done) -> dict[str, Any]:
         patch["account"] = account
     if operation.kind is Kind.CREATE:
         patch |= {"state": "active", "created": not done.adopted, "matched": "adopted" if done.adopted else "created"}
+        patch["makes"] = operation.makes + 1
     elif operation.kind is Kind.LEAVE:
         patch["state"] = "left"
     elif operation.kind is Kind.REJOIN:

@@ -13,6 +13,7 @@ from provisioner.expressions import evaluate_predicate
 from provisioner.model.account import State
 from provisioner.model.operation import ACCOUNT_KINDS, URGENCY, Kind, Operation, Status
 from provisioner.model.operation_batches import Batch, rewritten
+from provisioner.planning.account_changes import Gone
 from provisioner.planning.build import Aside, Material, drafted
 from provisioner.planning.bundling import riding
 from provisioner.planning.correlate import (
@@ -39,6 +40,8 @@ from provisioner.planning.diff import Held, differing, hold, merged, ours_to_cle
 from provisioner.planning.guards import Tripped, guarded, tripped
 from provisioner.planning.leavers import to_settle, unfinished_leavers, unsettled
 from provisioner.planning.listing_trust import Code, Disbelief, disbelief, doubts, recalled
+from provisioner.planning.new_accounts import CODE as NOT_KEPT
+from provisioner.planning.new_accounts import MOST, never_shown, note, settling, shown_at_last
 from provisioner.planning.side_changes import due_enrolments, due_records, owing
 from provisioner.planning.spec import ACCOUNT, Observation, Planning, TargetSpec
 
@@ -55,11 +58,13 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Todo:
-    """A thing that only a person can settle, with what to do. `linked`: the person has an account here."""
+    """A thing that only a person can settle, with what to do. `linked`: the person has an account here. `code` names
+    the kind of thing, for programs."""
 
     person: str
     sentence: str
     linked: bool = True
+    code: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +75,10 @@ class TargetPlan:
     `provisioner.model.operation_batches`). `tally` counts them, by `Operation.planned_status` and by kind. `base` is
     what guards measure by. `unbelieved` is the sentence for a listing that is not believed and `disbelief` its code:
     then `operations` are but the leaves of accounts that were seen.
-    `enrolled` are, by person, enrolments that were found to exist already. `leavers` are those who leave and have an
-    account that the ledger, after the plan's links, does not say to be left; for `leavers_left` of them the plan has no
-    leave. Of the `unsettled` nobody can say whether they leave.
+    `enrolled` are, by person, enrolments that were found to exist already. `shown` are people whose account is shown
+    for the first time since it was made again. `leavers` are those who leave and have an account that the ledger, after
+    the plan's links, does not say to be left; for `leavers_left` of them the plan has no leave. Of the `unsettled`
+    nobody can say whether they leave.
     """
 
     target: str
@@ -97,13 +103,14 @@ class TargetPlan:
     leavers: frozenset[str] = frozenset()
     leavers_left: int = 0
     unsettled: frozenset[str] = frozenset()
+    shown: tuple[str, ...] = ()
 
     tally: Mapping[Status, Mapping[Kind, int]] = field(init=False)
 
     def __post_init__(self) -> None:
         """Count the operations once, as there may be very many."""
         tally: dict[Status, Counter[Kind]] = {
-            status: Counter() for status in (Status.PENDING, Status.HELD, Status.REJECTED)
+            status: Counter() for status in (Status.PENDING, Status.HELD, Status.REJECTED, Status.FAILED)
         }
         for operation in self.operations:
             tally[operation.planned_status][operation.kind] += 1
@@ -143,10 +150,12 @@ def plan_target(
         today_utc=circumstances.now.astimezone(UTC).date(),
         ends=circumstances.ends,
     )
+    young = settling(spec, ledger, circumstances)
     found = correlate(
-        desired.frame, observation, ledger, spec.settings.match, spec.attributes, apart=circumstances.apart
+        desired.frame, observation, ledger, spec.settings.match, spec.attributes, circumstances.apart, young
     )
-    trust = _trust(spec, desired, found, observation, ledger, circumstances)
+    unkept = never_shown(found.missing, ledger, observation)
+    trust = _trust(spec, desired, found, observation, ledger, circumstances, unkept)
     if trust.unbelieved:
         # By what it shows nobody is recognised; and a leave may have to carry along what it hides
         found = replace(found, pairs=found.pairs.filter(pl.col(LEDGER_ROW).is_not_null()))
@@ -171,10 +180,17 @@ def plan_target(
         due_enrolments(spec, desired.frame, found.pairs, ledger, circumstances),
         due_records(desired.records, found.pairs, ledger),
     )
-    gone, believed = set(found.missing), trust.unbelieved is None
+    gone, believed = Gone(frozenset(found.missing), unkept), trust.unbelieved is None
     drafts, aside = drafted(spec, material, held.names, gone, circumstances, believed=believed)
     aside.todos += claimed if believed else ()
-    return _assemble(spec, desired, found, drafts, aside, clashes, blocked, observation, ledger, circumstances, trust)
+    blocked += [Todo(person, why, linked=False, code=NOT_KEPT) for person, why in aside.unkept]
+    observation = replace(
+        observation, notes=(*observation.notes, *note(spec, found.pairs, young, observation.frame[ACCOUNT]))
+    )
+    return _assemble(
+        spec, desired, found, drafts, aside, clashes, blocked, observation, ledger, circumstances, trust,
+        shown=shown_at_last(found.pairs, ledger, observation.frame[ACCOUNT]),
+    )  # fmt: skip
 
 
 def _protected(spec: TargetSpec, compiled: CompiledTarget, observation: Observation, frame: pl.DataFrame) -> pl.Series:
@@ -247,6 +263,8 @@ def _assemble(
     ledger: pl.DataFrame,
     circumstances: Planning,
     trust: _Trust,
+    *,
+    shown: tuple[str, ...],
 ) -> TargetPlan:
     """The plan: what was drafted, guarded and in order, and what is told beside it."""
     unbelieved, guards = trust.unbelieved, spec.settings.guards
@@ -294,6 +312,7 @@ def _assemble(
         leavers=leavers,
         leavers_left=len(left),
         unsettled=unsettled(desired.frame),
+        shown=shown,
     )
 
 
@@ -315,8 +334,11 @@ def _trust(
     observation: Observation,
     ledger: pl.DataFrame,
     circumstances: Planning,
+    unkept: Mapping[str, int],
 ) -> _Trust:
-    missing = _missing(desired, found, ledger)
+    # Of what was never shown a listing cannot have lost anything; it fails by name
+    never = [person for person, makes in unkept.items() if makes >= MOST]
+    missing = _missing(desired, found, ledger).filter(~pl.col(PERSON).is_in(never))
     unpaired = missing
     if missing.height:
         unpaired = missing.join(found.pairs.select(PERSON), on=PERSON, how="anti", maintain_order="left")

@@ -51,7 +51,7 @@ class Observation:
     holds every account; `asked`: it holds those of these people only, and is complete for them. When neither, the
     vendor cannot be listed and the ledger stands in. `began` is when reading began, by Redis's clock. Where only what
     changed was read, the column `_read` tells when that was for each account (epoch seconds). `last` is the last one of
-    everybody that was believed.
+    everybody that was believed, `shown` the accounts of it where no more is known.
     """
 
     frame: pl.DataFrame
@@ -60,6 +60,12 @@ class Observation:
     asked: frozenset[str] | None = None
     notes: tuple[str, ...] = ()
     last: pl.DataFrame | None = None
+    shown: pl.Series | None = None
+
+    @property
+    def listed(self) -> pl.Series | None:
+        """The accounts that the last believed listing of everybody showed, None if nobody knows."""
+        return self.shown if self.last is None else self.last[ACCOUNT]
 
     @property
     def authoritative(self) -> bool:

@@ -26,7 +26,7 @@ from provisioner.model.operation import Kind, Operation, Status
 from provisioner.model.unconfirmed import at_stake
 from provisioner.planning.desired import PERSON, desired_accounts
 from provisioner.planning.guards import COVERS
-from provisioner.planning.plan import TargetPlan, plan_target
+from provisioner.planning.plan import TargetPlan, Todo, plan_target
 from provisioner.planning.spec import ACCOUNT, Observation, Planning
 from provisioner.progress.quarantine import quarantine, recover
 from provisioner.runs.drift_report import drift_list
@@ -323,6 +323,7 @@ async def install(dep: Deployment, run: str, target: str, snapshot: Snapshot, pl
         for link in plan.links
     ]
     links += [{"person": person, "enrolled": list(codes)} for person, codes in plan.enrolled.items()]
+    links += [{"person": person, "shown": True} for person in plan.shown]
     dropped = await dep.plans.install(
         run,
         target,
@@ -410,13 +411,17 @@ def figures_of(plan: TargetPlan) -> dict[str, int]:
     }
 
 
+def _todo(todo: Todo) -> dict[str, Any]:
+    return {"person": todo.person, "message": todo.sentence} | ({"code": todo.code} if todo.code else {})
+
+
 def lists_of(plan: TargetPlan) -> dict[str, Sequence[Any]]:
     """What a person has to look after, by list."""
     return {
         "conflicts": [
             {"person": one.person, "accounts": list(one.accounts), "message": one.sentence} for one in plan.conflicts
         ],
-        "todos": [{"person": one.person, "message": one.sentence} for one in plan.todos]
+        "todos": [_todo(one) for one in plan.todos]
         + [{"person": one.person, "message": f"{one.where}: {one.reason}"} for one in plan.faults],
         "drift": [{"person": one.person, "message": one.sentence} for one in plan.drift],
         "orphans": list(plan.orphans),

@@ -105,7 +105,12 @@ async def observe(
         listing = await made.find(http, asks, known)
     if listing is not None and asks is not None:
         frame = frame_of(listing.accounts, _readable(dep, target))
-        return Seen(Observation(frame, complete=False, began=began, asked=frozenset(ask.person for ask in asks)))
+        people = frozenset(ask.person for ask in asks)
+        lost = {ask.account for ask in asks if ask.account} - set(frame[ACCOUNT].to_list())
+        if lost and last is None:
+            last = await dep.frames.remembered(target)
+        shown = last[0][ACCOUNT] if lost and last is not None else None
+        return Seen(Observation(frame, complete=False, began=began, asked=people, shown=shown))
     if asks is not None and not isinstance(made, LooksUp):
         last_seen = await _last_seen(dep, target, asks, began)
         if last_seen is not None:

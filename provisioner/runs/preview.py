@@ -82,13 +82,14 @@ def _failed(exc: TargetError) -> dict[str, Any]:
 
 
 def _part(plan: TargetPlan, requests: int, *, paused: bool) -> dict[str, Any]:
-    pending, held, rejected = (
+    pending, held, rejected, failed = (
         {kind.value: count for kind, count in plan.tally[status].items()}
-        for status in (Status.PENDING, Status.HELD, Status.REJECTED)
+        for status in (Status.PENDING, Status.HELD, Status.REJECTED, Status.FAILED)
     )
-    counts = {"held": held, "rejected": rejected, "waiting": pending if paused else {}}
+    counts = {"held": held, "rejected": rejected, "failed": failed, "waiting": pending if paused else {}}
+    broken = plan.unbelieved or failed
     kept = held or rejected.get(Kind.LEAVE.value) or plan.leavers_left
-    status = "failed" if plan.unbelieved else "paused" if counts["waiting"] else "held" if kept else "succeeded"
+    status = "failed" if broken else "paused" if counts["waiting"] else "held" if kept else "succeeded"
     part = _empty(status) | figures_of(plan) | counts
     part["planned"] = {kind.value: count for kind, count in plan.planned.items()}
     part["requests"] = requests
@@ -115,6 +116,6 @@ def _operation(dep: Deployment, operation: Operation) -> dict[str, Any]:
         "drift": operation.drift,
         "status": operation.planned_status.value,
         "attempts": 0,
-        "error": {"code": "held", "message": operation.hold} if operation.hold else None,
+        "error": operation.planned_error or ({"code": "held", "message": operation.hold} if operation.hold else None),
         "reason": operation.reason,
     }

@@ -3,7 +3,7 @@
 import json
 import re
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,7 +15,7 @@ from provisioner.sandbox.options import changed
 from provisioner.sandbox.traitly import Traitly
 from provisioner.sandbox.tribal_habits import TribalHabits
 from provisioner.sandbox.vendor import Vendor
-from provisioner.sandbox.wire import Answer, Call, Found, RefusedError, Router
+from provisioner.sandbox.wire import Answer, Call, Found, Handler, RefusedError, Router
 
 _NAME = re.compile(r"(tribal_habits|habitate|traitly|mtribes)(?:-[A-Za-z0-9_.-]+)?")
 _LOG_LENGTH = 200_000
@@ -68,6 +68,7 @@ class Instance:
         self.name = name
         self.vendor = _MAKERS[kind](name)
         self.faults: list[Fault] = []
+        self._made: dict[str, datetime] = {}
         self.log: deque[Entry] = deque(maxlen=_LOG_LENGTH)
         self._router = Router(self.vendor.routes())
         self._counts: Counter[str] = Counter()
@@ -89,9 +90,36 @@ class Instance:
             if found.route is None:
                 wrong_method = found.allowed and self.vendor.knows_405
                 raise RefusedError(405 if wrong_method else 404, "Method not allowed" if wrong_method else "Not found")
-            return found.route.handler(call, *found.variables)
+            return self._served(call, found.route.handler, found.variables)
         except RefusedError as refusal:
             return self.vendor.refusal(refusal)
+
+    def _served(self, call: Call, handler: Handler, variables: Sequence[str]) -> Answer:
+        """The answer, with what the options say of how the vendor keeps and shows what is written."""
+        vendor, options = self.vendor, self.vendor.options
+        if call.method == "GET":
+            lag = timedelta(seconds=options.listing_lag_seconds)
+            vendor.unlisted = frozenset(key for key, made in self._made.items() if call.now - made < lag)
+            return handler(call, *variables)
+        if not (options.listing_lag_seconds or options.forget_creates or options.stubborn):
+            return handler(call, *variables)
+        before = self._accounts()
+        answer = handler(call, *variables)
+        after = self._accounts()
+        fresh = after.keys() - before.keys()
+        self._made |= dict.fromkeys(fresh, call.now)
+        if options.forget_creates:
+            for key in fresh:
+                vendor.remove(key)
+        named = call.body.decode(errors="replace") + call.path
+        kept = [key for key in after if key not in fresh or not options.forget_creates]
+        if options.stubborn:
+            changed = [key for key in kept if key in fresh or key in named]
+            vendor.seed([{**after[key], **options.stubborn} for key in changed], call.now)
+        return answer
+
+    def _accounts(self) -> dict[str, dict[str, Any]]:
+        return {str(account[self.vendor.key]): dict(account) for account in self.vendor.dump()["accounts"]}
 
     def too_many(self, wait: float) -> Answer:
         """The answer of a request over the limit that could come again in `wait` seconds."""

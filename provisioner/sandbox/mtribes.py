@@ -61,6 +61,7 @@ class Mtribes(Vendor[MtribesOptions]):
     """One organisation with one Space."""
 
     kind = "mtribes"
+    key: ClassVar[str] = "id"
     listings: ClassVar[frozenset[str]] = frozenset(
         {"/v1.0/spaces/{space}/users", "/v2/spaces/{space}/environments/{environment}/users"}
     )
@@ -149,7 +150,7 @@ class Mtribes(Vendor[MtribesOptions]):
         if self.options.users_listing != 200:
             raise RefusedError(self.options.users_listing, "Users cannot be listed")
         self._check_place(space, environment)
-        return self._page(call, "users", self._list)
+        return self._page(call, "users", [user for user in self._list if user["id"] not in self.unlisted])
 
     def list_tribes(self, call: Call, space: str) -> Answer:
         self._check_place(space, "")

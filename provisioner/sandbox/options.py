@@ -1,7 +1,7 @@
 """What can be set on one stand-in through the switchboard, and the check of a change."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 
 
@@ -14,7 +14,10 @@ class Options:
     group share one budget. `retry_after`: a 429 carries a `Retry-After` header. `latency_ms` delays every
     answer after the work was done, `listing_latency_ms` the listings of accounts besides.
     `clock_offset_seconds` shifts the vendor's clock. `api_key`: key or token; empty means the kind's default.
-    `webhook_url`: where webhooks are sent; empty: nowhere.
+    `webhook_url`: where webhooks are sent; empty: nowhere. `listing_lag_seconds`: listings show an account that was
+    made through the API only so much later, look-ups at once. `forget_creates`: a new account is acknowledged and not
+    kept. `stubborn`: field of the read form → what every account that a write names holds afterwards, whatever was
+    sent and acknowledged.
     """
 
     rate_limit: int = 120
@@ -27,6 +30,9 @@ class Options:
     clock_offset_seconds: float = 0.0
     api_key: str = ""
     webhook_url: str = ""
+    listing_lag_seconds: float = 0.0
+    forget_creates: bool = False
+    stubborn: dict[str, Any] = field(default_factory=dict)
 
 
 OptionsT = TypeVar("OptionsT", bound=Options)

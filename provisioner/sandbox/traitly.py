@@ -69,6 +69,7 @@ class Traitly(Vendor[TraitlyOptions]):
     """One account of the product."""
 
     kind = "traitly"
+    key: ClassVar[str] = "customer_id"
     listings: ClassVar[frozenset[str]] = frozenset({"/api/v1/customer"})
 
     def __init__(self, name: str, options: TraitlyOptions) -> None:
@@ -147,6 +148,8 @@ class Traitly(Vendor[TraitlyOptions]):
             pool = [one] if one is not None else []
         else:
             pool = list(self._customers.values())
+        if self.unlisted and "customer_id" not in wanted:
+            pool = [customer for customer in pool if customer["customer_id"] not in self.unlisted]
         if wanted:
             pool = [customer for customer in pool if all(customer[name] == text for name, text in wanted.items())]
         metadata: dict[str, Any] = {}

@@ -19,6 +19,8 @@ class Vendor(ABC, Generic[OptionsT]):
     kind: ClassVar[str]
     listings: ClassVar[frozenset[str]] = frozenset()
     """Templates whose GET lists accounts; `listing_latency_ms` delays them."""
+    key: ClassVar[str]
+    """The field of an account's read form that `remove` takes."""
     knows_405: ClassVar[bool] = False
     """Whether a known path with another method answers 405; else it answers 404, as an unknown path does."""
 
@@ -26,6 +28,8 @@ class Vendor(ABC, Generic[OptionsT]):
         self.name = name
         self.options = options
         self.webhooks = Sender()
+        self.unlisted: frozenset[str] = frozenset()
+        """Accounts, by their `key`, that listings do not show yet."""
 
     @classmethod
     @abstractmethod

@@ -79,6 +79,11 @@ class GuardSettings(Section):
         description="Linked accounts that a complete listing no longer shows, or that lost a value in it; "
         "over it the listing is not believed.",
     )
+    settle: Duration = Field(
+        timedelta(minutes=15),
+        description="For so long after an account was made or linked it may be missing from a listing; it is not made "
+        "again meanwhile.",
+    )
     window: Duration = Field(
         timedelta(hours=24),
         description="What was sent without approval this long ago, or waits for it, counts too; 0s: each run alone.",

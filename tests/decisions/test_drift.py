@@ -12,6 +12,7 @@ from provisioner.runtime.context import Deployment
 from tests.cli.calling import call
 from tests.inbound.support import PEOPLE, Company, company
 from tests.support.harness import sync_once
+from tests.support.redis_contents import RedisContents
 from tests.web.conftest import Site, make_site, sandbox
 
 __all__ = ["make_site", "sandbox"]
@@ -96,6 +97,7 @@ def test_an_account_that_is_gone_and_tags_that_others_set(tmp_path: Path, redis_
         async def go() -> None:
             async with Deployment.open(firm.settings) as dep:
                 await sync_once(dep)
+                RedisContents(dep).age_links("traitly", 3600)
                 firm.switchboard.remove("traitly", "W3")
                 tags = next(one["tags"] for one in firm.switchboard.accounts("mtribes") if one["id"] == "W1")
                 _overlay(firm, "mtribes", "id", "W1", tags=[*tags, "by/hand"])

@@ -10,7 +10,7 @@ import pytest
 
 from provisioner.model.account import Account
 from provisioner.planning.plan import TargetPlan
-from tests.planning.support import World, held_by, linked, only, person, spec_of
+from tests.planning.support import BEFORE, NOW, World, held_by, linked, only, person, spec_of
 
 DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "decision-table.md"
 COLUMNS: Final = ("Roster", "Account", "Ledger", "Policy", "Operation", "Recorded", "Listed")
@@ -38,6 +38,13 @@ ACCOUNT: Final[dict[str, dict[str, str | None]]] = {
     "inactive, role differs": {"active": "false", "role_1": "Manager"},
     "two match": {"user_name": "one", "id": "one"},
     "another's": {"user_name": "theirs", "id": "theirs"},
+}
+#: Accounts that are not shown, and what the ledger knows of them besides.
+NOT_SHOWN: Final[dict[str, dict[str, Any]]] = {
+    "none": {},
+    "gone": {},
+    "new, not shown": {"linked": NOW.timestamp() - 60, "values": held_by(KEY).values},
+    "made twice, never shown": {"linked": BEFORE, "makes": 2},
 }
 #: Accounts of habitate, whose users choose their username, and whose email may be verified.
 CHOSEN: Final[dict[str, dict[str, str | None]]] = {
@@ -120,7 +127,7 @@ def world_of(case: Case) -> World:
     people = [person(KEY, row.pop("verdict", "employed"), **row)]
     kind = "habitate" if case.account in CHOSEN else "tribal_habits"
     world = World(spec_of(kind, **settings), people, circumstances=circumstances)
-    if case.account not in ("none", "gone"):
+    if case.account not in NOT_SHOWN:
         world.accounts.append(account_of(case.account))
     if case.account == "two match":
         world.accounts.append(held_by(KEY, id="two", user_name="two"))
@@ -128,7 +135,8 @@ def world_of(case: Case) -> World:
         world.ledger.append(linked(OTHER, "theirs"))
     if case.ledger != NOTHING:
         values = {"first_name": "Ana"} if case.account == "changed by hand" else {}
-        world.ledger.append(linked(KEY, state=case.ledger, values=values))
+        about = {"values": values, **NOT_SHOWN.get(case.account, {})}
+        world.ledger.append(linked(KEY, state=case.ledger, **about))
     if case.policy == "one person asked":
         world.complete, world.asked = False, frozenset({KEY})
     return world
@@ -149,7 +157,9 @@ def operation_in(plan: TargetPlan) -> str:
         return NOTHING
     operation = only(plan)
     words = [operation.kind.value]
-    if operation.refused:
+    if operation.fails:
+        words.append("failed")
+    elif operation.refused:
         words.append("rejected")
     elif operation.hold:
         words.append("held")
@@ -178,7 +188,8 @@ def test_the_table_is_what_a_plan_does(case: Case) -> None:
         case.listed,
     )
     if case.listed != "conflict":
-        assert plan.linked == (0 if case.account in ("none", "gone") or "orphan" in case.listed else 1)
+        shown = case.account not in NOT_SHOWN or case.account == "new, not shown"
+        assert plan.linked == (1 if shown and "orphan" not in case.listed else 0)
 
 
 def test_every_roster_state_is_told_with_and_without_an_account() -> None:

@@ -259,6 +259,14 @@ class RedisContents:
             for member in client.zrange(keys.leases(target), 0, -1):
                 client.zadd(keys.leases(target), {member: 0}, xx=True)
 
+    def age_links(self, target: str, seconds: float) -> None:
+        """Let every link of a target have begun so much earlier."""
+        with self._redis() as client:
+            for person, text in client.hgetall(keys.ledger(target)).items():
+                entry = json.loads(text)
+                entry["linked"] = entry.get("linked", 0.0) - seconds
+                client.hset(keys.ledger(target), person, json.dumps(entry))
+
     def end_waits(self, target: str) -> None:
         """The time of whatever is parked has come."""
         with self._redis() as client:

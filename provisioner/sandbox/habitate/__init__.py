@@ -56,6 +56,7 @@ class Habitate(Vendor[HabitateOptions]):
     """One community. It begins with one member, the bot that the key belongs to."""
 
     kind = "habitate"
+    key: ClassVar[str] = "msid"
     listings: ClassVar[frozenset[str]] = frozenset({"/api/v1/users"})
     knows_405: ClassVar[bool] = True
 
@@ -203,6 +204,7 @@ class Habitate(Vendor[HabitateOptions]):
             page,
             size,
             self.options,
+            hidden=self.unlisted,
         )
         return Answer(200, [list_form(member) for member in members], {"has_more": "1" if more else "0"})
 

@@ -3,7 +3,7 @@
 import hashlib
 import string
 from bisect import insort
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -255,13 +255,24 @@ class Members:
         self._version += 1
 
     def page(
-        self, status: int, sort_by: str, order: str, page: int, size: int, options: HabitateOptions
+        self,
+        status: int,
+        sort_by: str,
+        order: str,
+        page: int,
+        size: int,
+        options: HabitateOptions,
+        *,
+        hidden: Collection[str] = (),
     ) -> tuple[Sequence[Member], bool]:
-        """The members of one page, and whether there may be more.
+        """The members of one page without those of the `hidden` msids, and whether there may be more.
 
         Raises `RefusedError` 400 for an unknown order.
         """
-        total = len(self._ids[status])
+        ids = self._ids[status]
+        if hidden:
+            ids = [user_id for user_id in ids if self._by_id[user_id].msid not in hidden]
+        total = len(ids)
         start, count = page_slice(page, size, options)
         end = min(start + count, total)
         more = start + count <= total and total > 0 if options.has_more_might else start + count < total
@@ -272,9 +283,9 @@ class Members:
         else:
             raise RefusedError(400, "order must be asc or desc")
         if sort_by == "user_id":
-            found = [self._by_id[user_id] for user_id in self._ids[status][chosen]]
+            found = [self._by_id[user_id] for user_id in ids[chosen]]
         else:
-            found = self._in_order(status, sort_by)[chosen]
+            found = [member for member in self._in_order(status, sort_by) if member.msid not in hidden][chosen]
         return (found if order == "asc" else found[::-1]), more
 
     def _in_order(self, status: int, sort_by: str) -> list[Member]:

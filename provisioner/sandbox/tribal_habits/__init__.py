@@ -41,6 +41,7 @@ class TribalHabits(Vendor[TribalHabitsOptions]):
     """One portal."""
 
     kind = "tribal_habits"
+    key: ClassVar[str] = "user_name"
     listings: ClassVar[frozenset[str]] = frozenset({"/papi/users"})
 
     def __init__(self, name: str, options: TribalHabitsOptions) -> None:
@@ -112,7 +113,10 @@ class TribalHabits(Vendor[TribalHabitsOptions]):
 
     def list_users(self, call: Call) -> Answer:
         allow_query(call, *PAGE_QUERY, "updated_before", "active")
-        envelope, records = page_of(call, self.options.page_cap, self._people.matching(call.query))
+        listed = self._people.matching(call.query)
+        if self.unlisted:
+            listed = [person for person in listed if person.user_name not in self.unlisted]
+        envelope, records = page_of(call, self.options.page_cap, listed)
         return Answer(200, envelope | {"records": [read_form(person) for person in records]})
 
     def one_user(self, _call: Call, user_name: str) -> Answer:

@@ -27,7 +27,8 @@ class LedgerStore:
         """The ledger of one target as the planner wants it, for everybody or for some.
 
         Columns: `_person`, `_account`, `_state`, `_created`, `_matched`, `_recorded`, `_owed` (JSON), `_enrolled`,
-        and ``l:<attribute>`` per name (null: nothing acknowledged; empty text: known to be empty).
+        `_linked` and `_makes` (see `LedgerEntry`), and ``l:<attribute>`` per name (null: nothing acknowledged; empty
+        text: known to be empty).
         """
         with redis_errors():
             if people is None:
@@ -77,6 +78,8 @@ def _frame(persons: Sequence[str], texts: Sequence[bytes], names: Sequence[str])
         "created": pl.Boolean(),
         "matched": pl.String(),
         "recorded": pl.Float64(),
+        "linked": pl.Float64(),
+        "makes": pl.Int64(),
         "values": values,
         # Lua writes an empty list as an empty object, so these two are read as text
         "owed": pl.String(),
@@ -92,6 +95,8 @@ def _frame(persons: Sequence[str], texts: Sequence[bytes], names: Sequence[str])
         pl.col("created").fill_null(value=False).alias("_created"),
         pl.col("matched").fill_null("").alias("_matched_by"),
         pl.col("recorded").fill_null(0.0).alias("_recorded"),
+        pl.col("linked").fill_null(0.0).alias("_linked"),
+        pl.col("makes").fill_null(0).alias("_makes"),
         pl.col("owed").alias("_owed"),
         pl.when(codes.str.starts_with("["))
         .then(codes)

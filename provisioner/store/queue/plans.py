@@ -321,6 +321,8 @@ def _fields(entry: Entry, place: int, followers: Sequence[str], *, urgent: bool)
         fields["guard"] = entry.guard
     if followers:
         fields["followers"] = json.dumps(list(followers))
+    if operation.planned_error:
+        fields["error"] = json.dumps(dict(operation.planned_error))
     if operation.rides:
         fields["rides"] = operation.token
     if entry.stake:

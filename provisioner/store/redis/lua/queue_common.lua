@@ -155,10 +155,14 @@ local function record(person, patch)
   local entry = text and cjson.decode(text) or { values = {}, owed = {}, enrolled = {}, version = 0, recorded = 0 }
   if patch.account then
     if entry.account and entry.account ~= patch.account then
-      entry.values, entry.created, entry.perhaps = {}, false, nil
+      entry.values, entry.created, entry.perhaps, entry.makes = {}, false, nil, nil
     end
+    if entry.account ~= patch.account or patch.makes then entry.linked = now() end
     entry.account = patch.account
   end
+  -- How often in a row it was made before any listing showed it
+  if patch.makes then entry.makes = patch.makes end
+  if patch.shown then entry.makes = nil end
   if patch.values then
     if type(entry.values) ~= 'table' then entry.values = {} end
     for name, value in pairs(patch.values) do entry.values[name] = value end

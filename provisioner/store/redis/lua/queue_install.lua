@@ -65,7 +65,7 @@ local function settle_by_link(person, member, link)
   local came_about = kind == 'create' or (kind == 'leave' and link.state == 'left')
   if unclear ~= '1' or not (status == 'pending' or status == 'waiting') or not came_about then return false, goes_on end
   local patch = { account = link.account, state = link.state, owe = cjson.decode(doc).owes }
-  if kind == 'create' then patch.matched, patch.created = 'created', true end
+  if kind == 'create' then patch.matched, patch.created, patch.makes = 'created', true, 1 end
   record(person, patch)
   unsure(person, doubts_of(run, id, true))
   finish(run, id, 'succeeded', { 'token', '', 'unclear', '0', 'error', '' })
@@ -152,6 +152,8 @@ end
 -- Let a planned operation stand, with what an older one of the same slot went through.
 local function settle_in(run, began, id, slot, wanted, follows, before, doubt, watched)
   local key = op_key(run, id)
+  -- It is not to be sent: its error came with it
+  if wanted == 'failed' then return finish(run, id, 'failed') end
   become(run, id, wanted, { 'began', exactly(began) })
   if wanted ~= 'rejected' then stand(slot, run .. '|' .. id, watched) end
   if doubt then redis.call('HSET', key, 'unclear', '1') end
@@ -229,8 +231,8 @@ local function install_person(run, began, everybody, watched, row, fresh_slots)
     again(run, person, ahead)
   end
   for _, one in ipairs(links) do
-    if one.enrolled then
-      record(person, { enrolled = one.enrolled })
+    if one.enrolled or one.shown then
+      record(person, { enrolled = one.enrolled, shown = one.shown })
     elseif not recorded_since(person, began) then
       record(person, { account = one.account, state = one.state, matched = one.matched })
     end

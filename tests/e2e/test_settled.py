@@ -1,0 +1,121 @@
+"""What targets show of what they accepted: late, never, or otherwise. By the commands, with a real worker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.e2e.site import KINDS, Site, deployment
+
+pytestmark = pytest.mark.timeout(240)
+
+#: Longer than `guards.settle`.
+LATER = 3600.0
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """One deployment and its worker for all tests of this file; whatever is missing is believed to be."""
+    schedule = {"sync": None, "full": None, "watch_roster": None}
+    guards = {"missing": {"percent": 100}}
+    with deployment(tmp_path_factory.mktemp("settled"), schedule=schedule, guards=guards) as site:
+        worker = site.start_worker()
+        try:
+            yield site
+        finally:
+            worker.stop()
+
+
+@pytest.fixture
+def site(live: Site) -> Site:
+    """The deployment, with nothing done yet."""
+    live.empty()
+    return live
+
+
+def planned(document: dict[str, Any], kind: str) -> dict[str, int]:
+    return {name: target["planned"][kind] for name, target in document["targets"].items()}
+
+
+def test_an_account_that_a_listing_does_not_show_yet_is_not_made_again(site: Site) -> None:
+    for kind in KINDS:
+        site.switchboard.options(kind, listing_lag_seconds=LATER)
+    first = site.call("sync", "--wait")
+    assert all(count > 0 for count in planned(first, "create").values())
+    accounts = {kind: len(site.switchboard.accounts(kind)) for kind in KINDS}
+    events = site.switchboard.state("traitly")["events"]
+    assert events
+    site.forget_requests()
+    second = site.call("sync", "--wait")
+    assert second["status"] == "succeeded"
+    assert {kind: sum(target["planned"].values()) for kind, target in second["targets"].items()} == dict.fromkeys(
+        KINDS, 0
+    )
+    assert site.writes() == dict.fromkeys(KINDS, 0)
+    assert {kind: len(site.switchboard.accounts(kind)) for kind in KINDS} == accounts
+    assert site.switchboard.state("traitly")["events"] == events
+    for kind in KINDS:
+        count = planned(first, "create")[kind]
+        assert f"does not show {count} new accounts yet" in " ".join(second["targets"][kind]["notes"])
+
+    # Leavers among them leave nevertheless, but where nobody can see yet whether they are protected
+    site.write("day_two.csv")
+    third = site.call("sync", "--wait")
+    assert third["status"] == "succeeded"
+    assert all(count > 0 for kind, count in planned(third, "leave").items() if kind != "tribal_habits")
+    assert any("protected" in one["message"] for one in site.call("todos", "--target", "tribal_habits")["todos"])
+
+    # Shown at last; what is removed after the time of grace is missing as ever
+    for kind in KINDS:
+        site.switchboard.options(kind, listing_lag_seconds=0.0)
+        site.contents.age_links(kind, LATER)
+    made = next(one for one in site.call("show", first["run"], "--operations")["operations"] if one["kind"] == "create")
+    gone = next(
+        one["customer_id"]
+        for one in site.switchboard.accounts("traitly")
+        if one["customer_id"] == made["person"] and one["plan"] == "Employee"
+    )
+    site.switchboard.remove("traitly", gone)
+    fourth = site.call("sync", "--wait")
+    assert planned(fourth, "create") == {**dict.fromkeys(KINDS, 0), "traitly": 1}
+    # Made again by right, so it was onboarded again
+    assert site.wrong("day_two.csv") == [f"traitly: {gone} has 2 events 'Onboarded', not 1."]
+
+
+@pytest.mark.parametrize("kind", ["tribal_habits", "mtribes"])
+def test_what_is_accepted_and_never_kept_fails_by_name_after_the_second_time(site: Site, kind: str) -> None:
+    one_target = ("--target", kind, "--wait")
+    site.switchboard.options(kind, forget_creates=True)
+    first = site.call("sync", *one_target)
+    count = planned(first, "create")[kind]
+    assert first["targets"][kind]["succeeded"]["create"] == count > 0
+    site.contents.age_links(kind, LATER)
+    second = site.call("sync", *one_target)
+    assert second["targets"][kind]["succeeded"]["create"] == count
+    site.contents.age_links(kind, LATER)
+
+    site.forget_requests()
+    foretold = site.call("plan", "--target", kind, code=5)
+    assert foretold["targets"][kind]["failed"]["create"] == count
+    third = site.call("sync", *one_target, code=5)
+    assert third["targets"][kind]["failed"] == {"create": count}
+    assert third["targets"][kind]["planned"]["create"] == count
+    assert site.writes()[kind] == 0
+    todos = [one for one in site.call("todos", "--target", kind)["todos"] if one.get("code") == "not_kept"]
+    assert len(todos) == count
+    assert f"{kind} accepted a new account for this person 2 times in a row" in todos[0]["message"]
+    failed = site.call("show", third["run"], "--failed")["operations"]
+    assert {one["error"]["code"] for one in failed} == {"not_kept"}
+    assert {one["person"] for one in failed} == {one["person"] for one in todos}
+    why = site.call("why", todos[0]["person"])
+    assert todos[0]["message"] in why["targets"][kind]["todos"]
+
+    # Once the target keeps what it accepts, somebody says so
+    site.switchboard.options(kind, forget_creates=False)
+    site.call("retry", third["run"], "--wait")
+    last = site.call("sync", *one_target)
+    assert sum(last["targets"][kind]["planned"].values()) == 0
+    assert [one for one in site.call("todos", "--target", kind)["todos"] if one.get("code")] == []
+    assert site.wrong("roster.csv", kind) == []

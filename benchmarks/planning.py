@@ -286,6 +286,7 @@ def _prepare(folder: Path, people: int, share: int) -> int:
         pl.lit([], dtype=pl.List(pl.String)).alias("_enrolled"),
         pl.lit(0.0).alias("_linked"),
         pl.lit(0, dtype=pl.Int64).alias("_makes"),
+        pl.lit(None, dtype=pl.String).alias("_loops"),
         *(pl.col(name).alias(f"l:{name}") for name in ATTRIBUTES),
         pl.lit(None, dtype=pl.String).alias("l:deactivate_scheduled_date"),
     )

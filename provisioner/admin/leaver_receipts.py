@@ -30,6 +30,8 @@ _HEALTH: Final[Mapping[str, str]] = {
     "unreachable": "{target} cannot be reached",
     "failed": "delivering to {target} fails",
 }
+#: What is said of a leave that was acknowledged and does not show.
+_UNKEPT: Final = "it was acknowledged, and the account shows otherwise"
 
 
 async def receipt(dep: Deployment, person: str) -> dict[str, Any] | None:
@@ -104,6 +106,9 @@ async def _why(dep: Deployment, target: str, person: str) -> str | None:
     todos = [one["message"] for one in await dep.health.list(target, "todos") if one["person"] == person]
     if todos:
         return " ".join(todos)
+    entry = await dep.ledger.entry(target, person)
+    if entry is not None and entry.state == "left" and entry.loops:
+        return _UNKEPT
     health = await dep.health.of(target)
     return _HEALTH[health.status].format(target=target) if health.status else None
 

@@ -12,6 +12,7 @@ from provisioner.errors import UsageError
 from provisioner.model.account import LedgerEntry
 from provisioner.model.attributes import fold, natural
 from provisioner.planning.desired import REASON, STANDING, compile_target, desired_accounts
+from provisioner.planning.rewrite_loops import loops_of
 from provisioner.planning.routes import known_by
 from provisioner.planning.spec import ACCOUNT, UNTOUCHABLE
 from provisioner.runtime.context import Deployment
@@ -132,6 +133,7 @@ def _link(entry: LedgerEntry | None) -> dict[str, Any] | None:
         "created_by_us": entry.created,
         "recorded_at": moment(entry.recorded),
         "enrolled": list(entry.enrolled),
+        "unkept": {name: moment(loop.since) for name, loop in loops_of(entry.loops).items()},
     }
 
 

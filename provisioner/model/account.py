@@ -32,7 +32,8 @@ class LedgerEntry:
     sent, `recorded` the epoch seconds of the last change, `version` grows by one with each. `perhaps` are, by attribute
     that is a set, the members (lower case) of which nobody can say whether they are in it (see `model.unsure`).
     `linked` is when the link began or its account was made again (epoch seconds). `makes` is how often in a row we made
-    the account without any listing showing it in between.
+    the account without any listing showing it in between. `loops` are, by attribute, the runs in a row that observed
+    something else than was acknowledged (see `planning.rewrite_loops`), for as long as they do.
     """
 
     person: str
@@ -48,6 +49,12 @@ class LedgerEntry:
     perhaps: Mapping[str, Sequence[str]] = field(default_factory=dict)
     linked: float = 0.0
     makes: int = 0
+    loops: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+
+    @property
+    def finished(self) -> bool:
+        """Whether a leaver's account is in leaver state: that was acknowledged, and no run saw otherwise."""
+        return self.state == "left" and not self.loops
 
     def to_json(self) -> dict[str, Any]:
         """The form in which it lies in Redis; the person is the key beside it."""
@@ -64,6 +71,7 @@ class LedgerEntry:
             **({"perhaps": {name: list(those) for name, those in self.perhaps.items()}} if self.perhaps else {}),
             **({"linked": self.linked} if self.linked else {}),
             **({"makes": self.makes} if self.makes else {}),
+            **({"loops": {name: list(row) for name, row in self.loops.items()}} if self.loops else {}),
         }
 
     @classmethod
@@ -83,4 +91,5 @@ class LedgerEntry:
             perhaps=document.get("perhaps") or {},
             linked=float(document.get("linked", 0.0)),
             makes=int(document.get("makes", 0)),
+            loops=document.get("loops") or {},
         )

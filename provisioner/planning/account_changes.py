@@ -11,86 +11,42 @@ import polars as pl
 from msgspec import Struct
 
 from provisioner.model.account import State
-from provisioner.model.operation import Kind, Operation, digest, operation_id
+from provisioner.model.operation import Kind, Operation, operation_id
 from provisioner.planning.claims import folded
+from provisioner.planning.creations import row_digest
 from provisioner.planning.desired import DIGEST, FUTURE, LEAVER, MEMBER, PERSON, REASON, STANDING
-from provisioner.planning.diff import any_of, enforced, fixed, names_of
-from provisioner.planning.new_accounts import CODE, MOST, sentence
+from provisioner.planning.diff import any_of, enforced, fixed
+from provisioner.planning.rewrite_loops import CODE, LOOPS, Counted, Loop, Stopped, Watch, known_loops
 from provisioner.planning.spec import ACCOUNT, UNTOUCHABLE, Planning, TargetSpec
 
 LinkRow = tuple[str, str, State, str]
 Values = tuple[str | None, ...]
 Places = tuple[int, ...]
 _NONE: Final[Mapping[str, str | None]] = {}
-
-
-@dataclass(frozen=True, slots=True)
-class Gone:
-    """The `people` whose linked account is not there any more; `makes` are, of those, how often in a row it was made
-    and never shown."""
-
-    people: frozenset[str]
-    makes: Mapping[str, int]
+_NO_LOOPS: Final[Mapping[str, Loop]] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What follows from the differences: operations, links and states to record, to-dos, and reported drift."""
+    """What follows from the differences: operations, links and states to record, to-dos, reported drift, what the
+    ledger is to know of changes that do not stay, and those that are written no more."""
 
     operations: tuple[Operation, ...]
     links: tuple[LinkRow, ...]
     todos: tuple[tuple[str, str], ...]
     drift: tuple[tuple[str, str], ...]
-
-    @staticmethod
-    def creations(spec: TargetSpec, rows: pl.DataFrame, gone: Gone, circumstances: Planning) -> list[Operation]:
-        """One `create` per row, with all that the account takes to be right; it fails where it was made in vain."""
-        names = sorted(names_of(rows))
-        merging = [name for name in names_of(rows) if spec.attributes[name].on_create and spec.attributes[name].merge]
-        creatable = [(place, name) for place, name in enumerate(names) if spec.attributes[name].on_create]
-        operations = []
-        moment = circumstances.now.timestamp()
-        people = zip(rows.select(PERSON, STANDING, DIGEST).iter_rows(), _values(rows, "w", names), strict=True)
-        for (person, standing, row), wanted in people:
-            after: dict[str, str | None] = {name: wanted[place] for place, name in creatable if wanted[place]}
-            lost, makes = person in gone.people, gone.makes.get(person, 0)
-            operations.append(
-                Operation(
-                    id=operation_id(spec.name, person, Kind.CREATE, {}, after),
-                    target=spec.name,
-                    person=person,
-                    kind=Kind.CREATE,
-                    account=None,
-                    before={},
-                    after=after,
-                    drift=lost,
-                    wanted=after,
-                    owned={name: after.get(name) for name in merging},
-                    reason="its account is gone" if lost else "joiner",
-                    snapshot=circumstances.snapshot,
-                    planned=moment,
-                    row=row or row_digest(standing, wanted),
-                    makes=makes,
-                    fails=f"{CODE}: {sentence(spec, makes)}" if makes >= MOST else "",
-                )
-            )
-        return operations
+    loops: tuple[Counted, ...] = ()
+    stopped: tuple[Stopped, ...] = ()
 
 
-def row_digest(standing: str, wanted: Sequence[str | None]) -> str:
-    """A digest of what the roster says of a person here, where the snapshot has none of their whole row.
-
-    Args:
-        wanted: the wanted values, in the order of their attributes' names.
-    """
-    return digest((standing, wanted), size=8)
-
-
-def changes(spec: TargetSpec, frame: pl.DataFrame, names: Sequence[str], circumstances: Planning) -> Changes:
+def changes(
+    spec: TargetSpec, frame: pl.DataFrame, names: Sequence[str], circumstances: Planning, watch: Watch
+) -> Changes:
     """Decide what each difference means.
 
     Args:
         frame: as `differing` left it, with `_protected`.
+        watch: counts what does not stay.
     """
     members = enforced(spec, names, MEMBER)
     leavers = enforced(spec, names, LEAVER)
@@ -101,12 +57,20 @@ def changes(spec: TargetSpec, frame: pl.DataFrame, names: Sequence[str], circums
         | ((pl.col(STANDING) == LEAVER) & (any_of(frame, leavers) | (state != "left")))
         | ((pl.col(STANDING) == FUTURE) & (pl.col("_matched") != "link"))
         | (pl.col("_matched") != "link")
+        | pl.col(LOOPS).is_not_null()
     ).to_series()
-    work = _Work(spec, names, members, leavers, unwritable, circumstances)
+    work = _Work(spec, names, members, leavers, unwritable, circumstances, watch)
     # To copy so wide a frame costs more than to look
     for row in _rows(spec, frame if touchy.all() else frame.filter(touchy), work.names):
         work.consider(row)
-    return Changes(tuple(work.operations), tuple(work.links), tuple(work.todos), tuple(work.drift))
+    return Changes(
+        tuple(work.operations),
+        tuple(work.links),
+        tuple(work.todos),
+        tuple(work.drift),
+        tuple(work.loops),
+        tuple(work.stopped),
+    )
 
 
 class _Row(Struct, gc=False):
@@ -126,6 +90,8 @@ class _Row(Struct, gc=False):
     protected: bool
     seen: bool
     digest: str
+    recorded: float | None
+    loops: str | None
     wanted: Values
     held: Values
     known: str
@@ -135,7 +101,20 @@ class _Row(Struct, gc=False):
     carried: Mapping[str, str | None]
 
 
-_ABOUT = (PERSON, ACCOUNT, STANDING, REASON, "_state", "_matched", UNTOUCHABLE, "_protected", "_seen", DIGEST)
+_ABOUT = (
+    PERSON,
+    ACCOUNT,
+    STANDING,
+    REASON,
+    "_state",
+    "_matched",
+    UNTOUCHABLE,
+    "_protected",
+    "_seen",
+    DIGEST,
+    "_recorded",
+    LOOPS,
+)
 
 
 def _rows(spec: TargetSpec, frame: pl.DataFrame, names: Sequence[str]) -> Iterator[_Row]:
@@ -155,10 +134,10 @@ def _rows(spec: TargetSpec, frame: pl.DataFrame, names: Sequence[str]) -> Iterat
         strict=True,
     )
     for about, wanted, held, ours, along in sides:
-        person, account, standing, reason, state, matched, untouchable, protected, seen, row, *patterns_ = about
-        known, differs, drifted = patterns_
+        person, account, standing, reason, state, matched, untouchable, protected = about[:8]
+        seen, row, recorded, loops, known, differs, drifted = about[8:]
         yield _Row(
-            person, account, standing, reason, state, matched, untouchable, protected, seen, row,
+            person, account, standing, reason, state, matched, untouchable, protected, seen, row, recorded, loops,
             wanted, held, known, differs, drifted,
             dict(zip(owned, ours, strict=True)) if owned else _NONE,
             dict(zip(carried, along, strict=True)) if carried else _NONE,
@@ -199,9 +178,10 @@ class _Work:
         leavers: Sequence[str],
         fixed: Sequence[str],
         circumstances: Planning,
+        watch: Watch,
     ) -> None:
         self.names = tuple(sorted(names))
-        self._spec, self._circumstances = spec, circumstances
+        self._spec, self._circumstances, self._watch = spec, circumstances, watch
         self._moment = circumstances.now.timestamp()
         places = {name: place for place, name in enumerate(self.names)}
         # What is changed is told in the order of the mapping
@@ -219,6 +199,8 @@ class _Work:
         self.links: list[LinkRow] = []
         self.todos: list[tuple[str, str]] = []
         self.drift: list[tuple[str, str]] = []
+        self.loops: list[Counted] = []
+        self.stopped: list[Stopped] = []
 
     def consider(self, row: _Row) -> None:
         state: State | None
@@ -235,6 +217,7 @@ class _Work:
     def _leaver(self, row: _Row) -> State | None:
         """Returns the state to record at once, None where an operation's success will."""
         changed = self._leavers(row.differs)
+        loops = self._counted(row, changed, left=row.state == "left")
         if not changed:
             return "left"
         if row.untouchable:
@@ -244,7 +227,12 @@ class _Work:
             self.todos.append((row.person, self._kept(row, "is protected")))
             return None
         if row.state == "left":
-            self._change(row, Kind.UPDATE, changed, drifted=bool(_among(changed, row.drifted)))
+            stays = self._without_stopped(row, changed, loops)
+            drifted, fails = bool(_among(changed, row.drifted)), ""
+            if not stays:
+                names = self._named(changed)
+                fails = f"{CODE}: the account of a leaver did not keep {names}, which was accepted; see the to-dos."
+            self._change(row, Kind.UPDATE, stays or changed, drifted=drifted, fails=fails)
         else:
             self._change(row, Kind.LEAVE, changed)
         return None
@@ -264,8 +252,10 @@ class _Work:
             return None
         for place in _among(self._fixed(row.differs), row.known):
             self._advise(row, place)
+        loops = self._counted(row, changed)
         if row.protected:
             changed = self._spared(row, changed)
+        changed = self._without_stopped(row, changed, loops)
         inactive = self._inactive(row)
         if row.state == "left" or (row.state is None and inactive):
             if not changed:
@@ -274,7 +264,7 @@ class _Work:
             return None
         if inactive and self._activity in changed:
             return self._deactivated(row, changed)
-        self._update(row, changed)
+        self._update(row, changed, loops)
         return "active"
 
     def _inactive(self, row: _Row) -> bool:
@@ -304,7 +294,42 @@ class _Work:
             self._change(row, Kind.REJOIN, changed, drifted=True, hold=f"{self._spec.name}: {sentence}")
         return "active"
 
-    def _update(self, row: _Row, changed: Places) -> None:
+    def _is_rewrite(self, loops: Mapping[str, Loop], place: int) -> bool:
+        """Whether it was written and never shown so."""
+        loop = loops.get(self.names[place])
+        return loop is not None and not loop.by_hand
+
+    def _counted(self, row: _Row, changed: Places, *, left: bool = False) -> Mapping[str, Loop]:
+        """What of the account does not stay, counted in; `left`: the ledger says that it is in leaver state."""
+        if not row.seen or not (row.loops or _among(changed, row.drifted)):
+            return _NO_LOOPS
+        known = known_loops(row.loops)
+        loops = {
+            name: self._watch.count(
+                known.get(name), row.account, name, row.wanted[place], row.held[place], row.recorded or 0.0
+            )
+            for place, name in ((place, self.names[place]) for place in _among(changed, row.drifted))
+        }
+        # Of a leaver it is told in each run, since nothing else says that the leave is not done
+        if loops != known or (left and loops):
+            self.loops.append(Counted(row.person, loops, left=left))
+        return loops
+
+    def _without_stopped(self, row: _Row, changed: Places, loops: Mapping[str, Loop]) -> Places:
+        """What is still written; of the rest there is a to-do."""
+        if not loops:
+            return changed
+        stays = []
+        for place in changed:
+            name = self.names[place]
+            loop = loops.get(name)
+            if loop is None or not loop.stopped:
+                stays.append(place)
+                continue
+            self.stopped.append(Stopped(row.person, name, row.wanted[place], row.held[place], loop.since))
+        return tuple(stays)
+
+    def _update(self, row: _Row, changed: Places, loops: Mapping[str, Loop]) -> None:
         drifted = _among(changed, row.drifted)
         if drifted:
             self.drift.append((row.person, f"changed in the target behind our back: {self._named(drifted)}."))
@@ -312,7 +337,15 @@ class _Work:
                 changed = tuple(place for place in changed if place not in drifted)
         if changed:
             kind = Kind.ROLE if self._roles.issuperset(changed) else Kind.UPDATE
-            self._change(row, kind, changed, drifted=bool(drifted) and self._spec.settings.drift == "correct")
+            # What may only be late or spelt otherwise must not hold up what really changes
+            again = {self.names[place] for place in changed if self._is_rewrite(loops, place)}
+            self._change(
+                row,
+                kind,
+                changed,
+                drifted=bool(drifted) and self._spec.settings.drift == "correct",
+                counted=len(again) < len(changed),
+            )
 
     def _advise(self, row: _Row, place: int) -> None:
         name = self.names[place]
@@ -320,7 +353,15 @@ class _Work:
         self.todos.append((row.person, f"{name} differs and cannot be changed by us: {what}."))
 
     def _change(
-        self, row: _Row, kind: Kind, changed: Places, *, drifted: bool = False, hold: str | None = None
+        self,
+        row: _Row,
+        kind: Kind,
+        changed: Places,
+        *,
+        drifted: bool = False,
+        hold: str | None = None,
+        counted: bool = True,
+        fails: str = "",
     ) -> None:
         spec, names, wants, holds = self._spec, self.names, row.wanted, row.held
         before = {names[place]: holds[place] for place in changed}
@@ -349,8 +390,9 @@ class _Work:
                 if not row.owned
                 else {name: value or None for name, value in row.owned.items() if value is not None},
                 reason=row.reason,
-                counted=known,
+                counted=known and counted,
                 hold=hold,
+                fails=fails,
                 snapshot=self._circumstances.snapshot,
                 planned=self._moment,
                 row=row.digest or row_digest(row.standing, wants),

@@ -14,9 +14,12 @@ from msgspec import structs
 
 from provisioner.model.operation import Kind, Operation
 from provisioner.model.operation_batches import gathered
-from provisioner.planning.account_changes import Changes, Gone, LinkRow, changes
+from provisioner.planning.account_changes import LinkRow, changes
+from provisioner.planning.creations import Gone
+from provisioner.planning.creations import creations as creations_of
 from provisioner.planning.desired import PERSON
 from provisioner.planning.guards import counts
+from provisioner.planning.rewrite_loops import Counted, Stopped, Watch
 from provisioner.planning.side_changes import DueRecord, enrolments, events, knowledge
 from provisioner.planning.spec import Planning, TargetSpec
 
@@ -60,13 +63,15 @@ class Material:
 @dataclass(slots=True)
 class Aside:
     """What is found out beside the operations: links and states to record, to-dos, reported drift, how many operations
-    of each kind count for a guard, and whose account was made and never shown."""
+    of each kind count for a guard, whose account was made and never shown, and what did not stay."""
 
     links: list[LinkRow] = field(default_factory=list)
     todos: list[tuple[str, str]] = field(default_factory=list)
     drift: list[tuple[str, str]] = field(default_factory=list)
     counted: Counter[Kind] = field(default_factory=Counter)
     unkept: list[tuple[str, str]] = field(default_factory=list)
+    loops: list[Counted] = field(default_factory=list)
+    stopped: list[Stopped] = field(default_factory=list)
 
 
 def drafted(
@@ -75,6 +80,7 @@ def drafted(
     names: Sequence[str],
     gone: Gone,
     circumstances: Planning,
+    watch: Watch,
     *,
     believed: bool,
 ) -> tuple[Sequence[Operation], Aside]:
@@ -88,8 +94,8 @@ def drafted(
     aside = Aside()
 
     def batch(part: Material) -> list[Operation]:
-        changed = changes(spec, part.changed, names, circumstances)
-        creations = Changes.creations(spec, part.creates, gone, circumstances)
+        changed = changes(spec, part.changed, names, circumstances, watch)
+        creations = creations_of(spec, part.creates, gone, circumstances)
         failing = [one for one in creations if one.fails]
         operations = [*changed.operations, *(one for one in creations if not one.fails)]
         if not believed:
@@ -101,6 +107,8 @@ def drafted(
             aside.links += changed.links
             aside.todos += changed.todos
             aside.drift += changed.drift
+            aside.loops += changed.loops
+            aside.stopped += changed.stopped
             operations += told
             operations += enrolments(spec, part.due, operations, circumstances)
             operations += knowledge(spec, part.records, operations, circumstances)

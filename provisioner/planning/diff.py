@@ -16,6 +16,7 @@ from provisioner.model.attributes import DETAILS_READ_AT, Type, canonical, membe
 from provisioner.planning.claims import folded
 from provisioner.planning.correlate import DESIRED_ROW, LEDGER_ROW, OBSERVED_ROW
 from provisioner.planning.desired import LEAVER, MEMBER, PERSON, STANDING
+from provisioner.planning.rewrite_loops import LOOPS
 from provisioner.planning.spec import ACCOUNT, READ, UNTOUCHABLE, Observation, TargetSpec
 
 
@@ -81,10 +82,12 @@ def _in_doubt(
     *,
     shown: bool,
 ) -> pl.Series:
-    """Who is not linked, in another state than they should be, or written since they were read."""
+    """Who is not linked, in another state than they should be, written since they were read, or did not keep what was
+    written."""
     standing = pl.col(STANDING)
     doubts = [
         pl.col("_active").is_null(),
+        pl.col(LOOPS).is_not_null(),
         (standing == MEMBER) & ~pl.col("_active"),
         (standing == LEAVER) & ~pl.col("_left"),
     ]
@@ -94,7 +97,10 @@ def _in_doubt(
     times = [pl.col(READ)] if READ in columns else []
     times += [pl.col(DETAILS_READ_AT).alias(f"o:{DETAILS_READ_AT}")] if DETAILS_READ_AT in columns else []
     states = entries.select(
-        (pl.col("_state") == "active").alias("_active"), (pl.col("_state") == "left").alias("_left"), "_recorded"
+        (pl.col("_state") == "active").alias("_active"),
+        (pl.col("_state") == "left").alias("_left"),
+        "_recorded",
+        LOOPS,
     )
     frame = _side_by_side(desired.select(STANDING), observation.frame.select(times), states, seen, linked)
     return frame.select(pl.any_horizontal(doubts).fill_null(value=True).alias("doubt"))["doubt"]
@@ -187,6 +193,7 @@ def _acknowledged(ledger: pl.DataFrame, names: Iterable[str]) -> pl.DataFrame:
     return ledger.select(
         "_state",
         "_recorded",
+        LOOPS,
         *(
             pl.col(f"l:{name}") if f"l:{name}" in ledger.columns else pl.lit(None, dtype=pl.String).alias(f"l:{name}")
             for name in names

@@ -6,7 +6,7 @@ told, also where the target has the say, and by whose rule it is corrected, repo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final, Literal
@@ -25,6 +25,7 @@ Then = Literal["correct", "held", "report", "leave"]
 #: Of several attributes of a person, what is done with them is told by the first of these that is among them.
 _WEIGHT: Final[tuple[Then, ...]] = ("held", "correct", "report", "leave")
 _GONE: Final = "its account is gone."
+_STOPPED: Final = "it did not stay when we wrote it, so it is written no more; see the to-dos."
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ def drifted(
     for todo in plan.drift:
         told[todo.person] = f"{told[todo.person]} {todo.sentence}" if todo.person in told else todo.sentence
     result = [
-        _person(spec, all_of_it, rows.get(person), standing.get(person), told.get(person), untouchable)
+        _person(spec, all_of_it, rows.get(person), standing.get(person), told.get(person), untouchable, plan.stopped)
         for person, all_of_it in by_person.items()
     ]
     return tuple(sorted([*result, *gone], key=lambda one: one.person))
@@ -150,8 +151,14 @@ def _person(
     operation: Operation | None,
     told: str | None,
     untouchable: Mapping[str, str],
+    stopped: Collection[tuple[str, str]],
 ) -> Drifted:
-    changes = tuple(_change(spec, one, row, operation, untouchable.get(one.account)) for one in found)
+    changes = tuple(
+        _change(spec, one, row, operation, untouchable.get(one.account))
+        if (one.person, one.attribute) not in stopped
+        else Change(one.attribute, one.written, one.observed, _wanted(one, row), "report", _STOPPED)
+        for one in found
+    )
     first = min(changes, key=lambda one: _WEIGHT.index(one.then))
     sentence = told or f"changed in the target: {', '.join(one.attribute for one in changes)}."
     return Drifted(found[0].person, found[0].account, sentence, first.then, first.because, changes)
@@ -164,12 +171,16 @@ def _change(
     operation: Operation | None,
     untouchable: str | None,
 ) -> Change:
-    wanted = row.get(f"w:{found.attribute}") if row is not None else None
+    wanted = _wanted(found, row)
     if operation is not None and found.attribute in operation.after:
         then, because = _about(operation)
     else:
         then, because = _why_not(spec, found, row, wanted, untouchable)
     return Change(found.attribute, found.written, found.observed, wanted or None, then, because)
+
+
+def _wanted(found: _Found, row: Mapping[str, Any] | None) -> str | None:
+    return (row.get(f"w:{found.attribute}") or None) if row is not None else None
 
 
 def _about(operation: Operation) -> tuple[Then, str | None]:

@@ -9,6 +9,7 @@ import polars as pl
 from provisioner.model.account import State
 from provisioner.planning.claims import Claim
 from provisioner.planning.desired import LEAVER, PERSON, REASON, STANDING, STILL, CompiledTarget, standings
+from provisioner.planning.rewrite_loops import LOOPS, Counted
 from provisioner.planning.spec import ACCOUNT
 
 _EXCLUDED = "excluded"
@@ -52,3 +53,15 @@ def unfinished_leavers(
     found = dict.fromkeys(leavers.join(pairs.select(PERSON), on=PERSON, how="semi")[PERSON].to_list(), "active")
     found |= dict(known)
     return frozenset(person for person, state in found.items() if states.get(person, state) != "left")
+
+
+def unkept_leavers(desired: pl.DataFrame, ledger: pl.DataFrame, counted: Sequence[Counted]) -> frozenset[str]:
+    """Who leaves and whose leave was acknowledged, while the target shows otherwise.
+
+    Args:
+        counted: what this plan found out; of the others the ledger tells.
+    """
+    known = ledger.filter(pl.col(LOOPS).is_not_null(), pl.col("_state") == "left").select(PERSON)
+    found = set(desired.filter(pl.col(STANDING) == LEAVER).join(known, on=PERSON, how="semi")[PERSON].to_list())
+    found -= {one.person for one in counted}
+    return frozenset(found | {one.person for one in counted if one.left and one.loops})

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC
+from datetime import UTC, datetime
+from typing import Any
 
 import polars as pl
 
 from provisioner.expressions import evaluate_predicate
 from provisioner.model.account import State
+from provisioner.model.attributes import natural
 from provisioner.model.operation import ACCOUNT_KINDS, URGENCY, Kind, Operation, Status
 from provisioner.model.operation_batches import Batch, rewritten
-from provisioner.planning.account_changes import Gone
 from provisioner.planning.build import Aside, Material, drafted
 from provisioner.planning.bundling import riding
 from provisioner.planning.correlate import (
@@ -25,6 +26,7 @@ from provisioner.planning.correlate import (
     colliding,
     correlate,
 )
+from provisioner.planning.creations import Gone
 from provisioner.planning.desired import (
     FUTURE,
     LEAVER,
@@ -38,10 +40,12 @@ from provisioner.planning.desired import (
 )
 from provisioner.planning.diff import Held, differing, hold, merged, ours_to_clear, suspects, without_taken
 from provisioner.planning.guards import Tripped, guarded, tripped
-from provisioner.planning.leavers import to_settle, unfinished_leavers, unsettled
+from provisioner.planning.leavers import to_settle, unfinished_leavers, unkept_leavers, unsettled
 from provisioner.planning.listing_trust import Code, Disbelief, disbelief, doubts, recalled
 from provisioner.planning.new_accounts import CODE as NOT_KEPT
 from provisioner.planning.new_accounts import MOST, never_shown, note, settling, shown_at_last
+from provisioner.planning.rewrite_loops import CODE as REWRITE_LOOP
+from provisioner.planning.rewrite_loops import Counted, Stopped, Watch, sentence
 from provisioner.planning.side_changes import due_enrolments, due_records, owing
 from provisioner.planning.spec import ACCOUNT, Observation, Planning, TargetSpec
 
@@ -59,12 +63,13 @@ class Link:
 @dataclass(frozen=True, slots=True)
 class Todo:
     """A thing that only a person can settle, with what to do. `linked`: the person has an account here. `code` names
-    the kind of thing, for programs."""
+    the kind of thing and `about` what it is about, for programs."""
 
     person: str
     sentence: str
     linked: bool = True
     code: str | None = None
+    about: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +81,10 @@ class TargetPlan:
     what guards measure by. `unbelieved` is the sentence for a listing that is not believed and `disbelief` its code:
     then `operations` are but the leaves of accounts that were seen.
     `enrolled` are, by person, enrolments that were found to exist already. `shown` are people whose account is shown
-    for the first time since it was made again. `leavers` are those who leave and have an account that the ledger, after
-    the plan's links, does not say to be left; for `leavers_left` of them the plan has no leave. Of the `unsettled`
-    nobody can say whether they leave.
+    for the first time since it was made again. `loops` is what the ledger is to know of changes that do not stay, and
+    `stopped` are the people and attributes of which nothing is written for that. `leavers` are those who leave and have
+    an account that the ledger, after the plan's links, does not say to be left, or that does not show it; for
+    `leavers_left` of them the plan has no leave. Of the `unsettled` nobody can say whether they leave.
     """
 
     target: str
@@ -104,6 +110,8 @@ class TargetPlan:
     leavers_left: int = 0
     unsettled: frozenset[str] = frozenset()
     shown: tuple[str, ...] = ()
+    loops: tuple[Counted, ...] = ()
+    stopped: frozenset[tuple[str, str]] = frozenset()
 
     tally: Mapping[Status, Mapping[Kind, int]] = field(init=False)
 
@@ -181,7 +189,8 @@ def plan_target(
         due_records(desired.records, found.pairs, ledger),
     )
     gone, believed = Gone(frozenset(found.missing), unkept), trust.unbelieved is None
-    drafts, aside = drafted(spec, material, held.names, gone, circumstances, believed=believed)
+    watch = Watch.over(spec.attributes, observation, _drifting(frame, held.names), circumstances.now.timestamp())
+    drafts, aside = drafted(spec, material, held.names, gone, circumstances, watch, believed=believed)
     aside.todos += claimed if believed else ()
     blocked += [Todo(person, why, linked=False, code=NOT_KEPT) for person, why in aside.unkept]
     observation = replace(
@@ -191,6 +200,24 @@ def plan_target(
         spec, desired, found, drafts, aside, clashes, blocked, observation, ledger, circumstances, trust,
         shown=shown_at_last(found.pairs, ledger, observation.frame[ACCOUNT]),
     )  # fmt: skip
+
+
+def _drifting(frame: pl.DataFrame, names: Sequence[str]) -> pl.Series:
+    """The accounts that do not show something which was acknowledged."""
+    flags = [pl.col(f"d:{name}") & pl.col(f"l:{name}").is_not_null() & pl.col("_seen") for name in names]
+    return frame.filter(pl.any_horizontal(flags))[ACCOUNT] if flags else frame[ACCOUNT].clear()
+
+
+def _looping(spec: TargetSpec, one: Stopped) -> Todo:
+    since = datetime.fromtimestamp(one.since, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    type_ = spec.attributes[one.attribute].type
+    about = {
+        "attribute": one.attribute,
+        "written": natural(one.written or None, type_),
+        "observed": natural(one.observed, type_),
+        "since": since,
+    }
+    return Todo(one.person, sentence(spec.name, one, since), code=REWRITE_LOOP, about=about)
 
 
 def _protected(spec: TargetSpec, compiled: CompiledTarget, observation: Observation, frame: pl.DataFrame) -> pl.Series:
@@ -274,8 +301,10 @@ def _assemble(
         links += [Link(person, account, "left", "link") for person, account in over.iter_rows()]
     trips = tripped(guards, aside.counted, circumstances.sent, trust.base, circumstances.decided) if guards else {}
     todos = [Todo(person, sentence) for person, sentence in aside.todos]
+    todos += [_looping(spec, one) for one in aside.stopped]
     waiting, touched = {todo.person for todo in todos}, 0
     leavers = unfinished_leavers(desired.frame, found.pairs, ledger, {link.person: link.state for link in links})
+    leavers |= unkept_leavers(desired.frame, ledger, aside.loops)
     left = set(leavers)
 
     def ordered(batch: Batch) -> Batch:
@@ -313,6 +342,8 @@ def _assemble(
         leavers_left=len(left),
         unsettled=unsettled(desired.frame),
         shown=shown,
+        loops=tuple(aside.loops),
+        stopped=frozenset((one.person, one.attribute) for one in aside.stopped),
     )
 
 

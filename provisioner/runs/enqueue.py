@@ -324,6 +324,7 @@ async def install(dep: Deployment, run: str, target: str, snapshot: Snapshot, pl
     ]
     links += [{"person": person, "enrolled": list(codes)} for person, codes in plan.enrolled.items()]
     links += [{"person": person, "shown": True} for person in plan.shown]
+    links += [one.to_json() for one in plan.loops]
     dropped = await dep.plans.install(
         run,
         target,
@@ -412,7 +413,7 @@ def figures_of(plan: TargetPlan) -> dict[str, int]:
 
 
 def _todo(todo: Todo) -> dict[str, Any]:
-    return {"person": todo.person, "message": todo.sentence} | ({"code": todo.code} if todo.code else {})
+    return {"person": todo.person, "message": todo.sentence} | ({"code": todo.code, **todo.about} if todo.code else {})
 
 
 def lists_of(plan: TargetPlan) -> dict[str, Sequence[Any]]:

@@ -14,6 +14,7 @@ from provisioner.runs import lifecycle, observe
 from provisioner.runs.observe import accounts_of, frame_of
 from provisioner.sandbox import SandboxServer
 from provisioner.store.runs.documents import Request
+from tests.support.redis_contents import RedisContents
 from tests.targets.portal import PORTAL, Portal, person
 
 PEOPLE = 25
@@ -37,6 +38,7 @@ def portal(sandbox: SandboxServer, redis_url: str, tmp_path: Path) -> Portal:
     accounts = [{"user_name": one["user_name"], "updated_at": LONG_AGO} for one in made.board.accounts(PORTAL)]
     made.board.seed(PORTAL, accounts)
     made.sync(full=True)
+    RedisContents(redis_url).age_links(PORTAL, 3600)
     return made
 
 

@@ -119,3 +119,86 @@ def test_what_is_accepted_and_never_kept_fails_by_name_after_the_second_time(sit
     assert sum(last["targets"][kind]["planned"].values()) == 0
     assert [one for one in site.call("todos", "--target", kind)["todos"] if one.get("code")] == []
     assert site.wrong("roster.csv", kind) == []
+
+
+def loops(site: Site, kind: str) -> list[dict[str, Any]]:
+    return [one for one in site.call("todos", "--target", kind)["todos"] if one.get("code") == "rewrite_loop"]
+
+
+def test_a_change_that_does_not_stay_is_written_no_more_and_holds_up_nothing(site: Site) -> None:
+    kind = "tribal_habits"
+    one_target = ("--target", kind, "--wait")
+    site.switchboard.options(kind, stubborn={"X-Country": "AU"})
+    first = site.call("sync", *one_target)
+    count = planned(first, "create")[kind]
+    for _ in range(2):
+        again = site.call("sync", *one_target)
+        # More than half of all, and yet no guard holds what was written like that before
+        assert again["targets"][kind]["succeeded"]["update"] >= count
+        assert again["targets"][kind]["held"] == {}
+        assert loops(site, kind) == []
+    site.write("day_two.csv")
+    site.forget_requests()
+    third = site.call("sync", *one_target)
+    assert third["status"] == "succeeded"
+    assert 0 < planned(third, "update")[kind] < count
+    found = loops(site, kind)
+    assert len(found) > 0.8 * count
+    assert {(one["attribute"], one["observed"]) for one in found} == {("X-Country", "AU")}
+    person, since = found[0]["person"], found[0]["since"]
+    assert f"X-Country was written as '{found[0]['written']}' and accepted, and shows 'AU'" in found[0]["message"]
+    why = site.call("why", person)["targets"][kind]
+    assert found[0]["message"] in why["todos"]
+    assert list(why["link"]["unkept"]) == ["X-Country"]
+    quiet = site.call("sync", *one_target)
+    # Of those who came or moved on the second day it is not known yet
+    assert sum(quiet["targets"][kind]["planned"].values()) < 0.3 * count
+    written = {one["person"] for one in site.call("show", quiet["run"], "--operations")["operations"]}
+    assert person not in written
+    assert {one["since"] for one in loops(site, kind) if one["person"] == person} == {since}
+    changes = next(row for row in site.call("drift", "--target", kind)["drift"] if row["person"] == person)
+    assert (changes["then"], changes["attributes"][0]["because"].endswith("see the to-dos.")) == ("report", True)
+
+    # Another value over there ends it, and what is written stays now
+    site.switchboard.options(kind, stubborn={})
+    site.switchboard.seed(kind, [{"user_name": why["link"]["account"], "X-Country": "NZ"}])
+    last = site.call("sync", *one_target)
+    assert person in {one["person"] for one in site.call("show", last["run"], "--operations")["operations"]}
+    assert person not in {one["person"] for one in loops(site, kind)}
+    site.call("sync", *one_target)
+    assert site.call("why", person)["targets"][kind]["link"]["unkept"] == {}
+
+
+def test_a_leave_that_was_acknowledged_and_does_not_show_is_not_done(site: Site) -> None:
+    kind = "traitly"
+    one_target = ("--target", kind, "--wait")
+    site.call("sync", *one_target)
+    site.switchboard.options(kind, stubborn={"plan": "Employee"})
+    site.write("day_two.csv")
+    left = site.call("sync", *one_target)
+    assert left["targets"][kind]["succeeded"]["leave"] > 0
+    operations = site.call("show", left["run"], "--operations")["operations"]
+    person = next(one["person"] for one in operations if one["kind"] == "leave")
+    assert site.call("why", person)["receipt"]["targets"][kind]["status"] == "done"
+    for _ in range(2):
+        # Nobody may take it for done while it is tried again
+        site.call("sync", *one_target, code=4)
+        receipt = site.call("why", person)["receipt"]
+        assert receipt["finished_at"] is None
+        assert receipt["targets"][kind]["status"] == "waiting"
+        assert "shows otherwise" in receipt["targets"][kind]["message"]
+    stopped = site.call("sync", *one_target, code=5)
+    assert stopped["targets"][kind]["failed"]["update"] == left["targets"][kind]["succeeded"]["leave"]
+    assert person in {one["person"] for one in loops(site, kind)}
+    failed = site.call("show", stopped["run"], "--failed")["operations"]
+    assert {one["error"]["code"] for one in failed} == {"rewrite_loop"}
+
+    # Somebody settles it over there
+    site.switchboard.options(kind, stubborn={})
+    accounts = [
+        one for one in site.switchboard.accounts(kind) if one["customer_id"] in {row["person"] for row in failed}
+    ]
+    site.switchboard.seed(kind, [{**one, "plan": "Leaver"} for one in accounts])
+    assert site.call("sync", *one_target)["status"] == "succeeded"
+    assert site.call("why", person)["receipt"]["targets"][kind]["status"] == "done"
+    assert loops(site, kind) == []

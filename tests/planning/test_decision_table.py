@@ -9,7 +9,9 @@ from typing import Any, Final
 import pytest
 
 from provisioner.model.account import Account
+from provisioner.model.operation import digest
 from provisioner.planning.plan import TargetPlan
+from provisioner.planning.rewrite_loops import Loop
 from tests.planning.support import BEFORE, NOW, World, held_by, linked, only, person, spec_of
 
 DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "decision-table.md"
@@ -36,8 +38,17 @@ ACCOUNT: Final[dict[str, dict[str, str | None]]] = {
     "role and name differ": {"role_1": "Manager", "first_name": "Anna"},
     "inactive": {"active": "false"},
     "inactive, role differs": {"active": "false", "role_1": "Manager"},
+    "does not stay": {"first_name": "Anna"},
+    "does not stay, role differs": {"first_name": "Anna", "role_1": "Manager"},
+    "stays active": {},
     "two match": {"user_name": "one", "id": "one"},
     "another's": {"user_name": "theirs", "id": "theirs"},
+}
+#: What the ledger wrote of accounts that do not keep it: attribute, and both values.
+UNKEPT: Final[dict[str, tuple[str, str, str]]] = {
+    "does not stay": ("first_name", "Ana", "Anna"),
+    "does not stay, role differs": ("first_name", "Ana", "Anna"),
+    "stays active": ("active", "false", "true"),
 }
 #: Accounts that are not shown, and what the ledger knows of them besides.
 NOT_SHOWN: Final[dict[str, dict[str, Any]]] = {
@@ -116,6 +127,15 @@ def account_of(text: str) -> Account:
     return Account(made.id, made.values, untouchable)
 
 
+def unkept(account: str) -> dict[str, Any]:
+    """What the ledger knows of an account that did not keep what was written, after two runs."""
+    if account not in UNKEPT:
+        return {}
+    name, ours, theirs = UNKEPT[account]
+    loop = Loop(2, digest(ours, size=8), digest(theirs, size=8), BEFORE, BEFORE)
+    return {"values": {name: ours}, "loops": {name: loop.to_json()}}
+
+
 def world_of(case: Case) -> World:
     settings: dict[str, Any] = {}
     circumstances: dict[str, Any] = {}
@@ -135,7 +155,7 @@ def world_of(case: Case) -> World:
         world.ledger.append(linked(OTHER, "theirs"))
     if case.ledger != NOTHING:
         values = {"first_name": "Ana"} if case.account == "changed by hand" else {}
-        about = {"values": values, **NOT_SHOWN.get(case.account, {})}
+        about = {"values": values, **NOT_SHOWN.get(case.account, {}), **unkept(case.account)}
         world.ledger.append(linked(KEY, state=case.ledger, **about))
     if case.policy == "one person asked":
         world.complete, world.asked = False, frozenset({KEY})

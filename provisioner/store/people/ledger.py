@@ -27,8 +27,8 @@ class LedgerStore:
         """The ledger of one target as the planner wants it, for everybody or for some.
 
         Columns: `_person`, `_account`, `_state`, `_created`, `_matched`, `_recorded`, `_owed` (JSON), `_enrolled`,
-        `_linked` and `_makes` (see `LedgerEntry`), and ``l:<attribute>`` per name (null: nothing acknowledged; empty
-        text: known to be empty).
+        `_linked`, `_makes` and `_loops` (JSON, see `LedgerEntry`), and ``l:<attribute>`` per name (null: nothing
+        acknowledged; empty text: known to be empty).
         """
         with redis_errors():
             if people is None:
@@ -80,6 +80,7 @@ def _frame(persons: Sequence[str], texts: Sequence[bytes], names: Sequence[str])
         "recorded": pl.Float64(),
         "linked": pl.Float64(),
         "makes": pl.Int64(),
+        "loops": pl.String(),
         "values": values,
         # Lua writes an empty list as an empty object, so these two are read as text
         "owed": pl.String(),
@@ -97,6 +98,7 @@ def _frame(persons: Sequence[str], texts: Sequence[bytes], names: Sequence[str])
         pl.col("recorded").fill_null(0.0).alias("_recorded"),
         pl.col("linked").fill_null(0.0).alias("_linked"),
         pl.col("makes").fill_null(0).alias("_makes"),
+        pl.col("loops").alias("_loops"),
         pl.col("owed").alias("_owed"),
         pl.when(codes.str.starts_with("["))
         .then(codes)

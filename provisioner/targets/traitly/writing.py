@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from provisioner.model.attributes import Attribute, Type, fold, natural
-from provisioner.model.operation import Operation
+from provisioner.model.operation import Kind, Operation
 from provisioner.model.outcome import Done, Outcome, Permanent, Unclear
 from provisioner.targets.http import Http
 from provisioner.targets.responses import Answer, sentence
@@ -31,7 +31,11 @@ async def save(http: Http, operation: Operation) -> Outcome:
         return Unclear("malformed_answer", "the answer holds no list of customers")
     shown = next((row for row in rows if str(row.get("customer_id")) == body["customer_id"]), None)
     learnt = {} if shown is None else _differing(account(http.target, shown).values, operation.wanted)
-    return Done(account=body["customer_id"], learnt=learnt)
+    # What is shown otherwise although it was sent is no news: the next reading finds that it did not stay
+    unkept = sorted(learnt.keys() & operation.after.keys()) if operation.kind is not Kind.CREATE else []
+    note = f"accepted, but the answer shows another {', '.join(unkept)}" if unkept else None
+    kept = {name: value for name, value in learnt.items() if name not in unkept}
+    return Done(account=body["customer_id"], learnt=kept, note=note)
 
 
 async def send_event(http: Http, operation: Operation) -> Outcome:

@@ -155,7 +155,7 @@ local function record(person, patch)
   local entry = text and cjson.decode(text) or { values = {}, owed = {}, enrolled = {}, version = 0, recorded = 0 }
   if patch.account then
     if entry.account and entry.account ~= patch.account then
-      entry.values, entry.created, entry.perhaps, entry.makes = {}, false, nil, nil
+      entry.values, entry.created, entry.perhaps, entry.makes, entry.loops = {}, false, nil, nil, nil
     end
     if entry.account ~= patch.account or patch.makes then entry.linked = now() end
     entry.account = patch.account
@@ -163,6 +163,7 @@ local function record(person, patch)
   -- How often in a row it was made before any listing showed it
   if patch.makes then entry.makes = patch.makes end
   if patch.shown then entry.makes = nil end
+  if patch.loops then entry.loops = next(patch.loops) and patch.loops or nil end
   if patch.values then
     if type(entry.values) ~= 'table' then entry.values = {} end
     for name, value in pairs(patch.values) do entry.values[name] = value end
@@ -182,7 +183,7 @@ local function record(person, patch)
   end
   if patch.paid or patch.enrolled then entry.told = now() end
   redis.call('HSET', LEDGER, person, cjson.encode(entry))
-  if entry.state == 'left' then leaves_no_more(person) end
+  if entry.state == 'left' and not entry.loops then leaves_no_more(person) end
 end
 
 local function recorded_since(person, began)

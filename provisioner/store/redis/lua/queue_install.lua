@@ -231,7 +231,9 @@ local function install_person(run, began, everybody, watched, row, fresh_slots)
     again(run, person, ahead)
   end
   for _, one in ipairs(links) do
-    if one.enrolled or one.shown then
+    if one.loops then
+      if not recorded then record(person, { loops = one.loops }) end
+    elseif one.enrolled or one.shown then
       record(person, { enrolled = one.enrolled, shown = one.shown })
     elseif not recorded_since(person, began) then
       record(person, { account = one.account, state = one.state, matched = one.matched })

@@ -1,0 +1,73 @@
+"""The operations that create accounts: from rows without an account to `Operation` values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from provisioner.model.operation import Kind, Operation, digest, operation_id
+from provisioner.planning import new_accounts
+from provisioner.planning.desired import DIGEST, PERSON, STANDING
+from provisioner.planning.diff import names_of
+from provisioner.planning.spec import Planning, TargetSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The `people` whose linked account is not there any more; `makes` are, of those, how often in a row it was made
+    and never shown."""
+
+    people: frozenset[str]
+    makes: Mapping[str, int]
+
+
+def creations(spec: TargetSpec, rows: pl.DataFrame, gone: Gone, circumstances: Planning) -> list[Operation]:
+    """One `create` per row, with all that the account takes to be right; it fails where it was made in vain."""
+    names = sorted(names_of(rows))
+    merging = [name for name in names_of(rows) if spec.attributes[name].on_create and spec.attributes[name].merge]
+    creatable = [(place, name) for place, name in enumerate(names) if spec.attributes[name].on_create]
+    operations = []
+    moment = circumstances.now.timestamp()
+    about = rows.select(PERSON, STANDING, DIGEST).iter_rows()
+    people = zip(about, rows.select(f"w:{name}" for name in names).iter_rows(), strict=True)
+    for (person, standing, row), wanted in people:
+        after: dict[str, str | None] = {name: wanted[place] for place, name in creatable if wanted[place]}
+        lost, makes = person in gone.people, gone.makes.get(person, 0)
+        operations.append(
+            Operation(
+                id=operation_id(spec.name, person, Kind.CREATE, {}, after),
+                target=spec.name,
+                person=person,
+                kind=Kind.CREATE,
+                account=None,
+                before={},
+                after=after,
+                drift=lost,
+                wanted=after,
+                owned={name: after.get(name) for name in merging},
+                reason="its account is gone" if lost else "joiner",
+                snapshot=circumstances.snapshot,
+                planned=moment,
+                row=row or row_digest(standing, wanted),
+                makes=makes,
+                fails=_fails(spec, makes),
+            )
+        )
+    return operations
+
+
+def _fails(spec: TargetSpec, makes: int) -> str:
+    if makes < new_accounts.MOST:
+        return ""
+    return f"{new_accounts.CODE}: {new_accounts.sentence(spec, makes)}"
+
+
+def row_digest(standing: str, wanted: Sequence[str | None]) -> str:
+    """A digest of what the roster says of a person here, where the snapshot has none of their whole row.
+
+    Args:
+        wanted: the wanted values, in the order of their attributes' names.
+    """
+    return digest((standing, wanted), size=8)

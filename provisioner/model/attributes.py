@@ -28,6 +28,7 @@ class Type(StrEnum):
     DATE = "date"
     EPOCH = "epoch"  #: a moment in whole seconds since 1970, as a number
     SET = "set"  #: members without order, ignoring case
+    VALUE = "value"  #: of a type that only the vendor knows; compared as the date, number or list that it looks like
 
 
 #: The time of day behind a date, which does not count, and a date as ISO 8601 has it; for Python and for polars.
@@ -38,6 +39,18 @@ ISO_DATE = (
 _ISO = re.compile(ISO_DATE)
 #: From this year on, a last day means that there is none: 9999-12-31, 4712-12-31, 2999-12-31.
 OPEN_YEAR = 2200
+#: How a value of unknown type is compared: pattern and replacement, one after the other, for Python and for polars (in
+#: whose replacements ``$1`` is a group). Dates become ISO, numbers lose their trailing zeros.
+VALUE_FOLDS = (
+    (r"^(\d)/(\d{1,2}/\d{4})$", "0${1}/${2}"),
+    (r"^(\d{2})/(\d)/(\d{4})$", "${1}/0${2}/${3}"),
+    (r"^(\d{2})/(\d{2})/(\d{4})$", "${3}-${2}-${1}"),
+    (r"^(-?(?:0|[1-9]\d*)\.\d*?)0+$", "${1}"),
+    (r"^(-?(?:0|[1-9]\d*))\.$", "${1}"),
+)
+_VALUE_FOLDS = tuple(
+    (re.compile(pattern, re.ASCII), re.sub(r"\$\{(\d)\}", r"\\g<\1>", new)) for pattern, new in VALUE_FOLDS
+)
 #: Types whose values ignore case.
 FOLDING = frozenset({Type.FOLDED, Type.EMAIL, Type.SET})
 #: Name under which an account holds the epoch seconds at which its details were read; ours, not a vendor's.
@@ -167,7 +180,17 @@ def fold(value: str | None, type_: Type) -> str | None:
     """What two canonical values are compared by."""
     if value and type_ in FOLDING:
         return value.lower()
+    if value and type_ is Type.VALUE:
+        return _fold_value(value)
     return value or None
+
+
+def _fold_value(value: str) -> str:
+    if ";" in value:
+        return ";".join(sorted({one.strip().lower() for one in value.split(";")} - {""}))
+    for pattern, new in _VALUE_FOLDS:
+        value = pattern.sub(new, value)
+    return value
 
 
 def proves(attribute: Attribute, values: Mapping[str, str | None]) -> bool:

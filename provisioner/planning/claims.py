@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from provisioner.model.attributes import FOLDING, Attribute, Type
+from provisioner.model.attributes import FOLDING, VALUE_FOLDS, Attribute, Type
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,19 @@ def proving(match: Sequence[str], mapped: Iterable[str], attributes: Mapping[str
 
 def folded(column: pl.Expr, type_: Type) -> pl.Expr:
     """The vectorised twin of `provisioner.model.attributes.fold`."""
+    if type_ is Type.VALUE:
+        return _folded_value(column)
     return column.str.to_lowercase() if type_ in FOLDING else column
+
+
+def _folded_value(column: pl.Expr) -> pl.Expr:
+    # What polars and Python take for white space and for digits is the same only in ASCII
+    several = column.str.split(";").list.eval(pl.element().str.strip_chars().str.to_lowercase())
+    several = several.list.eval(pl.element().filter(pl.element() != "")).list.unique().list.sort().list.join(";")
+    one = column
+    for pattern, new in VALUE_FOLDS:
+        one = one.str.replace(pattern.replace(r"\d", "[0-9]"), new)
+    return pl.when(column.str.contains(";", literal=True)).then(several).otherwise(one)
 
 
 def proven(

@@ -18,7 +18,7 @@ from provisioner.planning.spec import TargetSpec
 
 PERSON, STANDING, REASON, DIGEST = "_person", "_standing", "_reason", "_digest"
 MEMBER, LEAVER, STILL, FUTURE = "member", "leaver", "still", "future"
-_PLAIN = frozenset({Type.TEXT, Type.FOLDED, Type.EMAIL})
+_PLAIN = frozenset({Type.TEXT, Type.FOLDED, Type.EMAIL, Type.VALUE})
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,9 @@ class AttributeRule(Section):
     empty: Literal["keep", "clear"] = Field(
         "keep", description="What NULL means: keep leaves the attribute alone, clear empties it."
     )
+    type: Literal["text", "date", "number", "set"] | None = Field(
+        None, description="Of a field that the organisation made, such as `X-…`; none: compared as what it looks like."
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -13,7 +13,7 @@ from typing import ClassVar, Generic, TypeVar
 
 from provisioner.errors import ConfigurationError
 from provisioner.model.account import Account
-from provisioner.model.attributes import Attribute
+from provisioner.model.attributes import Attribute, Type
 from provisioner.model.operation import Operation
 from provisioner.model.outcome import Outcome
 from provisioner.settings import TargetSettings
@@ -79,6 +79,26 @@ class Target(ABC, Generic[S]):
                 f"{nearest(name, self.catalogue)}."
             ) from None
 
+    def takes_type(self, name: str) -> bool:  # noqa: ARG002 - kinds with open families override it
+        """Whether the settings may say of which type an attribute is."""
+        return False
+
+    def declared_type(self, name: str) -> Type | None:
+        """The type that the settings give an attribute, None if they give none."""
+        rules = (section.get(name) for section in (self.settings.attributes, self.settings.leaver))
+        return next((Type(rule.type) for rule in rules if rule is not None and rule.type), None)
+
+    def _check_types(self) -> None:
+        for part in ("attributes", "leaver"):
+            for name, rule in getattr(self.settings, part).items():
+                where = f"targets.{self.name}.{part}.{name}.type"
+                if rule.type and not self.takes_type(name):
+                    raise ConfigurationError(
+                        f"{where}: {self.kind} says itself of which type this attribute is.", remedy="Remove it."
+                    )
+                if rule.type and Type(rule.type) is not self.declared_type(name):
+                    raise ConfigurationError(f"{where}: `attributes` gives it another type.", remedy="Remove one.")
+
     @property
     def origin(self) -> str:
         """The base of every request's address."""
@@ -140,6 +160,7 @@ class Target(ABC, Generic[S]):
                 )
         for name in self.settings.leaver:
             self.attribute(name)
+        self._check_types()
         for name, attribute in self.catalogue.items():
             if attribute.required and name not in self.settings.attributes:
                 raise ConfigurationError(

@@ -55,7 +55,8 @@ class TribalHabitsOptions(Options):
     `page_cap`: largest `max_per_page`; more is answered with this many. `batch_cap`: most rows of one batch
     (their CSV upload takes 1,500). `languages`: what `language` may be. `custom_fields`: name with `X-` →
     `{type: string | date | number | list, items}`. `external_knowledge_ids`: answers carry an `id`, which no
-    published answer does.
+    published answer does. `dates_shown`: how custom dates are shown (`strftime`), whatever was sent; `dates_taken`: in
+    which forms they are taken, `dd/mm/yyyy` and `yyyy-mm-dd`.
     """
 
     rate_limit: int = 300
@@ -65,6 +66,8 @@ class TribalHabitsOptions(Options):
     languages: tuple[str, ...] = tuple(sorted(ISO_639_1))
     custom_fields: dict[str, Any] = field(default_factory=lambda: dict(DEFAULT_CUSTOM_FIELDS))
     external_knowledge_ids: bool = False
+    dates_shown: str = "%d/%m/%Y"
+    dates_taken: tuple[str, ...] = ("dd/mm/yyyy",)
 
 
 class RowError(Exception):
@@ -254,10 +257,10 @@ def _custom(name: str, value: Any, options: TribalHabitsOptions, _today: date) -
     if not isinstance(value, str):
         raise RowError(f"{name} must be a string")
     if rule["type"] == "date":
-        day = day_first(value)
+        day = day_first(value) or (iso_date(value) if "yyyy-mm-dd" in options.dates_taken else None)
         if day is None:
-            raise RowError(f"{name} must be dd/mm/yyyy")
-        return f"{day:%d/%m/%Y}"
+            raise RowError(f"{name} must be {' or '.join(options.dates_taken)}")
+        return day.strftime(options.dates_shown)
     if rule["type"] == "list":
         return _items(name, value, rule.get("items", ()))
     return value

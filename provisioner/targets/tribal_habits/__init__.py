@@ -13,7 +13,7 @@ from msgspec import structs
 
 from provisioner.errors import ConfigurationError, MalformedAnswerError
 from provisioner.model.account import Account
-from provisioner.model.attributes import Attribute, InvalidValueError, fold
+from provisioner.model.attributes import Attribute, InvalidValueError, Type, fold
 from provisioner.model.event import Fact, InboundEvent
 from provisioner.model.operation import Kind, Operation
 from provisioner.model.outcome import Done, Outcome, Permanent
@@ -87,14 +87,22 @@ class TribalHabits(
     def __init__(self, name: str, settings: TribalHabitsSettings) -> None:
         super().__init__(name, settings)
         self._catalogue = Catalogue()
+        mapped = {name: self.declared_type(name) for name in (*settings.attributes, *settings.leaver)}
+        self._types = {name: type_ for name, type_ in mapped.items() if type_ is not None}
 
     def attribute(self, name: str) -> Attribute:
-        """The attribute of that name; ``X-…`` are the organisation's own fields, compared as text.
+        """The attribute of that name; ``X-…`` are the organisation's own fields, of the declared type if there is one.
 
         Raises:
             ConfigurationError: there is no such attribute.
         """
-        return Attribute(name) if is_custom(name) else super().attribute(name)
+        if not is_custom(name):
+            return super().attribute(name)
+        return Attribute(name, self.declared_type(name) or Type.VALUE)
+
+    def takes_type(self, name: str) -> bool:
+        """The organisation's own fields."""
+        return is_custom(name)
 
     def headers(self) -> Mapping[str, str]:
         """The key stands alone in its header, with no scheme word."""
@@ -187,7 +195,7 @@ class TribalHabits(
         if not isinstance(user_name, (str, int)) or isinstance(user_name, bool) or not str(user_name).strip():
             raise MalformedAnswerError(self.name, "a user has no user_name.")
         try:
-            return Account(str(user_name), read(record))
+            return Account(str(user_name), read(record, self._types))
         except InvalidValueError as exc:
             raise MalformedAnswerError(self.name, f"a user's {exc}.") from None
 
@@ -252,7 +260,8 @@ class TribalHabits(
             return [await knowledge.write(http, operation) for operation in operations]
         if operations[0].kind is Kind.ENROL:
             return await enrolments.write(http, operations)
-        return await saving.save(http, operations, invitations=self.settings.invitations, exists=exists)
+        invitations = self.settings.invitations
+        return await saving.save(http, operations, invitations=invitations, exists=exists, types=self._types)
 
     async def confirm(self, http: Http, operation: Operation) -> Outcome | None:
         """Look whether an unclear operation took effect, and if in part, bring it to its end.
@@ -268,7 +277,7 @@ class TribalHabits(
             return await knowledge.confirm(http, operation)
         if operation.kind is Kind.ENROL:
             return await enrolments.confirm(http, self._catalogue, operation)
-        row = batch.row(structs.replace(operation, carries=()))
+        row = batch.row(structs.replace(operation, carries=()), self._types)
         harmless = self.settings.invitations != "all" and not operation.carries
         if harmless or operation.kind is Kind.LEAVE or isinstance(row, Permanent):
             return None

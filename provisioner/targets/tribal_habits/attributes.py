@@ -6,13 +6,17 @@ Source: pages "Users", "Create a new user" and "Update a specific user" of the P
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from provisioner.model.attributes import Attribute, InvalidValueError, Type, canonical
+from provisioner.model.attributes import Attribute, InvalidValueError, Type, canonical, natural
 
 CUSTOM_PREFIX = "X-"
+#: "Custom Fields values must be formatted by their respective types", of which a date is ``23/01/1980``.
+_DAY_FIRST = re.compile(r"(?P<d>[0-9]{1,2})/(?P<m>[0-9]{1,2})/(?P<y>[0-9]{4})")
+_ISO = re.compile(r"(?P<y>[0-9]{4})-(?P<m>[0-9]{2})-(?P<d>[0-9]{2})")
 
 _MANAGERS = ("manager_email", *(f"manager_{number}_email" for number in range(2, 6)))
 _REPORTS = ("team_leader_report_frequency", "learner_report_frequency", "assessor_report_frequency")
@@ -66,8 +70,11 @@ def is_custom(name: str) -> bool:
     return name.startswith(CUSTOM_PREFIX) and len(name) > len(CUSTOM_PREFIX)
 
 
-def read(record: Mapping[str, Any]) -> dict[str, str | None]:
+def read(record: Mapping[str, Any], custom: Mapping[str, Type] | None = None) -> dict[str, str | None]:
     """All fields of a user as the vendor shows it, as canonical text under the vendor's names.
+
+    Args:
+        custom: the declared types of custom fields; a value that is of another type stays as it is.
 
     Raises:
         InvalidValueError: a field is not of the type that the page prints; the message names it.
@@ -77,6 +84,8 @@ def read(record: Mapping[str, Any]) -> dict[str, str | None]:
         attribute = CATALOGUE.get(name)
         try:
             values[name] = _read_one(value, attribute.type if attribute else Type.TEXT)
+            if custom and name in custom:
+                values[name] = _custom(values[name], custom[name])
         except InvalidValueError as exc:
             raise InvalidValueError(f"{name} {exc}") from None
     return values
@@ -92,6 +101,14 @@ def _read_one(value: Any, type_: Type) -> str | None:
     return canonical(value, type_)
 
 
+def _custom(text: str | None, type_: Type) -> str | None:
+    day = _DAY_FIRST.fullmatch(text or "") if type_ is Type.DATE else None
+    try:
+        return canonical(f"{day['y']}-{day['m']}-{day['d']}" if day else text, type_)
+    except InvalidValueError:
+        return text
+
+
 def _utc_day(text: str) -> str:
     try:
         moment = datetime.fromisoformat(text)
@@ -101,11 +118,21 @@ def _utc_day(text: str) -> str:
     return (moment.astimezone(UTC) if moment.tzinfo else moment).date().isoformat()
 
 
-def spell(name: str, value: str | None) -> Any:
-    """A canonical value as the vendor takes it; None empties the field."""
+def spell(name: str, value: str | None, type_: Type | None = None) -> Any:
+    """A canonical value as the vendor takes it; None empties the field.
+
+    Args:
+        type_: the declared type of a custom field, whose dates are ``dd/mm/yyyy``, whose numbers are such of JSON, and
+            whose several values are joined with ``;``. Without one a date is told by its form.
+    """
     attribute = CATALOGUE.get(name)
     if attribute is not None and attribute.type is Type.BOOLEAN:
         return value == "true"
     if value is None:
         return "" if name == "groups" or name.startswith("role_") else None
-    return value
+    if not is_custom(name):
+        return value
+    day = _ISO.fullmatch(value) if type_ in (None, Type.DATE) else None
+    if day:
+        return f"{day['d']}/{day['m']}/{day['y']}"
+    return natural(value, Type.NUMBER) if type_ is Type.NUMBER else value

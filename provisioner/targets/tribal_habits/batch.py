@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from provisioner.model.attributes import Type
 from provisioner.model.operation import Kind, Operation
 from provisioner.model.outcome import Done, Outcome, Permanent, Unclear
 from provisioner.targets.responses import Answer, sentence
@@ -19,13 +20,16 @@ REFUSED = "row_refused"
 _COUNTS = ("created", "updated", "unchanged")
 
 
-def row(operation: Operation) -> dict[str, Any] | Permanent:
+def row(operation: Operation, types: Mapping[str, Type] | None = None) -> dict[str, Any] | Permanent:
     """What is sent of one operation: all that is known for a create, else only what changes.
+
+    Args:
+        types: the declared types of custom fields.
 
     An unmatched `user_name` would be created by the vendor, so a create without its required fields is refused here.
     """
     if operation.kind is Kind.CREATE:
-        new = _new_row(operation.wanted)
+        new = _new_row(operation.wanted, types or {})
         return new if isinstance(new, Permanent) else {**new, **enrolments.fields(operation.carries)}
     if not operation.account:
         return Permanent("no_account", "the operation names no account")
@@ -36,15 +40,19 @@ def row(operation: Operation) -> dict[str, Any] | Permanent:
             continue
         if value is None and name in NEVER_EMPTY:
             return Permanent("cannot_be_empty", f"Tribal Habits offers no way to empty {name}; map a value to it")
-        changes[name] = spell(name, value)
+        changes[name] = spell(name, value, (types or {}).get(name))
     return {**changes, **enrolments.fields(operation.carries)}
 
 
-def _new_row(wanted: Mapping[str, str | None]) -> dict[str, Any] | Permanent:
+def _new_row(wanted: Mapping[str, str | None], types: Mapping[str, Type]) -> dict[str, Any] | Permanent:
     missing = [name for name, attribute in CATALOGUE.items() if attribute.required and not wanted.get(name)]
     if missing:
         return Permanent("incomplete", f"Tribal Habits creates nobody without {', '.join(missing)}")
-    return {name: spell(name, value) for name, value in wanted.items() if value is not None and _on_create(name)}
+    return {
+        name: spell(name, value, types.get(name))
+        for name, value in wanted.items()
+        if value is not None and _on_create(name)
+    }
 
 
 def _on_create(name: str) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 from msgspec import structs
 
 from provisioner.errors import TargetError
+from provisioner.model.attributes import Type
 from provisioner.model.operation import Kind, Operation
 from provisioner.model.outcome import Done, Outcome, Permanent, Temporary
 from provisioner.targets.concurrently import each
@@ -21,7 +22,14 @@ PATH = "/papi/users/batch_save"
 Exists = Callable[[str], Awaitable[bool]]
 
 
-async def save(http: Http, operations: Sequence[Operation], *, invitations: str, exists: Exists) -> Sequence[Outcome]:
+async def save(
+    http: Http,
+    operations: Sequence[Operation],
+    *,
+    invitations: str,
+    exists: Exists,
+    types: Mapping[str, Type],
+) -> Sequence[Outcome]:
     """Send the rows of operations of one group, all of them leavers or none.
 
     A row that was refused with enrolments in it is sent once more without them, since the refusal does not say which
@@ -30,13 +38,14 @@ async def save(http: Http, operations: Sequence[Operation], *, invitations: str,
     Args:
         invitations: ``new``, ``all``, or ``none``.
         exists: tells a leaver who is gone from one who was refused.
+        types: the declared types of custom fields.
     """
     leaving = operations[0].kind is Kind.LEAVE
     mails = "none" if leaving else invitations
     outcomes: dict[int, Outcome] = {}
     rows: dict[int, dict[str, Any]] = {}
     for place, operation in enumerate(operations):
-        row = batch.row(operation)
+        row = batch.row(operation, types)
         if isinstance(row, Permanent):
             outcomes[place] = row
         else:
@@ -50,7 +59,7 @@ async def save(http: Http, operations: Sequence[Operation], *, invitations: str,
     result = [outcomes[place] for place in range(len(operations))]
     if leaving:
         return await _without_the_gone(operations, result, exists)
-    return await _without_enrolments(http, operations, result, mails)
+    return await _without_enrolments(http, operations, result, mails, types)
 
 
 async def _send(
@@ -64,7 +73,11 @@ async def _send(
 
 
 async def _without_enrolments(
-    http: Http, operations: Sequence[Operation], outcomes: Sequence[Outcome], invitations: str
+    http: Http,
+    operations: Sequence[Operation],
+    outcomes: Sequence[Outcome],
+    invitations: str,
+    types: Mapping[str, Type],
 ) -> Sequence[Outcome]:
     def is_one_row(outcome: Outcome) -> bool:
         alone = len(operations) == 1 and isinstance(outcome, Permanent) and outcome.code in ("bad_request", "invalid")
@@ -74,7 +87,7 @@ async def _without_enrolments(
     if not again:
         return outcomes
     bare = [structs.replace(operations[place], carries=()) for place in again]
-    rows = [row for row in map(batch.row, bare) if not isinstance(row, Permanent)]
+    rows = [row for row in (batch.row(one, types) for one in bare) if not isinstance(row, Permanent)]
     sent = await _send(http, bare, rows, invitations)
     result = list(outcomes)
     for place, outcome in zip(again, sent, strict=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
@@ -18,8 +18,9 @@ from provisioner.planning.account_changes import LinkRow, changes
 from provisioner.planning.creations import Gone
 from provisioner.planning.creations import creations as creations_of
 from provisioner.planning.desired import PERSON
-from provisioner.planning.guards import counts
+from provisioner.planning.guards import counts, decided
 from provisioner.planning.rewrite_loops import Counted, Stopped, Watch
+from provisioner.planning.shared_sets import Removal
 from provisioner.planning.side_changes import DueRecord, enrolments, events, knowledge
 from provisioner.planning.spec import Planning, TargetSpec
 
@@ -70,6 +71,7 @@ class Aside:
     drift: list[tuple[str, str]] = field(default_factory=list)
     counted: Counter[Kind] = field(default_factory=Counter)
     unkept: list[tuple[str, str]] = field(default_factory=list)
+    removals: Counter[Removal] = field(default_factory=Counter)
     loops: list[Counted] = field(default_factory=list)
     stopped: list[Stopped] = field(default_factory=list)
 
@@ -81,6 +83,7 @@ def drafted(
     gone: Gone,
     circumstances: Planning,
     watch: Watch,
+    foreign: Mapping[str, Sequence[Removal]],
     *,
     believed: bool,
 ) -> tuple[Sequence[Operation], Aside]:
@@ -89,6 +92,7 @@ def drafted(
     Args:
         names: the attributes that `material.changed` speaks of.
         gone: whose linked account is not there any more.
+        foreign: by person what an update would take away that we never wrote.
         believed: if not, there are but the leaves of accounts that were seen.
     """
     aside = Aside()
@@ -114,6 +118,9 @@ def drafted(
             operations += knowledge(spec, part.records, operations, circumstances)
             operations += failing
             aside.unkept += [(one.person, (one.planned_error or {})["message"]) for one in failing]
+        for one in operations:
+            if one.kind is Kind.UPDATE and one.person in foreign and not decided(one, circumstances):
+                aside.removals.update(foreign[one.person])
         aside.counted.update(one.kind for one in operations if counts(one, circumstances))
         return operations
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from provisioner.model.attributes import DETAILS_READ_AT, Type, canonical, members
+from provisioner.model.attributes import DETAILS_READ_AT
 from provisioner.planning.claims import folded
 from provisioner.planning.correlate import DESIRED_ROW, LEDGER_ROW, OBSERVED_ROW
 from provisioner.planning.desired import LEAVER, MEMBER, PERSON, STANDING
@@ -265,33 +265,6 @@ def ours_to_clear(spec: TargetSpec, frame: pl.DataFrame) -> pl.DataFrame:
     wanted, held, ours = pl.col(f"w:{name}"), pl.col(f"h:{name}"), pl.col(f"l:{name}")
     foreign = (wanted == "") & (held.is_null() | ours.ne_missing(held))
     return frame.with_columns(pl.when(foreign).then(None).otherwise(wanted).alias(f"w:{name}"))
-
-
-def merged(spec: TargetSpec, frame: pl.DataFrame, names: Iterable[str]) -> pl.DataFrame:
-    """For sets to which others add members: wanted becomes held, less what we once set, plus what we want.
-
-    Our own part goes on as ``own:<attribute>``, since only that may ever be taken away again.
-    """
-    for name in names:
-        if not spec.attributes[name].merge:
-            continue
-        sides = [pl.col(f"{prefix}:{name}") for prefix in "whl"]
-        distinct = frame.filter(sides[0].is_not_null()).select(sides).unique()
-        laid = [_laid_over(wanted, held, ours) for wanted, held, ours in distinct.iter_rows()]
-        whole = distinct.with_columns(pl.Series("_whole", laid, dtype=pl.String))
-        frame = (
-            frame.join(whole, on=[f"{prefix}:{name}" for prefix in "whl"], how="left", nulls_equal=True)
-            .with_columns(pl.col(f"w:{name}").alias(f"own:{name}"), pl.col("_whole").alias(f"w:{name}"))
-            .drop("_whole")
-        )
-    return frame
-
-
-def _laid_over(wanted: str, held: str | None, ours: str | None) -> str:
-    """Others keep their spelling; whoever spells one of ours otherwise means the same."""
-    own = {name.lower() for side in (wanted, ours) for name in members(side)}
-    kept = [name for name in members(held) if name.lower() not in own]
-    return canonical([*kept, *members(wanted)], Type.SET) or ""
 
 
 def differing(spec: TargetSpec, held: Held) -> pl.DataFrame:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import floor
+from typing import Final
 
 from msgspec import structs
 
@@ -12,6 +13,7 @@ from provisioner.model.operation import Kind, Operation
 from provisioner.planning.spec import Planning
 from provisioner.settings import GuardLimit, GuardSettings
 
+_NOBODY: Final[Mapping[str, str]] = {}
 #: Guard → the kinds that it covers.
 COVERS: Mapping[str, tuple[Kind, ...]] = {
     "leavers": (Kind.LEAVE,),
@@ -84,16 +86,26 @@ def tripped(
 
 def counts(operation: Operation, circumstances: Planning) -> bool:
     """Whether an operation counts for a guard; what somebody decided about does not."""
-    approved = operation.id in circumstances.approved
-    return operation.counted and not approved and not operation.fails and not _refused(operation, circumstances)
+    return operation.counted and not operation.fails and not decided(operation, circumstances)
 
 
-def guarded(operations: Sequence[Operation], trips: Mapping[Kind, Tripped], circumstances: Planning) -> list[Operation]:
+def decided(operation: Operation, circumstances: Planning) -> bool:
+    """Whether somebody approved or rejected it."""
+    return operation.id in circumstances.approved or _refused(operation, circumstances)
+
+
+def guarded(
+    operations: Sequence[Operation],
+    trips: Mapping[Kind, Tripped],
+    circumstances: Planning,
+    removing: Mapping[str, str] = _NOBODY,
+) -> list[Operation]:
     """Operations with what each must wait for; whatever follows a held one waits with it.
 
     Args:
         operations: with all that follow one another.
         trips: of `tripped`.
+        removing: by person why their update has to wait for what it would take away.
     """
     approved = circumstances.approved
     held: dict[str, str] = {}
@@ -104,6 +116,8 @@ def guarded(operations: Sequence[Operation], trips: Mapping[Kind, Tripped], circ
         if operation.id not in approved:
             if operation.kind in trips and operation.counted:
                 reason = trips[operation.kind].sentence
+            if operation.kind is Kind.UPDATE and operation.person in removing:
+                reason = removing[operation.person]
             if operation.kind is Kind.LEAVE and circumstances.removals_wait:
                 reason = circumstances.removals_wait
         else:

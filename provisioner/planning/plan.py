@@ -38,14 +38,15 @@ from provisioner.planning.desired import (
     Fault,
     desired_accounts,
 )
-from provisioner.planning.diff import Held, differing, hold, merged, ours_to_clear, suspects, without_taken
-from provisioner.planning.guards import Tripped, guarded, tripped
+from provisioner.planning.diff import Held, differing, hold, ours_to_clear, suspects, without_taken
+from provisioner.planning.guards import Tripped, guarded, limit_of, tripped
 from provisioner.planning.leavers import to_settle, unfinished_leavers, unkept_leavers, unsettled
 from provisioner.planning.listing_trust import Code, Disbelief, disbelief, doubts, recalled
 from provisioner.planning.new_accounts import CODE as NOT_KEPT
 from provisioner.planning.new_accounts import MOST, never_shown, note, settling, shown_at_last
 from provisioner.planning.rewrite_loops import CODE as REWRITE_LOOP
 from provisioner.planning.rewrite_loops import Counted, Stopped, Watch, sentence
+from provisioner.planning.shared_sets import TooManyRemovals, foreign_removals, merged, observed_values, yielded
 from provisioner.planning.side_changes import due_enrolments, due_records, owing
 from provisioner.planning.spec import ACCOUNT, Observation, Planning, TargetSpec
 
@@ -96,7 +97,7 @@ class TargetPlan:
     drift: tuple[Todo, ...] = ()
     orphans: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
-    guards: tuple[Tripped, ...] = ()
+    guards: tuple[Tripped | TooManyRemovals, ...] = ()
     notes: tuple[str, ...] = ()
     observed: int = 0
     linked: int = 0
@@ -170,7 +171,8 @@ def plan_target(
         observation = recalled(observation, trust.unbelieved.hidden, ledger)
     pairs = suspects(spec, desired.frame, found.pairs, observation, ledger)
     held = hold(spec, desired.frame, pairs, observation, ledger)
-    held = Held(merged(spec, ours_to_clear(spec, held.frame), held.names), held.names)
+    yields = yielded(spec, desired.frame, ledger)
+    held = Held(merged(spec, ours_to_clear(spec, held.frame), held.names, yields), held.names)
     frame, claimed = without_taken(spec, differing(spec, held), observation.frame)
     frame = frame.with_columns(_protected(spec, compiled, observation, frame))
     creates, clashes, blocked = _creates(spec, desired, found)
@@ -190,7 +192,9 @@ def plan_target(
     )
     gone, believed = Gone(frozenset(found.missing), unkept), trust.unbelieved is None
     watch = Watch.over(spec.attributes, observation, _drifting(frame, held.names), circumstances.now.timestamp())
-    drafts, aside = drafted(spec, material, held.names, gone, circumstances, watch, believed=believed)
+    foreign = foreign_removals(spec, frame, held.names)
+    drafts, aside = drafted(spec, material, held.names, gone, circumstances, watch, foreign, believed=believed)
+    removals = _removals(spec, aside, found.pairs, observation, held.names)
     aside.todos += claimed if believed else ()
     blocked += [Todo(person, why, linked=False, code=NOT_KEPT) for person, why in aside.unkept]
     observation = replace(
@@ -199,7 +203,20 @@ def plan_target(
     return _assemble(
         spec, desired, found, drafts, aside, clashes, blocked, observation, ledger, circumstances, trust,
         shown=shown_at_last(found.pairs, ledger, observation.frame[ACCOUNT]),
+        removals=removals,
+        removing=dict.fromkeys(foreign, removals.sentence) if removals else {},
     )  # fmt: skip
+
+
+def _removals(
+    spec: TargetSpec, aside: Aside, pairs: pl.DataFrame, observation: Observation, names: Sequence[str]
+) -> TooManyRemovals | None:
+    """The guard over what would be taken away that we never wrote, if it holds."""
+    guards = spec.settings.guards
+    if guards is None or guards.removals is None or not aside.removals:
+        return None
+    base = observed_values(spec, pairs, observation, names)
+    return TooManyRemovals.of(aside.removals, limit_of(guards.removals, base), base)
 
 
 def _drifting(frame: pl.DataFrame, names: Sequence[str]) -> pl.Series:
@@ -292,6 +309,8 @@ def _assemble(
     trust: _Trust,
     *,
     shown: tuple[str, ...],
+    removals: TooManyRemovals | None,
+    removing: Mapping[str, str],
 ) -> TargetPlan:
     """The plan: what was drafted, guarded and in order, and what is told beside it."""
     unbelieved, guards = trust.unbelieved, spec.settings.guards
@@ -310,7 +329,7 @@ def _assemble(
     def ordered(batch: Batch) -> Batch:
         nonlocal touched
         left.difference_update(one.person for one in batch if one.kind is Kind.LEAVE)
-        operations = guarded(batch, trips, circumstances)
+        operations = guarded(batch, trips, circumstances, removing)
         operations.sort(key=lambda operation: (URGENCY[operation.kind], operation.person, operation.slot))
         changed = [one.person for one in operations if one.kind in ACCOUNT_KINDS and one.account]
         touched += len(changed)
@@ -329,7 +348,7 @@ def _assemble(
         drift=tuple(Todo(person, sentence) for person, sentence in aside.drift),
         orphans=found.orphans,
         missing=tuple(trust.missing[PERSON].to_list()),
-        guards=tuple(dict.fromkeys(trips.values())),
+        guards=(*dict.fromkeys(trips.values()), *([removals] if removals else [])),
         notes=observation.notes,
         observed=observation.frame.height,
         linked=found.pairs.height + len(conflicts),

@@ -18,9 +18,10 @@ from provisioner.settings import EnrolmentRule, TargetSettings
 class TargetSpec:
     """One target as the planner sees it: its settings, and what its class declares.
 
-    `attributes` are those of the catalogue and those that the mapping names. What the rest means stands at the members
-    of the same name in `provisioner.targets.capabilities`; each is empty where the target does not offer it. `zone` is
-    the organisation's.
+    `attributes` are those of the catalogue and those that the mapping names. `shared` are the sets of which the kind
+    says that others fill them too. What the rest means stands at the members of the same name in
+    `provisioner.targets.capabilities`; each is empty where the target does not offer it. `zone` is the
+    organisation's.
     """
 
     name: str
@@ -37,6 +38,7 @@ class TargetSpec:
     knowledge_key: tuple[str, ...] = ()
     knowledge_rules: Sequence[Mapping[str, str]] = ()
     zone: ZoneInfo = UTC_ZONE
+    shared: frozenset[str] = frozenset()
 
 
 #: Columns of an observed frame beside one text column per attribute; the last one may be missing.

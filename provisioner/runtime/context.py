@@ -152,7 +152,13 @@ def spec_of(target: Target[Any]) -> TargetSpec:
     """What the planner needs to know of a target: its settings, and what its class declares."""
     own = target.settings
     mapped = {name: target.attribute(name) for name in (*own.attributes, *own.leaver)}
-    spec = TargetSpec(name=target.name, settings=own, attributes={**target.catalogue, **mapped})
+    attributes = {**target.catalogue, **mapped}
+    shared = frozenset(name for name, attribute in attributes.items() if attribute.merge)
+    for name, rule in (*own.attributes.items(), *own.leaver.items()):
+        # Of a set that nobody shows we take away only what the ledger says that we wrote, in any case
+        if rule.set == "merge" and attributes[name].observed:
+            attributes[name] = replace(attributes[name], merge=True)
+    spec = TargetSpec(name=target.name, settings=own, attributes=attributes, shared=shared)
     if isinstance(target, Deactivates):
         spec = replace(spec, activity=target.activity)
     if isinstance(target, CarriesObserved):

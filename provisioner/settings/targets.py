@@ -53,6 +53,11 @@ class AttributeRule(Section):
     empty: Literal["keep", "clear"] = Field(
         "keep", description="What NULL means: keep leaves the attribute alone, clear empties it."
     )
+    set: Literal["replace", "merge"] = Field(
+        "replace",
+        description="Of a set that others fill too: replace makes it what is mapped; merge adds, and takes away only "
+        "what we wrote or the mapping yields for somebody.",
+    )
     type: Literal["text", "date", "number", "set"] | None = Field(
         None, description="Of a field that the organisation made, such as `X-…`; none: compared as what it looks like."
     )
@@ -81,6 +86,11 @@ class GuardSettings(Section):
         GuardLimit(percent=5.0, absolute=50),
         description="Linked accounts that a complete listing no longer shows, or that lost a value in it; "
         "over it the listing is not believed.",
+    )
+    removals: GuardLimit | None = Field(
+        GuardLimit(percent=5.0, absolute=None),
+        description="Members of sets that updates would take away and that we never wrote, by the members observed; "
+        "none: no such guard.",
     )
     settle: Duration = Field(
         timedelta(minutes=15),

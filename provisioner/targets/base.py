@@ -96,6 +96,10 @@ class Target(ABC, Generic[S]):
                     raise ConfigurationError(
                         f"{where}: {self.kind} says itself of which type this attribute is.", remedy="Remove it."
                     )
+                if rule.set == "merge" and self.attribute(name).type is not Type.SET:
+                    raise ConfigurationError(
+                        f"targets.{self.name}.{part}.{name}.set: this attribute is no set.", remedy="Remove it."
+                    )
                 if rule.type and Type(rule.type) is not self.declared_type(name):
                     raise ConfigurationError(f"{where}: `attributes` gives it another type.", remedy="Remove one.")
 

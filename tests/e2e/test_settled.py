@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.e2e.site import KINDS, Site, deployment
 
@@ -202,3 +203,28 @@ def test_a_leave_that_was_acknowledged_and_does_not_show_is_not_done(site: Site)
     assert site.call("sync", *one_target)["status"] == "succeeded"
     assert site.call("why", person)["receipt"]["targets"][kind]["status"] == "done"
     assert loops(site, kind) == []
+
+
+def test_groups_that_others_added_wait_for_approval_and_stay_where_they_are_merged(site: Site) -> None:
+    kind = "tribal_habits"
+    one_target = ("--target", kind, "--wait")
+    site.call("sync", *one_target)
+    accounts = [one for one in site.switchboard.accounts(kind) if one["active"] and one["groups"]]
+    by_hand = {one["user_name"]: f"{one['groups']};Choir" for one in accounts[: len(accounts) // 2]}
+    site.switchboard.seed(kind, [{"user_name": name, "groups": groups} for name, groups in by_hand.items()])
+    site.forget_requests()
+    held = site.call("sync", *one_target, code=4)
+    count = held["targets"][kind]["held"]["update"]
+    assert 0 < count <= len(by_hand)
+    (guard,) = held["targets"][kind]["guards"]
+    assert f"groups 'Choir' of {count}" in guard
+    assert site.writes()[kind] == 0
+    # With what the mapping says of groups merged, nothing is left to do, and nothing was taken away
+    config = yaml.safe_load(site.config.read_text(encoding="utf-8"))
+    rule = config["targets"][kind]["attributes"]["groups"]
+    config["targets"][kind]["attributes"]["groups"] = {"from": rule, "set": "merge"}
+    site.config.write_text(yaml.safe_dump(config), encoding="utf-8")
+    plan = site.call("plan", "--target", kind)
+    assert plan["operations"] == []
+    shown = {one["user_name"]: one["groups"] for one in site.switchboard.accounts(kind)}
+    assert {name: shown[name] for name in by_hand} == by_hand

@@ -1,28 +1,25 @@
-"""The operations on existing accounts, and the creations: from flagged rows to `Operation` values."""
+"""The operations on existing accounts: from rows to `Operation` values; see docs/decision-table.md."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Final
+from typing import Final
 
 import polars as pl
-from msgspec import Struct
 
 from provisioner.model.account import State
 from provisioner.model.operation import Kind, Operation, operation_id
-from provisioner.planning.claims import folded
+from provisioner.planning.change_rows import NONE, ChangeRow, rows_of
 from provisioner.planning.creations import row_digest
-from provisioner.planning.desired import DIGEST, FUTURE, LEAVER, MEMBER, PERSON, REASON, STANDING
+from provisioner.planning.desired import FUTURE, LEAVER, MEMBER, STANDING
 from provisioner.planning.diff import any_of, enforced, fixed
 from provisioner.planning.rewrite_loops import CODE, LOOPS, Counted, Loop, Stopped, Watch, known_loops
-from provisioner.planning.spec import ACCOUNT, UNTOUCHABLE, Planning, TargetSpec
+from provisioner.planning.spec import Planning, TargetSpec
 
 LinkRow = tuple[str, str, State, str]
-Values = tuple[str | None, ...]
 Places = tuple[int, ...]
-_NONE: Final[Mapping[str, str | None]] = {}
 _NO_LOOPS: Final[Mapping[str, Loop]] = {}
 
 
@@ -61,7 +58,7 @@ def changes(
     ).to_series()
     work = _Work(spec, names, members, leavers, unwritable, circumstances, watch)
     # To copy so wide a frame costs more than to look
-    for row in _rows(spec, frame if touchy.all() else frame.filter(touchy), work.names):
+    for row in rows_of(spec, frame if touchy.all() else frame.filter(touchy), work.names):
         work.consider(row)
     return Changes(
         tuple(work.operations),
@@ -71,97 +68,6 @@ def changes(
         tuple(work.loops),
         tuple(work.stopped),
     )
-
-
-class _Row(Struct, gc=False):
-    """One person and their account; values stand at the places of their attributes' names.
-
-    `known`, `differs` and `drifted` are patterns with a sign for each place, ``1`` where it is so: they are few, and
-    what follows from one is worked out once.
-    """
-
-    person: str
-    account: str
-    standing: str
-    reason: str
-    state: State | None
-    matched: str
-    untouchable: str | None
-    protected: bool
-    seen: bool
-    digest: str
-    recorded: float | None
-    loops: str | None
-    wanted: Values
-    held: Values
-    known: str
-    differs: str
-    drifted: str
-    owned: Mapping[str, str | None]
-    carried: Mapping[str, str | None]
-
-
-_ABOUT = (
-    PERSON,
-    ACCOUNT,
-    STANDING,
-    REASON,
-    "_state",
-    "_matched",
-    UNTOUCHABLE,
-    "_protected",
-    "_seen",
-    DIGEST,
-    "_recorded",
-    LOOPS,
-)
-
-
-def _rows(spec: TargetSpec, frame: pl.DataFrame, names: Sequence[str]) -> Iterator[_Row]:
-    """The rows one by one: values as tuples, since a mapping of all columns would cost more than all that follows."""
-    owned = [name for name in names if f"own:{name}" in frame.columns]
-    carried = [name for name in spec.carried if f"o:{name}" in frame.columns]
-    patterns = (
-        _pattern(pl.col(f"k:{name}") for name in names).alias("known"),
-        _pattern(pl.col(f"d:{name}") for name in names).alias("differs"),
-        _pattern(_drifted(spec, name, owned=name in owned) for name in names).alias("drifted"),
-    )
-    sides = zip(
-        frame.select(*_ABOUT, *patterns).iter_rows(),
-        *(_values(frame, side, names) for side in ("w", "h")),
-        _values(frame, "own", owned),
-        _values(frame, "o", carried),
-        strict=True,
-    )
-    for about, wanted, held, ours, along in sides:
-        person, account, standing, reason, state, matched, untouchable, protected = about[:8]
-        seen, row, recorded, loops, known, differs, drifted = about[8:]
-        yield _Row(
-            person, account, standing, reason, state, matched, untouchable, protected, seen, row, recorded, loops,
-            wanted, held, known, differs, drifted,
-            dict(zip(owned, ours, strict=True)) if owned else _NONE,
-            dict(zip(carried, along, strict=True)) if carried else _NONE,
-        )  # fmt: skip
-
-
-def _pattern(flags: Iterable[pl.Expr]) -> pl.Expr:
-    signs = [pl.when(flag).then(pl.lit("1")).otherwise(pl.lit("0")) for flag in flags]
-    return pl.concat_str(signs) if signs else pl.lit("")
-
-
-def _drifted(spec: TargetSpec, name: str, *, owned: bool) -> pl.Expr:
-    """Whether we once brought about what is wanted now, and the target shows something else."""
-    acknowledged, wanted = pl.col(f"l:{name}"), pl.col(f"own:{name}" if owned else f"w:{name}")
-    type_ = spec.attributes[name].type
-    same = acknowledged.eq_missing(wanted) | folded(acknowledged, type_).eq_missing(folded(wanted, type_))
-    return pl.col("_seen") & acknowledged.is_not_null() & same
-
-
-def _values(frame: pl.DataFrame, side: str, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-    """Values of one side, row by row."""
-    if not names:
-        return (() for _ in range(frame.height))
-    return frame.select(f"{side}:{name}" for name in names).iter_rows()
 
 
 class _Work:
@@ -202,7 +108,7 @@ class _Work:
         self.loops: list[Counted] = []
         self.stopped: list[Stopped] = []
 
-    def consider(self, row: _Row) -> None:
+    def consider(self, row: ChangeRow) -> None:
         state: State | None
         if row.standing == LEAVER:
             state = self._leaver(row)
@@ -214,7 +120,7 @@ class _Work:
         if row.matched != "link" or (state and state != row.state):
             self.links.append((row.person, row.account, state or row.state or "active", row.matched))
 
-    def _leaver(self, row: _Row) -> State | None:
+    def _leaver(self, row: ChangeRow) -> State | None:
         """Returns the state to record at once, None where an operation's success will."""
         changed = self._leavers(row.differs)
         loops = self._counted(row, changed, left=row.state == "left")
@@ -228,7 +134,7 @@ class _Work:
             return None
         if row.state == "left":
             stays = self._without_stopped(row, changed, loops)
-            drifted, fails = bool(_among(changed, row.drifted)), ""
+            drifted, fails = bool(among(changed, row.drifted)), ""
             if not stays:
                 names = self._named(changed)
                 fails = f"{CODE}: the account of a leaver did not keep {names}, which was accepted; see the to-dos."
@@ -237,20 +143,20 @@ class _Work:
             self._change(row, Kind.LEAVE, changed)
         return None
 
-    def _kept(self, row: _Row, why: str) -> str:
+    def _kept(self, row: ChangeRow, why: str) -> str:
         """A leaver's account that we leave as it is, with the ways in which the leave is settled."""
         return (
             f"left, but the account {why}. Deactivate or demote it by hand in {self._spec.name}; if it is to stay, "
             f"`provisioner unlink {row.person} {self._spec.name}` says that it is not theirs."
         )
 
-    def _member(self, row: _Row) -> State | None:
+    def _member(self, row: ChangeRow) -> State | None:
         changed = self._members(row.differs)
         if row.untouchable:
             if changed:
                 self.todos.append((row.person, f"the account is {row.untouchable} and is never touched."))
             return None
-        for place in _among(self._fixed(row.differs), row.known):
+        for place in among(self._fixed(row.differs), row.known):
             self._advise(row, place)
         loops = self._counted(row, changed)
         if row.protected:
@@ -267,13 +173,13 @@ class _Work:
         self._update(row, changed, loops)
         return "active"
 
-    def _inactive(self, row: _Row) -> bool:
+    def _inactive(self, row: ChangeRow) -> bool:
         return self._activity is not None and row.held[self._activity] == "false"
 
     def _named(self, places: Iterable[int]) -> str:
         return ", ".join(self.names[place] for place in places)
 
-    def _spared(self, row: _Row, changed: Places) -> Places:
+    def _spared(self, row: ChangeRow, changed: Places) -> Places:
         """What may be changed of a protected account: neither a role nor that it is active."""
         kept = [
             place
@@ -286,7 +192,7 @@ class _Work:
             )
         return tuple(place for place in changed if place not in kept)
 
-    def _deactivated(self, row: _Row, changed: Places) -> State:
+    def _deactivated(self, row: ChangeRow, changed: Places) -> State:
         """Somebody else deactivated it while our ledger says active."""
         sentence = "somebody deactivated the account; it is not reactivated without approval."
         self.drift.append((row.person, sentence))
@@ -299,23 +205,23 @@ class _Work:
         loop = loops.get(self.names[place])
         return loop is not None and not loop.by_hand
 
-    def _counted(self, row: _Row, changed: Places, *, left: bool = False) -> Mapping[str, Loop]:
+    def _counted(self, row: ChangeRow, changed: Places, *, left: bool = False) -> Mapping[str, Loop]:
         """What of the account does not stay, counted in; `left`: the ledger says that it is in leaver state."""
-        if not row.seen or not (row.loops or _among(changed, row.drifted)):
+        if not row.seen or not (row.loops or among(changed, row.drifted)):
             return _NO_LOOPS
         known = known_loops(row.loops)
         loops = {
             name: self._watch.count(
                 known.get(name), row.account, name, row.wanted[place], row.held[place], row.recorded or 0.0
             )
-            for place, name in ((place, self.names[place]) for place in _among(changed, row.drifted))
+            for place, name in ((place, self.names[place]) for place in among(changed, row.drifted))
         }
         # Of a leaver it is told in each run, since nothing else says that the leave is not done
         if loops != known or (left and loops):
             self.loops.append(Counted(row.person, loops, left=left))
         return loops
 
-    def _without_stopped(self, row: _Row, changed: Places, loops: Mapping[str, Loop]) -> Places:
+    def _without_stopped(self, row: ChangeRow, changed: Places, loops: Mapping[str, Loop]) -> Places:
         """What is still written; of the rest there is a to-do."""
         if not loops:
             return changed
@@ -329,8 +235,8 @@ class _Work:
             self.stopped.append(Stopped(row.person, name, row.wanted[place], row.held[place], loop.since))
         return tuple(stays)
 
-    def _update(self, row: _Row, changed: Places, loops: Mapping[str, Loop]) -> None:
-        drifted = _among(changed, row.drifted)
+    def _update(self, row: ChangeRow, changed: Places, loops: Mapping[str, Loop]) -> None:
+        drifted = among(changed, row.drifted)
         if drifted:
             self.drift.append((row.person, f"changed in the target behind our back: {self._named(drifted)}."))
             if self._spec.settings.drift == "report":
@@ -347,14 +253,14 @@ class _Work:
                 counted=len(again) < len(changed),
             )
 
-    def _advise(self, row: _Row, place: int) -> None:
+    def _advise(self, row: ChangeRow, place: int) -> None:
         name = self.names[place]
         what = (self._attributes[place].advice or f"change {name} in {self._spec.name} by hand").rstrip(".")
         self.todos.append((row.person, f"{name} differs and cannot be changed by us: {what}."))
 
     def _change(
         self,
-        row: _Row,
+        row: ChangeRow,
         kind: Kind,
         changed: Places,
         *,
@@ -386,7 +292,7 @@ class _Work:
                 drift=drifted,
                 wanted=wanted,
                 observed=row.carried,
-                owned=_NONE
+                owned=NONE
                 if not row.owned
                 else {name: value or None for name, value in row.owned.items() if value is not None},
                 reason=row.reason,
@@ -406,13 +312,13 @@ class _Work:
             (place, name, differs[place] == "0" or place in changed, mapped and known[place] == "1")
             for place, name, mapped in self._mapped
         )
-        return image, bool(_among(changed, known))
+        return image, bool(among(changed, known))
 
 
 def _marked(places: Sequence[int]) -> Callable[[str], Places]:
     """Which of some places a pattern marks, worked out once for each pattern."""
-    return cache(lambda pattern: _among(places, pattern))
+    return cache(lambda pattern: among(places, pattern))
 
 
-def _among(places: Sequence[int], pattern: str) -> Places:
+def among(places: Sequence[int], pattern: str) -> Places:
     return tuple([place for place in places if pattern[place] == "1"])

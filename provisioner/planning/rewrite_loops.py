@@ -1,8 +1,8 @@
 """Changes that do not stay: what we wrote, was acknowledged, and is observed otherwise run after run. Pure.
 
-The ledger counts, by attribute, the runs in a row that observed the same other value. At the third it is written no
-more until the wanted or the observed value is another one. A value that was shown as we wrote it and changed afterwards
-was changed by hand: then only runs count between which it was written again.
+The ledger counts, by attribute, the runs in a row that observed the same other value, each after something was written
+again. At the third it is written no more until the wanted or the observed value is another one. A value that was shown
+as we wrote it and changed afterwards was changed by hand, which guards count like any update.
 """
 
 from __future__ import annotations
@@ -120,7 +120,8 @@ class Watch:
         mine, theirs = (digest(fold(value, type_) or "", size=8) for value in (wanted, observed))
         if known is None or (known.wanted, known.observed) != (mine, theirs):
             return Loop(1, mine, theirs, self.now, self.began, self._by_hand(account, name, wanted))
-        again = self.began > known.at and (not known.by_hand or recorded > known.at)
+        # What waits for an approval, or is only reported, was not written again and says nothing
+        again = self.began > known.at and recorded > known.at
         return replace(known, count=known.count + 1, at=self.began) if again and not known.stopped else known
 
     def _by_hand(self, account: str, name: str, wanted: str | None) -> bool:

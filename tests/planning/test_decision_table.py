@@ -132,7 +132,7 @@ def unkept(account: str) -> dict[str, Any]:
     if account not in UNKEPT:
         return {}
     name, ours, theirs = UNKEPT[account]
-    loop = Loop(2, digest(ours, size=8), digest(theirs, size=8), BEFORE, BEFORE)
+    loop = Loop(2, digest(ours, size=8), digest(theirs, size=8), BEFORE, BEFORE - 1)
     return {"values": {name: ours}, "loops": {name: loop.to_json()}}
 
 

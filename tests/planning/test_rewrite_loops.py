@@ -38,7 +38,7 @@ def test_it_stops_at_the_third_run_in_a_row_that_sees_the_same(runs: list[tuple[
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=9))
-def test_what_was_changed_by_hand_counts_only_where_it_was_written_again(written: list[bool]) -> None:
+def test_a_run_counts_only_where_it_was_written_again(written: list[bool]) -> None:
     loop = watch(0.0, last="w").count(None, "a", "name", "w", "o", recorded=-1.0)
     assert loop.by_hand
     recorded = -1.0
@@ -131,7 +131,7 @@ def test_a_leaver_who_keeps_access_fails_instead_of_being_forgotten() -> None:
     last = pl.DataFrame({"_account": ["P1"], "active": ["true"]})
     loops: dict[str, Any] = {}
     for number in range(MOST):
-        entry = linked("P1", state="left", values={"active": "false"}, loops=loops)
+        entry = linked("P1", state="left", values={"active": "false"}, loops=loops, recorded=BEGAN - 0.5)
         assert entry.finished is (number == 0)
         plan = World(spec_of(), [person("P1", "leaver")], [held_by("P1")], [entry], last=last).plan()
         (noted,) = plan.loops

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -120,3 +121,13 @@ def test_what_we_wrote_is_ours_to_take_away() -> None:
 def test_only_a_set_is_merged() -> None:
     with pytest.raises(ConfigurationError, match=r"attributes\.first_name\.set"):
         spec_of(attributes={**attributes_of("tribal_habits"), "first_name": {"from": "first_name", "set": "merge"}})
+
+
+def test_what_waits_for_an_approval_waits_however_many_runs_see_it() -> None:
+    world = company(17)
+    for _ in range(4):
+        plan = world.plan()
+        assert sum(1 for one in plan.operations if one.hold) == 17
+        assert plan.todos == ()
+        loops = {one.person: {name: loop.to_json() for name, loop in one.loops.items()} for one in plan.loops}
+        world.ledger = [replace(one, loops=loops.get(one.person, one.loops)) for one in world.ledger]

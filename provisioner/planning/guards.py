@@ -35,6 +35,11 @@ class Tripped:
     decided: int = 0
 
     @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """The kinds that it holds."""
+        return COVERS[self.guard]
+
+    @property
     def finding(self) -> str:
         """What was counted, and how it compares with the limit."""
         parts = [f"{self.count} {self.guard}"]

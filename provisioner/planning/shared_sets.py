@@ -10,6 +10,7 @@ from typing import Final
 import polars as pl
 
 from provisioner.model.attributes import Type, canonical, members
+from provisioner.model.operation import Kind
 from provisioner.planning.correlate import OBSERVED_ROW
 from provisioner.planning.desired import LEAVER, MEMBER, PERSON, STANDING
 from provisioner.planning.spec import ACCOUNT, Observation, TargetSpec
@@ -129,13 +130,22 @@ class TooManyRemovals:
         return cls(tuple(counted.most_common()), limit, base)
 
     @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """The kinds that it holds."""
+        return (Kind.UPDATE,)
+
+    @property
     def sentence(self) -> str:
-        """What the operator reads."""
+        """What the operator reads while it holds."""
+        return f"{self.finding}: held until approved. With `set: merge`, what others added stays."
+
+    @property
+    def finding(self) -> str:
+        """What would be taken away, and how it compares with the limit."""
         named = ", ".join(f"{one.attribute} {one.value!r} of {count}" for one, count in self.values[:_NAMED])
         more = f" and {len(self.values) - _NAMED} values more" if len(self.values) > _NAMED else ""
         total = sum(count for _, count in self.values)
         return (
             f"{total} values that we never wrote would be taken away ({named}{more}), "
-            f"more than the limit of {self.limit} (of {self.base} observed): held until approved. With `set: merge`, "
-            "what others added stays."
+            f"more than the limit of {self.limit} (of {self.base} observed)"
         )

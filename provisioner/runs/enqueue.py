@@ -371,7 +371,7 @@ def _told(plan: TargetPlan) -> dict[str, str | float | int]:
     fields: dict[str, str | float | int] = dict(figures_of(plan))
     fields |= {f"planned:{kind.value}": count for kind, count in plan.planned.items()}
     fields["leavers_left"] = plan.leavers_left
-    guards = [{"finding": trip.finding, "kinds": [kind.value for kind in COVERS[trip.guard]]} for trip in plan.guards]
+    guards = [{"finding": trip.finding, "kinds": [kind.value for kind in trip.kinds]} for trip in plan.guards]
     fields["guards"] = json.dumps(guards)
     fields["notes"] = json.dumps(list(plan.notes))
     if plan.unbelieved:

@@ -142,7 +142,7 @@ class Fleet:
         if self._redis_down_until is None:
             folder = self._copies / str(len(self._copied))
             folder.mkdir(parents=True)
-            self.redis.copy(folder)
+            self.redis.copy_files(folder)
             self._copied.append((time.monotonic(), folder))
 
     def put_redis_back(self, seconds: float) -> str:

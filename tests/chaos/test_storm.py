@@ -162,7 +162,8 @@ class Storm:
             began = time.monotonic()
             found, document = self.operator.run("sync", "--wait", "--timeout", "150s")
             if found == 0:
-                self.nobody_keeps_anything(began, None, "the last sync")
+                figures = {name: (one["planned"], one["status"]) for name, one in document["targets"].items()}
+                self.nobody_keeps_anything(began, None, f"{document['run']}, on the way to {code}, {figures},")
             targets = document.get("targets", {}).values()
             open_ = sum(sum(one["planned"].values()) - sum(one["held"].values()) for one in targets)
             if found == code and targets and not open_:

@@ -58,7 +58,7 @@ async def put_back(
 ) -> None:
     """Let something happen, and Redis forget that it did."""
     copy.mkdir()
-    server.copy(copy)
+    server.copy_files(copy)
     await meanwhile()
     await remembers(dep)
     server.kill()

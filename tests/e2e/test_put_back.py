@@ -42,7 +42,7 @@ def test_a_leave_of_yesterday_is_not_sent_by_a_redis_that_was_put_back(tmp_path:
                 site.roster.write_text(company(12, gone=(1,)))
                 run = site.call("sync")["run"]
                 eventually(lambda: site.call("show", run)["targets"][TARGET]["waiting"], why=worker.said)
-                site.server.copy(copy)
+                site.server.copy_files(copy)
                 site.roster.write_text(company(12))
                 board.clear_faults(TARGET)
                 site.call("sync", "--wait")

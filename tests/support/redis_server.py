@@ -107,7 +107,7 @@ class RedisServer:
                 raise RuntimeError(f"{self._executable} did not start; it said: {said}")
             time.sleep(0.01)
 
-    def copy(self, folder: Path) -> None:
+    def copy_files(self, folder: Path) -> None:
         """Copies the server's files as they are now, as a snapshot of its volume does; it goes on meanwhile."""
         for place in self._data():
             (shutil.copytree if place.is_dir() else shutil.copy2)(place, folder / place.name)

@@ -41,6 +41,7 @@ def accounts(board: Switchboard, kind: str) -> dict[str, dict[str, Any]]:
 async def good_run(dep: Deployment, kind: str) -> None:
     """Everybody has an account afterwards, and nothing is left to do."""
     assert exit_code(await sync_once(dep)) == 0
+    RedisContents(dep).age_links(kind, 3600)
     if kind == "habitate":
         # Its details are dated by whole seconds, and the ledger wins over what was read in the same one
         await asyncio.sleep(1.1)

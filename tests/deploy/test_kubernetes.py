@@ -135,6 +135,8 @@ def test_the_settings_of_the_overlay_are_complete(tmp_path: Path) -> None:
     loaded = load(OVERLAY / "provisioner.yaml", environ={"PROVISIONER_SECRETS_DIR": str(tmp_path)})
     assert loaded.warnings == ()
     assert set(loaded.settings.targets) == {"traitly"}
+    # The ingress is not on loopback
+    assert [one for one in loaded.settings.web.trusted_proxies if not one.is_loopback]
 
 
 def test_kubernetes_schemas_accept_every_manifest() -> None:

@@ -8,6 +8,7 @@
     ├── UnexpectedError             exit 1   an exception that nobody thought of
     ├── StoreError                  exit 1   Redis unreachable, unsuitable, or its data is of another version
     │   ├── RedisBehindError        exit 1   Redis was put back to an earlier state
+    │   ├── StoreRefusedError       exit 1   Redis is full, a replica, or refuses our credentials
     │   ├── HoldLostError           exit 1   a lock ran out while its holder was suspended
     │   └── ClaimLostError          exit 1   an operation's lease ran out while its holder was suspended
     ├── WorkerError                 exit 1   no worker answers
@@ -85,6 +86,20 @@ class RedisBehindError(StoreError):
     """Redis holds an earlier state than this process has seen."""
 
     code = "redis_behind"
+
+
+class StoreRefusedError(StoreError):
+    """Redis answers, and refuses what is asked: it is full, a replica, cannot save, or wants other credentials."""
+
+    code = "store_refused"
+
+    def __init__(self, message: str | None = None, *, remedy: str | None = None, state: str = "") -> None:
+        """
+        Args:
+            state: why, as the rest of a sentence that begins with Redis; it names no address.
+        """
+        self.state = state
+        super().__init__(message, remedy=remedy)
 
 
 class HoldLostError(StoreError):

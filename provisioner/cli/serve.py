@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import typer
 
-from provisioner.cli.session import log, settings_and_logs
+from provisioner.cli.session import ANSWERS_WITHIN, log, settings_and_logs
 from provisioner.cli.supervisor import LONGEST_DELAY, Children
 from provisioner.errors import StoreError, UsageError
 from provisioner.settings import Settings
@@ -161,7 +161,7 @@ async def _answering(settings: Settings) -> None:
         StoreError: it does not.
     """
     address = RedisAddress.of(settings)
-    client = connect(address)
+    client = connect(address, within=ANSWERS_WITHIN)
     try:
         await ping(client, address)
     finally:

@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
-from provisioner.errors import ConfigurationError, ProvisionerError, StoreError, UsageError
+from provisioner.errors import ConfigurationError, ProvisionerError, StoreError, StoreRefusedError, UsageError
 from provisioner.logs import clean, get_logger
 from provisioner.web.rendering import render
 
@@ -63,9 +63,10 @@ def told(error: ProvisionerError) -> ProblemError:
     """One of our errors as an answer."""
     detail, remedy = clean(error.message), clean(error.remedy) if error.remedy else None
     if isinstance(error, StoreError):
+        state = error.state if isinstance(error, StoreRefusedError) else "does not answer"
         return ProblemError(
             503,
-            "Redis does not answer, so nothing was done.",
+            f"Redis {state}, so nothing was done.",
             code=error.code,
             remedy="Try again soon; the log of this process says why.",
             headers={"Retry-After": _RETRY_AFTER},

@@ -112,7 +112,12 @@ def test_the_redis_server_has_its_password_and_forgets_nothing(tmp_path: Path) -
     )
     try:
         password = "a-pass+word"
-        wanted = {"appendonly": "yes", "maxmemory-policy": "noeviction", "appendfsync": "everysec"}
+        wanted = {
+            "appendonly": "yes",
+            "maxmemory-policy": "noeviction",
+            "appendfsync": "everysec",
+            "maxmemory": str(1024**3),
+        }
         for name, value in wanted.items():
             assert configuration(port, password, name) == {name: value}
         # The newer name beside the older one, where the server knows both

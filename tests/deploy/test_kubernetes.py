@@ -116,11 +116,14 @@ def test_the_redis_server_forgets_nothing() -> None:
     script = redis["args"][0]
     for line in (
         "appendonly yes",
+        "maxmemory 1gb",
         "maxmemory-policy noeviction",
         "hash-max-ziplist-value 2048",
         'requirepass "$password"',
     ):
         assert line in script
+    # It refuses writes, and the alert tells of it, before the kernel kills it
+    assert redis["resources"]["limits"]["memory"] == "2Gi"
 
 
 def test_only_webhooks_are_open_to_the_world() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Final
@@ -32,10 +32,18 @@ _SAMPLED: Final = 10
 _TOLD: Final = 10
 
 
-async def check(settings: Settings, *, connect: bool, missing: ConfigurationError | None = None) -> list[Line]:
+async def check(
+    settings: Settings,
+    *,
+    connect: bool,
+    missing: ConfigurationError | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> list[Line]:
     """Look at settings, mapping, Redis, disk and roster; with `connect` at each target too, by a few harmless reads.
 
-    `missing` says that there is no settings file, where that is why nothing is configured.
+    Args:
+        missing: says that there is no settings file, where that is why nothing is configured.
+        say: takes a sentence for somebody who waits.
     """
     specs, lines = _mapping(settings) if missing is None else (None, [failure("settings", missing, "Write one.")])
     lines += _tokens(settings)
@@ -44,7 +52,7 @@ async def check(settings: Settings, *, connect: bool, missing: ConfigurationErro
     if specs is not None:
         lines += await _roster(settings, specs, redis)
         if connect:
-            lines += await reach(settings, redis=redis.usable)
+            lines += await reach(settings, redis=redis.usable, say=say)
     return [_cleaned(line) for line in lines]
 
 

@@ -24,6 +24,10 @@ from provisioner.store.redis.address import RedisAddress
 from provisioner.store.redis.connection import connect, ping
 from provisioner.store.redis.embedded import EmbeddedRedis
 
+_SHARED: Final = (
+    "Another `provisioner up` runs here, and this one helps it: one beat acts, and its web begins when the port "
+    "is free. When the other ends, this one takes over."
+)
 #: Started in this order, ended in the reverse one: first nothing new begins, last the worker finishes what it has.
 PROCESSES: Final = ("worker", "web", "beat")
 
@@ -94,6 +98,8 @@ def up() -> int:
     with _stopping_on_signals(children), embedded or nullcontext(), children:
         if embedded is not None:
             environment["PROVISIONER_REDIS_URL"] = f"unix://{quote(embedded.address.path or '')}?db=0"
+            if embedded.reused:
+                log.warning("redis_shared", folder=str(embedded.log.parent), remedy=_SHARED)
         asyncio.run(_answering(settings))
         for name in PROCESSES:
             children.start(name)
@@ -109,22 +115,33 @@ def address_of_page(settings: Settings) -> str:
     return f"http://[{host}]:{settings.web.port}/" if ":" in host else f"http://{host}:{settings.web.port}/"
 
 
+#: Seconds between looks at the Redis server.
+_LOOK_EVERY: Final = 0.5
+
+
 class _Mender:
-    """Starts the Redis server again when it died, after a delay that grows as long as it fails."""
+    """Starts the Redis server again when it died, after a delay that grows as long as it fails.
+
+    A second `up` on the same folder uses the server of the first. When that ends, it starts one of its own.
+    """
 
     def __init__(self, server: EmbeddedRedis) -> None:
         self._server = server
-        self._due = 0.0
+        self._next = self._due = 0.0
         self._delay = 1.0
 
     def look(self) -> None:
         """One look."""
+        now = time.monotonic()
+        if now < self._next or now < self._due:
+            return
+        self._next = now + _LOOK_EVERY
         if self._server.running():
             return
-        now = time.monotonic()
-        if now < self._due:
-            return
-        log.error("redis_died", log=str(self._server.log))
+        if self._server.reused:
+            log.warning("redis_taken_over", folder=str(self._server.log.parent))
+        else:
+            log.error("redis_died", log=str(self._server.log))
         try:
             self._server.start()
         except StoreError as exc:

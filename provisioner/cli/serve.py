@@ -20,6 +20,7 @@ from provisioner.cli.session import ANSWERS_WITHIN, log, settings_and_logs
 from provisioner.cli.supervisor import LONGEST_DELAY, Children
 from provisioner.errors import StoreError, UsageError
 from provisioner.settings import Settings
+from provisioner.store.admin.mark import MarkStore
 from provisioner.store.redis.address import RedisAddress
 from provisioner.store.redis.connection import connect, ping
 from provisioner.store.redis.embedded import EmbeddedRedis
@@ -172,14 +173,19 @@ def _stopping_on_signals(children: Children) -> Iterator[None]:
 
 
 async def _answering(settings: Settings) -> None:
-    """Return if Redis answers: better one clear sentence than a library's endless tries.
+    """Return if Redis answers and is the one of `data_dir`: better one clear sentence than a library's endless tries.
 
     Raises:
-        StoreError: it does not.
+        StoreError: it does not, or is not.
     """
+    # It imports the targets, which --help need not wait for
+    from provisioner.dispatch.redis_loss import other_deployment
+
     address = RedisAddress.of(settings)
     client = connect(address, within=ANSWERS_WITHIN)
     try:
         await ping(client, address)
+        if (other := await other_deployment(MarkStore(client), settings.data_dir)) is not None:
+            raise other
     finally:
         await client.aclose()

@@ -36,6 +36,7 @@ from provisioner.runs.observe import Seen, asks_of, keep, observe
 from provisioner.runs.target_lock import held
 from provisioner.runtime.clock import day_in
 from provisioner.runtime.context import Deployment
+from provisioner.runtime.origins import check_origin, claim_origin, remarks
 from provisioner.store.admin.position import WENT_BACK
 from provisioner.store.people.snapshots import Snapshot
 from provisioner.store.queue.plans import Counted, Entry, guard_of
@@ -84,6 +85,7 @@ async def make_plan(
         TargetError: it could not be read.
         ConfigurationError: an expression does not fit the roster's columns.
     """
+    await check_origin(dep.origins, dep.settings, target)
     spec, settings = dep.specs[target], dep.settings
     compiled = dep.compiled(target, snapshot.columns)
     names = [*spec.settings.attributes, *spec.settings.leaver, *([spec.ends_attribute] if spec.ends_attribute else [])]
@@ -263,9 +265,12 @@ async def _guarded_install(
     # Only what was read since Redis was put back says what is there
     looks = bool(unseen) and snapshot.keys is None and snapshot.taken > unseen
     try:
+        said = await remarks(dep, target)
+        await claim_origin(dep, target)
         decided = await _decided(dep, run, target)
         for _ in range(_MOST_COUNTS):
             planned = await make_plan(dep, target, snapshot, full=full or looks, decided=decided)
+            planned = replace(planned, plan=replace(planned.plan, notes=(*planned.plan.notes, *said)))
             if unseen:
                 notes = (*planned.plan.notes, f"{WENT_BACK}.")
                 planned = replace(planned, plan=replace(planned.plan, notes=notes))

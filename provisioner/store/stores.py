@@ -22,6 +22,7 @@ from provisioner.store.events.outbox import OutboxStore
 from provisioner.store.people.hand_links import HandLinkStore
 from provisioner.store.people.last_outcomes import LastOutcomeStore
 from provisioner.store.people.ledger import LedgerStore
+from provisioner.store.people.origins import OriginStore
 from provisioner.store.people.person_events import PersonEventStore
 from provisioner.store.people.receipts import ReceiptStore
 from provisioner.store.people.snapshots import FrameStore
@@ -71,6 +72,7 @@ class Stores:
     # People
     ledger: LedgerStore
     hand_links: HandLinkStore
+    origins: OriginStore
     frames: FrameStore
     receipts: ReceiptStore
     last_outcomes: LastOutcomeStore
@@ -116,6 +118,7 @@ class Stores:
             wakeups=WakeupStore(redis),
             ledger=LedgerStore(redis),
             hand_links=HandLinkStore(redis, scripts),
+            origins=OriginStore(redis),
             frames=FrameStore(redis),
             receipts=ReceiptStore(redis, scripts),
             last_outcomes=LastOutcomeStore(redis),

@@ -11,8 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from provisioner.dispatch.redis_loss import other_deployment
 from provisioner.errors import (
     ConfigurationError,
+    OriginError,
     StoreError,
     StoreRefusedError,
     TargetError,
@@ -22,6 +24,7 @@ from provisioner.errors import (
 from provisioner.model.check_result import Line, failure
 from provisioner.progress.vitals import Sign, ago, scheduled, vitals
 from provisioner.roster import Baseline
+from provisioner.runtime.origins import changed, check_origin, ownerless
 from provisioner.settings import Settings
 from provisioner.store.admin.position import WENT_BACK
 from provisioner.store.people.snapshots import Pushed
@@ -78,6 +81,7 @@ async def store(settings: Settings, *, needed: bool) -> Store:
         baseline = _baseline(await stores.frames.roster())
         pushed = await stores.frames.pushed(settings.roster.url)
         going = (
+            *await _ledgers(stores, settings),
             *await _going(stores, settings),
             *await _faults(stores, settings),
             *await _unseen(stores.health, settings),
@@ -92,6 +96,24 @@ async def store(settings: Settings, *, needed: bool) -> Store:
     clock = clocks("Redis's clock", ahead, "Days, rates and ages are counted by Redis's clock: set both by NTP.")
     lines = (version, writes, persistence(info), memory(info), clock, *going)
     return Store(lines, usable=True, baseline=baseline, pushed=pushed)
+
+
+async def _ledgers(stores: Stores, settings: Settings) -> list[Line]:
+    """Whether the ledger in this Redis is about the targets of these settings; no line where all is well."""
+    found: list[Line] = []
+    if (other := await other_deployment(stores.mark, settings.data_dir)) is not None:
+        found.append(failure("data_dir", other, "Look at data_dir and redis_url."))
+    for target in settings.targets:
+        try:
+            await check_origin(stores.origins, settings, target)
+        except OriginError as exc:
+            found.append(failure("ledger", exc, "Look at redis_url."))
+            continue
+        said = await changed(stores.origins, settings, target)
+        found += [Line("ledger", "warn", sentence, "See `provisioner plan` for what it would do.") for sentence in said]
+    for sentence in ownerless(settings, await stores.origins.ledgers()):
+        found.append(Line("ledger", "fail", sentence, "Correct the targets.", ConfigurationError.exit_code))
+    return found
 
 
 async def _writes(server: Server) -> Line:

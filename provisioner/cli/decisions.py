@@ -77,14 +77,14 @@ def retry(
     return _decide(run, "retried", target, person, "", wait=wait, timeout=timeout, as_json=as_json)
 
 
-def pause(target: Target, as_json: Json = False) -> int:
+def pause(target: Target, reason: Why = "", as_json: Json = False) -> int:
     """Stop writing to a target; its work waits."""
-    return _switch(target, paused=True, as_json=as_json)
+    return _switch(target, paused=True, reason=reason, as_json=as_json)
 
 
 def resume(target: Target, as_json: Json = False) -> int:
     """Write to a target again; ends a quarantine too."""
-    return _switch(target, paused=False, as_json=as_json)
+    return _switch(target, paused=False, reason="", as_json=as_json)
 
 
 def _named(target: str | None, people: Sequence[str] | None, everything: bool) -> None:
@@ -171,9 +171,9 @@ def _tell(decided: Decided, verdict: Verdict) -> None:
         out.print(rows)
 
 
-def _switch(target: str, *, paused: bool, as_json: bool) -> int:
+def _switch(target: str, *, paused: bool, reason: str, as_json: bool) -> int:
     settings = settings_and_logs()
-    asyncio.run(_switched(settings, target, paused=paused))
+    asyncio.run(_switched(settings, target, paused=paused, reason=reason))
     if as_json:
         print_json({"target": target, "paused": paused})
     else:
@@ -185,13 +185,13 @@ def _switch(target: str, *, paused: bool, as_json: bool) -> int:
     return 0
 
 
-async def _switched(settings: Settings, target: str, *, paused: bool) -> None:
+async def _switched(settings: Settings, target: str, *, paused: bool, reason: str) -> None:
     from provisioner.admin import decisions
     from provisioner.runtime.context import Deployment
 
     async with Deployment.open(settings, within=ANSWERS_WITHIN) as dep:
         if paused:
-            await decisions.pause(dep, target, by=who())
+            await decisions.pause(dep, target, by=who(), reason=reason)
         else:
             await decisions.resume(dep, target, by=who())
     if not paused:

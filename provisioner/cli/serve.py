@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from types import FrameType
 from typing import Annotated, Final
 from urllib.parse import quote
@@ -18,8 +19,8 @@ import typer
 
 from provisioner.cli.session import ANSWERS_WITHIN, log, settings_and_logs
 from provisioner.cli.supervisor import LONGEST_DELAY, Children
-from provisioner.errors import StoreError, UsageError
-from provisioner.settings import Settings
+from provisioner.errors import ConfigurationError, StoreError, UsageError
+from provisioner.settings import UNGUESSABLE, Settings
 from provisioner.store.admin.mark import MarkStore
 from provisioner.store.redis.address import RedisAddress
 from provisioner.store.redis.connection import connect, ping
@@ -89,8 +90,7 @@ def up() -> int:
     settings = settings_and_logs(level="info")
     environment = dict(os.environ)
     if settings.web.token is None:
-        environment["PROVISIONER_WEB__TOKEN"] = token = secrets.token_urlsafe(32)
-        sys.stdout.write(f"The operator's token, until this ends: {token}\n")
+        environment["PROVISIONER_WEB__TOKEN"] = _token(settings.data_dir / "web-token")
     if settings.web.port:
         sys.stdout.write(f"The page: {address_of_page(settings)}\n")
     sys.stdout.flush()
@@ -106,6 +106,35 @@ def up() -> int:
             children.start(name)
         children.watch(_Mender(embedded).look if embedded is not None else None)
     return 0
+
+
+def _token(path: Path) -> str:
+    """The operator's token, kept in a file that nobody else reads. It is printed when it is made, and not again: what a
+    service prints is kept in a journal.
+
+    Raises:
+        ConfigurationError: the file cannot be made or read.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            sys.stdout.write(f"The operator's token is in {path}\n")
+            token = path.read_text(encoding="ascii").strip()
+            if len(token) >= UNGUESSABLE:
+                return token
+            path.unlink()
+            return _token(path)
+        token = secrets.token_urlsafe(32)
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            file.write(token)
+    except (OSError, ValueError) as exc:
+        raise ConfigurationError(
+            f"The operator's token cannot be kept in {path} ({type(exc).__name__}).", remedy="Set web.token."
+        ) from None
+    sys.stdout.write(f"The operator's token, also in {path}: {token}\n")
+    return token
 
 
 def address_of_page(settings: Settings) -> str:

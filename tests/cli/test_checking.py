@@ -319,3 +319,20 @@ def test_a_vendor_that_hangs_is_named_while_it_is_waited_for(
     assert line["verdict"] == "fail"
     assert "did not answer within 2 s" in line["message"]
     assert answer.code == 5
+
+
+def test_a_pause_says_who_and_why_wherever_one_looks(redis_url: str, tmp_path: Path) -> None:
+    config = write_settings(tmp_path, redis_url=redis_url)
+    variables = {"PROVISIONER_CONFIG": str(config)}
+    assert call("pause", "traitly", "--reason", "audit of the vendor", **variables).code == 0
+    (line,) = found(config)[1]["paused"]
+    assert line["verdict"] == "warn"
+    assert "audit of the vendor" in line["message"]
+    assert "provisioner resume traitly" in line["remedy"]
+    (paused,) = call("todos", "--json", **variables).document["paused"]
+    assert (paused["target"], paused["reason"], paused["by"][:4]) == ("traitly", "audit of the vendor", "cli:")
+    assert "audit of the vendor" in call("todos", **variables).out
+    assert call("audit", "--json", **variables).document["audit"][0]["reason"] == "audit of the vendor"
+    assert call("resume", "traitly", **variables).code == 0
+    assert "paused" not in found(config)[1]
+    assert call("todos", "--json", **variables).document["paused"] == []

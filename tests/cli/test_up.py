@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from provisioner.cli import serve
 from provisioner.sandbox import SandboxServer
 from provisioner.settings import load
 from provisioner.worker import workers
@@ -96,6 +97,17 @@ def _use(running: subprocess.Popen[str], config: Path, port: int, log: Path) -> 
     eventually(lambda: _status(port, "/healthz") == 0)
     eventually(lambda: _status(port, "/healthz") == 200)
     assert token not in log.read_text(errors="replace")
+
+
+def test_a_token_that_was_made_is_printed_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "data" / "web-token"
+    made = serve._token(path)
+    assert made in capsys.readouterr().out
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert serve._token(path) == made
+    said = capsys.readouterr().out
+    assert made not in said
+    assert str(path) in said
 
 
 @pytest.mark.timeout(180)

@@ -82,6 +82,7 @@ async def store(settings: Settings, *, needed: bool) -> Store:
         pushed = await stores.frames.pushed(settings.roster.url)
         going = (
             *await _ledgers(stores, settings),
+            *await _paused(stores, settings),
             *await _going(stores, settings),
             *await _faults(stores, settings),
             *await _unseen(stores.health, settings),
@@ -113,6 +114,21 @@ async def _ledgers(stores: Stores, settings: Settings) -> list[Line]:
         found += [Line("ledger", "warn", sentence, "See `provisioner plan` for what it would do.") for sentence in said]
     for sentence in ownerless(settings, await stores.origins.ledgers()):
         found.append(Line("ledger", "fail", sentence, "Correct the targets.", ConfigurationError.exit_code))
+    return found
+
+
+async def _paused(stores: Stores, settings: Settings) -> list[Line]:
+    """Targets that somebody paused, with the reason."""
+    now, found = await stores.server.now(), []
+    for target in settings.targets:
+        health = await stores.health.of(target)
+        if health.paused:
+            since = f" {ago(now - health.paused_at)} ago" if health.paused_at else ""
+            why = f": {health.paused_why}" if health.paused_why else ""
+            message = (
+                f"{target} was paused{since} by {health.paused_by or 'somebody'}{why.rstrip('.')}. Its work waits."
+            )
+            found.append(Line("paused", "warn", message, f"Go on writing: provisioner resume {target}"))
     return found
 
 

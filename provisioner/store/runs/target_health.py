@@ -19,10 +19,13 @@ _SLICES: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """`paused`: someone stopped writing, at `paused_at` for the reason `paused_why`, which may be empty. `quarantined`: we did, for `reason`, and probe again at `probe_at` (epoch
-    seconds). `unseen` is since when the target waits for a run about everybody to read it, because Redis was
-    put back to an earlier state; 0 if it does not. `failures` are connection failures in a row, `probes` looks
-    in vain, `eased` the end of the last one, and `fault` is what delivering ended with unexpectedly."""
+    """`paused`: someone stopped writing, at `paused_at` for the reason `paused_why`, which may be empty.
+
+    `quarantined`: we did, for `reason`, and probe again at `probe_at` (epoch seconds). `unseen` is since when the
+    target waits for a run about everybody to read it, because Redis was put back to an earlier state; 0 if it does not.
+    `failures` are connection failures in a row, `probes` looks in vain, `eased` the end of the last one, and `fault` is
+    what delivering ended with unexpectedly.
+    """
 
     paused: bool = False
     paused_by: str = ""

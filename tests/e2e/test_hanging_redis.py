@@ -61,7 +61,7 @@ def test_every_command_says_so(
     with hanging(redis_server):
         answer = call(*words, "--json", PROVISIONER_CONFIG=str(config))
     assert answer.code == 1
-    said = answer.document.get("error")
+    said: dict[str, str] = answer.document.get("error", {})
     if words == ("check",):
         (said,) = [one for one in answer.document["checks"] if one["subject"] == "redis"]
     assert "does not answer in time" in said["message"]

@@ -116,13 +116,13 @@ def test_one_target_that_differs_leaves_the_others_alone(
     raise_limits(vendors.switchboard)
     both = Company(tmp_path / "both", vendors.url, redis_url, only=("traitly", "mtribes"))
     assert both.sync()["status"] == "succeeded"
-    there = {"targets__traitly__base_url": f"{test_vendors.url}/traitly"}
+    there: dict[str, Any] = {"targets__traitly__base_url": f"{test_vendors.url}/traitly"}
     document = Company(tmp_path / "one", vendors.url, redis_url, people=7, only=("traitly", "mtribes"), **there).sync()
     assert document["targets"]["traitly"]["error"]["code"] == "origin_differs"
     assert document["targets"]["mtribes"]["succeeded"]["create"] == 1
     assert test_vendors.switchboard.counts("traitly")["writes"] == 0
     # Another Space of the same product is another place too
-    space = {"targets__mtribes__space_id": "elsewhere"}
+    space: dict[str, Any] = {"targets__mtribes__space_id": "elsewhere"}
     document = Company(tmp_path / "space", vendors.url, redis_url, only=("traitly", "mtribes"), **space).sync()
     assert document["targets"]["mtribes"]["error"]["code"] == "origin_differs"
 
@@ -148,9 +148,9 @@ def test_a_product_that_moved_says_where_it_was(
     production: Company, vendors: SandboxServer, redis_url: str, tmp_path: Path
 ) -> None:
     moved = vendors.url.replace("127.0.0.1", "localhost")
-    config = {"targets__traitly__base_url": f"{moved}/traitly"}
+    config: dict[str, Any] = {"targets__traitly__base_url": f"{moved}/traitly"}
     assert Company(tmp_path / "a", vendors.url, redis_url, **config).sync()["status"] == "failed"
-    old = {"targets__traitly__was": [f"{vendors.url}/traitly/"]}
+    old: dict[str, Any] = {"targets__traitly__was": [f"{vendors.url}/traitly/"]}
     there = Company(tmp_path / "b", vendors.url, redis_url, **config, **old).sync()["targets"]["traitly"]
     assert (there["status"], there["linked"], there["unchanged"]) == ("succeeded", 6, 6)
     # The deployment that was forgotten is the other one now
@@ -186,7 +186,7 @@ def test_other_keys_and_matches_are_said(
     production: Company, vendors: SandboxServer, redis_url: str, tmp_path: Path
 ) -> None:
     assert production.check()[0] == 0
-    changed = {"targets__traitly__match": ["email", "customer_id"], "roster__key": "work_email"}
+    changed: dict[str, Any] = {"targets__traitly__match": ["email", "customer_id"], "roster__key": "work_email"}
     other = Company(tmp_path / "changed", vendors.url, redis_url, **changed)
     assert "ledger" in other.check()[1]
     planned = call("plan", "--json", PROVISIONER_CONFIG=str(other.config)).document

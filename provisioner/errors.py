@@ -8,6 +8,8 @@
     ├── UnexpectedError             exit 1   an exception that nobody thought of
     ├── StoreError                  exit 1   Redis unreachable, unsuitable, or its data is of another version
     │   ├── RedisBehindError        exit 1   Redis was put back to an earlier state
+    │   ├── OtherDeploymentError    exit 2   data_dir belongs to a deployment with another Redis
+    │   ├── StoreRefusedError       exit 1   Redis is full, a replica, or refuses our credentials
     │   ├── HoldLostError           exit 1   a lock ran out while its holder was suspended
     │   └── ClaimLostError          exit 1   an operation's lease ran out while its holder was suspended
     ├── WorkerError                 exit 1   no worker answers
@@ -16,6 +18,7 @@
     │   ├── UnauthorisedError                credentials refused
     │   ├── UnreachableError                 no answer: name, connection, TLS, deadline
     │   ├── MalformedAnswerError             an answer that is not what the vendor's text promises
+    │   ├── OriginError                      the ledger is about another product or account
     │   └── ListingError                     a listing that is incomplete or not believed
     └── ReadOnlyError               exit 1   a write was tried beneath `plan`
 
@@ -87,6 +90,27 @@ class RedisBehindError(StoreError):
     code = "redis_behind"
 
 
+class StoreRefusedError(StoreError):
+    """Redis answers, and refuses what is asked: it is full, a replica, cannot save, or wants other credentials."""
+
+    code = "store_refused"
+
+    def __init__(self, message: str | None = None, *, remedy: str | None = None, state: str = "") -> None:
+        """
+        Args:
+            state: why, as the rest of a sentence that begins with Redis; it names no address.
+        """
+        self.state = state
+        super().__init__(message, remedy=remedy)
+
+
+class OtherDeploymentError(StoreError):
+    """The folder in `data_dir` belongs to a deployment with another Redis."""
+
+    code = "other_deployment"
+    exit_code = 2
+
+
 class HoldLostError(StoreError):
     """A lock ran out while its holder was suspended; somebody else may have it."""
 
@@ -145,6 +169,12 @@ class ListingError(TargetError):
     """The target's listing is incomplete or not believed."""
 
     code = "listing_incomplete"
+
+
+class OriginError(TargetError):
+    """The ledger belongs to another product or account than the settings name."""
+
+    code = "origin_differs"
 
 
 class ReadOnlyError(ProvisionerError):

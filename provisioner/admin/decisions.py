@@ -15,6 +15,7 @@ from typing import Any, Literal
 import structlog
 
 from provisioner.errors import UsageError
+from provisioner.logs import clean
 from provisioner.progress.notifications import quarantine_over
 from provisioner.progress.run_status import refresh
 from provisioner.runtime.audit import record
@@ -220,15 +221,18 @@ async def _holding(dep: Deployment, runs: Sequence[str], target: str, operation_
     return None
 
 
-async def pause(dep: Deployment, target: str, *, by: str) -> None:
+async def pause(dep: Deployment, target: str, *, by: str, reason: str = "") -> None:
     """Stop writing to a target; what is in hand is finished.
+
+    Args:
+        reason: why, in their words; shown as long as the pause lasts.
 
     Raises:
         UsageError: there is no such target.
     """
     dep.chosen([target])
-    await dep.health.pause(target, paused=True)
-    await record(dep.audit, by, "paused", facts={"target": target})
+    await dep.health.pause(target, paused=True, by=by, at=await dep.clock.now(), why=clean(reason))
+    await record(dep.audit, by, "paused", reason=reason, facts={"target": target})
     log.info("paused", target=target, by=by)
 
 

@@ -26,6 +26,7 @@ from provisioner.progress.run_status import refresh
 from provisioner.runs.target_lock import held
 from provisioner.runtime.audit import record
 from provisioner.runtime.context import Deployment
+from provisioner.runtime.origins import check_origin
 from provisioner.store.people.hand_links import Changed
 
 log = structlog.get_logger(__name__)
@@ -64,6 +65,7 @@ async def link(
         ProvisionerError: what is under way did not end in time; nothing was changed.
     """
     _check_target(dep, target)
+    await check_origin(dep.origins, dep.settings, target)
     await _check_person(dep, person)
     async with _still(dep, target, patience):
         known, state = await _account(dep, target, account)

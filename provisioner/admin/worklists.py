@@ -10,7 +10,7 @@ from provisioner.admin.absent_people import absent_people
 from provisioner.admin.leaver_receipts import unfinished
 from provisioner.runtime.context import Deployment
 from provisioner.store.runs.documents import moment
-from provisioner.store.runs.target_health import rejections
+from provisioner.store.runs.target_health import HealthStore, rejections
 
 #: What is said where nothing does.
 NOTHING: Final = "Nothing waits for a person."
@@ -23,7 +23,7 @@ async def to_do(dep: Deployment, targets: tuple[str, ...]) -> dict[str, list[dic
 
     ``leavers``: the receipts of those who still have an account that they should not have; ``conflicts`` and ``todos``
     of the newest plans; ``rejections`` that hold good, with who said no, when, why and until when at most; ``absent``:
-    who vanished from the roster and is no leaver yet.
+    who vanished from the roster and is no leaver yet; ``paused``: targets that somebody paused.
     """
     return {
         "todos": await lists(dep, "todos", targets),
@@ -31,7 +31,23 @@ async def to_do(dep: Deployment, targets: tuple[str, ...]) -> dict[str, list[dic
         "leavers": await unfinished(dep, targets),
         "rejections": await standing_rejections(dep, targets),
         "absent": await absent_people(dep),
+        "paused": await pauses(dep.health, targets),
     }
+
+
+async def pauses(health: HealthStore, targets: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Targets that somebody paused: ``target``, ``by``, ``at`` (a moment, None if not known) and ``reason``."""
+    found = [(target, await health.of(target)) for target in targets]
+    return [
+        {
+            "target": target,
+            "by": one.paused_by,
+            "at": moment(one.paused_at) if one.paused_at else None,
+            "reason": one.paused_why,
+        }
+        for target, one in found
+        if one.paused
+    ]
 
 
 async def standing_rejections(
@@ -82,6 +98,11 @@ def table_rows(found: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
         back = f" Take it back: provisioner reject {one['run']} --undo --person {one['person']}" if one["run"] else ""
         message = f"{one['kind'] or 'operation'} rejected by {one['by']}{because}; holds until {one['until']}.{back}"
         rows.append({"target": one["target"], "person": one["person"], "what": "rejection", "message": message})
+    for one in found["paused"]:
+        since = f" since {one['at']}" if one["at"] else ""
+        why = f": {one['reason']}" if one["reason"] else ""
+        message = f"Paused{since} by {one['by'] or 'somebody'}{why}. Go on: provisioner resume {one['target']}"
+        rows.append({"target": one["target"], "person": "", "what": "paused", "message": message})
     rows += [{**one, "what": "conflict"} for one in found["conflicts"]]
     rows += [{**one, "what": "to do"} for one in found["todos"]]
     return rows + [{"target": "", "what": "absent", **one} for one in found["absent"]]

@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 _LOOK_EVERY: Final = 2.0
 
 
-async def worker_answers(settings: Settings, *, otherwise: str) -> None:
+async def worker_answers(settings: Settings, *, otherwise: str, ends: float | None = None) -> None:
     """Return once a worker answers. One that is just starting is waited for.
 
     Args:
         otherwise: what is so if none answers, as the end of a sentence.
+        ends: the moment by the monotonic clock at which nobody waits any longer; None: the usual time for a start.
 
     Raises:
         WorkerError: none answers in time.
@@ -30,7 +31,8 @@ async def worker_answers(settings: Settings, *, otherwise: str) -> None:
     from provisioner.progress.vitals import STARTING
     from provisioner.worker import workers
 
-    ends = time.monotonic() + STARTING
+    limit = STARTING if ends is None else min(STARTING, max(0.0, ends - time.monotonic()))
+    ends = time.monotonic() + limit
     said = False
     while not await asyncio.to_thread(workers, settings, timeout=1.0):
         if time.monotonic() >= ends:
@@ -40,7 +42,7 @@ async def worker_answers(settings: Settings, *, otherwise: str) -> None:
             )
         if not said:
             said = True
-            sys.stderr.write(f"No worker answers yet; waiting up to {STARTING:.0f} s for one that is just starting.\n")
+            sys.stderr.write(f"No worker answers yet; waiting up to {limit:.0f} s for one that is just starting.\n")
             sys.stderr.flush()
 
 

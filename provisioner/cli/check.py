@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import Annotated
 
 import typer
@@ -24,7 +25,7 @@ def check(
     from provisioner.admin.preflight import check as checked
 
     loaded = loaded_and_logs()
-    lines = asyncio.run(checked(loaded.settings, connect=connect, missing=missing_file(loaded)))
+    lines = asyncio.run(checked(loaded.settings, connect=connect, missing=missing_file(loaded), say=_say))
     code = first_of(line.exit_code for line in lines)
     if as_json:
         told = [
@@ -48,3 +49,8 @@ def check(
         next_ = "provisioner plan" if connect else "provisioner check --connect"
         out.print(Text(f"\nAll right, {warnings}. Next: {next_}", "green"))
     return code
+
+
+def _say(sentence: str) -> None:
+    sys.stderr.write(f"{plain(sentence)}\n")
+    sys.stderr.flush()

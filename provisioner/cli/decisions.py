@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,8 +12,8 @@ import typer
 from provisioner.cli.awaiting import worker_answers
 from provisioner.cli.render.output import cells, console, print_json, table
 from provisioner.cli.runs import Json, People, longest_wait, wait_for
-from provisioner.cli.session import settings_and_logs, who
-from provisioner.errors import UsageError
+from provisioner.cli.session import ANSWERS_WITHIN, log, settings_and_logs, who
+from provisioner.errors import UsageError, WorkerError
 from provisioner.settings import Settings
 
 if TYPE_CHECKING:
@@ -76,14 +77,14 @@ def retry(
     return _decide(run, "retried", target, person, "", wait=wait, timeout=timeout, as_json=as_json)
 
 
-def pause(target: Target, as_json: Json = False) -> int:
+def pause(target: Target, reason: Why = "", as_json: Json = False) -> int:
     """Stop writing to a target; its work waits."""
-    return _switch(target, paused=True, as_json=as_json)
+    return _switch(target, paused=True, reason=reason, as_json=as_json)
 
 
 def resume(target: Target, as_json: Json = False) -> int:
     """Write to a target again; ends a quarantine too."""
-    return _switch(target, paused=False, as_json=as_json)
+    return _switch(target, paused=False, reason="", as_json=as_json)
 
 
 def _named(target: str | None, people: Sequence[str] | None, everything: bool) -> None:
@@ -104,7 +105,7 @@ def _decide(
     as_json: bool,
 ) -> int:
     settings = settings_and_logs()
-    longest = longest_wait(timeout)
+    ends = time.monotonic() + longest_wait(timeout)
     decided = asyncio.run(_decided(settings, run, verdict, target, people, reason))
     if not (wait and decided.done):
         if as_json:
@@ -114,8 +115,8 @@ def _decide(
         return 0
     if not as_json:
         _tell(decided, verdict)
-    asyncio.run(worker_answers(settings, otherwise=f"what was {verdict} goes out when one does"))
-    return wait_for(settings, decided.runs[-1], timeout=longest, as_json=as_json)
+    asyncio.run(worker_answers(settings, otherwise=f"what was {verdict} goes out when one does", ends=ends))
+    return wait_for(settings, decided.runs[-1], ends=ends, as_json=as_json)
 
 
 async def _decided(
@@ -129,14 +130,12 @@ async def _decided(
     # Celery, polars and the targets take a second to import, which --help and --version need not wait for
     from provisioner.admin.decisions import Choice, decide_about
     from provisioner.runtime.context import Deployment
-    from provisioner.worker import nudge_target
 
     choice = Choice(target, tuple(dict.fromkeys(people)) if people else None)
-    async with Deployment.open(settings) as dep:
+    async with Deployment.open(settings, within=ANSWERS_WITHIN) as dep:
         decided = await decide_about(dep, run, verdict, choice, by=who(), reason=reason)
     if verdict != "rejected":
-        for name in decided.targets:
-            await asyncio.to_thread(nudge_target, settings, name)
+        await _nudge(settings, decided.targets)
     return decided
 
 
@@ -147,8 +146,19 @@ async def _taken_back(
     from provisioner.runtime.context import Deployment
 
     choice = Choice(target, tuple(dict.fromkeys(people)) if people else None)
-    async with Deployment.open(settings) as dep:
+    async with Deployment.open(settings, within=ANSWERS_WITHIN) as dep:
         return await take_back(dep, run, choice, by=who(), reason=reason)
+
+
+async def _nudge(settings: Settings, targets: Sequence[str]) -> None:
+    """Wake the workers. What was decided is decided, and beat looks for work every few seconds."""
+    from provisioner.worker import nudge_target
+
+    for name in targets:
+        try:
+            await asyncio.to_thread(nudge_target, settings, name)
+        except WorkerError as exc:
+            log.warning("nudge_lost", target=name, error=str(exc))
 
 
 def _tell(decided: Decided, verdict: Verdict) -> None:
@@ -161,9 +171,9 @@ def _tell(decided: Decided, verdict: Verdict) -> None:
         out.print(rows)
 
 
-def _switch(target: str, *, paused: bool, as_json: bool) -> int:
+def _switch(target: str, *, paused: bool, reason: str, as_json: bool) -> int:
     settings = settings_and_logs()
-    asyncio.run(_switched(settings, target, paused=paused))
+    asyncio.run(_switched(settings, target, paused=paused, reason=reason))
     if as_json:
         print_json({"target": target, "paused": paused})
     else:
@@ -175,15 +185,14 @@ def _switch(target: str, *, paused: bool, as_json: bool) -> int:
     return 0
 
 
-async def _switched(settings: Settings, target: str, *, paused: bool) -> None:
+async def _switched(settings: Settings, target: str, *, paused: bool, reason: str) -> None:
     from provisioner.admin import decisions
     from provisioner.runtime.context import Deployment
-    from provisioner.worker import nudge_target
 
-    async with Deployment.open(settings) as dep:
+    async with Deployment.open(settings, within=ANSWERS_WITHIN) as dep:
         if paused:
-            await decisions.pause(dep, target, by=who())
+            await decisions.pause(dep, target, by=who(), reason=reason)
         else:
             await decisions.resume(dep, target, by=who())
     if not paused:
-        await asyncio.to_thread(nudge_target, settings, target)
+        await _nudge(settings, (target,))

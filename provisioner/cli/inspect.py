@@ -14,7 +14,7 @@ from provisioner.cli.render.drift import changes
 from provisioner.cli.render.facts_view import facts
 from provisioner.cli.render.output import cells, console, local, plain, print_json, table
 from provisioner.cli.runs import Json, Targets
-from provisioner.cli.session import settings_and_logs
+from provisioner.cli.session import ANSWERS_WITHIN, settings_and_logs
 from provisioner.settings import Settings
 
 _AUDIT_COLUMNS = frozenset({"id", "at", "by", "action"})
@@ -121,7 +121,7 @@ def export(
 async def _audit(settings: Settings, limit: int) -> list[dict[str, Any]]:
     from provisioner.runtime.context import Deployment
 
-    async with Deployment.open(settings) as dep:
+    async with Deployment.open(settings, within=ANSWERS_WITHIN) as dep:
         return await dep.audit.newest(limit)
 
 
@@ -129,7 +129,7 @@ async def _export(settings: Settings, file: str | None) -> dict[str, Any]:
     from provisioner.progress.writeback import export as write
     from provisioner.runtime.context import Deployment
 
-    async with Deployment.open(settings) as dep:
+    async with Deployment.open(settings, within=ANSWERS_WITHIN) as dep:
         return (await write(dep, file)).to_json()
 
 
@@ -138,7 +138,7 @@ async def _story(settings: Settings, key: str) -> dict[str, Any]:
     from provisioner.admin.person_report import story
     from provisioner.runtime.context import Deployment
 
-    async with Deployment.open(settings) as dep:
+    async with Deployment.open(settings, within=ANSWERS_WITHIN) as dep:
         return await story(dep, key)
 
 
@@ -146,7 +146,7 @@ async def _to_do(settings: Settings, targets: list[str] | None) -> dict[str, Any
     from provisioner.admin.worklists import to_do
     from provisioner.runtime.context import Deployment
 
-    async with Deployment.open(settings) as dep:
+    async with Deployment.open(settings, within=ANSWERS_WITHIN) as dep:
         return await to_do(dep, dep.chosen(targets))
 
 
@@ -154,7 +154,7 @@ async def _lists(settings: Settings, names: Iterable[str], targets: list[str] | 
     from provisioner.admin.worklists import lists
     from provisioner.runtime.context import Deployment
 
-    async with Deployment.open(settings) as dep:
+    async with Deployment.open(settings, within=ANSWERS_WITHIN) as dep:
         chosen = dep.chosen(targets)
         return {name: await lists(dep, name, chosen) for name in names}
 

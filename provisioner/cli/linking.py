@@ -9,7 +9,7 @@ import typer
 
 from provisioner.cli.render.output import console, plain, print_json
 from provisioner.cli.runs import Json
-from provisioner.cli.session import settings_and_logs, who
+from provisioner.cli.session import ANSWERS_WITHIN, settings_and_logs, who
 from provisioner.settings import Settings
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ async def _settled(settings: Settings, key: str, target: str, account: str | Non
     from provisioner.admin import linking
     from provisioner.runtime.context import Deployment
 
-    async with Deployment.open(settings) as dep:
+    async with Deployment.open(settings, within=ANSWERS_WITHIN) as dep:
         if account is None:
             return await linking.unlink(dep, key, target, by=who())
         return await linking.link(dep, key, target, account, by=who())

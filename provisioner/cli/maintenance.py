@@ -10,7 +10,7 @@ import typer
 
 from provisioner.cli.render.output import cells, console, local, plain, print_json, table
 from provisioner.cli.runs import Json
-from provisioner.cli.session import settings_and_logs, who
+from provisioner.cli.session import LONG_COMMAND, settings_and_logs, who
 from provisioner.settings import Settings
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ async def _forgotten(settings: Settings, key: str) -> Forgotten:
     from provisioner.admin.erase import forget as erase
     from provisioner.runtime.context import Deployment
 
-    async with Deployment.open(settings) as dep:
+    async with Deployment.open(settings, within=LONG_COMMAND) as dep:
         return await erase(dep, key, by=who())
 
 
@@ -62,7 +62,7 @@ async def _saved(settings: Settings, file: Path) -> Saved:
     from provisioner.admin.backup import backup as save
     from provisioner.runtime.context import Deployment
 
-    async with Deployment.open(settings) as dep:
+    async with Deployment.open(settings, within=LONG_COMMAND) as dep:
         return await save(dep, file)
 
 
@@ -70,7 +70,7 @@ async def _restored(settings: Settings, file: Path, *, force: bool) -> Saved:
     from provisioner.admin.backup import restore as bring_back
     from provisioner.runtime.context import Deployment
 
-    async with Deployment.open(settings) as dep:
+    async with Deployment.open(settings, within=LONG_COMMAND) as dep:
         return await bring_back(dep, file, force=force)
 
 

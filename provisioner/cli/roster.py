@@ -9,7 +9,7 @@ import typer
 
 from provisioner.cli.render.output import console, local, plain, print_json
 from provisioner.cli.runs import Json
-from provisioner.cli.session import settings_and_logs, who
+from provisioner.cli.session import ANSWERS_WITHIN, settings_and_logs, who
 from provisioner.errors import UsageError
 from provisioner.settings import Settings
 from provisioner.settings.place import shown
@@ -54,7 +54,7 @@ async def _dropped(settings: Settings) -> dict[str, Any]:
     from provisioner.runtime.context import Deployment
     from provisioner.store.runs.documents import moment
 
-    async with Deployment.open(settings) as dep:
+    async with Deployment.open(settings, within=ANSWERS_WITHIN) as dep:
         dropped = await dep.frames.drop_pushed()
         if dropped is None:
             raise UsageError(

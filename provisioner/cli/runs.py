@@ -6,6 +6,7 @@ import asyncio
 import re
 import shlex
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -17,8 +18,8 @@ from provisioner.cli.errors import INTERRUPTED
 from provisioner.cli.render import run_report
 from provisioner.cli.render.output import console, print_json
 from provisioner.cli.render.progress import follow, progress
-from provisioner.cli.session import log, settings_and_logs, who
-from provisioner.errors import UsageError, WorkerError
+from provisioner.cli.session import ANSWERS_WITHIN, LONG_COMMAND, log, settings_and_logs, who
+from provisioner.errors import StoreError, UsageError, WorkerError
 from provisioner.model.run_document import exit_code
 from provisioner.settings import Settings, parse_duration
 from provisioner.settings.place import scheme_of, shown
@@ -86,16 +87,16 @@ def sync(
 ) -> int:
     """Start a run on the workers."""
     settings = settings_and_logs()
-    limit = longest_wait(timeout)
-    run = asyncio.run(_start(settings, _request(target, person, roster, accept)))
-    if not wait:
+    ends = time.monotonic() + longest_wait(timeout) if wait else None
+    run = asyncio.run(_start(settings, _request(target, person, roster, accept), ends=ends))
+    if ends is None:
         if as_json:
             print_json({"run": run, "status": "queued"})
         else:
             sys.stdout.write(f"{run}\n")
             sys.stderr.write(f"Queued. Look at it: provisioner show {run}\n")
         return 0
-    return wait_for(settings, run, timeout=limit, as_json=as_json)
+    return wait_for(settings, run, ends=ends, as_json=as_json)
 
 
 def list_runs(
@@ -132,14 +133,21 @@ def show(
     return 0
 
 
-def wait_for(settings: Settings, run: str, *, timeout: float, as_json: bool) -> int:
-    """Follow a run to its end, show what became of it, and return the exit code."""
+def wait_for(settings: Settings, run: str, *, ends: float, as_json: bool) -> int:
+    """Follow a run to its end, show what became of it, and return the exit code.
+
+    Args:
+        ends: the moment by the monotonic clock at which nobody waits any longer.
+    """
     if not as_json:
         sys.stderr.write(f"Run {run}\n")
     try:
-        document = asyncio.run(_follow(settings, run, timeout))
+        document = asyncio.run(_follow(settings, run, ends))
     except KeyboardInterrupt:
         return _left_alone(run, as_json=as_json)
+    except StoreError as exc:
+        remedy = f"{exc.remedy or ''} Then look at the run: provisioner show {shlex.quote(run)}".strip()
+        raise StoreError(f"{exc.message} Nobody knows how run {run} stands; it goes on.", remedy=remedy) from exc
     code = exit_code(document)
     over = document["status"] != "running"
     if as_json:
@@ -211,26 +219,26 @@ async def _preview(settings: Settings, request: Request) -> dict[str, Any]:
     from provisioner.runs.preview import preview
     from provisioner.runtime.context import Deployment
 
-    async with Deployment.open(settings, reading=True) as dep:
+    async with Deployment.open(settings, within=LONG_COMMAND, reading=True) as dep:
         dep.chosen(request.targets)
         request, content = await _handed_over(settings, request)
         return await preview(dep, request, content=content)
 
 
-async def _start(settings: Settings, request: Request) -> str:
+async def _start(settings: Settings, request: Request, *, ends: float | None) -> str:
     from provisioner.runs.lifecycle import request_run
     from provisioner.runtime.audit import record
     from provisioner.runtime.context import Deployment
     from provisioner.worker import nudge
 
-    async with Deployment.open(settings) as dep:
+    async with Deployment.open(settings, within=ANSWERS_WITHIN) as dep:
         dep.chosen(request.targets)
         if request.accept and not _DIGEST.fullmatch(request.accept):
             raise UsageError(
                 f"--accept: {request.accept!r} is no roster's digest.",
                 remedy=f"The newest roster's is {await _newest_digest(dep) or 'not known: no run has read one yet'}.",
             )
-        await worker_answers(settings, otherwise="nothing was started")
+        await worker_answers(settings, otherwise="nothing was started", ends=ends)
         own = request.roster and shown(request.roster)
         request, content = await _handed_over(settings, request)
         run = await request_run(dep, request, content=content)
@@ -252,14 +260,14 @@ async def _newest_digest(dep: Deployment) -> str | None:
     return None
 
 
-async def _follow(settings: Settings, run: str, longest: float) -> dict[str, Any]:
+async def _follow(settings: Settings, run: str, ends: float) -> dict[str, Any]:
     from provisioner.runtime.context import Deployment
 
-    async with Deployment.open(settings) as dep:
+    async with Deployment.open(settings, within=ANSWERS_WITHIN) as dep:
         silence = asyncio.create_task(say_silence(dep))
         try:
             with progress() as shown:
-                return await follow(dep.runs, run, shown, longest=longest)
+                return await follow(dep.runs, run, shown, ends=ends)
         finally:
             silence.cancel()
             await asyncio.gather(silence, return_exceptions=True)
@@ -268,7 +276,7 @@ async def _follow(settings: Settings, run: str, longest: float) -> dict[str, Any
 async def _recent(settings: Settings, limit: int) -> list[dict[str, Any]]:
     from provisioner.runtime.context import Deployment
 
-    async with Deployment.open(settings) as dep:
+    async with Deployment.open(settings, within=ANSWERS_WITHIN) as dep:
         found = [await dep.runs.document(run) for run in await dep.runs.recent(limit)]
     return [document for document in found if document is not None]
 
@@ -282,7 +290,7 @@ async def _read(
     """
     from provisioner.runtime.context import Deployment
 
-    async with Deployment.open(settings) as dep:
+    async with Deployment.open(settings, within=ANSWERS_WITHIN) as dep:
         document = await dep.runs.document(run)
         if document is None:
             raise UsageError(f"There is no run {run!r}.", remedy="See `provisioner runs`.")

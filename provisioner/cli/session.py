@@ -21,6 +21,11 @@ DEBUG_VARIABLE: Final = "PROVISIONER_DEBUG"
 #: `console` or `json`, whatever standard error is.
 LOG_FORMAT_VARIABLE: Final = "PROVISIONER_LOG_FORMAT"
 
+#: Seconds in which Redis has to answer what a person waits for, and what reads or changes everything at once. One that
+#: hangs already when a command begins is noticed sooner, see `OPENS_WITHIN`.
+ANSWERS_WITHIN: Final = 10.0
+LONG_COMMAND: Final = 30.0
+
 log = logs.get_logger(__name__)
 
 

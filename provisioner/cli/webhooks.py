@@ -11,7 +11,7 @@ from rich.console import Console
 
 from provisioner.cli.render.output import cells, console, local, plain, print_json, table
 from provisioner.cli.runs import Json
-from provisioner.cli.session import settings_and_logs, who
+from provisioner.cli.session import ANSWERS_WITHIN, settings_and_logs, who
 from provisioner.errors import UsageError, WorkerError
 from provisioner.logs import get_logger
 from provisioner.settings import Settings
@@ -100,7 +100,7 @@ async def _waiting(settings: Settings, limit: int) -> dict[str, Any]:
     from provisioner.events.dead_letters import waiting
     from provisioner.runtime.context import Deployment
 
-    async with Deployment.open(settings) as dep:
+    async with Deployment.open(settings, within=ANSWERS_WITHIN) as dep:
         return await waiting(dep, limit)
 
 
@@ -108,7 +108,7 @@ async def _letter(settings: Settings, name: str) -> dict[str, Any]:
     from provisioner.events.dead_letters import letter
     from provisioner.runtime.context import Deployment
 
-    async with Deployment.open(settings) as dep:
+    async with Deployment.open(settings, within=ANSWERS_WITHIN) as dep:
         return await letter(dep, name)
 
 
@@ -117,7 +117,7 @@ async def _replayed(settings: Settings, ids: Sequence[str] | None) -> dict[str, 
     from provisioner.runtime.context import Deployment
     from provisioner.worker.event_tasks import EventNudge
 
-    async with Deployment.open(settings) as dep:
+    async with Deployment.open(settings, within=ANSWERS_WITHIN) as dep:
         done = await replay(dep, ids, by=who())
     try:
         await asyncio.to_thread(EventNudge(settings).send)

@@ -26,7 +26,7 @@ from provisioner.dispatch.redis_loss import note_position, remembers
 from provisioner.dispatch.retry_policy import Fail, Park, Quarantine, Succeed, decide, is_poisoned
 from provisioner.dispatch.tag_merge import Tagging, learnt_tags
 from provisioner.dispatch.write import Applying
-from provisioner.errors import UNEXPECTED, ClaimLostError, StoreError, UnexpectedError
+from provisioner.errors import UNEXPECTED, ClaimLostError, OriginError, StoreError, UnexpectedError
 from provisioner.model.operation import Kind
 from provisioner.model.outcome import Done, Outcome, Temporary, Unclear
 from provisioner.planning.ledger_update import ledger_patch, never_again
@@ -35,6 +35,7 @@ from provisioner.progress.run_status import refresh
 from provisioner.runtime.clock import since_boot
 from provisioner.runtime.context import Deployment
 from provisioner.runtime.faults import is_fault, log_fault, named
+from provisioner.runtime.origins import check_origin
 from provisioner.runtime.rate_limit import TargetSlot
 from provisioner.store.queue.operations import Claim, End
 from provisioner.targets.capabilities import tag_attribute
@@ -370,6 +371,11 @@ async def deliver(
     """
     if not dep.enabled(target):
         return Again(None)
+    try:
+        await check_origin(dep.origins, dep.settings, target)
+    except OriginError as exc:
+        log.error("not_sent", target=target, code=exc.code, error=str(exc))
+        return Again(_BLOCKED)
     health = await dep.health.of(target)
     if health.fault.count and (left := health.fault.due - await dep.clock.now()) > 0:
         return Again(left)

@@ -21,10 +21,11 @@ from typing import Final
 
 import structlog
 
+from provisioner.errors import OtherDeploymentError
 from provisioner.model.operation import Kind
 from provisioner.progress.notifications import redis_went_back
 from provisioner.runtime.context import Deployment
-from provisioner.store.admin.mark import Mark
+from provisioner.store.admin.mark import Mark, MarkStore
 from provisioner.store.admin.position import Position
 from provisioner.targets.http import DEADLINE
 
@@ -58,14 +59,17 @@ async def remembers(dep: Deployment) -> Memory:
     """Compare the two marks, make those that are missing, and say what holds now.
 
     Raises:
+        OtherDeploymentError: `data_dir` belongs to a deployment with another Redis.
         StoreError: Redis does not answer.
     """
     path = dep.settings.data_dir / _NAME
     copy, seen = await asyncio.to_thread(_read, path)
     mark = await dep.mark.read()
+    if (other := _foreign(copy, mark, path)) is not None:
+        raise other
     if mark is None:
         quiet_until = await dep.clock.now() + QUIET if copy else 0.0
-        mark = Mark(secrets.token_hex(8), lost=bool(copy), quiet_until=quiet_until)
+        mark = Mark(secrets.token_hex(8), lost=bool(copy), quiet_until=quiet_until, former=copy)
         if not await dep.mark.make(mark):
             return await remembers(dep)
         dep.queue.position = 0
@@ -80,6 +84,23 @@ async def remembers(dep: Deployment) -> Memory:
     await _keep(path, mark.word, position.number, (copy, seen))
     quiet = max(0.0, mark.quiet_until - await dep.clock.now()) if mark.quiet_until else 0.0
     return Memory(mark.lost, quiet, position.went_back > 0)
+
+
+async def other_deployment(marks: MarkStore, data_dir: Path) -> OtherDeploymentError | None:
+    """The error to raise where `data_dir` belongs to a deployment with another Redis; changes nothing."""
+    path = data_dir / _NAME
+    copy, _ = await asyncio.to_thread(_read, path)
+    return _foreign(copy, await marks.read(), path)
+
+
+def _foreign(copy: str, mark: Mark | None, path: Path) -> OtherDeploymentError | None:
+    """A Redis that lost its data has a new mark, and knows the one of before, which other folders still have."""
+    if mark is None or mark.is_of(copy):
+        return None
+    return OtherDeploymentError(
+        f"data_dir {path.parent} belongs to a deployment with another Redis than the one of redis_url.",
+        remedy=f"Name another data_dir or the other redis_url. If this Redis took the other's place, delete {path}.",
+    )
 
 
 async def _went_back(dep: Deployment, known: int, position: Position) -> None:

@@ -37,6 +37,7 @@ from provisioner.runs.put_back import count_forgotten, ends, put_back
 from provisioner.runs.target_lock import held
 from provisioner.runtime.clock import day_in
 from provisioner.runtime.context import Deployment
+from provisioner.runtime.origins import check_origin, claim_origin, remarks
 from provisioner.store.people.snapshots import Snapshot
 from provisioner.store.queue.plans import Counted, Entry, guard_of
 from provisioner.store.runs.counters import counts
@@ -84,6 +85,7 @@ async def make_plan(
         TargetError: it could not be read.
         ConfigurationError: an expression does not fit the roster's columns.
     """
+    await check_origin(dep.origins, dep.settings, target)
     spec, settings = dep.specs[target], dep.settings
     compiled = dep.compiled(target, snapshot.columns)
     names = [*spec.settings.attributes, *spec.settings.leaver, *([spec.ends_attribute] if spec.ends_attribute else [])]
@@ -261,9 +263,12 @@ async def _guarded_install(
         return True
     found = await put_back(dep, target, snapshot)
     try:
+        said = await remarks(dep, target)
+        await claim_origin(dep, target)
         decided = await _decided(dep, run, target)
         for _ in range(_MOST_COUNTS):
             planned = await make_plan(dep, target, snapshot, full=full or found.ends, decided=decided)
+            planned = replace(planned, plan=replace(planned.plan, notes=(*planned.plan.notes, *said)))
             planned = replace(planned, plan=found.noted(planned.plan))
             await hold.ensure()
             if found.ends and await count_forgotten(dep, target, planned.plan):

@@ -23,6 +23,7 @@ from provisioner.runs.enqueue import plan_and_install, to_be_planned
 from provisioner.runs.roster_snapshot import RejectedRosterError, keep, note_leavers, rejects_json, take
 from provisioner.runtime.context import Deployment
 from provisioner.runtime.faults import SEE_LOG
+from provisioner.runtime.origins import foreign
 from provisioner.store.people.snapshots import Snapshot
 from provisioner.store.runs.documents import Request
 from provisioner.store.runs.locks import FORGETTING, Hold
@@ -114,6 +115,11 @@ async def _begin(dep: Deployment, run: str, request: Request, hold: Hold) -> tup
         HoldLostError: another process begins this run.
         StoreError: Redis does not answer; says nothing about the roster, so the tick takes this run up again.
     """
+    if (error := await foreign(dep)) is not None:
+        # Its people would be taken for ours that are new, and ours for gone
+        await hold.ensure()
+        await end_with_error(dep, run, error)
+        return ()
     try:
         taken = await take(dep, request, await dep.runs.content(run))
     except StoreError:

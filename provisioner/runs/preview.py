@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 from provisioner.errors import TargetError, UnauthorisedError, UnreachableError
@@ -14,6 +15,7 @@ from provisioner.runs.enqueue import figures_of, lists_of, make_plan
 from provisioner.runs.forecast import predicted
 from provisioner.runs.roster_snapshot import RejectedRosterError, rejects_json, take
 from provisioner.runtime.context import Deployment
+from provisioner.runtime.origins import remarks
 from provisioner.store.runs.documents import Request
 
 
@@ -51,6 +53,7 @@ async def preview(dep: Deployment, request: Request, *, content: bytes | None = 
             planned = await make_plan(dep, target, taken.snapshot)
         except TargetError as exc:
             return target, _failed(exc), []
+        planned = replace(planned, plan=replace(planned.plan, notes=(*planned.plan.notes, *await remarks(dep, target))))
         health = await dep.health.of(target)
         part = _part(planned.plan, planned.requests, paused=health.paused)
         part["predicted"] = await asyncio.to_thread(predicted, dep, target, planned.plan, planned.requests)

@@ -52,11 +52,14 @@ class Deployment(Stores):
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, settings: Settings, *, reading: bool = False) -> AsyncIterator[Deployment]:
+    async def open(
+        cls, settings: Settings, *, reading: bool = False, within: float | None = None
+    ) -> AsyncIterator[Deployment]:
         """Connect, for as long as the context lasts.
 
         Args:
             reading: leave Redis as it is; not even the number of its layout is noted.
+            within: seconds in which Redis has to answer each command; None: as patient as a worker.
 
         Raises:
             ConfigurationError: a target's settings do not fit what its vendor offers.
@@ -64,7 +67,7 @@ class Deployment(Stores):
         """
         targets, specs = build_targets(settings)
         address = RedisAddress.of(settings)
-        async with connected(address, reading=reading) as redis, new_client() as client:
+        async with connected(address, reading=reading, within=within) as redis, new_client() as client:
             yield cls.on(
                 redis,
                 address,

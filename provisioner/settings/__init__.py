@@ -7,6 +7,7 @@ from provisioner.settings.cron import Cron
 from provisioner.settings.kinds import known_kinds
 from provisioner.settings.loader import DEFAULT_CONFIG, Loaded, load
 from provisioner.settings.root import (
+    UNGUESSABLE,
     AbsenceSettings,
     EventRoute,
     GateSettings,
@@ -33,6 +34,7 @@ from provisioner.settings.values import Duration, Percent, Rate, parse_duration,
 
 __all__ = [
     "DEFAULT_CONFIG",
+    "UNGUESSABLE",
     "AbsenceSettings",
     "AttributeRule",
     "Authority",

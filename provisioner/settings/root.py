@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import Field, SecretStr, SerializeAsAny, field_validator, model_validator
+from pydantic import Field, IPvAnyNetwork, SecretStr, SerializeAsAny, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -19,6 +20,8 @@ from provisioner.settings.nearest import nearest
 from provisioner.settings.targets import GuardSettings, Section, Sql, TargetSettings
 from provisioner.settings.values import Duration, Percent
 
+#: Characters from which on a token of the web counts as one that nobody finds by trying.
+UNGUESSABLE: Final = 16
 _TARGET_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -133,6 +136,10 @@ class WebSettings(Section):
         (),
         description="Prefixes of the addresses and paths that `POST /api/runs` may name as `roster`, and that a "
         "redirect of it may lead to; none: only `roster.url` itself.",
+    )
+    trusted_proxies: tuple[IPvAnyNetwork, ...] = Field(
+        (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128")),
+        description="Addresses or networks of reverse proxies whose X-Forwarded-For and -Proto are believed.",
     )
 
     @field_validator("rosters")

@@ -118,9 +118,14 @@ class TargetSettings(Section):
 
     default_base_url: ClassVar[str | None] = None
     credentials: ClassVar[tuple[str, ...]] = ()
+    #: Settings that name which account of the vendor's is meant, where the address alone does not.
+    same_account: ClassVar[tuple[str, ...]] = ()
 
     kind: str = Field(description="The vendor product; defaults to the target's name.")
     enabled: bool = Field(True, description="false: runs skip this target, nothing is read or written.")
+    was: tuple[str, ...] = Field(
+        (), description="The target's earlier names, and earlier addresses of its product; its ledger goes on."
+    )
     base_url: str = Field("", description="Scheme and host of the vendor's API; https, loopback aside.")
     allow_http: bool = Field(False, description="Accept plain http away from loopback (tests, trusted proxies).")
     rate_limit: Rates = Field((Rate(120, 60.0),), description="Requests per window; a list holds several windows.")
@@ -145,6 +150,11 @@ class TargetSettings(Section):
         default_factory=dict, description="What a leaver's account should hold, laid over `attributes`."
     )
     guards: GuardSettings | None = Field(None, description="This target's own guards; unset keys follow the top.")
+
+    @field_validator("was", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else () if value is None else value
 
     @field_validator("base_url")
     @classmethod

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from provisioner.store.admin.audit import AuditStore
 from provisioner.store.admin.backup import BackupStore
@@ -21,6 +22,7 @@ from provisioner.store.events.outbox import OutboxStore
 from provisioner.store.people.hand_links import HandLinkStore
 from provisioner.store.people.last_outcomes import LastOutcomeStore
 from provisioner.store.people.ledger import LedgerStore
+from provisioner.store.people.origins import OriginStore
 from provisioner.store.people.person_events import PersonEventStore
 from provisioner.store.people.receipts import ReceiptStore
 from provisioner.store.people.snapshots import FrameStore
@@ -32,7 +34,7 @@ from provisioner.store.queue.tag_holds import TagHoldStore
 from provisioner.store.queue.wakeups import WakeupStore
 from provisioner.store.redis.address import RedisAddress
 from provisioner.store.redis.client import Redis
-from provisioner.store.redis.connection import connect
+from provisioner.store.redis.connection import connect, redis_errors
 from provisioner.store.redis.schema import ensure_schema
 from provisioner.store.redis.scripts import Scripts
 from provisioner.store.redis.server import Server
@@ -70,6 +72,7 @@ class Stores:
     # People
     ledger: LedgerStore
     hand_links: HandLinkStore
+    origins: OriginStore
     frames: FrameStore
     receipts: ReceiptStore
     last_outcomes: LastOutcomeStore
@@ -115,6 +118,7 @@ class Stores:
             wakeups=WakeupStore(redis),
             ledger=LedgerStore(redis),
             hand_links=HandLinkStore(redis, scripts),
+            origins=OriginStore(redis),
             frames=FrameStore(redis),
             receipts=ReceiptStore(redis, scripts),
             last_outcomes=LastOutcomeStore(redis),
@@ -134,19 +138,29 @@ class Stores:
         )
 
 
+#: Seconds in which a server has to answer the first time, where somebody waits.
+OPENS_WITHIN: Final = 4.0
+
+
 @asynccontextmanager
-async def connected(address: RedisAddress, *, reading: bool = False) -> AsyncIterator[Redis]:
+async def connected(
+    address: RedisAddress, *, reading: bool = False, within: float | None = None
+) -> AsyncIterator[Redis]:
     """A client for one event loop, for as long as the context lasts, of a server whose data has our layout.
 
     Args:
         reading: leave Redis as it is; not even the number of its layout is noted.
+        within: seconds in which each command has to be answered; None: as patient as a worker.
 
     Raises:
         StoreError: Redis does not answer, or its data is of a layout that this version does not know.
     """
-    redis = connect(address)
+    redis = connect(address, within=within)
     try:
-        await Server(redis, address).ping()
+        with redis_errors(address):
+            # However long a later command may take, a server that hangs already is said at once
+            async with asyncio.timeout(None if within is None else min(within, OPENS_WITHIN)):
+                await Server(redis, address).ping()
         await ensure_schema(redis, reading=reading)
         yield redis
     finally:

@@ -16,6 +16,7 @@ from provisioner.settings import Settings
 from provisioner.web.api import health, runs
 from provisioner.web.api.webhooks import webhooks
 from provisioner.web.auth import sign_in
+from provisioner.web.forwarded import ForwardedHeaders
 from provisioner.web.pages import actions, events, live, reading, worklists
 from provisioner.web.problems import add_handlers
 from provisioner.web.security_headers import SecureHeaders
@@ -52,6 +53,8 @@ def create_app(settings: Settings) -> FastAPI:
     served = settings.web.token is not None
     add_handlers(app, pages=served)
     app.add_middleware(SecureHeaders)
+    # Added last, so that it is the outermost: all others read what it found
+    app.add_middleware(ForwardedHeaders, trusted=settings.web.trusted_proxies)
     app.include_router(health.router)
     app.include_router(webhooks(settings, lambda: site.stores))
     if served:
@@ -90,6 +93,8 @@ def run_web(settings: Settings) -> int:
         access_log=False,
         log_config=None,
         server_header=False,
+        # ForwardedHeaders does it, by the settings instead of a variable of uvicorn's
+        proxy_headers=False,
         timeout_graceful_shutdown=10,
     )
     server = _Server(config, app.state.site)

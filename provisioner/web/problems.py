@@ -10,8 +10,9 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
-from provisioner.errors import ConfigurationError, ProvisionerError, StoreError, UsageError
+from provisioner.errors import ConfigurationError, ProvisionerError, StoreError, StoreRefusedError, UsageError
 from provisioner.logs import clean, get_logger
 from provisioner.web.rendering import render
 
@@ -63,9 +64,10 @@ def told(error: ProvisionerError) -> ProblemError:
     """One of our errors as an answer."""
     detail, remedy = clean(error.message), clean(error.remedy) if error.remedy else None
     if isinstance(error, StoreError):
+        state = error.state if isinstance(error, StoreRefusedError) else "does not answer"
         return ProblemError(
             503,
-            "Redis does not answer, so nothing was done.",
+            f"Redis {state}, so nothing was done.",
             code=error.code,
             remedy="Try again soon; the log of this process says why.",
             headers={"Retry-After": _RETRY_AFTER},
@@ -123,6 +125,11 @@ def add_handlers(app: FastAPI, *, pages: bool) -> None:
         faults = [f"{'.'.join(str(part) for part in one['loc'][1:])}: {one['msg']}" for one in exc.errors()]
         return answer(request, unusable("; ".join(faults)))
 
+    async def gone(_request: Request, _exc: Exception) -> Response:
+        # Whoever asked closed the connection in the middle, so nobody reads the answer
+        log.info("request_aborted")
+        return Response(status_code=400)
+
     async def unexpected(request: Request, exc: Exception) -> Response:
         log.error("request_broke", path=request.url.path, error=type(exc).__name__)
         return answer(
@@ -139,4 +146,5 @@ def add_handlers(app: FastAPI, *, pages: bool) -> None:
     app.add_exception_handler(ProvisionerError, known)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(ClientDisconnect, gone)
     app.add_exception_handler(Exception, unexpected)

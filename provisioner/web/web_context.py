@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Final, cast
 
 from fastapi import Depends, Request
 
@@ -19,6 +19,10 @@ from provisioner.store.stores import Stores
 from provisioner.worker import nudge, nudge_target
 
 log = get_logger(__name__)
+
+#: Seconds in which Redis has to answer what every request asks first, and what a request asks then.
+_ANSWERS_WITHIN: Final = 3.0
+_LONGEST: Final = 30.0
 
 
 class Site:
@@ -40,7 +44,7 @@ class Site:
 
     def open(self) -> None:
         """Make the client of Redis, which connects by itself."""
-        self._redis = connect(self.address)
+        self._redis = connect(self.address, within=_ANSWERS_WITHIN)
         self._stores = Stores.on(self._redis, self.address)
 
     async def close(self) -> None:
@@ -67,9 +71,12 @@ class Site:
             StoreError: Redis does not answer.
             ConfigurationError: a target's settings do not fit what its vendor offers.
         """
+        # A server that hangs is said in seconds, though a large roster may take longer than that
+        await self.stores.server.ping()
         async with self._opening:
             if self._deployment is None:
-                self._deployment = await self._stack.enter_async_context(Deployment.open(self.settings))
+                opened = Deployment.open(self.settings, within=_LONGEST)
+                self._deployment = await self._stack.enter_async_context(opened)
         return self._deployment
 
     async def nudge(self, run: str, *, urgent: bool = False) -> None:

@@ -14,11 +14,11 @@ from provisioner.events.routes import send_out
 from provisioner.progress.writeback import write_due
 from provisioner.runtime.context import Deployment
 from provisioner.settings import Settings
-from provisioner.worker.app import URGENT, WORK, app, configured
+from provisioner.worker.app import URGENT, WORK, app
 from provisioner.worker.guard import safely
 from provisioner.worker.run_steps import take_steps
 from provisioner.worker.single_flight import once
-from provisioner.worker.wakeups import send
+from provisioner.worker.wakeups import client_of, send
 from provisioner.worker.worker_process import child
 
 log = structlog.get_logger(__name__)
@@ -43,8 +43,7 @@ class EventNudge:
         """
         with self._lock:
             if self._client is None:
-                self._client = Celery("provisioner", set_as_current=False)
-                self._client.conf.update(configured(self._settings))
+                self._client = client_of(self._settings)
             send(self._client, "inbound", queue=URGENT)
 
 

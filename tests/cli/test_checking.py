@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -93,8 +95,8 @@ def test_each_thing_that_a_sync_stands_on_has_its_line(redis_url: str, tmp_path:
     code, lines = found(config, "--connect")
     assert code == 0
     assert set(lines) == {
-        *("settings", "mapping", "redis", "redis persistence", "redis memory", "clock", "beat", "workers", "last run"),
-        *("disk", "roster source", "roster", "traitly", "traitly rights"),
+        *("settings", "mapping", "redis", "redis writes", "redis persistence", "redis memory", "clock", "beat"),
+        *("workers", "last run", "disk", "roster source", "roster", "traitly", "traitly rights"),
     }
     for subject in ("settings", "redis", "redis memory", "disk", "roster", "last run", "traitly", "traitly rights"):
         assert verdicts(lines, subject) == ["ok"], subject
@@ -262,13 +264,13 @@ def test_persistence(info: dict[str, Any], verdict: str, word: str) -> None:
         ({"maxmemory_policy": "noeviction", "used_memory": GIB, "maxmemory": 4 * GIB}, "ok", "1024 MiB of 4096 MiB"),
         ({"maxmemory_policy": "noeviction", "used_memory": GIB, "maxmemory": GIB}, "warn", "short"),
         ({"maxmemory_policy": "noeviction", "used_memory": GIB, "total_system_memory": GIB}, "warn", "short"),
-        ({"maxmemory_policy": "allkeys-lru", "used_memory": 1}, "warn", "throw away the ledger"),
+        ({"maxmemory_policy": "allkeys-lru", "used_memory": 1}, "fail", "throw away the ledger"),
         ({}, "ok", "noeviction"),
     ],
 )
 def test_memory(info: dict[str, Any], verdict: str, word: str) -> None:
     line = memory(info)
-    assert (line.verdict, line.exit_code) == (verdict, 0)
+    assert (line.verdict, line.exit_code) == (verdict, 1 if verdict == "fail" else 0)
     assert word in line.message
 
 
@@ -296,3 +298,41 @@ def test_the_last_run(last: float | None, good: float | None, scheduled: bool, v
     line = last_run(last, good, 1_000_000.0, scheduled=scheduled)
     assert (line.verdict, line.exit_code) == (verdict, 0)
     assert word in line.message
+
+
+def test_a_vendor_that_hangs_is_named_while_it_is_waited_for(
+    redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("provisioner.admin.preflight.targets.LONGEST", 2.0)
+    monkeypatch.setattr("provisioner.admin.preflight.targets.SAID_AFTER", 0.5)
+    with socket.socket() as silent:
+        # It takes connections, and never says a word
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(20)
+        place = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        config = write_settings(tmp_path, redis_url=redis_url, targets={"traitly": traitly(f"{place}/traitly")})
+        began = time.monotonic()
+        answer = call("check", "--connect", "--json", PROVISIONER_CONFIG=str(config))
+        assert time.monotonic() - began < 30
+    assert f"Waiting for traitly at {place}" in answer.err
+    (line,) = [one for one in answer.document["checks"] if one["subject"] == "traitly"]
+    assert line["verdict"] == "fail"
+    assert "did not answer within 2 s" in line["message"]
+    assert answer.code == 5
+
+
+def test_a_pause_says_who_and_why_wherever_one_looks(redis_url: str, tmp_path: Path) -> None:
+    config = write_settings(tmp_path, redis_url=redis_url)
+    variables = {"PROVISIONER_CONFIG": str(config)}
+    assert call("pause", "traitly", "--reason", "audit of the vendor", **variables).code == 0
+    (line,) = found(config)[1]["paused"]
+    assert line["verdict"] == "warn"
+    assert "audit of the vendor" in line["message"]
+    assert "provisioner resume traitly" in line["remedy"]
+    (paused,) = call("todos", "--json", **variables).document["paused"]
+    assert (paused["target"], paused["reason"], paused["by"][:4]) == ("traitly", "audit of the vendor", "cli:")
+    assert "audit of the vendor" in call("todos", **variables).out
+    assert call("audit", "--json", **variables).document["audit"][0]["reason"] == "audit of the vendor"
+    assert call("resume", "traitly", **variables).code == 0
+    assert "paused" not in found(config)[1]
+    assert call("todos", "--json", **variables).document["paused"] == []

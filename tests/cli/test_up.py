@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from provisioner.cli import serve
 from provisioner.sandbox import SandboxServer
 from provisioner.settings import load
 from provisioner.worker import workers
@@ -96,3 +97,51 @@ def _use(running: subprocess.Popen[str], config: Path, port: int, log: Path) -> 
     eventually(lambda: _status(port, "/healthz") == 0)
     eventually(lambda: _status(port, "/healthz") == 200)
     assert token not in log.read_text(errors="replace")
+
+
+def test_a_token_that_was_made_is_printed_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "data" / "web-token"
+    made = serve._token(path)
+    assert made in capsys.readouterr().out
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert serve._token(path) == made
+    said = capsys.readouterr().out
+    assert made not in said
+    assert str(path) in said
+
+
+@pytest.mark.timeout(180)
+def test_a_second_up_takes_over_when_the_first_ends(tmp_path: Path) -> None:
+    port = _free_port()
+    config = write_settings(
+        tmp_path,
+        schedule={"sync": None, "full": None, "watch_roster": None},
+        web={"port": port, "token": "operator-token-0123456789"},
+    )
+
+    def start(name: str) -> tuple[subprocess.Popen[bytes], Path]:
+        log = tmp_path / name
+        with log.open("wb") as output:
+            words = command("--config", str(config), "up")
+            return subprocess.Popen(words, env=environment(), stdout=output, stderr=output, start_new_session=True), log
+
+    first, _ = start("first.log")
+    second = None
+    try:
+        eventually(lambda: _status(port, "/readyz") == 200)
+        assert call("pause", "traitly", PROVISIONER_CONFIG=str(config)).code == 0
+        second, log = start("second.log")
+        eventually(lambda: "redis_shared" in log.read_text())
+        os.kill(first.pid, signal.SIGTERM)
+        assert first.wait(60) == 0
+        eventually(lambda: "redis_taken_over" in log.read_text())
+        # It has the files of the first, and serves
+        eventually(lambda: _status(port, "/readyz") == 200)
+        assert call("resume", "traitly", PROVISIONER_CONFIG=str(config)).code == 0
+        entries = call("audit", "--json", PROVISIONER_CONFIG=str(config)).document["audit"]
+        assert [one["action"] for one in entries] == ["resumed", "paused"]
+    finally:
+        for one in (first, second):
+            if one is not None and one.poll() is None:
+                os.kill(one.pid, signal.SIGTERM)
+                one.wait(60)

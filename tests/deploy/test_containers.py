@@ -22,6 +22,8 @@ ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "docker-compose.yml"
 DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8")
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))["services"]
+(_NETWORK,) = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))["networks"]["default"]["ipam"]["config"]
+SUBNET = _NETWORK["subnet"]
 OWN = {name: service for name, service in SERVICES.items() if service["image"].startswith("provisioner:")}
 
 
@@ -90,6 +92,8 @@ def test_the_settings_of_the_containers_are_settings(tmp_path: Path) -> None:
         loaded = load(environ=environment)
         assert loaded.warnings == (), name
         assert loaded.settings.web.host == "0.0.0.0", name
+        if "sandbox" not in name and name != "circle":
+            assert [str(one) for one in loaded.settings.web.trusted_proxies] == [SUBNET], name
 
 
 def test_the_redis_server_has_its_password_and_forgets_nothing(tmp_path: Path) -> None:
@@ -108,7 +112,12 @@ def test_the_redis_server_has_its_password_and_forgets_nothing(tmp_path: Path) -
     )
     try:
         password = "a-pass+word"
-        wanted = {"appendonly": "yes", "maxmemory-policy": "noeviction", "appendfsync": "everysec"}
+        wanted = {
+            "appendonly": "yes",
+            "maxmemory-policy": "noeviction",
+            "appendfsync": "everysec",
+            "maxmemory": str(1024**3),
+        }
         for name, value in wanted.items():
             assert configuration(port, password, name) == {name: value}
         # The newer name beside the older one, where the server knows both

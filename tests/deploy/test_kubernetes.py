@@ -116,11 +116,14 @@ def test_the_redis_server_forgets_nothing() -> None:
     script = redis["args"][0]
     for line in (
         "appendonly yes",
+        "maxmemory 1gb",
         "maxmemory-policy noeviction",
         "hash-max-ziplist-value 2048",
         'requirepass "$password"',
     ):
         assert line in script
+    # It refuses writes, and the alert tells of it, before the kernel kills it
+    assert redis["resources"]["limits"]["memory"] == "2Gi"
 
 
 def test_only_webhooks_are_open_to_the_world() -> None:
@@ -135,6 +138,8 @@ def test_the_settings_of_the_overlay_are_complete(tmp_path: Path) -> None:
     loaded = load(OVERLAY / "provisioner.yaml", environ={"PROVISIONER_SECRETS_DIR": str(tmp_path)})
     assert loaded.warnings == ()
     assert set(loaded.settings.targets) == {"traitly"}
+    # The ingress is not on loopback
+    assert [one for one in loaded.settings.web.trusted_proxies if not one.is_loopback]
 
 
 def test_kubernetes_schemas_accept_every_manifest() -> None:

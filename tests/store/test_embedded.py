@@ -164,3 +164,39 @@ def test_a_folder_that_cannot_be_made_is_told(data_dir: Path) -> None:
     (data_dir / "redis").write_text("a file")
     with pytest.raises(StoreError, match="data_dir"):
         EmbeddedRedis(data_dir).start()
+
+
+@pytest.mark.parametrize("end", ["in order", "killed"])
+def test_who_used_a_server_takes_over_when_it_ends(data_dir: Path, end: str) -> None:
+    first = EmbeddedRedis(data_dir)
+    first.start()
+    with EmbeddedRedis(data_dir) as second:
+        with closing(connect_sync(second.address)) as client:
+            client.set("key", "value")
+        assert second.running()
+        if end == "in order":
+            first.stop()
+        else:
+            os.kill(pid_of(first), signal.SIGKILL)
+        deadline = time.monotonic() + 20
+        while second.running():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        second.start()
+        assert not second.reused
+        with closing(connect_sync(second.address)) as client:
+            assert client.get("key") == b"value"
+        # What the first leaves behind at its end is not the second's socket
+        first.stop()
+        with closing(connect_sync(second.address)) as client:
+            assert client.ping()
+
+
+def test_the_socket_of_who_took_over_stays_when_the_first_ends_late(data_dir: Path) -> None:
+    first = EmbeddedRedis(data_dir)
+    first.start()
+    os.kill(pid_of(first), signal.SIGKILL)
+    with EmbeddedRedis(data_dir) as second:
+        assert not second.reused
+        first.stop()
+        assert pid_of(second)

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from provisioner.web.auth.access import COOKIE
+from tests.cli.test_processes import eventually
+from tests.cli.test_up import _free_port, _status
 from tests.decisions.conftest import company
 from tests.support.redis_server import RedisServer
 from tests.web.conftest import OPERATOR, VIEWER, Site, bearer, csrf_in
+
+SECRET = "a-secret-of-the-tests"
 
 
 def state(site: Site) -> tuple[Any, ...]:
@@ -160,9 +170,52 @@ def test_one_address_that_guesses_has_to_wait(site: Site, path: str) -> None:
         assert site.get("/api/runs", token="guess").status_code == 401
     if path == "/":
         form = csrf_in(site.client.get("/sign-in").text)
-        answer = site.client.post("/sign-in", data={"csrf": form, "token": OPERATOR}, follow_redirects=False)
+        answer = site.client.post("/sign-in", data={"csrf": form, "token": "guess"}, follow_redirects=False)
         is_page(answer, 429, "Too many wrong tokens")
     else:
-        answer = site.get(path)
+        answer = site.get(path, token="guess")
         assert answer.status_code == 429
     assert int(answer.headers["retry-after"]) >= 1
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/sign-in", "application/x-www-form-urlencoded"),
+        ("/api/runs", "application/json"),
+        ("/api/roster", "text/csv"),
+        (f"/webhooks/tribal_habits/{SECRET}", "application/json"),
+    ],
+)
+def test_a_request_that_is_broken_off_leaves_no_traceback(
+    make_site: Callable[..., Site], tmp_path: Path, path: str, kind: str
+) -> None:
+    make_site()
+    port = _free_port()
+    environment = {
+        **os.environ,
+        "PROVISIONER_CONFIG": str(tmp_path / "provisioner.yaml"),
+        "PROVISIONER_WEB__PORT": str(port),
+        "PROVISIONER_TARGETS__TRIBAL_HABITS__WEBHOOK_SECRET": SECRET,
+        "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
+    }
+    log = tmp_path / "web.log"
+    with log.open("wb") as output:
+        words = [sys.executable, "-m", "provisioner", "web"]
+        process = subprocess.Popen(words, env=environment, stdout=output, stderr=output)
+    try:
+        eventually(lambda: _status(port, "/healthz") == 200)
+        for sent in (b"", b"csrf=1&to"):
+            with socket.create_connection(("127.0.0.1", port)) as connection:
+                method = "PUT" if path.endswith("roster") else "POST"
+                head = f"{method} {path} HTTP/1.1\r\nHost: here\r\nContent-Type: {kind}\r\nContent-Length: 500\r\n"
+                connection.sendall(f"{head}Authorization: Bearer {OPERATOR}\r\n\r\n".encode() + sent)
+                time.sleep(0.3)
+        assert _status(port, "/healthz") == 200
+    finally:
+        process.terminate()
+        process.wait(30)
+    said = log.read_text()
+    assert "Traceback" not in said
+    assert "ClientDisconnect" not in said
+    assert "request_broke" not in said

@@ -260,7 +260,9 @@ def test_one_person_is_synced_now(site: Site) -> None:
 
 def test_pausing_and_resuming(site: Site) -> None:
     site.sign_in()
-    assert "paused it" in site.send("/", "/targets/tribal_habits/pause").text
+    paused = site.send("/", "/targets/tribal_habits/pause", {"reason": "audit of the vendor"}).text
+    assert "web:operator paused it" in paused
+    assert "audit of the vendor" in paused
     assert site.work(lambda dep: dep.health.of("tribal_habits")).paused
     assert "paused it" not in site.send("/", "/targets/tribal_habits/resume").text
     assert site.send("/", "/targets/nowhere/pause").status_code == 404

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Final
@@ -23,7 +23,7 @@ from provisioner.runs.roster_snapshot import people_of
 from provisioner.runs.roster_source import DROP, source_of
 from provisioner.runtime.clock import day_in
 from provisioner.runtime.context import build_targets, routes_of
-from provisioner.settings import Settings
+from provisioner.settings import UNGUESSABLE, Settings
 from provisioner.settings.place import shown
 
 #: Rows that are mapped to show what the expressions make of them.
@@ -32,18 +32,27 @@ _SAMPLED: Final = 10
 _TOLD: Final = 10
 
 
-async def check(settings: Settings, *, connect: bool, missing: ConfigurationError | None = None) -> list[Line]:
+async def check(
+    settings: Settings,
+    *,
+    connect: bool,
+    missing: ConfigurationError | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> list[Line]:
     """Look at settings, mapping, Redis, disk and roster; with `connect` at each target too, by a few harmless reads.
 
-    `missing` says that there is no settings file, where that is why nothing is configured.
+    Args:
+        missing: says that there is no settings file, where that is why nothing is configured.
+        say: takes a sentence for somebody who waits.
     """
     specs, lines = _mapping(settings) if missing is None else (None, [failure("settings", missing, "Write one.")])
+    lines += _tokens(settings)
     redis = await store(settings, needed=connect)
     lines += [*redis.lines, await disk(settings)]
     if specs is not None:
         lines += await _roster(settings, specs, redis)
         if connect:
-            lines += await reach(settings, redis=redis.usable)
+            lines += await reach(settings, redis=redis.usable, say=say)
     return [_cleaned(line) for line in lines]
 
 
@@ -51,6 +60,17 @@ def _cleaned(line: Line) -> Line:
     """A finding without secrets: it may quote a file."""
     remedy = None if line.remedy is None else without_secrets(line.remedy)
     return replace(line, message=without_secrets(line.message), remedy=remedy)
+
+
+def _tokens(settings: Settings) -> list[Line]:
+    """Tokens of the web that somebody could find by trying; a token is never shown."""
+    web = settings.web
+    owned = [("web.token", web.token), *((f"web.users: {user.name}", user.token) for user in web.users)]
+    short = [name for name, token in owned if token is not None and len(token.get_secret_value()) < UNGUESSABLE]
+    if not short:
+        return []
+    message = f"A token of fewer than {UNGUESSABLE} characters can be found by trying: {', '.join(short)}."
+    return [Line("web", "warn", message, "Use long random ones, such as `openssl rand -hex 32` makes.")]
 
 
 def _mapping(settings: Settings) -> tuple[Mapping[str, TargetSpec] | None, list[Line]]:

@@ -11,10 +11,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from provisioner.errors import ConfigurationError, StoreError, TargetError, UnexpectedError, WorkerError
+from provisioner.dispatch.redis_loss import other_deployment
+from provisioner.errors import (
+    ConfigurationError,
+    OriginError,
+    StoreError,
+    StoreRefusedError,
+    TargetError,
+    UnexpectedError,
+    WorkerError,
+)
 from provisioner.model.check_result import Line, failure
 from provisioner.progress.vitals import Sign, ago, scheduled, vitals
 from provisioner.roster import Baseline
+from provisioner.runtime.origins import changed, check_origin, ownerless
 from provisioner.settings import Settings
 from provisioner.store.admin.position import WENT_BACK
 from provisioner.store.people.snapshots import Pushed
@@ -30,6 +40,8 @@ from provisioner.store.stores import Stores
 APART: Final = 5.0
 #: Seconds after which runs that should begin by themselves have plainly stopped; the full one comes every day.
 _RUN_LATE: Final = 2 * 86_400.0
+#: Seconds in which Redis has to answer each question.
+_ANSWERS_WITHIN: Final = 4.0
 #: Share of Redis's memory above which it is short.
 _MEMORY: Final = 0.9
 #: Bytes that should be free for the spool, tables and Redis's own files, and those without which nothing can be kept.
@@ -56,18 +68,21 @@ async def store(settings: Settings, *, needed: bool) -> Store:
             Any other server that does not answer is one.
     """
     address = RedisAddress.of(settings)
-    client = connect(address)
+    client = connect(address, within=_ANSWERS_WITHIN)
     answered = False
     try:
         stores = Stores.on(client, address)
         info = await stores.server.info()
         answered = True
         check_server(info)
+        writes = await _writes(stores.server)
         await ensure_schema(client, reading=True)
         ahead = await _ahead(stores.server)
         baseline = _baseline(await stores.frames.roster())
         pushed = await stores.frames.pushed(settings.roster.url)
         going = (
+            *await _ledgers(stores, settings),
+            *await _paused(stores, settings),
             *await _going(stores, settings),
             *await _faults(stores, settings),
             *await _unseen(stores.health, settings),
@@ -80,8 +95,54 @@ async def store(settings: Settings, *, needed: bool) -> Store:
         await client.aclose()
     version = Line("redis", "ok", f"{ServerVersion.of_info(info)} answers at {address.redacted}.")
     clock = clocks("Redis's clock", ahead, "Days, rates and ages are counted by Redis's clock: set both by NTP.")
-    lines = (version, persistence(info), memory(info), clock, *going)
+    lines = (version, writes, persistence(info), memory(info), clock, *going)
     return Store(lines, usable=True, baseline=baseline, pushed=pushed)
+
+
+async def _ledgers(stores: Stores, settings: Settings) -> list[Line]:
+    """Whether the ledger in this Redis is about the targets of these settings; no line where all is well."""
+    found: list[Line] = []
+    if (other := await other_deployment(stores.mark, settings.data_dir)) is not None:
+        found.append(failure("data_dir", other, "Look at data_dir and redis_url."))
+    for target in settings.targets:
+        try:
+            await check_origin(stores.origins, settings, target)
+        except OriginError as exc:
+            found.append(failure("ledger", exc, "Look at redis_url."))
+            continue
+        said = await changed(stores.origins, settings, target)
+        found += [Line("ledger", "warn", sentence, "See `provisioner plan` for what it would do.") for sentence in said]
+    for sentence in ownerless(settings, await stores.origins.ledgers()):
+        found.append(Line("ledger", "fail", sentence, "Correct the targets.", ConfigurationError.exit_code))
+    return found
+
+
+async def _paused(stores: Stores, settings: Settings) -> list[Line]:
+    """Targets that somebody paused, with the reason."""
+    now, found = await stores.server.now(), []
+    for target in settings.targets:
+        health = await stores.health.of(target)
+        if health.paused:
+            since = f" {ago(now - health.paused_at)} ago" if health.paused_at else ""
+            why = f": {health.paused_why}" if health.paused_why else ""
+            message = (
+                f"{target} was paused{since} by {health.paused_by or 'somebody'}{why.rstrip('.')}. Its work waits."
+            )
+            found.append(Line("paused", "warn", message, f"Go on writing: provisioner resume {target}"))
+    return found
+
+
+async def _writes(server: Server) -> Line:
+    """Whether it takes writes.
+
+    Raises:
+        StoreError: it does not answer any more.
+    """
+    try:
+        await server.takes_writes()
+    except StoreRefusedError as exc:
+        return failure("redis writes", exc, "Look at its log.")
+    return Line("redis writes", "ok", "Redis takes writes.")
 
 
 def _baseline(facts: Mapping[str, bytes]) -> Baseline | None:
@@ -109,7 +170,7 @@ def memory(info: Mapping[str, Any]) -> Line:
     told = f"{used / 1024**2:.0f} MiB" + (f" of {limit / 1024**2:.0f} MiB are used" if limit else " are used")
     if policy != "noeviction":
         message = f"Redis may throw away the ledger when memory is short (maxmemory-policy {policy}); {told}."
-        return Line(subject, "warn", message, "Set maxmemory-policy to noeviction.")
+        return Line(subject, "fail", message, "Set maxmemory-policy to noeviction.", StoreError.exit_code)
     if limit and used > _MEMORY * limit:
         remedy = "Give Redis more memory, or shorten retention.operations."
         return Line(subject, "warn", f"Memory is short: {told}.", remedy)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -15,7 +16,7 @@ from typing import Any, Final
 import polars as pl
 
 from provisioner.admin.preflight.redis import clocks
-from provisioner.errors import TargetError
+from provisioner.errors import TargetError, UnreachableError
 from provisioner.model.check_result import Line, failure
 from provisioner.planning.spec import UNTOUCHABLE
 from provisioner.runs.observe import accounts_of
@@ -28,29 +29,55 @@ from provisioner.targets.http import Http, Pace, new_client
 
 #: Accounts that are looked at for what the key may see.
 _LOOKED_AT: Final = 3
-#: Seconds that a read waits for a slot before its target is told as busy.
-_PATIENCE: Final = 300.0
+#: Seconds that a target is given for all of it, waiting for a slot included.
+LONGEST: Final = 60.0
+#: Seconds after which somebody who waits is told for what, and how often from then on.
+SAID_AFTER: Final = 3.0
+_SAID_EVERY: Final = 10.0
 _CLOCK_REMEDY: Final = "Set this machine's clock by NTP; if it is right, tell the vendor."
 
 
-async def reach(settings: Settings, *, redis: bool) -> list[Line]:
+async def reach(settings: Settings, *, redis: bool, say: Callable[[str], None]) -> list[Line]:
     """Look at every enabled target, all at once.
 
     Args:
         redis: whether Redis can be used; without it nobody counts the requests, which are few.
+        say: takes a sentence for somebody who waits.
 
     Raises:
         StoreError: Redis was there a moment ago, and is not any more.
     """
     async with AsyncExitStack() as stack:
-        dep = await stack.enter_async_context(Deployment.open(settings, reading=True)) if redis else None
+        dep = (
+            await stack.enter_async_context(Deployment.open(settings, reading=True, within=LONGEST)) if redis else None
+        )
         targets = dep.targets if dep else build_targets(settings)[0]
-        found = await asyncio.gather(*(_target(target, dep) for target in targets.values()))
+        found = await asyncio.gather(*(_bounded(target, dep, say) for target in targets.values()))
     return [line for lines in found for line in lines]
 
 
+async def _bounded(target: Target[Any], dep: Deployment | None, say: Callable[[str], None]) -> list[Line]:
+    """The findings about a target; one that does not answer is a finding too."""
+    look = asyncio.create_task(_target(target, dep))
+    began, due = time.monotonic(), SAID_AFTER
+    while True:
+        done, _ = await asyncio.wait({look}, timeout=max(0.0, min(due, LONGEST) - (time.monotonic() - began)))
+        if done:
+            return look.result()
+        waited = time.monotonic() - began
+        if waited >= LONGEST:
+            break
+        if waited >= due:
+            say(f"Waiting for {target.name} at {target.origin}: no answer for {waited:.0f} s, {LONGEST:.0f} s at most.")
+            due += _SAID_EVERY
+    look.cancel()
+    await asyncio.gather(look, return_exceptions=True)
+    late = UnreachableError(target.name, f"{target.origin} did not answer within {LONGEST:.0f} s.")
+    return [failure(target.name, late, "See whether its address is right, and whether a firewall is between.")]
+
+
 async def _target(target: Target[Any], dep: Deployment | None) -> list[Line]:
-    pace: Pace = Unpaced() if dep is None else dep.pace_of(target.name, lane="urgent", patience=_PATIENCE)
+    pace: Pace = Unpaced() if dep is None else dep.pace_of(target.name, lane="urgent", patience=LONGEST)
     clock = _Clock()
     async with new_client() as client:
         client.event_hooks = {"response": [clock.note]}

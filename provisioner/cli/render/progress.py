@@ -21,6 +21,8 @@ from provisioner.store.runs.documents import RunStore
 _POLL: Final = 0.3
 #: Seconds for which Redis may be away (it restarts, say) before we stop following.
 _PATIENCE: Final = 60.0
+#: Seconds for the look at the end.
+_LAST_LOOK: Final = 1.0
 #: Least seconds between two lines about one target.
 _LINE_EVERY: Final = 1.0
 
@@ -45,30 +47,42 @@ def progress() -> Progress:
     return LiveTable() if sys.stderr.isatty() else Lines()
 
 
-async def follow(runs: RunStore, run: str, shown: Progress, *, longest: float) -> dict[str, Any]:
-    """Show a run until it is over, or until `longest` seconds have passed; its last document.
+async def follow(runs: RunStore, run: str, shown: Progress, *, ends: float) -> dict[str, Any]:
+    """Show a run until it is over, or until its time is up; its last document.
+
+    Args:
+        ends: the moment by the monotonic clock at which nobody waits any longer.
 
     Raises:
         UsageError: there is no such run, or no longer.
-        StoreError: Redis has been away for a minute.
+        StoreError: Redis has been away for a minute, or did not answer at the end.
     """
-    began = answered = time.monotonic()
+    answered = time.monotonic()
     while True:
+        now = time.monotonic()
+        # At the end one short look is due still: it tells a run that is slow from a Redis that is away
+        bound = max(_LAST_LOOK, min(ends - now, answered + _PATIENCE - now))
         try:
-            document = await runs.document(run)
+            async with asyncio.timeout(bound):
+                document = await runs.document(run)
             answered = time.monotonic()
-        except StoreError:
-            if time.monotonic() - answered > _PATIENCE:
-                raise
-            await asyncio.sleep(_POLL)
+        except (StoreError, TimeoutError) as exc:
+            now = time.monotonic()
+            if now >= ends or now - answered >= _PATIENCE:
+                raise _away(now - answered) from exc
+            await asyncio.sleep(min(_POLL, max(0.0, ends - now)))
             continue
         if document is None:
             raise UsageError(f"There is no run {run!r} any more.", remedy="See `provisioner runs`.")
         shown.show(document)
-        left = longest - (time.monotonic() - began)
+        left = ends - time.monotonic()
         if document["status"] != "running" or left <= 0:
             return document
         await asyncio.sleep(min(_POLL, left))
+
+
+def _away(silent: float) -> StoreError:
+    return StoreError(f"Redis has not answered for {silent:.0f} s.", remedy="See whether the server runs or hangs.")
 
 
 class Lines:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -12,12 +12,13 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.asyncio.sentinel import Sentinel as AsyncSentinel
 from redis.asyncio.sentinel import SentinelConnectionPool as AsyncSentinelPool
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
-from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError, RedisError
+from redis.exceptions import RedisError
 from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool
 
 from provisioner.errors import StoreError
 from provisioner.store.redis.address import ANSWER_TIMEOUT, CONNECT_TIMEOUT, HEALTH_CHECK_INTERVAL, RedisAddress
+from provisioner.store.redis.refusals import explained, ran_out_of_time
 from provisioner.store.redis.server_version import OLDEST_SERVER, ServerVersion
 
 __all__ = [
@@ -33,6 +34,24 @@ __all__ = [
 #: Tries after the first one, within about 3 s: enough for a restart of Redis, short enough for a person who waits.
 _RETRIES: Final = 5
 _BACKOFF: Final = ExponentialWithJitterBackoff(cap=1.0, base=0.1)
+
+
+class _OnceIfItHangs(AsyncRetry):
+    """Tries again where a connection breaks, but not where nobody answers in time."""
+
+    async def call_with_retry(
+        self,
+        do: Callable[[], Awaitable[Any]],
+        fail: Callable[..., Any],
+        is_retryable: Callable[[Exception], bool] | None = None,
+        with_failure_count: bool = False,
+    ) -> Any:
+        """As redis-py's. Silence while it connects reaches us as a broken connection, with its reason behind it."""
+
+        def worth_it(error: Exception) -> bool:
+            return not ran_out_of_time(error) and (is_retryable is None or is_retryable(error))
+
+        return await super().call_with_retry(do, fail, worth_it, with_failure_count)
 
 
 class _AsyncPool(AsyncSentinelPool):
@@ -51,13 +70,20 @@ class _Pool(SentinelConnectionPool):
         self.sentinel_manager.close()
 
 
-def connect(address: RedisAddress) -> redis_async.Redis:
+def connect(address: RedisAddress, *, within: float | None = None) -> redis_async.Redis:
     """A client for one event loop; nothing is sent yet. Answers are bytes. Close it with `aclose()`.
 
     A command whose answer is lost is sent again by itself, so whatever is not safe to do twice belongs into a script
     that is.
+
+    Args:
+        within: seconds in which Redis has to answer. A server that hangs is not asked again then; one that restarts is.
+            None: as patient as a worker.
     """
     options = _options(address) | {"retry": AsyncRetry(_BACKOFF, _RETRIES)}
+    if within is not None:
+        options["retry"] = _OnceIfItHangs(_BACKOFF, _RETRIES)
+        options |= {"socket_timeout": within, "socket_connect_timeout": within}
     if address.scheme != "sentinel":
         return redis_async.Redis(**options)
     lone = address.sentinel_options | {"retry": AsyncRetry(NoBackoff(), 0)}
@@ -113,23 +139,7 @@ def redis_errors(address: RedisAddress | None = None) -> Iterator[None]:
         yield
     except (RedisError, OSError) as exc:
         place = f"Redis at {address.redacted}" if address else "Redis"
-        raise _explained(place, exc, own=bool(address and address.own)) from exc
-
-
-def _explained(place: str, exc: Exception, *, own: bool) -> StoreError:
-    said = (str(exc) or type(exc).__name__).rstrip(".")
-    if isinstance(exc, (AuthenticationError, AuthorizationError, NoPermissionError)):
-        return StoreError(f"{place} refused our credentials ({said}).", remedy="Check the password in redis_url.")
-    if isinstance(exc, redis_sync.BusyLoadingError):
-        return StoreError(f"{place} is still loading its data.", remedy="Wait, then try again.")
-    if isinstance(exc, (redis_sync.ConnectionError, redis_sync.TimeoutError, OSError)):
-        remedy = (
-            "Start `provisioner up`, or set redis_url to the address of a Redis server."
-            if own
-            else "Check redis_url and that the server runs."
-        )
-        return StoreError(f"{place} does not answer ({said}).", remedy=remedy)
-    return StoreError(f"{place} refused a command ({said}).", remedy="Check its memory, disk and permissions.")
+        raise explained(place, exc, own=bool(address and address.own)) from exc
 
 
 async def ping(client: redis_async.Redis, address: RedisAddress) -> None:

@@ -80,8 +80,11 @@ class EmbeddedRedis:
         return RedisAddress(scheme="unix", path=str(socket_path(self._data_dir)), own=True)
 
     def running(self) -> bool:
-        """Whether the process that we started still runs; true for one that we only use."""
-        return self.reused or (self._process is not None and self._process.poll() is None)
+        """Whether there is a server: the process that we started, or that of another, which holds the folder."""
+        if not self.reused:
+            return self._process is not None and self._process.poll() is None
+        with self._lock() as held:
+            return held is None
 
     def start(self) -> None:
         """Return when the server answers; may be called again after it died.
@@ -121,7 +124,10 @@ class EmbeddedRedis:
             with suppress(RedisError, OSError), _client(path) as client:
                 client.shutdown()
         _end(process)
-        path.unlink(missing_ok=True)
+        with self._lock() as held:
+            # Who waited for the folder may have its own socket there by now
+            if held is not None:
+                path.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
         self.start()

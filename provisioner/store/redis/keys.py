@@ -188,6 +188,13 @@ ledger: Final = _key(
     personal="the account, what the target acknowledged, enrolments",
     backup=True,
 )
+ORIGINS: Final = _name(
+    "origins",
+    "HASH",
+    "target → kind, address and account of its product, and what people are known by",
+    _ALWAYS,
+    backup=True,
+)
 unlinked: Final = _key(
     "unlinked:<target>",
     "HASH",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from provisioner.store.redis import keys
 from provisioner.store.redis.address import RedisAddress
 from provisioner.store.redis.client import Redis
 from provisioner.store.redis.connection import redis_errors
@@ -28,6 +29,15 @@ class Server:
         """
         with redis_errors(self._address):
             await self._redis.ping()
+
+    async def takes_writes(self) -> None:
+        """Return if the server takes writes. Nothing is changed: an empty text is written over the start of a value.
+
+        Raises:
+            StoreError: it does not answer, or refuses, with the reason and what to do.
+        """
+        with redis_errors(self._address):
+            await self._redis.setrange(keys.SCHEMA, 0, "")
 
     async def now(self) -> float:
         """Epoch seconds by Redis's clock, the only one that all machines share.

@@ -21,12 +21,18 @@ _SENT_KEPT: Final = 31 * 86400
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """`paused`: someone stopped writing. `quarantined`: we did, for `reason`, and probe again at `probe_at` (epoch
-    seconds). `unseen` is since when the target waits for a run about everybody to read it, because Redis was
-    put back to an earlier state; 0 if it does not. `failures` are connection failures in a row, `probes` looks
-    in vain, `eased` the end of the last one, and `fault` is what delivering ended with unexpectedly."""
+    """`paused`: someone stopped writing, at `paused_at` for the reason `paused_why`, which may be empty.
+
+    `quarantined`: we did, for `reason`, and probe again at `probe_at` (epoch seconds). `unseen` is since when the
+    target waits for a run about everybody to read it, because Redis was put back to an earlier state; 0 if it does not.
+    `failures` are connection failures in a row, `probes` looks in vain, `eased` the end of the last one, and `fault` is
+    what delivering ended with unexpectedly.
+    """
 
     paused: bool = False
+    paused_by: str = ""
+    paused_at: float = 0.0
+    paused_why: str = ""
     quarantined: bool = False
     unreachable: bool = False
     reason: str = ""
@@ -65,6 +71,9 @@ class HealthStore:
         fields = {key.decode(): value.decode() for key, value in raw.items()}
         return Health(
             paused=fields.get("paused") == "1",
+            paused_by=fields.get("paused_by", ""),
+            paused_at=float(fields.get("paused_at", 0)),
+            paused_why=fields.get("paused_why", ""),
             quarantined=fields.get("quarantined") == "1",
             unreachable=fields.get("unreachable") == "1",
             reason=fields.get("reason", ""),
@@ -76,10 +85,15 @@ class HealthStore:
             fault=Fault.read(fields),
         )
 
-    async def pause(self, target: str, *, paused: bool) -> None:
-        """Stop or resume writing."""
+    async def pause(self, target: str, *, paused: bool, by: str = "", at: float = 0.0, why: str = "") -> None:
+        """Stop or resume writing.
+
+        Args:
+            at: epoch seconds by Redis's clock.
+        """
+        fields = {"paused": int(paused), "paused_by": by, "paused_at": at, "paused_why": why}
         with redis_errors():
-            await self._redis.hset(keys.health(target), "paused", int(paused))
+            await self._redis.hset(keys.health(target), mapping=fields)
 
     async def quarantine(
         self, target: str, reason: str, *, probe_at: float, unreachable: bool, probes: int, again: bool

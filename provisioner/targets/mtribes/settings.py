@@ -25,6 +25,7 @@ class MtribesSettings(TargetSettings):
 
     default_base_url: ClassVar[str | None] = "https://api.mtribes.com"
     credentials: ClassVar[tuple[str, ...]] = ("access_token", "space_id")
+    same_account: ClassVar[tuple[str, ...]] = ("space_id",)
 
     access_token: SecretStr | None = Field(None, description="Personal access token.")
     space_id: str | None = Field(None, description="UUID of the Space; `check --connect` lists them.")

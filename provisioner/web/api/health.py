@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from provisioner.errors import StoreError
+from provisioner.errors import StoreError, StoreRefusedError
 from provisioner.logs import get_logger
 from provisioner.progress.metrics import Snapshot, registry, take
 from provisioner.progress.vitals import vitals
@@ -35,7 +35,7 @@ async def healthz() -> dict[str, str]:
 
 @router.get("/readyz", include_in_schema=False)
 async def readyz(site: OnSite, only: Literal["redis"] | None = None) -> JSONResponse:
-    """Requests can be served, and what they ask for is carried out: Redis answers, beat ticks, a worker answers.
+    """Requests can be served, and what they ask for is carried out: Redis takes writes, beat ticks, a worker answers.
 
     Args:
         only: `redis` leaves beat and the workers out. Whoever takes traffic away from this process asks so, as the page
@@ -46,10 +46,12 @@ async def readyz(site: OnSite, only: Literal["redis"] | None = None) -> JSONResp
             if only == "redis":
                 await site.stores.server.ping()
                 return JSONResponse({"status": "ready"})
+            await site.stores.server.takes_writes()
             found = await vitals(site.stores.heartbeats, site.settings)
     except (StoreError, TimeoutError) as exc:
         log.warning("not_ready", error=str(exc) or "Redis does not answer in time.")
-        return problem(503, "Not ready", "Redis does not answer; the log of this process says why.")
+        detail = f"Redis {exc.state}" if isinstance(exc, StoreRefusedError) else "Redis does not answer"
+        return problem(503, "Not ready", f"{detail}; the log of this process says why.")
     states = {"beat": found.beat.state, "workers": found.worker.state}
     if found.silent:
         return problem(503, "Not ready", " ".join(one.sentence for one in found.silent), code="silent", **states)

@@ -35,6 +35,8 @@ log = get_logger(__name__)
 
 #: Bytes of a body; the vendors' samples have three thousand.
 LARGEST: Final = 256 * 1024
+#: Seconds in which an event has to be in Redis; vendors wait hardly longer for an answer.
+_KEPT_WITHIN: Final = 4.0
 #: Seconds for which one nudge stands for all events that come meanwhile.
 _NUDGED_FOR: Final = 5
 
@@ -71,10 +73,12 @@ def webhooks(settings: Settings, stores: Callable[[], Stores]) -> APIRouter:
             content = await _content(request)
             if content is None:
                 return _refused(target, 413, "too_large", f"An event is at most {LARGEST // 1024} KiB.")
-            return await _take(targets[target], content, stores().inbound, nudged)
-        except StoreError as exc:
-            log.error("event_not_accepted", target=target, code=exc.code, error=exc.message)
-            answer = problem(503, "Service Unavailable", "Nothing was kept. Send it again.", code=exc.code)
+            async with asyncio.timeout(_KEPT_WITHIN):
+                return await _take(targets[target], content, stores().inbound, nudged)
+        except (StoreError, TimeoutError) as exc:
+            error = exc if isinstance(exc, StoreError) else StoreError("Redis does not answer in time.")
+            log.error("event_not_accepted", target=target, code=error.code, error=error.message)
+            answer = problem(503, "Service Unavailable", "Nothing was kept. Send it again.", code=error.code)
             answer.headers["Retry-After"] = "5"
             return answer
 

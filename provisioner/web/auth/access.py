@@ -15,7 +15,7 @@ from urllib.parse import quote
 from fastapi import Depends, Request
 from fastapi.responses import Response
 
-from provisioner.settings import Settings
+from provisioner.settings import UNGUESSABLE, Settings
 from provisioner.web.problems import ProblemError
 from provisioner.web.web_context import Site, site_of
 
@@ -79,18 +79,21 @@ def user_of_token(settings: Settings, token: str) -> User | None:
 
 
 async def check_token(site: Site, request: Request, token: str) -> User:
-    """Whose token it is.
+    """Whose token it is. A right one is taken at any time, unless it is so short that it could be guessed.
 
     Raises:
         ProblemError: 401 nobody's, 429 this address tried too many wrong ones.
     """
     address = request.client.host if request.client else ""
+    user = user_of_token(site.settings, token)
+    if user is not None and len(token) >= UNGUESSABLE:
+        # Nobody finds it by trying, so the tries of others at the same address must not keep its owner out
+        return user
     wait = await site.access.wait(address)
     if wait:
         raise _too_many(wait)
-    user = user_of_token(site.settings, token)
     if user is None:
-        wait = await site.access.wrong(address)
+        await site.access.wrong(address)
         raise ProblemError(
             401,
             "This token opens nothing here.",
@@ -104,9 +107,10 @@ async def check_token(site: Site, request: Request, token: str) -> User:
 def _too_many(wait: int) -> ProblemError:
     return ProblemError(
         429,
-        f"Too many wrong tokens came from this address; the next one is looked at in {wait} s.",
+        f"Too many wrong tokens came from this address; it has to wait for {wait} s.",
         code="too_many_tries",
-        remedy="Wait, then try once with the right token.",
+        remedy=f"Use the right token: one of {UNGUESSABLE} characters or more is taken at once. A shorter one has to "
+        "wait as well.",
         headers={"Retry-After": str(wait)},
     )
 

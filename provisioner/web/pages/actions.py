@@ -180,8 +180,8 @@ async def retry(request: Request, run: str, session: Acting, site: OnSite, dep: 
 @router.post("/targets/{target}/pause")
 async def pause(request: Request, target: str, session: Acting, dep: Deployed) -> Response:
     """Stop writing to a target."""
-    await _fields(request, session)
-    await decisions.pause(dep, target, by=_by(session))
+    fields = await _fields(request, session)
+    await decisions.pause(dep, target, by=_by(session), reason=_one(fields, "reason"))
     return RedirectResponse(f"/#{quote(target)}", 303)
 
 

@@ -17,6 +17,9 @@ from provisioner.planning.desired import DIGEST, FUTURE, LEAVER, MEMBER, PERSON,
 from provisioner.planning.diff import any_of, enforced, fixed, names_of
 from provisioner.planning.spec import ACCOUNT, UNTOUCHABLE, Planning, TargetSpec
 
+#: The reason of a create that waits since the person may have an account under another key.
+PERHAPS_KNOWN: Final = "perhaps known under another key"
+
 LinkRow = tuple[str, str, State, str]
 Values = tuple[str | None, ...]
 Places = tuple[int, ...]
@@ -46,6 +49,7 @@ class Changes:
         for (person, standing, row), wanted in people:
             after: dict[str, str | None] = {name: wanted[place] for place, name in creatable if wanted[place]}
             lost = person in gone
+            alike = circumstances.alike.get(person)
             operations.append(
                 Operation(
                     id=operation_id(spec.name, person, Kind.CREATE, {}, after),
@@ -58,7 +62,8 @@ class Changes:
                     drift=lost,
                     wanted=after,
                     owned={name: after.get(name) for name in merging},
-                    reason="its account is gone" if lost else "joiner",
+                    reason="its account is gone" if lost else PERHAPS_KNOWN if alike else "joiner",
+                    hold=alike.sentence if alike else None,
                     snapshot=circumstances.snapshot,
                     planned=moment,
                     row=row or row_digest(standing, wanted),
@@ -260,7 +265,8 @@ class _Work:
         if row.state == "left" or (row.state is None and inactive):
             if not changed:
                 return "active"
-            self._change(row, Kind.REJOIN, changed)
+            was = self._circumstances.returned.get(row.person)
+            self._change(row, Kind.REJOIN, changed, reason=f"is back, was {was}" if was else None)
             return None
         if inactive and self._activity in changed:
             return self._deactivated(row, changed)
@@ -310,7 +316,14 @@ class _Work:
         self.todos.append((row.person, f"{name} differs and cannot be changed by us: {what}."))
 
     def _change(
-        self, row: _Row, kind: Kind, changed: Places, *, drifted: bool = False, hold: str | None = None
+        self,
+        row: _Row,
+        kind: Kind,
+        changed: Places,
+        *,
+        drifted: bool = False,
+        hold: str | None = None,
+        reason: str | None = None,
     ) -> None:
         spec, names, wants, holds = self._spec, self.names, row.wanted, row.held
         before = {names[place]: holds[place] for place in changed}
@@ -338,7 +351,7 @@ class _Work:
                 owned=_NONE
                 if not row.owned
                 else {name: value or None for name, value in row.owned.items() if value is not None},
-                reason=row.reason,
+                reason=reason or row.reason,
                 counted=known,
                 hold=hold,
                 snapshot=self._circumstances.snapshot,

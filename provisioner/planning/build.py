@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
@@ -74,6 +74,7 @@ def drafted(
     names: Sequence[str],
     gone: Collection[str],
     circumstances: Planning,
+    contested: Mapping[str, str],
     *,
     believed: bool,
 ) -> tuple[Sequence[Operation], Aside]:
@@ -82,6 +83,7 @@ def drafted(
     Args:
         names: the attributes that `material.changed` speaks of.
         gone: people whose linked account is not there any more.
+        contested: by person, why their leave waits.
         believed: if not, there are but the leaves of accounts that were seen.
     """
     aside = Aside()
@@ -91,12 +93,21 @@ def drafted(
         operations = [*changed.operations, *Changes.creations(spec, part.creates, gone, circumstances)]
         if not believed:
             operations = [operation for operation in operations if operation.kind is Kind.LEAVE]
+        waits = {one.person for one in operations if one.kind is Kind.LEAVE and one.person in contested}
+        if waits:
+            operations = [
+                structs.replace(one, hold=contested[one.person])
+                if one.kind is Kind.LEAVE and one.person in waits
+                else one
+                for one in operations
+            ]
         told = events(spec, operations, part.owed, circumstances)
         owes = {event.follows: {event.reason: int(event.after["created_at"] or 0)} for event in told if event.follows}
         operations = [structs.replace(one, owes=owes[one.id]) if one.id in owes else one for one in operations]
         if believed:
             aside.links += changed.links
             aside.todos += changed.todos
+            aside.todos += [(person, contested[person]) for person in sorted(waits)]
             aside.drift += changed.drift
             operations += told
             operations += enrolments(spec, part.due, operations, circumstances)

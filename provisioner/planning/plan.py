@@ -15,6 +15,7 @@ from provisioner.model.operation import ACCOUNT_KINDS, URGENCY, Kind, Operation,
 from provisioner.model.operation_batches import Batch, rewritten
 from provisioner.planning.build import Aside, Material, drafted
 from provisioner.planning.bundling import riding
+from provisioner.planning.contested import contested, resembling
 from provisioner.planning.correlate import (
     DESIRED_ROW,
     LEDGER_ROW,
@@ -40,7 +41,7 @@ from provisioner.planning.guards import Tripped, guarded, tripped
 from provisioner.planning.leavers import to_settle, unfinished_leavers, unsettled
 from provisioner.planning.listing_trust import Code, Disbelief, disbelief, doubts, recalled
 from provisioner.planning.side_changes import due_enrolments, due_records, owing
-from provisioner.planning.spec import ACCOUNT, Observation, Planning, TargetSpec
+from provisioner.planning.spec import ACCOUNT, Alike, Observation, Planning, TargetSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +165,7 @@ def plan_target(
         attributes = spec.attributes
         claims = to_settle(found.claims, desired.frame)
         blocked += [Todo(one.person, one.sentence(spec.name, attributes), linked=False) for one in claims]
+        blocked += [Todo(person, sentence, linked=False) for person, sentence in circumstances.unsettled]
     material = Material(
         frame,
         creates,
@@ -172,9 +174,19 @@ def plan_target(
         due_records(desired.records, found.pairs, ledger),
     )
     gone, believed = set(found.missing), trust.unbelieved is None
-    drafts, aside = drafted(spec, material, held.names, gone, circumstances, believed=believed)
+    beside = resembling(spec, creates, desired, ledger, circumstances)
+    circumstances = replace(circumstances, alike={**circumstances.alike, **beside}) if beside else circumstances
+    claimed_by = contested(spec, desired, found, circumstances)
+    drafts, aside = drafted(spec, material, held.names, gone, circumstances, claimed_by, believed=believed)
+    if believed:
+        blocked += [Todo(key, alike.sentence, linked=False) for key, alike in _waiting(creates, circumstances)]
     aside.todos += claimed if believed else ()
     return _assemble(spec, desired, found, drafts, aside, clashes, blocked, observation, ledger, circumstances, trust)
+
+
+def _waiting(creates: pl.DataFrame, circumstances: Planning) -> list[tuple[str, Alike]]:
+    """Who gets no account before somebody says who they are."""
+    return [(key, alike) for key in creates[PERSON] if (alike := circumstances.alike.get(key)) is not None]
 
 
 def _protected(spec: TargetSpec, compiled: CompiledTarget, observation: Observation, frame: pl.DataFrame) -> pl.Series:

@@ -18,7 +18,7 @@ from provisioner.errors import (
 )
 from provisioner.progress.run_status import end_with_error, refresh
 from provisioner.runs.enqueue import plan_and_install, to_be_planned
-from provisioner.runs.roster_snapshot import RejectedRosterError, keep, note_leavers, rejects_json, take
+from provisioner.runs.roster_snapshot import RejectedRosterError, keep, known_snapshot, note_leavers, rejects_json, take
 from provisioner.runtime.context import Deployment
 from provisioner.runtime.faults import SEE_LOG
 from provisioner.store.people.snapshots import Snapshot
@@ -125,6 +125,8 @@ async def _begin(dep: Deployment, run: str, request: Request, hold: Hold) -> tup
         return ()
     await hold.ensure()
     await dep.runs.set(run, {"roster": json.dumps(taken.document)})
+    if taken.snapshot.alike:
+        await dep.runs.set(run, {"same": json.dumps(taken.snapshot.alike)})
     await dep.runs.keep_rejects(run, rejects_json(taken.rejects), _retention(dep))
     await keep(dep, taken, hold)
     await dep.frames.keep_for_run(run, taken.snapshot, _KEPT, hold)
@@ -193,7 +195,7 @@ async def _newest(dep: Deployment, run: str, target: str) -> Snapshot | None:
     known = await dep.frames.known()
     if known is None:
         return own
-    return Snapshot(known, facts["digest"].decode(), None, float(facts["taken"]))
+    return await known_snapshot(dep, known, facts["digest"].decode(), float(facts["taken"]))
 
 
 def _columns(dep: Deployment, target: str) -> frozenset[str] | None:

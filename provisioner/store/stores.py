@@ -23,6 +23,7 @@ from provisioner.store.people.last_outcomes import LastOutcomeStore
 from provisioner.store.people.ledger import LedgerStore
 from provisioner.store.people.person_events import PersonEventStore
 from provisioner.store.people.receipts import ReceiptStore
+from provisioner.store.people.rekeys import RekeyStore
 from provisioner.store.people.snapshots import FrameStore
 from provisioner.store.queue.operations import QueueStore
 from provisioner.store.queue.overtaken import OvertakenStore
@@ -70,6 +71,7 @@ class Stores:
     # People
     ledger: LedgerStore
     hand_links: HandLinkStore
+    rekeys: RekeyStore
     frames: FrameStore
     receipts: ReceiptStore
     last_outcomes: LastOutcomeStore
@@ -115,6 +117,7 @@ class Stores:
             wakeups=WakeupStore(redis),
             ledger=LedgerStore(redis),
             hand_links=HandLinkStore(redis, scripts),
+            rekeys=RekeyStore(redis, scripts),
             frames=FrameStore(redis),
             receipts=ReceiptStore(redis, scripts),
             last_outcomes=LastOutcomeStore(redis),

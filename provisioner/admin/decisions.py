@@ -16,8 +16,12 @@ import structlog
 
 from provisioner.errors import UsageError
 from provisioner.logs import clean
+from provisioner.model.operation import Kind
+from provisioner.planning.creations import PERHAPS_KNOWN
 from provisioner.progress.notifications import quarantine_over
 from provisioner.progress.run_status import refresh
+from provisioner.roster.identity import fold_key
+from provisioner.roster.statuses import statuses_of
 from provisioner.runtime.audit import record
 from provisioner.runtime.context import Deployment
 
@@ -41,7 +45,7 @@ class Choice:
 
     def covers(self, document: dict[str, Any]) -> bool:
         """Whether an operation is meant."""
-        return self.people is None or document["person"] in self.people
+        return self.people is None or fold_key(document["person"]) in map(fold_key, self.people)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +124,8 @@ async def decide_about(
 
 
 def _all_met(people: Sequence[str] | None, met: Collection[str], run: str, verdict: str) -> None:
-    unknown = [person for person in people or () if person not in met]
+    folded = set(map(fold_key, met))
+    unknown = [person for person in people or () if fold_key(person) not in folded]
     if unknown:
         raise UsageError(
             f"Run {run} has no {_ACTS_ON[verdict]} operation of {', '.join(unknown)}.",
@@ -167,6 +172,10 @@ async def _one(
             return no("it changed meanwhile")
     elif not await dep.queue.release(holder, target, operation_id, record):
         return no("another operation stands for this person now")
+    if verdict == "approved" and json.loads(row["doc"]).get("reason") == PERHAPS_KNOWN:
+        await dep.rekeys.say_new(person, {"by": by, "at": now})
+    if verdict == "approved" and document["kind"] == Kind.LEAVE:
+        await _familiar(dep, person)
     if verdict != "retried":
         about = {
             "row": json.loads(row["doc"]).get("row", ""),
@@ -219,6 +228,13 @@ async def _holding(dep: Deployment, runs: Sequence[str], target: str, operation_
         if row is not None and row.get("status") == status:
             return run
     return None
+
+
+async def _familiar(dep: Deployment, person: str) -> None:
+    """Whoever lets somebody leave says that the status in their row means so."""
+    known = await dep.frames.known()
+    if known is not None:
+        await dep.frames.add_statuses(statuses_of(known.filter(known["_key"] == person), dep.settings.roster))
 
 
 async def pause(dep: Deployment, target: str, *, by: str, reason: str = "") -> None:

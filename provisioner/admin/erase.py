@@ -20,6 +20,7 @@ from provisioner.dispatch.outcome_spool import Spool
 from provisioner.errors import ProvisionerError, UsageError
 from provisioner.planning.spec import ACCOUNT
 from provisioner.progress.run_status import refresh
+from provisioner.runs.known_as import known_as
 from provisioner.runs.target_lock import held
 from provisioner.runtime.audit import record
 from provisioner.runtime.context import Deployment
@@ -32,6 +33,7 @@ log = structlog.get_logger(__name__)
 PATIENCE: Final = 60.0
 #: Seconds after which runs may begin again if this process died.
 _HOLD: Final = 15
+_YET: Final = "The person is not forgotten yet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,7 @@ async def forget(dep: Deployment, person: str, *, by: str, patience: float = PAT
         StoreError: Redis does not answer; asking again goes on where this ended.
     """
     await Spool(dep.settings.data_dir).replay(dep.queue)
+    person = await known_as(dep, person)
     eraser = dep.erasers.of(person)
     erased = {"rejects": await eraser.rejects()}
     if not await eraser.known():
@@ -93,7 +96,7 @@ async def forget(dep: Deployment, person: str, *, by: str, patience: float = PAT
         erased |= await _mentions(dep, eraser, by)
         return Forgotten(person, (), erased, 0, await _pushed(dep), listed=False)
     targets = await eraser.targets()
-    async with _still(dep, targets, person, patience):
+    async with nothing_moves(dep, targets, (person,), patience, _YET):
         accounts = [found for target in targets if (found := await _account(dep, target, person)) is not None]
         names = await _names(dep, person, accounts)
         listed = await _listed(dep, person)
@@ -132,14 +135,25 @@ async def _within(patience: float, what: str, eraser: Eraser, target: str) -> in
     return await _awaited(patience, what, gone)
 
 
-async def _awaited(patience: float, what: str, look: Callable[[], Awaitable[int | None]]) -> int:
-    late = ProvisionerError(f"The person is not forgotten yet: {what}.", remedy="Ask again when that is over.")
+async def _awaited(patience: float, what: str, look: Callable[[], Awaitable[int | None]], yet: str = _YET) -> int:
+    late = ProvisionerError(f"{yet}: {what}.", remedy="Ask again when that is over.")
     return await awaited(look, patience, late)
 
 
 @asynccontextmanager
-async def _still(dep: Deployment, targets: tuple[str, ...], person: str, patience: float) -> AsyncIterator[None]:
-    """Let nothing plan while the context lasts."""
+async def nothing_moves(
+    dep: Deployment, targets: Sequence[str], people: Sequence[str], patience: float, yet: str
+) -> AsyncIterator[None]:
+    """Let nothing plan while the context lasts.
+
+    Args:
+        targets: those of which anything is kept, beside those of the settings.
+        people: whom it is about.
+        yet: what an error begins with.
+
+    Raises:
+        ProvisionerError: what is under way did not end in time.
+    """
     token = f"forget-{secrets.token_hex(4)}"
     holds: list[Hold] = []
     async with AsyncExitStack() as stack:
@@ -148,23 +162,23 @@ async def _still(dep: Deployment, targets: tuple[str, ...], person: str, patienc
             return await _entered(stack, holds, dep.locks.work(FORGETTING, seconds=_HOLD))
 
         # First: a run that begins later sees it and waits, one that began earlier is awaited below
-        await _awaited(patience, "another person is being forgotten", forgets)
+        await _awaited(patience, "another person is being forgotten", forgets, yet)
         for target in dict.fromkeys((*dep.settings.targets, *targets)):
 
             async def take(name: str = target) -> int | None:
                 return await _entered(stack, holds, held(dep.locks, name, token))
 
-            await _awaited(patience, f"a run is planning {target}", take)
+            await _awaited(patience, f"a run is planning {target}", take, yet)
 
         async def settled() -> int | None:
-            return None if await _moving(dep, person) else 0
+            return None if await _moving(dep, people) else 0
 
-        await _awaited(patience, "a run is reading the roster", settled)
+        await _awaited(patience, "a run is reading the roster", settled, yet)
         yield
         for hold in holds:
             if not await hold.still():
                 raise ProvisionerError(
-                    "The person is not forgotten yet: this process was suspended, and runs may have planned meanwhile.",
+                    f"{yet}: this process was suspended, and runs may have planned meanwhile.",
                     remedy="Ask again.",
                 )
 
@@ -180,13 +194,13 @@ async def _entered(
     return 0
 
 
-async def _moving(dep: Deployment, person: str) -> bool:
-    """Whether a run is reading the roster now, or is about this very person."""
+async def _moving(dep: Deployment, people: Sequence[str]) -> bool:
+    """Whether a run is reading the roster now, or is about these very people."""
     for run in await dep.runs.unfinished():
         if await dep.runs.get(run, "stage") == "queued" and await dep.locks.is_begun(run):
             return True
         request = await dep.runs.request(run)
-        if request is not None and request.people is not None and person in request.people:
+        if request is not None and request.people is not None and not set(people).isdisjoint(request.people):
             for target in await dep.runs.targets(run):
                 if (await dep.runs.target(run, target)).get("stage") in ("queued", "planning"):
                     return True

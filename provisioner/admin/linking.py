@@ -23,6 +23,7 @@ from provisioner.planning.claims import folded
 from provisioner.planning.spec import ACCOUNT
 from provisioner.planning.whose import Named, identifier_type
 from provisioner.progress.run_status import refresh
+from provisioner.runs.known_as import known_as
 from provisioner.runs.target_lock import held
 from provisioner.runtime.audit import record
 from provisioner.runtime.context import Deployment
@@ -66,6 +67,7 @@ async def link(
     """
     _check_target(dep, target)
     await check_origin(dep.origins, dep.settings, target)
+    person = await known_as(dep, person)
     await _check_person(dep, person)
     async with _still(dep, target, patience):
         known, state = await _account(dep, target, account)
@@ -85,6 +87,9 @@ async def unlink(dep: Deployment, person: str, target: str, *, by: str, patience
         ProvisionerError: what is under way did not end in time; nothing was changed.
     """
     _check_target(dep, target)
+    if await dep.ledger.entry(target, person) is None:
+        # One of two spellings of a person may be meant, so the very text goes first
+        person = await known_as(dep, person)
     async with _still(dep, target, patience):
         entry = await dep.ledger.entry(target, person)
         if entry is None:

@@ -15,6 +15,7 @@ from provisioner.planning.desired import REASON, STANDING, compile_target, desir
 from provisioner.planning.rewrite_loops import loops_of
 from provisioner.planning.routes import known_by
 from provisioner.planning.spec import ACCOUNT, UNTOUCHABLE
+from provisioner.runs.known_as import known_as
 from provisioner.runtime.context import Deployment
 from provisioner.store.people.snapshots import roster_columns
 from provisioner.store.runs.documents import moment
@@ -47,11 +48,12 @@ async def story(dep: Deployment, key: str) -> dict[str, Any]:
         UsageError: nobody of that key is known.
     """
     people = await dep.frames.known()
+    key = await known_as(dep, key, people)
     row = people.filter(pl.col("_key") == key) if people is not None else None
     links = {name: await dep.ledger.entry(name, key) for name in dep.targets}
     operations = await _operations(dep, key)
     known = row is not None and row.height > 0
-    if not known and not any(links.values()) and not operations:
+    if not known and not any(links.values()) and not operations and not await _listed(dep, key):
         raise UsageError(
             f"There is no person {key!r}: neither in the last clean roster nor in the ledger.",
             remedy=f"Use a value of the column {dep.settings.roster.key!r}; only a run brings the roster here.",
@@ -69,6 +71,15 @@ async def story(dep: Deployment, key: str) -> dict[str, Any]:
         "receipt": await receipt(dep, key),
         "rejections": await standing_rejections(dep, tuple(dep.targets), key),
     }
+
+
+async def _listed(dep: Deployment, key: str) -> bool:
+    """Whether the newest plans have something about somebody whom no clean roster has yet."""
+    for target in dep.targets:
+        for name in ("todos", "conflicts"):
+            if any(one["person"] == key for one in await dep.health.list(target, name)):
+                return True
+    return False
 
 
 def _roster(row: pl.DataFrame, facts: dict[str, bytes]) -> dict[str, Any]:

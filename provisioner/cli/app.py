@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from provisioner import installed_version
-from provisioner.cli import check, decisions, inspect, linking, maintenance, roster, runs, serve, webhooks
+from provisioner.cli import check, decisions, inspect, linking, maintenance, rekeying, roster, runs, serve, webhooks
 from provisioner.cli.errors import report
 from provisioner.cli.session import debug_wanted, use
 
@@ -94,6 +94,7 @@ app.command()(inspect.todos)
 app.command()(inspect.orphans)
 app.command()(linking.link)
 app.command()(linking.unlink)
+app.command()(rekeying.rekey)
 app.command()(inspect.audit)
 app.command()(inspect.export)
 app.command()(webhooks.webhooks)

@@ -10,6 +10,7 @@ import polars as pl
 from provisioner.model.event import InboundEvent
 from provisioner.planning.desired import compile_target, desired_accounts
 from provisioner.planning.whose import Everybody, Named, Owner, identifier_type
+from provisioner.roster.identity import Spelling, fold_key, fold_keys
 from provisioner.runtime.context import Deployment
 from provisioner.store.people.snapshots import roster_columns
 
@@ -28,7 +29,7 @@ class Owners:
     async def row(self, person: str | None) -> Mapping[str, str | None]:
         """The person's last clean row, without our own columns; empty for nobody."""
         people = await self._people()
-        place = self._places.get(person) if person is not None else None
+        place = self._places.get(fold_key(person)) if person is not None else None
         if place is None:
             return {}
         found = people.row(place, named=True)
@@ -51,7 +52,8 @@ class Owners:
     async def _linked(self, target: str) -> Named:
         if target not in self._links:
             frame = await self.dep.ledger.frame(target, ())
-            pairs = frame.select("_account", "_person").iter_rows()
+            people = Spelling((await self._people())["_key"]).column(frame["_person"])
+            pairs = zip(frame["_account"], people, strict=True)
             self._links[target] = Named(pairs, identifier_type(self.dep.specs[target].attributes))
         return self._links[target]
 
@@ -59,7 +61,7 @@ class Owners:
         if self._rows is None:
             known = await self.dep.frames.known()
             self._rows = pl.DataFrame({"_key": []}, schema={"_key": pl.String}) if known is None else known
-            self._places = {key: place for place, key in enumerate(self._rows["_key"].to_list())}
+            self._places = {key: place for place, key in enumerate(fold_keys(self._rows["_key"]).to_list())}
         return self._rows
 
     async def _all(self, target: str) -> Everybody | None:

@@ -70,6 +70,7 @@ class Attribute:
     offers no call to change it. `chosen_by_user`: an account's user sets it, so an equal value proves nothing, unless
     `verified_when` (an attribute and its values) says that the vendor verified it for this account. `fault` says
     why the target creates no account with a value, None where it does: such a create is a to-do, and is never sent.
+    `person_name`: it is the person's name or a part of it.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Attribute:
     chosen_by_user: bool = False
     verified_when: tuple[str, tuple[str, ...]] | None = None
     fault: Callable[[str], str | None] | None = None
+    person_name: bool = False
 
     @property
     def read_only(self) -> bool:

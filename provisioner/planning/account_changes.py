@@ -166,7 +166,8 @@ class _Work:
         if row.state == "left" or (row.state is None and inactive):
             if not changed:
                 return "active"
-            self._change(row, Kind.REJOIN, changed)
+            was = self._circumstances.returned.get(row.person)
+            self._change(row, Kind.REJOIN, changed, reason=f"is back, was {was}" if was else None)
             return None
         if inactive and self._activity in changed:
             return self._deactivated(row, changed)
@@ -268,6 +269,7 @@ class _Work:
         hold: str | None = None,
         counted: bool = True,
         fails: str = "",
+        reason: str | None = None,
     ) -> None:
         spec, names, wants, holds = self._spec, self.names, row.wanted, row.held
         before = {names[place]: holds[place] for place in changed}
@@ -295,7 +297,7 @@ class _Work:
                 owned=NONE
                 if not row.owned
                 else {name: value or None for name, value in row.owned.items() if value is not None},
-                reason=row.reason,
+                reason=reason or row.reason,
                 counted=known and counted,
                 hold=hold,
                 fails=fails,

@@ -84,6 +84,7 @@ def drafted(
     circumstances: Planning,
     watch: Watch,
     foreign: Mapping[str, Sequence[Removal]],
+    contested: Mapping[str, str],
     *,
     believed: bool,
 ) -> tuple[Sequence[Operation], Aside]:
@@ -93,6 +94,7 @@ def drafted(
         names: the attributes that `material.changed` speaks of.
         gone: whose linked account is not there any more.
         foreign: by person what an update would take away that we never wrote.
+        contested: by person, why their leave waits.
         believed: if not, there are but the leaves of accounts that were seen.
     """
     aside = Aside()
@@ -104,12 +106,21 @@ def drafted(
         operations = [*changed.operations, *(one for one in creations if not one.fails)]
         if not believed:
             operations = [operation for operation in operations if operation.kind is Kind.LEAVE]
+        waits = {one.person for one in operations if one.kind is Kind.LEAVE and one.person in contested}
+        if waits:
+            operations = [
+                structs.replace(one, hold=contested[one.person])
+                if one.kind is Kind.LEAVE and one.person in waits
+                else one
+                for one in operations
+            ]
         told = events(spec, operations, part.owed, circumstances)
         owes = {event.follows: {event.reason: int(event.after["created_at"] or 0)} for event in told if event.follows}
         operations = [structs.replace(one, owes=owes[one.id]) if one.id in owes else one for one in operations]
         if believed:
             aside.links += changed.links
             aside.todos += changed.todos
+            aside.todos += [(person, contested[person]) for person in sorted(waits)]
             aside.drift += changed.drift
             aside.loops += changed.loops
             aside.stopped += changed.stopped

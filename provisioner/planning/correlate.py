@@ -8,6 +8,7 @@ Everybody is known by row numbers here. Wide frames are never joined: a column o
 from __future__ import annotations
 
 import secrets
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -28,11 +29,15 @@ _COLUMNS = (PERSON, ACCOUNT, "_matched", DESIRED_ROW, LEDGER_ROW, OBSERVED_ROW)
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """Accounts and people that do not pair up one to one; nothing is done about them until a person settles it."""
+    """Accounts and people that do not pair up one to one; nothing is done about them until a person settles it.
+
+    `owner` is whom the ledger has as the one person of the one account.
+    """
 
     person: str
     accounts: tuple[str, ...]
     sentence: str
+    owner: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,15 +245,21 @@ def _one_to_one(hits: pl.DataFrame, owners: _Owners, name: str) -> tuple[pl.Data
         for key, rows in counted.group_by(PERSON, maintain_order=True):
             accounts = tuple(sorted(rows[ACCOUNT].to_list()))
             owner = owned.get(rows[OBSERVED_ROW][0])
-            conflicts.append(Conflict(str(key[0]), accounts, _sentence(accounts, rows["_people"][0], owner, name)))
+            person = str(key[0])
+            sentence = _sentence(person, accounts, rows["_people"][0], owner, name)
+            conflicts.append(Conflict(person, accounts, sentence, owner if len(accounts) == 1 else None))
     return good, conflicts
 
 
-def _sentence(accounts: Sequence[str], people: int, owner: str | None, name: str) -> str:
+def _sentence(person: str, accounts: Sequence[str], people: int, owner: str | None, name: str) -> str:
     if len(accounts) > 1:
         return f"{len(accounts)} accounts have this person's {name}: {', '.join(accounts)}. Merge or rename them."
     if owner is not None:
-        return f"account {accounts[0]} has this person's {name} but belongs to {owner}. Correct one of the two rows."
+        rekey = f"provisioner rekey {shlex.quote(owner)} {shlex.quote(person)}"
+        return (
+            f"account {accounts[0]} has this person's {name} but belongs to {owner}. Correct one of the two rows. If "
+            f"both are the same person: {rekey}"
+        )
     return f"account {accounts[0]} is matched by {people} people by {name}. Correct their rows."
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import polars as pl
 
@@ -12,6 +13,9 @@ from provisioner.planning import new_accounts
 from provisioner.planning.desired import DIGEST, PERSON, STANDING
 from provisioner.planning.diff import names_of
 from provisioner.planning.spec import Planning, TargetSpec
+
+#: The reason of a create that waits since the person may have an account under another key.
+PERHAPS_KNOWN: Final = "perhaps known under another key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,7 @@ def creations(spec: TargetSpec, rows: pl.DataFrame, gone: Gone, circumstances: P
     people = zip(about, rows.select(f"w:{name}" for name in names).iter_rows(), strict=True)
     for (person, standing, row), wanted in people:
         after: dict[str, str | None] = {name: wanted[place] for place, name in creatable if wanted[place]}
+        alike = circumstances.alike.get(person)
         lost, makes = person in gone.people, gone.makes.get(person, 0)
         operations.append(
             Operation(
@@ -47,7 +52,8 @@ def creations(spec: TargetSpec, rows: pl.DataFrame, gone: Gone, circumstances: P
                 drift=lost,
                 wanted=after,
                 owned={name: after.get(name) for name in merging},
-                reason="its account is gone" if lost else "joiner",
+                reason="its account is gone" if lost else PERHAPS_KNOWN if alike else "joiner",
+                hold=alike.sentence if alike else None,
                 snapshot=circumstances.snapshot,
                 planned=moment,
                 row=row or row_digest(standing, wanted),

@@ -17,6 +17,7 @@ from provisioner.model.operation import ACCOUNT_KINDS, URGENCY, Kind, Operation,
 from provisioner.model.operation_batches import Batch, rewritten
 from provisioner.planning.build import Aside, Material, drafted
 from provisioner.planning.bundling import riding
+from provisioner.planning.contested import contested, resembling
 from provisioner.planning.correlate import (
     DESIRED_ROW,
     LEDGER_ROW,
@@ -48,7 +49,7 @@ from provisioner.planning.rewrite_loops import CODE as REWRITE_LOOP
 from provisioner.planning.rewrite_loops import Counted, Stopped, Watch, sentence
 from provisioner.planning.shared_sets import TooManyRemovals, foreign_removals, merged, observed_values, yielded
 from provisioner.planning.side_changes import due_enrolments, due_records, owing
-from provisioner.planning.spec import ACCOUNT, Observation, Planning, TargetSpec
+from provisioner.planning.spec import ACCOUNT, Alike, Observation, Planning, TargetSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +184,7 @@ def plan_target(
         attributes = spec.attributes
         claims = to_settle(found.claims, desired.frame)
         blocked += [Todo(one.person, one.sentence(spec.name, attributes), linked=False) for one in claims]
+        blocked += [Todo(person, sentence, linked=False) for person, sentence in circumstances.unsettled]
     material = Material(
         frame,
         creates,
@@ -193,8 +195,15 @@ def plan_target(
     gone, believed = Gone(frozenset(found.missing), unkept), trust.unbelieved is None
     watch = Watch.over(spec.attributes, observation, _drifting(frame, held.names), circumstances.now.timestamp())
     foreign = foreign_removals(spec, frame, held.names)
-    drafts, aside = drafted(spec, material, held.names, gone, circumstances, watch, foreign, believed=believed)
+    beside = resembling(spec, creates, desired, ledger, circumstances)
+    circumstances = replace(circumstances, alike={**circumstances.alike, **beside}) if beside else circumstances
+    claimed_by = contested(spec, desired, found, circumstances)
+    drafts, aside = drafted(
+        spec, material, held.names, gone, circumstances, watch, foreign, claimed_by, believed=believed
+    )
     removals = _removals(spec, aside, found.pairs, observation, held.names)
+    if believed:
+        blocked += [Todo(key, alike.sentence, linked=False) for key, alike in _waiting(creates, circumstances)]
     aside.todos += claimed if believed else ()
     blocked += [Todo(person, why, linked=False, code=NOT_KEPT) for person, why in aside.unkept]
     observation = replace(
@@ -235,6 +244,11 @@ def _looping(spec: TargetSpec, one: Stopped) -> Todo:
         "since": since,
     }
     return Todo(one.person, sentence(spec.name, one, since), code=REWRITE_LOOP, about=about)
+
+
+def _waiting(creates: pl.DataFrame, circumstances: Planning) -> list[tuple[str, Alike]]:
+    """Who gets no account before somebody says who they are."""
+    return [(key, alike) for key in creates[PERSON] if (alike := circumstances.alike.get(key)) is not None]
 
 
 def _protected(spec: TargetSpec, compiled: CompiledTarget, observation: Observation, frame: pl.DataFrame) -> pl.Series:

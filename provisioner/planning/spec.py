@@ -76,6 +76,15 @@ class Observation:
 
 
 @dataclass(frozen=True, slots=True)
+class Alike:
+    """Why somebody may be another person under a new key: `old` are the keys of those whom they agree with, `sentence`
+    says in what, and how a person settles it."""
+
+    old: tuple[str, ...]
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
 class Planning:
     """The circumstances of a plan.
 
@@ -85,7 +94,11 @@ class Planning:
     that someone released; `rejected` maps those that someone refused to the row they were refused for (None: whatever
     it is). `others` is how many linked accounts, not in leaver state, belong to people whom the plan is not about:
     guards measure by theirs too. `apart` are, by person, the accounts that were unlinked from them by hand. `decided`
-    is, by guard, what the plan that this one continues holds.
+    is, by guard, what the plan that this one continues holds. `unsettled` are people and sentences: what the ledger
+    alone shows that only a person can settle. `alike` are people who may be somebody else under a new key, `newcomers`
+    those of whom somebody said that they are not, and `returned` those who left under another key, to which this maps
+    them. `unfamiliar` are leavers by a status that no clean roster held yet, with that status. `disputed` are accounts
+    that somebody lays claim to whom the plan is not about.
     """
 
     now: datetime
@@ -99,3 +112,9 @@ class Planning:
     others: int = 0
     apart: Mapping[str, Collection[str]] = field(default_factory=dict)
     decided: Mapping[str, int] = field(default_factory=dict)
+    unsettled: tuple[tuple[str, str], ...] = ()
+    alike: Mapping[str, Alike] = field(default_factory=dict)
+    newcomers: frozenset[str] = frozenset()
+    unfamiliar: Mapping[str, str] = field(default_factory=dict)
+    returned: Mapping[str, str] = field(default_factory=dict)
+    disputed: Mapping[str, str] = field(default_factory=dict)

@@ -6,7 +6,7 @@ yet to start; `gate` says whether the whole is to be believed; `advance_absence`
 Only `fetch` touches the outside.
 """
 
-from provisioner.roster.absence import advance_absence
+from provisioner.roster.absence import advance_absence, unlisted
 from provisioner.roster.classify import judge
 from provisioner.roster.gate import Baseline, gate
 from provisioner.roster.rows import read
@@ -28,4 +28,5 @@ __all__ = [
     "judge",
     "pushed",
     "read",
+    "unlisted",
 ]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 
 import polars as pl
 
-from provisioner.roster.values import People, folded
+from provisioner.roster.identity import fold_keys
+from provisioner.roster.values import People
 from provisioner.settings import AbsenceSettings
 
 _SINCE = pl.Datetime("us", "UTC")
@@ -21,6 +23,7 @@ def advance_absence(
     last_written: str | None,
     now: datetime,
     settings: AbsenceSettings,
+    perhaps: Collection[str] = (),
 ) -> pl.DataFrame:
     """Everyone known, after this snapshot: the last clean row of each person, and their absence.
 
@@ -30,7 +33,8 @@ def advance_absence(
 
     Only a clean snapshot changes anything. Rejected and unknown people are present, with their last clean row. A row
     whose key cannot be read may be anybody's, so with one nobody's absence advances. Who was renamed (`previous_key`,
-    or the key's case) goes on under the new key. `written` and `last_written` tell whether the file was written anew.
+    or the key's case) goes on under the new key. `perhaps` are vanished people who may be here under a new key: their
+    absence stays as it was. `written` and `last_written` tell whether the file was written anew.
     """
     if not clean:
         return previous if previous is not None else _present(people).clear()
@@ -38,19 +42,41 @@ def advance_absence(
     if previous is None or previous.is_empty():
         return present
     gone = _aligned(previous, present).filter(
-        ~pl.col("_key").is_in(pl.Series(list(people.renamed), dtype=pl.String).implode()),
-        ~folded(previous["_key"]).is_in(folded(present["_key"]).implode()),
+        ~_among(previous["_key"], people.renamed),
+        ~_among(previous["_key"], present["_key"]),
     )
-    back = pl.col("_key").is_in(pl.Series(list(people.present), dtype=pl.String).implode())
+    back = _among(gone["_key"], people.present)
     kept = gone.filter(back).with_columns(
         pl.col("_row_verdict").alias("_verdict"),
         pl.lit(0, dtype=pl.Int32).alias("_absent_snapshots"),
         pl.lit(None, dtype=_SINCE).alias("_absent_since"),
     )
     away = gone.filter(~back)
+    waits = _among(away["_key"], perhaps)
+    missing = pl.when(pl.col("_verdict") == "leaver").then("_verdict").otherwise(pl.lit("absent"))
+    waiting, away = away.filter(waits).with_columns(missing.alias("_verdict")), away.filter(~waits)
     if not people.unreadable_keys:
         away = _advanced(away, anew=written != last_written, now=now, settings=settings)
-    return pl.concat([present, kept, away])
+    return pl.concat([present, kept, waiting, away])
+
+
+def _among(keys: pl.Series, others: Collection[str] | pl.Series) -> pl.Series:
+    """Of each key whether it is of the same person as one of the others."""
+    if not isinstance(others, pl.Series) and not others:
+        return pl.repeat(False, keys.len(), dtype=pl.Boolean, eager=True)
+    named = others if isinstance(others, pl.Series) else pl.Series(list(others), dtype=pl.String)
+    return fold_keys(keys).is_in(fold_keys(named).implode())
+
+
+def unlisted(previous: pl.DataFrame | None, people: People) -> pl.DataFrame | None:
+    """The known people whose row is missing now."""
+    if previous is None:
+        return None
+    here = (people.frame["_key"], people.renamed, people.present)
+    missing = pl.repeat(True, previous.height, dtype=pl.Boolean, eager=True)
+    for keys in here:
+        missing &= ~_among(previous["_key"], keys)
+    return previous.filter(missing)
 
 
 def _present(people: People) -> pl.DataFrame:

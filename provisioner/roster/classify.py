@@ -12,6 +12,7 @@ import polars as pl
 from provisioner.expressions import Evaluated, compile_expression, evaluate_predicate
 from provisioner.expressions.moments import UTC_ZONE
 from provisioner.roster.days import SPELT, read_days
+from provisioner.roster.identity import fold_keys
 from provisioner.roster.values import People, Read, Reject, clean_names
 from provisioner.settings import RosterSettings
 
@@ -77,7 +78,7 @@ def judge(read: Read, settings: RosterSettings, *, today: date, zone: ZoneInfo =
         rows=read.rows,
         unreadable_keys=read.unreadable_keys,
         present=read.present | {one.key for one in (*rejects, *unknown) if one.key is not None},
-        renamed=_renamed(believed, settings),
+        renamed=renamed_in(believed, settings),
         advice=(*starts.advice, *ends.advice),
     )
 
@@ -142,11 +143,20 @@ def _without_malformed_cells(frame: pl.DataFrame, doubts: pl.DataFrame, settings
     return frame
 
 
-def _renamed(frame: pl.DataFrame, settings: RosterSettings) -> dict[str, str]:
-    if settings.previous_key is None:
+def renamed_in(frame: pl.DataFrame, settings: RosterSettings) -> dict[str, str]:
+    """Earlier keys and the present ones, as `previous_key` says.
+
+    Args:
+        frame: as of `People`.
+    """
+    if settings.previous_key is None or settings.previous_key not in frame.columns:
         return {}
-    pairs = pl.DataFrame({"old": clean_names(frame[settings.previous_key]), "new": frame["_key"]})
-    pairs = pairs.filter(pl.col("old").is_not_null() & (pl.col("old") != pl.col("new")))
-    # An earlier key that two people claim, or that somebody still bears, names nobody
-    pairs = pairs.filter(~pl.col("old").is_duplicated(), ~pl.col("old").is_in(frame["_key"].implode()))
-    return dict(pairs.iter_rows())
+    named = frame.filter(pl.col(settings.previous_key).is_not_null(), pl.col("_verdict") != "excluded")
+    old = clean_names(named[settings.previous_key])
+    pairs = pl.DataFrame({"old": old, "new": named["_key"], "was": fold_keys(old), "is": fold_keys(named["_key"])})
+    pairs = pairs.filter(pl.col("old").is_not_null() & (pl.col("was") != pl.col("is")))
+    # An earlier key that two people claim, or under which somebody still works, names nobody. HR may keep the old row
+    # as an ended one: then its account goes on under the new key, and the row has none.
+    working = fold_keys(frame.filter(~pl.col("_verdict").is_in(["leaver", "excluded"]))["_key"])
+    pairs = pairs.filter(~pl.col("was").is_duplicated(), ~pl.col("was").is_in(working.implode()))
+    return dict(pairs.select("old", "new").iter_rows())

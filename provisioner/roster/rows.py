@@ -10,13 +10,14 @@ from typing import Final
 import polars as pl
 
 from provisioner.errors import RosterError
-from provisioner.expressions import compile_expression
+from provisioner.expressions import compile_expression, evaluate_predicate
 from provisioner.roster.cells import errors_in, is_error, trimmed, without_error_cells
 from provisioner.roster.forms import parse
 from provisioner.roster.forms.decoding import UNDECODABLE
 from provisioner.roster.forms.table import Table
+from provisioner.roster.identity import fold_keys
 from provisioner.roster.naming import listed, showable
-from provisioner.roster.values import Read, Reject, Source, clean_name, clean_names, folded
+from provisioner.roster.values import Read, Reject, Source, clean_name, clean_names
 from provisioner.settings import RosterSettings
 
 #: Longest key, in characters.
@@ -47,6 +48,7 @@ def read(source: Source, settings: RosterSettings, *, needs: Collection[str], em
     table, errors = without_error_cells(table, settings.key)
     rejects = [Reject(bad.line, _readable(bad.key_cell), None, None, bad.reason) for bad in table.bad]
     frame = table.frame.with_columns(clean_names(table.frame[settings.key]).alias("_key"))
+    frame = _without_excluded(frame, table.columns, settings, rejects)
     frame, faulty = _without_faulty_keys(frame, settings.key)
     rejects += faulty
     frame, doubled = _without_doubled_keys(frame, settings.key, rejects)
@@ -65,7 +67,7 @@ def read(source: Source, settings: RosterSettings, *, needs: Collection[str], em
 
 def needed_columns(settings: RosterSettings) -> frozenset[str]:
     """The columns that the roster's own settings read."""
-    named = {settings.key, settings.previous_key, settings.starts, settings.ends} - {None}
+    named = {settings.key, settings.previous_key, settings.starts, settings.ends, *settings.same_person} - {None}
     employed = compile_expression(settings.employed, None, where="roster.employed", predicate=True)
     exclude = compile_expression(settings.exclude, None, where="roster.exclude", predicate=True)
     return frozenset(name for name in named if name) | employed.columns | exclude.columns
@@ -107,6 +109,31 @@ def _fault_of_key(key: str) -> str | None:
     return f"it is longer than {MAX_KEY} characters" if len(key) > MAX_KEY else None
 
 
+def _without_excluded(
+    frame: pl.DataFrame, columns: Sequence[str], settings: RosterSettings, rejected: Sequence[Reject]
+) -> pl.DataFrame:
+    """The rows without those that `exclude` names and that would only spoil others'.
+
+    An excluded row without a readable key is nobody, and one beside another row of its key, such as an employment that
+    ended, contests nothing. Of several that are all excluded the first stays.
+    """
+    if settings.exclude.strip().upper() == "FALSE":
+        return frame
+    fold = fold_keys(frame["_key"])
+    out = fold_keys(pl.Series([one.key for one in rejected if one.key is not None], dtype=pl.String))
+    faulty = ~frame["_key"].str.contains(_PROPER_KEY).fill_null(value=False)
+    asked = faulty | fold.is_duplicated() | fold.is_in(out.implode()).fill_null(value=False)
+    if not asked.any():
+        return frame
+    rows = asked.arg_true()
+    exclude = compile_expression(settings.exclude, columns, where="roster.exclude", predicate=True)
+    yes = evaluate_predicate(exclude, frame.select(pl.all().gather(rows))).values.fill_null(value=False)
+    excluded = pl.repeat(False, frame.height, dtype=pl.Boolean, eager=True).scatter(rows, yes)
+    kept = ~excluded
+    alone = excluded & ~faulty & ~fold.is_in(pl.concat([fold.filter(kept), out]).implode()).fill_null(value=False)
+    return frame.filter(kept | (alone & fold.is_first_distinct()))
+
+
 def _without_faulty_keys(frame: pl.DataFrame, column: str) -> tuple[pl.DataFrame, list[Reject]]:
     faulty = ~frame["_key"].str.contains(_PROPER_KEY).fill_null(False) | errors_in(frame["_key"])
     if not faulty.any():
@@ -128,7 +155,7 @@ def _without_doubled_keys(
     keyed = [(one.line, one.key) for one in rejected if one.key is not None]
     beside = pl.DataFrame(keyed, schema={"_line": pl.Int64, "_key": pl.String}, orient="row")
     every = pl.concat([frame.select("_line", "_key"), beside])
-    fold = folded(every["_key"]).alias("fold")
+    fold = fold_keys(every["_key"]).alias("fold")
     # As many hashes as keys prove that no key is doubled, and are counted in a third of the time
     if fold.hash().n_unique() == fold.len():
         return frame, []

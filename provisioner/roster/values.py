@@ -123,10 +123,3 @@ def clean_names(column: pl.Series) -> pl.Series:
         cleaned = cleaned.scatter(rows, visible.str.normalize("NFC").str.strip_chars())
     empty = cleaned == ""
     return cleaned.set(empty, None) if empty.any() else cleaned
-
-
-def folded(column: pl.Series) -> pl.Series:
-    """What two keys are compared by."""
-    lower = column.str.to_lowercase()
-    rows = beyond_ascii(lower).arg_true()
-    return lower.scatter(rows, lower.gather(rows).str.normalize("NFC")) if rows.len() else lower

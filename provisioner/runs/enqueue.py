@@ -34,6 +34,7 @@ from provisioner.runs.existing_enrolments import without_existing
 from provisioner.runs.forecast import predicted
 from provisioner.runs.observe import Seen, asks_of, keep, observe
 from provisioner.runs.put_back import count_forgotten, ends, put_back
+from provisioner.runs.same_person import disputed, identities
 from provisioner.runs.target_lock import held
 from provisioner.runtime.clock import day_in
 from provisioner.runtime.context import Deployment
@@ -57,7 +58,7 @@ _LOOKED_UP: Final = 50
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A plan with what it stands on."""
+    """A plan with what it stands on. `moves` are keys of the ledger and those under which they go on."""
 
     plan: TargetPlan
     seen: Seen
@@ -65,6 +66,7 @@ class Planned:
     ledger: pl.DataFrame = field(repr=False)
     #: What each guard counted of others, and since when (epoch seconds).
     counted: Mapping[str, Counted] = field(default_factory=dict)
+    moves: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def observation(self) -> Observation:
@@ -108,15 +110,25 @@ async def make_plan(
         ledger = await dep.ledger.frame(target, names, snapshot.keys)
     else:
         ledger = await dep.ledger.frame(target, names)
-    ledger = _renamed(ledger, snapshot)
+    who = identities(target, snapshot, ledger)
+    ledger = who.ledger
     others = _others(ledger, snapshot, base)
-    circumstances = await _circumstances(dep, target, snapshot, now)
-    circumstances = replace(circumstances, others=others, decided=decided or {})
+    circumstances = replace(
+        await _circumstances(dep, target, snapshot, who.moves, now),
+        others=others,
+        decided=decided or {},
+        unsettled=who.unsettled,
+        alike=who.alike,
+        unfamiliar=snapshot.unfamiliar,
+        newcomers=await dep.rekeys.newcomers(),
+        returned=who.returned,
+        disputed=await disputed(dep, target, snapshot),
+    )
     plan = await asyncio.to_thread(plan_target, spec, compiled, snapshot.people, observed, ledger, circumstances)
     plan = await without_existing(dep, target, http, plan)
     since = now - settings.guards_of(target).window.total_seconds()
     counted = {guard: Counted(since, count) for guard, count in circumstances.sent.items()}
-    return Planned(plan, seen, http.requests, ledger, counted if snapshot.keys is not None else {})
+    return Planned(plan, seen, http.requests, ledger, counted if snapshot.keys is not None else {}, who.moves)
 
 
 async def _base(dep: Deployment, target: str) -> int | None:
@@ -144,22 +156,16 @@ def _others(ledger: pl.DataFrame, snapshot: Snapshot, base: int | None) -> int:
     return others if base is None else max(others, base - (linked.height - others))
 
 
-def _renamed(ledger: pl.DataFrame, snapshot: Snapshot) -> pl.DataFrame:
-    if not snapshot.renamed:
-        return ledger
-    there = set(ledger["_person"].to_list())
-    moving = {old: new for old, new in snapshot.renamed.items() if old in there and new not in there}
-    return ledger.with_columns(pl.col("_person").replace(moving)) if moving else ledger
-
-
-async def _apart(dep: Deployment, target: str, snapshot: Snapshot) -> dict[str, frozenset[str]]:
-    """The accounts that were unlinked by hand, by the keys that people have in this snapshot."""
+async def _apart(dep: Deployment, target: str, moves: Mapping[str, str]) -> dict[str, frozenset[str]]:
+    """The accounts that were unlinked by hand, by the keys under which people go on."""
     apart = await dep.hand_links.apart(target)
-    renamed = {snapshot.renamed.get(person, person): accounts for person, accounts in apart.items()}
-    return {**renamed, **{person: accounts for person, accounts in apart.items() if person not in snapshot.renamed}}
+    renamed = {moves.get(person, person): accounts for person, accounts in apart.items()}
+    return {**renamed, **{person: accounts for person, accounts in apart.items() if person not in moves}}
 
 
-async def _circumstances(dep: Deployment, target: str, snapshot: Snapshot, now: float) -> Planning:
+async def _circumstances(
+    dep: Deployment, target: str, snapshot: Snapshot, moves: Mapping[str, str], now: float
+) -> Planning:
     guards = dep.settings.guards_of(target)
     window = guards.window.total_seconds()
     sent: dict[str, int] = {}
@@ -184,7 +190,7 @@ async def _circumstances(dep: Deployment, target: str, snapshot: Snapshot, now: 
         ),
         # An earlier version's decision names no person, and its row is digested otherwise
         rejected={key: made["row"] if "person" in made else None for key, made in standing_rejections.items()},
-        apart=await _apart(dep, target, snapshot),
+        apart=await _apart(dep, target, {**snapshot.renamed, **moves}),
     )
 
 
@@ -317,8 +323,12 @@ async def _ended(dep: Deployment, run: str, target: str, exc: ProvisionerError, 
 async def install(dep: Deployment, run: str, target: str, snapshot: Snapshot, planned: Planned, hold: Hold) -> bool:
     """Put a plan into the queue, and its figures into the run; False if its guards have to count anew."""
     plan = planned.plan
-    for old, new in snapshot.renamed.items():
+    rows = set(snapshot.people["_key"].filter(snapshot.people["_key"].is_in(list(planned.moves))))
+    for old, new in planned.moves.items():
         await dep.ledger.rename(target, old, new)
+        if old not in rows:
+            # Whoever has a row of their own still has their own story too
+            await dep.rekeys.person(old, new)
     said = {"predicted": json.dumps(await asyncio.to_thread(predicted, dep, target, plan, planned.requests))}
     await dep.runs.set_target(run, target, _told(plan) | said)
     await dep.runs.add_requests(run, target, planned.requests)

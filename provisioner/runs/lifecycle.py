@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -20,7 +21,7 @@ from provisioner.errors import (
 from provisioner.progress.notifications import roster_read
 from provisioner.progress.run_status import end_with_error, refresh, refresh_outdated
 from provisioner.runs.enqueue import plan_and_install, to_be_planned
-from provisioner.runs.roster_snapshot import RejectedRosterError, keep, note_leavers, rejects_json, take
+from provisioner.runs.roster_snapshot import RejectedRosterError, keep, known_snapshot, note_leavers, rejects_json, take
 from provisioner.runtime.context import Deployment
 from provisioner.runtime.faults import SEE_LOG
 from provisioner.runtime.origins import foreign
@@ -133,6 +134,8 @@ async def _begin(dep: Deployment, run: str, request: Request, hold: Hold) -> tup
         return ()
     await hold.ensure()
     await dep.runs.set(run, {"roster": json.dumps(taken.document)})
+    if taken.snapshot.alike:
+        await dep.runs.set(run, {"same": json.dumps(taken.snapshot.alike)})
     await dep.runs.keep_rejects(run, rejects_json(taken.rejects), _retention(dep))
     await keep(dep, taken, hold)
     await dep.frames.keep_for_run(run, taken.snapshot, _KEPT, hold)
@@ -207,9 +210,10 @@ async def _newest(dep: Deployment, run: str, target: str) -> Snapshot | None:
     known = await dep.frames.known()
     if known is None:
         return own
-    if own.keys is not None:
-        known = known.filter(pl.col("_key").is_in(list(own.keys)))
-    return Snapshot(known, digest, None, taken, keys=own.keys)
+    newer = await known_snapshot(dep, known, digest, taken, own.keys)
+    if own.keys is None:
+        return newer
+    return replace(newer, people=known.filter(pl.col("_key").is_in(list(own.keys))))
 
 
 def _columns(dep: Deployment, target: str) -> frozenset[str] | None:

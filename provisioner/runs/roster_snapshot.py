@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from provisioner.errors import RosterError, UsageError
+from provisioner.errors import ConfigurationError, RosterError, UsageError
 from provisioner.expressions import Expression, evaluate_text
 from provisioner.logs import without_secrets
 from provisioner.model.attributes import Type
@@ -28,8 +28,14 @@ from provisioner.roster import (
     gate,
     judge,
     read,
+    unlisted,
 )
+from provisioner.roster.classify import renamed_in
+from provisioner.roster.identity import Spelling, spelt_as_known
+from provisioner.roster.statuses import statuses_of, unfamiliar
+from provisioner.runs.known_as import known_as
 from provisioner.runs.roster_source import DROP, Origin, origin_of, way_out, with_writing, writings
+from provisioner.runs.same_person import pairs_of, vanished_sentence
 from provisioner.runtime.clock import day_in
 from provisioner.runtime.context import Deployment
 from provisioner.settings import RosterSettings
@@ -90,7 +96,7 @@ async def take(dep: Deployment, request: Request, content: bytes | None) -> Take
     if request.people is not None and unchanged:
         known = await dep.frames.known()
         if known is not None:
-            snapshot = Snapshot(known, facts["digest"].decode(), None, began, keys=request.people)
+            snapshot = await known_snapshot(dep, known, facts["digest"].decode(), began, keys=request.people)
             document = _document(
                 known.height, known.height, 0, facts["digest"].decode(), origin, accepted=True, reasons=()
             )
@@ -101,13 +107,17 @@ async def take(dep: Deployment, request: Request, content: bytes | None) -> Take
         baseline = Baseline.from_bytes(int(facts["baseline_people"]), facts["baseline"])
     today, today_utc = day_in(dep.settings.zone, now)
     moment = datetime.fromtimestamp(now, UTC)
+    spelling = Spelling(previous["_key"] if previous is not None else ())
     try:
         people, mapped = await asyncio.to_thread(
-            people_of, dep.specs, source, settings, today, today_utc, dep.settings.zone
+            people_of, dep.specs, source, settings, today, today_utc, dep.settings.zone, spelling
         )
     except RosterError as exc:
         raise RosterError(exc.message, remedy=_joined(exc.remedy, way_out(origin, dep.settings))) from None
+    pairs = await pairs_of(dep, people.frame, unlisted(previous, people))
     verdict = gate(people, baseline, settings, mapped=mapped, modified=source.modified, now=moment)
+    if (lost := vanished_sentence(pairs)) and verdict.status != "rejected":
+        verdict = Verdict("degraded", (*verdict.reasons, lost))
     accepted = verdict.status == "clean" or (verdict.status == "degraded" and request.accept == source.digest)
     document = _document(
         people.rows,
@@ -138,6 +148,7 @@ async def take(dep: Deployment, request: Request, content: bytes | None) -> Take
         last_written=last_written if last_written is not None else "",
         now=moment,
         settings=settings.absence,
+        perhaps={pair.old for pair in pairs if pair.vanished},
     )
     planned = _unchanged(known, people.present)
     snapshot = Snapshot(
@@ -147,6 +158,8 @@ async def take(dep: Deployment, request: Request, content: bytes | None) -> Take
         began,
         renamed=people.renamed,
         keys=request.people,
+        alike=tuple(astuple(pair) for pair in pairs),
+        unfamiliar=await _unfamiliar(dep, people.frame, previous, today),
     )
     keep = accepted and request.people is None
     return Taken(
@@ -170,6 +183,28 @@ def _joined(*sentences: str | None) -> str | None:
     return " ".join(one for one in sentences if one) or None
 
 
+async def known_snapshot(
+    dep: Deployment, known: pl.DataFrame, digest: str, taken: float, keys: tuple[str, ...] | None = None
+) -> Snapshot:
+    """A snapshot of the people as they are known, without reading the roster."""
+    today, _ = await dep.clock.today()
+    try:
+        pairs = await pairs_of(dep, known)
+    except ConfigurationError:
+        # An expression does not fit the columns of then, as the plan will tell
+        pairs = ()
+    return Snapshot(
+        known,
+        digest,
+        None,
+        taken,
+        renamed=renamed_in(known, dep.settings.roster),
+        keys=keys,
+        unfamiliar=await _unfamiliar(dep, known.filter(pl.col("_absent_snapshots") == 0), known, today),
+        alike=tuple(astuple(pair) for pair in pairs),
+    )
+
+
 async def keep(dep: Deployment, taken: Taken, hold: Hold | None = None) -> None:
     """Make a clean snapshot the last clean one, unless a run that read the roster later has done so.
 
@@ -178,8 +213,22 @@ async def keep(dep: Deployment, taken: Taken, hold: Hold | None = None) -> None:
     """
     if taken.facts is not None:
         await dep.frames.keep_clean(_restored(taken.snapshot.people), taken.facts, hold)
+        familiar = taken.snapshot.people.filter(~pl.col("_key").is_in(list(taken.snapshot.unfamiliar)))
+        await dep.frames.add_statuses(statuses_of(familiar, dep.settings.roster))
     if taken.push is not None:
         await dep.frames.keep_pushed(taken.push, hold)
+
+
+async def _unfamiliar(
+    dep: Deployment, people: pl.DataFrame, previous: pl.DataFrame | None, today: date
+) -> dict[str, str]:
+    """Leavers by a status that no clean roster held yet; see `provisioner.roster.statuses`."""
+    settings = dep.settings.roster
+    seen = await dep.frames.statuses()
+    if not seen and previous is not None:
+        # The last clean roster is of a version that did not remember them yet
+        seen = statuses_of(previous, settings)
+    return unfamiliar(people, settings, seen, today=today)
 
 
 async def note_leavers(dep: Deployment, snapshot: Snapshot) -> None:
@@ -201,8 +250,12 @@ def people_of(
     today: date,
     today_utc: date,
     zone: ZoneInfo,
+    spelling: Spelling | None = None,
 ) -> tuple[People, frozenset[str]]:
     """Everyone whose row is believed, also by the mapping of every target; and the columns that it reads.
+
+    Args:
+        spelling: how the keys of known people are spelt.
 
     Raises:
         RosterError: the file cannot be read as a roster, or columns are missing.
@@ -210,9 +263,11 @@ def people_of(
     """
     drafts = {name: compile_target(spec, None) for name, spec in specs.items()}
     needs = frozenset[str]().union(*(draft.columns for draft in drafts.values()))
-    found = read(source, settings, needs=needs, emails=_emails(specs, drafts))
+    spelling = spelling or Spelling(())
+    found = spelt_as_known(read(source, settings, needs=needs, emails=_emails(specs, drafts)), spelling, settings.key)
     compiled = {name: compile_target(spec, found.columns) for name, spec in specs.items()}
     people = judge(found, settings, today=today, zone=zone)
+    people = replace(people, renamed={spelling.of(old): new for old, new in people.renamed.items()})
     faults: dict[str, Reject] = {}
     lines = dict(people.frame.select("_key", "_line").iter_rows())
     for name, spec in specs.items():
@@ -278,7 +333,7 @@ def _restored(people: pl.DataFrame) -> pl.DataFrame:
 
 async def _only(dep: Deployment, snapshot: Snapshot) -> Snapshot:
     """The snapshot with the asked people only."""
-    asked = list(snapshot.keys or ())
+    asked = [await known_as(dep, key, snapshot.people) for key in snapshot.keys or ()]
     people = snapshot.people.filter(pl.col("_key").is_in(asked))
     there = set(people["_key"].to_list())
     for key in asked:
@@ -287,7 +342,7 @@ async def _only(dep: Deployment, snapshot: Snapshot) -> Snapshot:
                 f"There is no person {key!r}: neither in the roster nor in the ledger.",
                 remedy=f"Use a value of the column {dep.settings.roster.key!r}.",
             )
-    return replace(snapshot, people=people)
+    return replace(snapshot, people=people, keys=tuple(dict.fromkeys(asked)))
 
 
 async def _linked(dep: Deployment, key: str) -> bool:

@@ -48,6 +48,9 @@ class RosterSettings(Section):
     url: str = Field("config/roster.example.csv", description="Path, folder or glob, https://, sftp:// or s3://.")
     key: str = Field("employee_id", description="Column of the unique and stable key; never an email.")
     previous_key: str | None = Field(None, description="Column of the person's earlier key.")
+    same_person: tuple[str, ...] = Field(
+        (), description="Columns that tell a person under a new key; none: the emails that accounts are matched by."
+    )
     employed: Sql = Field("TRUE", description="SQL predicate over the columns: TRUE is employed, FALSE a leaver.")
     exclude: Sql = Field("FALSE", description="SQL predicate: neither joiner nor leaver.")
     starts: str | None = Field(None, description="Column of the first day.")

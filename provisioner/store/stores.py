@@ -25,6 +25,7 @@ from provisioner.store.people.ledger import LedgerStore
 from provisioner.store.people.origins import OriginStore
 from provisioner.store.people.person_events import PersonEventStore
 from provisioner.store.people.receipts import ReceiptStore
+from provisioner.store.people.rekeys import RekeyStore
 from provisioner.store.people.snapshots import FrameStore
 from provisioner.store.queue.operations import QueueStore
 from provisioner.store.queue.overtaken import OvertakenStore
@@ -73,6 +74,7 @@ class Stores:
     ledger: LedgerStore
     hand_links: HandLinkStore
     origins: OriginStore
+    rekeys: RekeyStore
     frames: FrameStore
     receipts: ReceiptStore
     last_outcomes: LastOutcomeStore
@@ -119,6 +121,7 @@ class Stores:
             ledger=LedgerStore(redis),
             hand_links=HandLinkStore(redis, scripts),
             origins=OriginStore(redis),
+            rekeys=RekeyStore(redis, scripts),
             frames=FrameStore(redis),
             receipts=ReceiptStore(redis, scripts),
             last_outcomes=LastOutcomeStore(redis),

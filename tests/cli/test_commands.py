@@ -26,6 +26,7 @@ COMMANDS = {
     "orphans": {"--json"},
     "link": {"--json"},
     "unlink": {"--json"},
+    "rekey": {"--all", "--different", "--json"},
     "audit": {"--limit", "--json"},
     "export": {"--json"},
     "webhooks": {"--dead", "--show", "--replay", "--limit", "--json"},

@@ -36,7 +36,7 @@ def run(*command: str, folder: Path, **variables: str) -> subprocess.CompletedPr
     ("words", "offered"),
     [
         (("appr",), {"approve"}),
-        (("re",), {"reject", "retry", "resume", "restore"}),
+        (("re",), {"reject", "rekey", "retry", "resume", "restore"}),
         (("check", "--con"), {"--connect"}),
         (("sync", "--w"), {"--wait"}),
         (("nothing-like-it",), {""}),

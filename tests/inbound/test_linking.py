@@ -77,7 +77,7 @@ def test_each_refusal_names_what_is_wrong_and_changes_nothing(firm: Company, str
     before = _with(firm, _ledger)
     for words, said in (
         (("link", "W9", "habitate", stranger), "no person 'W9'"),
-        (("link", "w3", "habitate", stranger), "no person 'w3'"),
+        (("link", "w33", "habitate", stranger), "no person 'w33'"),
         (("link", "W3", "habitats", stranger), "no target 'habitats'"),
         (("link", "W3", "habitate", "999.nobody"), "has shown no account '999.nobody'"),
         (("link", "W3", "habitate", stranger.swapcase()), "has shown no account"),

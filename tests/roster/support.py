@@ -7,6 +7,7 @@ from datetime import date
 from typing import Any
 
 from provisioner.roster import People, Read, judge, pushed, read
+from provisioner.roster.identity import Spelling, spelt_as_known
 from provisioner.settings import RosterSettings
 
 TODAY = date(2026, 3, 2)
@@ -28,10 +29,11 @@ def read_bytes(content: bytes, emails: Collection[str] = ("work_email",), **chan
     return read(pushed(content, "people.csv"), settings(**changes), needs=(), emails=emails)
 
 
-def people_of(content: str | bytes, today: date = TODAY, **changes: Any) -> People:
-    """The people of a CSV text with the usual header already on it."""
+def people_of(content: str | bytes, today: date = TODAY, spelling: Spelling | None = None, **changes: Any) -> People:
+    """The people of a CSV text with the usual header already on it; `spelling` is how known people's keys are spelt."""
     data = content.encode() if isinstance(content, str) else content
-    return judge(read_bytes(data, **changes), settings(**changes), today=today)
+    found = spelt_as_known(read_bytes(data, **changes), spelling or Spelling(()), "employee_id")
+    return judge(found, settings(**changes), today=today)
 
 
 def people(*rows: str, today: date = TODAY, **changes: Any) -> People:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any, Final
@@ -355,6 +355,14 @@ class RedisContents:
         with self._redis() as client:
             found: dict[bytes, bytes] = client.hgetall(keys.ledger(target))
         return found
+
+    def respell_person(self, old: str, new: str, targets: Iterable[str]) -> None:
+        """Let a ledger have somebody under another spelling, as versions did that took it for another person's."""
+        with self._redis() as client:
+            for target in targets:
+                text = client.hget(keys.ledger(target), old)
+                client.hdel(keys.ledger(target), old)
+                client.hset(keys.ledger(target), new, text)
 
     def link(self, target: str, person: str, entry: Mapping[str, Any]) -> None:
         """Put an entry into the ledger."""

@@ -105,7 +105,9 @@ class Eraser:
             if snapshot is None or left <= 0 or self._person not in snapshot.people["_key"]:
                 continue
             people = snapshot.people.filter(pl.col("_key") != self._person)
-            await frames.keep_for_run(run, replace(snapshot, people=people), left)
+            alike = tuple(pair for pair in snapshot.alike if self._person not in pair[:2])
+            unfamiliar = {key: text for key, text in snapshot.unfamiliar.items() if key != self._person}
+            await frames.keep_for_run(run, replace(snapshot, people=people, alike=alike, unfamiliar=unfamiliar), left)
             count += 1
         return count
 
@@ -180,6 +182,7 @@ class Eraser:
         with redis_errors():
             count = int(await self._redis.hlen(keys.facts(self._person)))
             await self._redis.delete(keys.facts(self._person), keys.heard(self._person))
+            await self._redis.hdel(keys.NEWCOMERS, self._person)
         return count
 
     async def receipt(self) -> int:
@@ -275,6 +278,10 @@ class Eraser:
                     document["people"] = [FORGOTTEN if one == self._person else one for one in asked]
                     await self._redis.hset(key, "request", json.dumps(document))
                     count += 1
+                same = json.loads(await self._redis.hget(key, "same") or "[]")
+                others = [pair for pair in same if self._person not in pair[:2]]
+                if len(others) < len(same):
+                    await self._redis.hset(key, "same", json.dumps(others))
                 error = await self._redis.hget(key, "error")
                 if error and repr(self._person) in json.loads(error).get("message", ""):
                     await self._redis.hdel(key, "error")

@@ -64,6 +64,11 @@ class LedgerStore:
         """Let a link and what was unlinked by hand go on under a new key, unless that key has one already."""
         await self._rename([keys.ledger(target), keys.unlinked(target)], [old, new])
 
+    async def people(self, target: str) -> list[str]:
+        """The keys of everybody who has a link."""
+        with redis_errors():
+            return [key.decode() for key in await self._redis.hkeys(keys.ledger(target))]
+
     async def size(self, target: str) -> int:
         """How many links there are."""
         with redis_errors():

@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import polars as pl
+from redis.exceptions import WatchError
 
 from provisioner.store.redis import keys
 from provisioner.store.redis.client import Redis
@@ -44,12 +45,23 @@ def unpack_people(content: bytes | memoryview, wanted: Collection[str] | None) -
     return frame, tuple(unread)
 
 
+def _rekeyed(frame: pl.DataFrame, old: str, new: str) -> pl.DataFrame:
+    """People with one key in place of another; where both have a row, that of the new key stays."""
+    if old not in frame["_key"]:
+        return frame
+    if new in frame["_key"]:
+        return frame.filter(pl.col("_key") != old)
+    return frame.with_columns(pl.col("_key").replace({old: new}))
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """People as a run sees them, with the facts of the roster that they came from.
 
     `renamed` maps earlier keys to present ones; `keys` are the asked people of a run that is not about everybody;
-    `unread` are columns of the roster that were left where they are stored, since nobody asked for them.
+    `unread` are columns of the roster that were left where they are stored, since nobody asked for them. `alike` are
+    people who may be others under a new key: old key, new key, what agrees, whether it is sure, whether the old row
+    vanished. `unfamiliar` are leavers by a status that no clean roster held yet, with that status.
     """
 
     people: pl.DataFrame
@@ -59,6 +71,8 @@ class Snapshot:
     renamed: Mapping[str, str] = field(default_factory=dict)
     keys: tuple[str, ...] | None = None
     unread: tuple[str, ...] = ()
+    alike: tuple[tuple[str, str, str, bool, bool], ...] = ()
+    unfamiliar: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -168,6 +182,59 @@ class FrameStore:
 
         return await commit(self._redis, hold, write, watch=(keys.ROSTER,), unless=newer)
 
+    async def rekey(self, old: str, new: str) -> None:
+        """Let a person's last clean row go on under another key, or go where that key has one of its own."""
+        with redis_errors():
+            while True:
+                async with self._redis.pipeline(transaction=True) as pipe:
+                    await pipe.watch(keys.PEOPLE, keys.ROSTER)
+                    content = await pipe.get(keys.PEOPLE)
+                    baseline = await pipe.hget(keys.ROSTER, "baseline")
+                    pipe.multi()
+                    if content:
+                        pipe.set(keys.PEOPLE, pack(_rekeyed(unpack(content), old, new)))
+                    if baseline:
+                        pipe.hset(keys.ROSTER, "baseline", pack(_rekeyed(unpack(baseline), old, new)))
+                    try:
+                        await pipe.execute()
+                    except WatchError:
+                        continue
+                    return
+
+    async def rekey_runs(self, old: str, new: str) -> None:
+        """The same in what runs that are not over plan from."""
+        with redis_errors():
+            names = [name.decode() async for name in self._redis.scan_iter(match=keys.run_people.pattern, count=1000)]
+        for name in names:
+            run = name.removeprefix(keys.run("")).removesuffix(":people")
+            snapshot = await self.for_run(run)
+            with redis_errors():
+                left = int(await self._redis.ttl(name))
+            if snapshot is None or left <= 0:
+                continue
+            changed = replace(
+                snapshot,
+                people=_rekeyed(snapshot.people, old, new),
+                renamed={**snapshot.renamed, old: new},
+                alike=tuple(pair for pair in snapshot.alike if pair[0] != old and pair[1] != new),
+                keys=tuple(new if key == old else key for key in snapshot.keys) if snapshot.keys else snapshot.keys,
+            )
+            await self.keep_for_run(run, changed, left)
+
+    async def statuses(self) -> dict[str, frozenset[str]]:
+        """By column the texts by which clean rosters said who is employed."""
+        with redis_errors():
+            members = [member.decode() for member in await self._redis.smembers(keys.STATUSES)]
+        pairs = [member.partition("\x1f") for member in members]
+        return {name: frozenset(text for other, _, text in pairs if other == name) for name, _, _ in pairs}
+
+    async def add_statuses(self, statuses: Mapping[str, Collection[str]]) -> None:
+        """Remember such texts."""
+        members = [f"{name}\x1f{text}" for name, texts in statuses.items() for text in texts]
+        if members:
+            with redis_errors():
+                await self._redis.sadd(keys.STATUSES, *members)
+
     async def note_roster(self, facts: Mapping[str, str | bytes | float]) -> None:
         """Remember facts of a roster without making it the last clean one."""
         with redis_errors():
@@ -185,6 +252,8 @@ class FrameStore:
             "taken": snapshot.taken,
             "renamed": dict(snapshot.renamed),
             "keys": snapshot.keys,
+            "alike": snapshot.alike,
+            "unfamiliar": dict(snapshot.unfamiliar),
         }
         head = json.dumps(facts).encode()
         content = len(head).to_bytes(4, "big") + head + pack(snapshot.people)
@@ -202,9 +271,9 @@ class FrameStore:
             return None
         size = int.from_bytes(content[:4], "big")
         head: dict[str, Any] = json.loads(content[4 : 4 + size])
-        chosen = head.pop("keys")
+        chosen, alike = head.pop("keys"), tuple((*pair,) for pair in head.pop("alike", ()))
         people, unread = unpack_people(memoryview(content)[4 + size :], columns)
-        return Snapshot(people, **head, keys=tuple(chosen) if chosen is not None else None, unread=unread)
+        return Snapshot(people, **head, keys=tuple(chosen) if chosen is not None else None, unread=unread, alike=alike)
 
     async def has_for_run(self, run: str) -> bool:
         """Whether what a run plans from is kept still."""

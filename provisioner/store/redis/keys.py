@@ -279,6 +279,22 @@ PUSHED_WAITING: Final = _name(
     personal="the file, whole",
     backup=True,
 )
+STATUSES: Final = _name(
+    "roster:statuses",
+    "SET",
+    "column and text of each status by which clean rosters said who is employed",
+    _ALWAYS,
+    personal="texts of the columns that `employed` reads, of which there are at most 50",
+    backup=True,
+)
+NEWCOMERS: Final = _name(
+    "roster:newcomers",
+    "HASH",
+    "keys of whom somebody said that they belong to nobody who was known before",
+    _FORGOTTEN,
+    personal="the key; who said so",
+    backup=True,
+)
 
 # Who does what now
 busy: Final = _key("busy:<target>", "STRING", "the run that observes and plans this target", _SECONDS)

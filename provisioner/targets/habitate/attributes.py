@@ -59,9 +59,9 @@ CATALOGUE: Mapping[str, Attribute] = {
             advice="habitate's API cannot change an email: the member changes it in their own account settings, or an "
             "admin of the community does.",
         ),
-        Attribute("first_name", required=True, chosen_by_user=True),
+        Attribute("first_name", required=True, chosen_by_user=True, person_name=True),
         Attribute("middle_name", detail=True, chosen_by_user=True),
-        Attribute("last_name", detail=True, chosen_by_user=True),
+        Attribute("last_name", detail=True, chosen_by_user=True, person_name=True),
         Attribute("username", Type.FOLDED, chosen_by_user=True, fault=_new_username_fault),
         Attribute("sso_id", observed=False, on_update=False, advice="habitate takes an sso_id at create only."),
         Attribute("user_avatar", chosen_by_user=True),

@@ -41,7 +41,7 @@ CATALOGUE: Mapping[str, Attribute] = {
     attribute.name: attribute
     for attribute in (
         Attribute("id", identifier=True, required=True, on_update=False),
-        Attribute("name"),
+        Attribute("name", person_name=True),
         Attribute("email", Type.EMAIL),
         Attribute("tags", Type.SET, merge=True, fault=_tags_fault),
         Attribute("tribes", Type.SET, observed=False, on_create=False, on_update=False),

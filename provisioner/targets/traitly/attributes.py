@@ -17,7 +17,7 @@ CATALOGUE: Mapping[str, Attribute] = {
     attribute.name: attribute
     for attribute in (
         Attribute("customer_id", identifier=True, required=True, on_update=False),
-        Attribute("name", required=True),
+        Attribute("name", required=True, person_name=True),
         Attribute("email", Type.EMAIL, required=True),
         Attribute("plan", required=True),
         Attribute("created_at", Type.EPOCH),

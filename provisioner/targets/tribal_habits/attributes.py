@@ -37,8 +37,8 @@ CATALOGUE: Mapping[str, Attribute] = {
     attribute.name: attribute
     for attribute in (
         Attribute("user_name", Type.FOLDED, identifier=True, required=True, on_update=False),
-        Attribute("first_name", required=True),
-        Attribute("last_name", required=True),
+        Attribute("first_name", required=True, person_name=True),
+        Attribute("last_name", required=True, person_name=True),
         Attribute("email", Type.EMAIL, required=True),
         Attribute("type"),
         *(Attribute(name, Type.EMAIL) for name in _MANAGERS),

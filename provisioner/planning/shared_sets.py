@@ -101,7 +101,7 @@ def foreign_removals(spec: TargetSpec, frame: pl.DataFrame, names: Iterable[str]
         rows = frame.filter(pl.col(f"d:{name}"), pl.col("_seen"), pl.col(STANDING) == MEMBER)
         for person, wanted, held, ours in rows.select(PERSON, f"w:{name}", f"h:{name}", f"l:{name}").iter_rows():
             ours_or_wanted = {one.lower() for side in (wanted, ours) for one in members(side)}
-            gone = [Removal(name, one) for one in members(held) if one.lower() not in ours_or_wanted]
+            gone = [Removal(name, one) for one in members(held) if one and one.lower() not in ours_or_wanted]
             if gone:
                 found[person] = (*found.get(person, ()), *gone)
     return found

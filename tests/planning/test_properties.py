@@ -13,6 +13,7 @@ from provisioner.model.account import Account, LedgerEntry
 from provisioner.model.operation import Kind
 from provisioner.planning.guards import COVERS, limit_of
 from provisioner.planning.plan import TargetPlan
+from provisioner.planning.shared_sets import TooManyRemovals
 from tests.planning.support import AFTER, BEFORE, World, balanced, held_by, linked, person, spec_of
 
 KEYS = ["P1", "p2", "P3", "É4", "P5", "P6"]
@@ -125,6 +126,7 @@ def test_exactly_the_exceeding_kinds_are_held(world: World) -> None:
     plan = world.plan()
     guards = world.spec.settings.guards
     assert guards is not None
+    removals = {trip.sentence for trip in plan.guards if isinstance(trip, TooManyRemovals)}
     for guard, kinds in COVERS.items():
         own = [operation for operation in plan.operations if operation.kind in kinds]
         limit = getattr(guards, guard)
@@ -133,7 +135,8 @@ def test_exactly_the_exceeding_kinds_are_held(world: World) -> None:
         exceeded = limit is not None and bool(counted) and len(counted) + sent > limit_of(limit, plan.base)
         for operation in own:
             reported = operation.kind is Kind.REJOIN and operation.drift
-            assert bool(operation.hold) is ((exceeded and operation.counted) or reported)
+            strips = operation.kind is Kind.UPDATE and operation.hold in removals
+            assert bool(operation.hold) is ((exceeded and operation.counted) or reported or strips)
     held = {operation.id for operation in plan.operations if operation.hold}
     for operation in plan.operations:
         if operation.kind in (Kind.ENROL, Kind.EVENT):

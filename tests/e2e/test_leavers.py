@@ -176,7 +176,7 @@ def test_a_rejection_is_listed_with_who_and_why_and_is_taken_back(site: Site) ->
     run = accepted["run"]
     site.call("reject", run, "--person", "W0003", "--reason", "on leave")
     found = site.call("todos")
-    assert [(one["person"], one["reason"]) for one in found["rejections"]] == [("W0003", "on leave")]
+    assert {(one["person"], one["reason"]) for one in found["rejections"]} == {("W0003", "on leave")}
     assert len(found["leavers"]) == 21
     why = site.call("why", "W0003")
     assert why["rejections"] == found["rejections"]

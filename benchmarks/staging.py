@@ -21,6 +21,7 @@ from typing import Any
 
 import structlog
 
+from provisioner.model.run_document import RunDocument
 from provisioner.runs import lifecycle
 from provisioner.runtime.context import Deployment
 from provisioner.sandbox.client import Switchboard
@@ -142,14 +143,14 @@ def stand_in() -> Iterator[StandIn]:
             process.terminate()
 
 
-def finished(settings: Settings, run: str, *, within: float) -> dict[str, Any]:
+def finished(settings: Settings, run: str, *, within: float) -> RunDocument:
     """Wait for a run's end; its JSON.
 
     Raises:
         TimeoutError: it did not end in so many seconds.
     """
 
-    async def body() -> dict[str, Any]:
+    async def body() -> RunDocument:
         async with Deployment.open(settings) as dep:
             until = time.monotonic() + within
             while time.monotonic() < until:

@@ -10,13 +10,15 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import structlog
 
 from provisioner.errors import UsageError
 from provisioner.logs import clean
+from provisioner.model.decision_document import DecisionDocument, KeptDecision
 from provisioner.model.operation import Kind
+from provisioner.model.operation_document import OperationDocument, RunOperation
 from provisioner.planning.creations import PERHAPS_KNOWN
 from provisioner.progress.notifications import quarantine_over
 from provisioner.progress.run_status import refresh
@@ -43,7 +45,7 @@ class Choice:
     target: str | None = None
     people: tuple[str, ...] | None = None
 
-    def covers(self, document: dict[str, Any]) -> bool:
+    def covers(self, document: OperationDocument) -> bool:
         """Whether an operation is meant."""
         return self.people is None or fold_key(document["person"]) in map(fold_key, self.people)
 
@@ -62,7 +64,7 @@ class Refused:
 class Decided:
     """What a decision brought about; `targets` now have work, `runs` changed."""
 
-    done: tuple[dict[str, Any], ...]
+    done: tuple[RunOperation, ...]
     refused: tuple[Refused, ...]
 
     @property
@@ -75,10 +77,19 @@ class Decided:
         """The runs that now hold what was decided about."""
         return tuple(dict.fromkeys(document["run"] for document in self.done))
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> DecisionDocument:
         """For people and programs."""
         return {
-            "done": [{name: one[name] for name in ("id", "run", "target", "person", "kind")} for one in self.done],
+            "done": [
+                {
+                    "id": one["id"],
+                    "run": one["run"],
+                    "target": one["target"],
+                    "person": one["person"],
+                    "kind": one["kind"],
+                }
+                for one in self.done
+            ],
             "refused": [
                 {"id": one.id, "target": one.target, "person": one.person, "reason": one.reason} for one in self.refused
             ],
@@ -99,7 +110,7 @@ async def decide_about(
     if not await dep.runs.exists(run):
         raise UsageError(f"There is no run {run!r}.", remedy="`provisioner runs` lists them.")
     targets = dep.chosen([choice.target]) if choice.target else await dep.runs.targets(run)
-    done: list[dict[str, Any]] = []
+    done: list[RunOperation] = []
     refused: list[Refused] = []
     met: set[str] = set()
     for target in targets:
@@ -133,7 +144,7 @@ def _all_met(people: Sequence[str] | None, met: Collection[str], run: str, verdi
         )
 
 
-async def _meant(dep: Deployment, run: str, target: str, document: dict[str, Any], verdict: Verdict) -> bool:
+async def _meant(dep: Deployment, run: str, target: str, document: OperationDocument, verdict: Verdict) -> bool:
     """Whether the run's operation was one to decide about, even if a newer plan has replaced it since."""
     if document["status"] == _ACTS_ON[verdict]:
         return True
@@ -144,8 +155,8 @@ async def _meant(dep: Deployment, run: str, target: str, document: dict[str, Any
 
 
 async def _one(
-    dep: Deployment, run: str, target: str, document: dict[str, Any], verdict: Verdict, *, by: str, reason: str
-) -> dict[str, Any] | Refused:
+    dep: Deployment, run: str, target: str, document: OperationDocument, verdict: Verdict, *, by: str, reason: str
+) -> RunOperation | Refused:
     operation_id, person = document["id"], document["person"]
 
     def no(why: str) -> Refused:
@@ -177,13 +188,17 @@ async def _one(
     if verdict == "approved" and document["kind"] == Kind.LEAVE:
         await _familiar(dep, person)
     if verdict != "retried":
-        about = {
+        kept: KeptDecision = {
+            "by": by,
+            "at": now,
+            "reason": reason,
+            "verdict": verdict,
             "row": json.loads(row["doc"]).get("row", ""),
             "person": person,
             "kind": document["kind"],
             "run": holder,
         }
-        await dep.health.decide(target, operation_id, {**record, **about})
+        await dep.health.decide(target, operation_id, kept)
     return {**document, "run": holder}
 
 
@@ -198,12 +213,12 @@ async def take_back(dep: Deployment, run: str, choice: Choice, *, by: str, reaso
     """
     if not await dep.runs.exists(run):
         raise UsageError(f"There is no run {run!r}.", remedy="`provisioner runs` lists them.")
-    done: dict[tuple[str, str], dict[str, Any]] = {}
+    done: dict[tuple[str, str], RunOperation] = {}
     for target in dep.chosen([choice.target]) if choice.target else await dep.runs.targets(run):
         decisions = await dep.health.decisions(target)
         for document in await dep.runs.operations(run, [target]):
-            made = decisions.get(document["id"], {})
-            if made.get("verdict") != "rejected" or not choice.covers(document):
+            made = decisions.get(document["id"])
+            if made is None or made["verdict"] != "rejected" or not choice.covers(document):
                 continue
             await dep.health.undecide(target, document["id"])
             newest = (await dep.health.list(target, "plan") or [run])[0]

@@ -7,15 +7,16 @@ target, is in another state than left, whatever became of an operation. It outli
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from provisioner.model.operation import Status
+from provisioner.model.person_report import ReceiptDocument, ReceiptPart, ReceiptStatus
 from provisioner.runtime.context import Deployment
 from provisioner.store.people.receipts import Leave, Receipt
 from provisioner.store.runs.documents import moment, operation_document
 
 #: What a leave's status says of an account that is not left, and of one that is.
-_UNFINISHED: Final[Mapping[Status | None, str]] = {
+_UNFINISHED: Final[Mapping[Status | None, ReceiptStatus]] = {
     Status.PENDING: "pending",
     Status.SENDING: "pending",
     Status.FAILED: "failed",
@@ -34,7 +35,7 @@ _HEALTH: Final[Mapping[str, str]] = {
 _UNKEPT: Final = "it was acknowledged, and the account shows otherwise"
 
 
-async def receipt(dep: Deployment, person: str) -> dict[str, Any] | None:
+async def receipt(dep: Deployment, person: str) -> ReceiptDocument | None:
     """One leaver's receipt as JSON; None if the person never left.
 
     ``since`` is when the first unfinished leave was asked for, or if all is finished, the first of all; ``finished_at``
@@ -46,7 +47,7 @@ async def receipt(dep: Deployment, person: str) -> dict[str, Any] | None:
     return await _document(dep, person, found) if found.leaves or found.unfinished else None
 
 
-async def unfinished(dep: Deployment, targets: tuple[str, ...] | None = None) -> list[dict[str, Any]]:
+async def unfinished(dep: Deployment, targets: tuple[str, ...] | None = None) -> list[ReceiptDocument]:
     """The receipts of everybody who still has an account that they should not have, the oldest first.
 
     Args:
@@ -60,7 +61,7 @@ async def unfinished(dep: Deployment, targets: tuple[str, ...] | None = None) ->
     ]
 
 
-async def _document(dep: Deployment, person: str, found: Receipt) -> dict[str, Any]:
+async def _document(dep: Deployment, person: str, found: Receipt) -> ReceiptDocument:
     parts = {target: await _finished(dep, target, person, found.leaves.get(target)) for target in dep.targets}
     parts |= {name: await _part(dep, name, leave) for name, leave in found.leaves.items() if name not in parts}
     for target, since in found.unfinished.items():
@@ -74,25 +75,25 @@ async def _document(dep: Deployment, person: str, found: Receipt) -> dict[str, A
     }
 
 
-async def _part(dep: Deployment, target: str, leave: Leave, **more: Any) -> dict[str, Any]:
+async def _part(dep: Deployment, target: str, leave: Leave, status: ReceiptStatus | None = None) -> ReceiptPart:
     row = await dep.runs.operation(leave.run, target, leave.operation) if leave.operation else None
     document = operation_document(row) if row else None
     error = document["error"] if document else None
     return {
-        "status": _UNFINISHED.get(leave.status, "no longer wanted"),
+        "status": status or _UNFINISHED.get(leave.status, "no longer wanted"),
         "since": moment(leave.since),
         "at": moment(leave.at),
         "run": leave.run or None,
         "message": error["message"] if error else None,
-        **more,
     }
 
 
-async def _open(dep: Deployment, target: str, person: str, leave: Leave | None, since: float) -> dict[str, Any]:
+async def _open(dep: Deployment, target: str, person: str, leave: Leave | None, since: float) -> ReceiptPart:
     """The part of a target whose account is not in leaver state."""
-    told: dict[str, Any] = {"status": "waiting", "since": moment(since), "at": None, "run": None, "message": None}
+    told: ReceiptPart = {"status": "waiting", "since": moment(since), "at": None, "run": None, "message": None}
     if leave is not None:
-        told = await _part(dep, target, leave, since=moment(since), status=_UNFINISHED.get(leave.status, "waiting"))
+        told = await _part(dep, target, leave, _UNFINISHED.get(leave.status, "waiting"))
+        told["since"] = moment(since)
     if told["status"] == "waiting" and (not told["message"] or (leave and leave.status is Status.SUPERSEDED)):
         never = leave is None or leave.status is None
         told["message"] = await _why(dep, target, person) or (_NEVER_PLANNED if never else _PUT_OFF)
@@ -121,11 +122,11 @@ async def _refusal(dep: Deployment, target: str, operation: str) -> str:
     return f"rejected by {made['by']} on {moment(made['at'])}{because}"
 
 
-async def _finished(dep: Deployment, target: str, person: str, leave: Leave | None) -> dict[str, Any]:
+async def _finished(dep: Deployment, target: str, person: str, leave: Leave | None) -> ReceiptPart:
     """The part of a target in which nothing is to be done."""
     entry = await dep.ledger.entry(target, person)
-    status = "no account" if entry is None else "done" if entry.state == "left" else "as it was"
+    status: ReceiptStatus = "no account" if entry is None else "done" if entry.state == "left" else "as it was"
     if leave is not None and leave.operation:
-        return await _part(dep, target, leave, status=status if status == "done" else "no longer wanted")
+        return await _part(dep, target, leave, status if status == "done" else "no longer wanted")
     at = moment(entry.recorded) if entry is not None and entry.state == "left" else None
     return {"status": status, "since": None, "at": at, "run": None, "message": None}

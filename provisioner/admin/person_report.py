@@ -11,6 +11,8 @@ from provisioner.admin.worklists import standing_rejections
 from provisioner.errors import UsageError
 from provisioner.model.account import LedgerEntry
 from provisioner.model.attributes import fold, natural
+from provisioner.model.operation_document import RunOperation
+from provisioner.model.person_report import AttributeReport, LinkDocument, PersonInTarget, PersonReport, PersonRow
 from provisioner.planning.desired import REASON, STANDING, compile_target, desired_accounts
 from provisioner.planning.rewrite_loops import loops_of
 from provisioner.planning.routes import known_by
@@ -35,7 +37,7 @@ _OWN = (
 )
 
 
-async def story(dep: Deployment, key: str) -> dict[str, Any]:
+async def story(dep: Deployment, key: str) -> PersonReport:
     """One person's story as JSON.
 
     ``roster`` is the row with its line, verdict and absence; ``targets`` has per target the scope's verdict, the link
@@ -82,7 +84,7 @@ async def _listed(dep: Deployment, key: str) -> bool:
     return False
 
 
-def _roster(row: pl.DataFrame, facts: dict[str, bytes]) -> dict[str, Any]:
+def _roster(row: pl.DataFrame, facts: dict[str, bytes]) -> PersonRow:
     found = row.row(0, named=True)
     since = found.get("_absent_since")
     return {
@@ -101,7 +103,7 @@ def _roster(row: pl.DataFrame, facts: dict[str, bytes]) -> dict[str, Any]:
 
 async def _target(
     dep: Deployment, name: str, key: str, row: pl.DataFrame | None, entry: LedgerEntry | None
-) -> dict[str, Any]:
+) -> PersonInTarget:
     spec = dep.specs[name]
     wanted: dict[str, str | None] = {}
     standing, reason = None, None
@@ -134,7 +136,7 @@ async def _target(
     }
 
 
-def _link(entry: LedgerEntry | None) -> dict[str, Any] | None:
+def _link(entry: LedgerEntry | None) -> LinkDocument | None:
     if entry is None:
         return None
     return {
@@ -155,10 +157,10 @@ def _attributes(
     wanted: dict[str, str | None],
     observed: dict[str, Any] | None,
     entry: LedgerEntry | None,
-) -> list[dict[str, Any]]:
+) -> list[AttributeReport]:
     spec = dep.specs[name]
     rules = spec.settings.leaver if standing == "leaver" else spec.settings.attributes
-    rows = []
+    rows: list[AttributeReport] = []
     for attribute, rule in rules.items():
         type_ = spec.attributes[attribute].type
         have = (observed or {}).get(attribute)
@@ -180,8 +182,8 @@ def _attributes(
     return rows
 
 
-async def _operations(dep: Deployment, key: str) -> list[dict[str, Any]]:
-    found: dict[tuple[str, str, str], dict[str, Any]] = {}
+async def _operations(dep: Deployment, key: str) -> list[RunOperation]:
+    found: dict[tuple[str, str, str], RunOperation] = {}
     for name in dep.specs:
         for document in await dep.runs.standing(name, key):
             found[(document["run"], name, document["id"])] = document

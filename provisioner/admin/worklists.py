@@ -8,6 +8,7 @@ import polars as pl
 
 from provisioner.admin.absent_people import absent_people
 from provisioner.admin.leaver_receipts import unfinished
+from provisioner.model.worklists import RejectionRow
 from provisioner.runtime.context import Deployment
 from provisioner.store.runs.documents import moment
 from provisioner.store.runs.target_health import HealthStore, rejections
@@ -18,7 +19,7 @@ NOTHING: Final = "Nothing waits for a person."
 OPEN: Final = frozenset({"pending", "waiting", "held", "failed", "rejected"})
 
 
-async def to_do(dep: Deployment, targets: tuple[str, ...]) -> dict[str, list[dict[str, Any]]]:
+async def to_do(dep: Deployment, targets: tuple[str, ...]) -> dict[str, Any]:
     """What only a person can settle in some targets, as JSON.
 
     ``leavers``: the receipts of those who still have an account that they should not have; ``conflicts`` and ``todos``
@@ -52,7 +53,7 @@ async def pauses(health: HealthStore, targets: tuple[str, ...]) -> list[dict[str
 
 async def standing_rejections(
     dep: Deployment, targets: tuple[str, ...], person: str | None = None
-) -> list[dict[str, Any]]:
+) -> list[RejectionRow]:
     """The rejections that hold good, the oldest first: of everybody, or of one person.
 
     One is over when any column of the person's row changes, and after `guards.rejection`.

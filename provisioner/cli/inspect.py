@@ -15,6 +15,7 @@ from provisioner.cli.render.facts_view import facts
 from provisioner.cli.render.output import cells, console, local, plain, print_json, table
 from provisioner.cli.runs import Json, Targets
 from provisioner.cli.session import ANSWERS_WITHIN, settings_and_logs
+from provisioner.model.person_report import PersonInTarget, PersonReport, PersonRow
 from provisioner.settings import Settings
 
 _AUDIT_COLUMNS = frozenset({"id", "at", "by", "action"})
@@ -133,7 +134,7 @@ async def _export(settings: Settings, file: str | None) -> dict[str, Any]:
         return (await write(dep, file)).to_json()
 
 
-async def _story(settings: Settings, key: str) -> dict[str, Any]:
+async def _story(settings: Settings, key: str) -> PersonReport:
     # Celery, polars and the targets take a second to import, which --help and --version need not wait for
     from provisioner.admin.person_report import story
     from provisioner.runtime.context import Deployment
@@ -171,7 +172,7 @@ def _list(rows: Sequence[Mapping[str, Any]], columns: tuple[str, ...], nothing: 
     out.print(f"{len(rows)} in all.")
 
 
-def _row(out: Console, roster: Mapping[str, Any] | None, settings: Settings) -> None:
+def _row(out: Console, roster: PersonRow | None, settings: Settings) -> None:
     if roster is None:
         out.print("The last clean roster does not have this person.")
         return
@@ -188,7 +189,7 @@ def _row(out: Console, roster: Mapping[str, Any] | None, settings: Settings) -> 
     out.print(shown)
 
 
-def _target(out: Console, name: str, target: Mapping[str, Any], settings: Settings) -> None:
+def _target(out: Console, name: str, target: PersonInTarget, settings: Settings) -> None:
     link = target["link"]
     if link is None:
         told = "no account"

@@ -7,9 +7,8 @@ import re
 import shlex
 import sys
 import time
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -20,7 +19,8 @@ from provisioner.cli.render.output import console, print_json
 from provisioner.cli.render.progress import follow, progress
 from provisioner.cli.session import ANSWERS_WITHIN, LONG_COMMAND, log, settings_and_logs, who
 from provisioner.errors import StoreError, UsageError, WorkerError
-from provisioner.model.run_document import exit_code
+from provisioner.model.operation_document import ErrorDocument, OperationDocument
+from provisioner.model.run_document import PlanDocument, RejectedRow, RunDocument, exit_code
 from provisioner.settings import Settings, parse_duration
 from provisioner.settings.place import scheme_of, shown
 from provisioner.store.runs.documents import Request
@@ -170,7 +170,7 @@ def _left_alone(run: str, *, as_json: bool) -> int:
     return INTERRUPTED
 
 
-def _not_finished(run: str) -> dict[str, Any]:
+def _not_finished(run: str) -> ErrorDocument:
     return {
         "code": "timeout",
         "message": f"Run {run} is not finished within the time given; it goes on.",
@@ -214,7 +214,7 @@ def longest_wait(text: str) -> float:
         raise UsageError(f"--timeout: {exc}.") from None
 
 
-async def _preview(settings: Settings, request: Request) -> dict[str, Any]:
+async def _preview(settings: Settings, request: Request) -> PlanDocument:
     # Celery, polars and the targets take a second to import, which --help and --version need not wait for
     from provisioner.runs.preview import preview
     from provisioner.runtime.context import Deployment
@@ -260,7 +260,7 @@ async def _newest_digest(dep: Deployment) -> str | None:
     return None
 
 
-async def _follow(settings: Settings, run: str, ends: float) -> dict[str, Any]:
+async def _follow(settings: Settings, run: str, ends: float) -> RunDocument:
     from provisioner.runtime.context import Deployment
 
     async with Deployment.open(settings, within=ANSWERS_WITHIN) as dep:
@@ -273,7 +273,7 @@ async def _follow(settings: Settings, run: str, ends: float) -> dict[str, Any]:
             await asyncio.gather(silence, return_exceptions=True)
 
 
-async def _recent(settings: Settings, limit: int) -> list[dict[str, Any]]:
+async def _recent(settings: Settings, limit: int) -> list[RunDocument]:
     from provisioner.runtime.context import Deployment
 
     async with Deployment.open(settings, within=ANSWERS_WITHIN) as dep:
@@ -283,7 +283,7 @@ async def _recent(settings: Settings, limit: int) -> list[dict[str, Any]]:
 
 async def _read(
     settings: Settings, run: str, *, wanted: bool, statuses: tuple[str, ...] | None, explain: bool
-) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]:
+) -> tuple[RunDocument, list[OperationDocument], list[RejectedRow]]:
     """(document, operations, rejected rows) of a run.
 
     `wanted`: the operations with one of `statuses` are asked for; else, with `explain`, those that were not done.
@@ -294,7 +294,7 @@ async def _read(
         document = await dep.runs.document(run)
         if document is None:
             raise UsageError(f"There is no run {run!r}.", remedy="See `provisioner runs`.")
-        rows: list[dict[str, Any]] = []
+        rows: list[OperationDocument] = []
         if wanted:
             rows = await dep.runs.operations(run, document["targets"], statuses=statuses)
         elif explain:
@@ -310,9 +310,9 @@ async def _read(
 
 def _describe(
     settings: Settings,
-    document: Mapping[str, Any],
-    rejects: list[dict[str, Any]],
-    rows: list[dict[str, Any]],
+    document: RunDocument,
+    rejects: list[RejectedRow],
+    rows: list[OperationDocument],
     *,
     listing: bool,
 ) -> None:
@@ -328,5 +328,5 @@ def _describe(
     run_report.next_steps(out, document)
 
 
-def _any_held(document: Mapping[str, Any]) -> bool:
+def _any_held(document: PlanDocument) -> bool:
     return any(run_report.total(target, "held") for target in document["targets"].values())

@@ -1,9 +1,137 @@
-"""A run as its JSON: what its status is, and with which code a command that waited for it exits."""
+"""A run as its JSON: its shape, what its status is, and with which code a command that waited for it exits."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal, NotRequired, TypeAlias, TypedDict
+
+from msgspec import Meta
+
+from provisioner.model.operation_document import ErrorDocument, PreviewedOperation
+from provisioner.model.worklists import PlanLists
+
+RunStatus: TypeAlias = Literal["running", "succeeded", "held", "failed", "rejected"]
+PartStatus: TypeAlias = Literal[
+    "running", "succeeded", "held", "failed", "quarantined", "unreachable", "paused", "skipped", "rejected"
+]
+#: Operations by kind, without zeros.
+Counts: TypeAlias = dict[str, int]
+
+
+class SourceDocument(TypedDict):
+    """Where a roster came from: `roster.url`, a push or the run's request; and since when it is what runs read."""
+
+    kind: Literal["url", "push", "request"]
+    name: str
+    since: str | None
+
+
+class RosterDocument(TypedDict):
+    """The roster that a run read; `degraded` are the gate's reasons, as sentences."""
+
+    rows: int
+    people: int
+    rejected: int
+    digest: Annotated[str, Meta(description="sha256:… of the bytes.")]
+    source: NotRequired[SourceDocument]
+    accepted: Annotated[bool, Meta(description="Whether removals may go on.")]
+    degraded: list[str]
+    not_accepted: NotRequired[str]
+    advice: NotRequired[list[str]]
+
+
+class RejectedRow(TypedDict):
+    """One row of a roster that is not believed. `value` is shown only for the columns of key and dates."""
+
+    line: int
+    key: str | None
+    column: str | None
+    value: str | None
+    reason: str
+
+
+class Prediction(TypedDict):
+    """What a plan said of its run, and what became of it: operations by kind, and HTTP requests."""
+
+    operations: Counts
+    requests: int
+
+
+class Difference(TypedDict):
+    """Operations of one kind that were not done as predicted; `because` counts them by status or reason."""
+
+    kind: str
+    predicted: int
+    actual: int
+    because: Counts
+
+
+class RunPart(TypedDict):
+    """A run's part for one target: accounts as they were seen, operations as planned, and what became of them."""
+
+    status: PartStatus
+    observed: int
+    linked: Annotated[int, Meta(description="Links after correlation, before anything is created.")]
+    adopted: int
+    orphans: int
+    conflicts: int
+    todo: int
+    unchanged: int
+    planned: Counts
+    succeeded: Counts
+    failed: Counts
+    held: Counts
+    waiting: Counts
+    superseded: Counts
+    rejected: Counts
+    requests: Annotated[int, Meta(description="HTTP requests that were sent.")]
+    error: NotRequired[ErrorDocument]
+    guards: NotRequired[list[str]]
+    notes: NotRequired[list[str]]
+    blocked: NotRequired[int]
+    leavers_left: NotRequired[
+        Annotated[int, Meta(description="Leavers with an account for whom there is no operation.")]
+    ]
+    predicted: NotRequired[Prediction]
+    actual: NotRequired[Prediction]
+    differences: NotRequired[list[Difference]]
+    lists: NotRequired[PlanLists]
+
+
+class PassDocument(TypedDict):
+    """What a run and a plan have in common."""
+
+    trigger: str
+    status: RunStatus
+    started_at: str | None
+    finished_at: str | None
+    roster: RosterDocument | None
+    targets: dict[str, RunPart]
+    error: NotRequired[ErrorDocument]
+
+
+class RunDocument(PassDocument):
+    """One pass over roster and targets."""
+
+    run: str
+
+
+class PlanDocument(PassDocument):
+    """What a run would do: the same with no `run`, and its operations."""
+
+    run: None
+    operations: list[PreviewedOperation]
+    rejects: NotRequired[list[RejectedRow]]
+
+
+class RunHead(TypedDict):
+    """A run in short."""
+
+    trigger: str
+    status: RunStatus
+    started_at: str | None
+    finished_at: str | None
+
 
 DONE: Final = 0
 UNEXPECTED: Final = 1
@@ -60,7 +188,7 @@ def removals_wait(roster: Mapping[str, Any] | None) -> bool:
     return bool(roster and roster.get("degraded") and not roster.get("accepted"))
 
 
-def run_status(statuses: Iterable[str], *, removals_wait: bool = False) -> str:
+def run_status(statuses: Iterable[str], *, removals_wait: bool = False) -> RunStatus:
     """The status of a run whose roster was not rejected, from those of its targets.
 
     `running` while one of them runs; then `failed` where `exit_code` says 5 of them, `held` where it says 4. A target

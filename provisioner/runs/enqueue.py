@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import polars as pl
 import structlog
@@ -24,6 +24,7 @@ from provisioner.errors import (
 from provisioner.model.attributes import natural_values
 from provisioner.model.operation import Kind, Operation, Status
 from provisioner.model.unconfirmed import at_stake
+from provisioner.model.worklists import PlanLists, TodoRow
 from provisioner.planning.desired import PERSON, desired_accounts
 from provisioner.planning.guards import COVERS
 from provisioner.planning.plan import TargetPlan, Todo, plan_target
@@ -358,7 +359,7 @@ async def install(dep: Deployment, run: str, target: str, snapshot: Snapshot, pl
         return False
     await hold.ensure()
     if snapshot.keys is None:
-        lists = lists_of(plan) | {"plan": [run], "base": [_base_after(plan)]}
+        lists: dict[str, Any] = {**lists_of(plan), "plan": [run], "base": [_base_after(plan)]}
         if plan.unbelieved:
             # What is not believed says nothing of what changed: the list stays as it was
             del lists["drift"]
@@ -427,18 +428,20 @@ def figures_of(plan: TargetPlan) -> dict[str, int]:
     }
 
 
-def _todo(todo: Todo) -> dict[str, Any]:
-    return {"person": todo.person, "message": todo.sentence} | ({"code": todo.code, **todo.about} if todo.code else {})
+def _todo(todo: Todo) -> TodoRow:
+    row: TodoRow = {"person": todo.person, "message": todo.sentence}
+    return cast("TodoRow", row | {"code": todo.code, **todo.about}) if todo.code else row
 
 
-def lists_of(plan: TargetPlan) -> dict[str, Sequence[Any]]:
+def lists_of(plan: TargetPlan) -> PlanLists:
     """What a person has to look after, by list."""
+    todos = [_todo(one) for one in plan.todos]
+    todos += [{"person": one.person, "message": f"{one.where}: {one.reason}"} for one in plan.faults]
     return {
         "conflicts": [
             {"person": one.person, "accounts": list(one.accounts), "message": one.sentence} for one in plan.conflicts
         ],
-        "todos": [_todo(one) for one in plan.todos]
-        + [{"person": one.person, "message": f"{one.where}: {one.reason}"} for one in plan.faults],
+        "todos": todos,
         "drift": [{"person": one.person, "message": one.sentence} for one in plan.drift],
         "orphans": list(plan.orphans),
         "missing": list(plan.missing),

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
 from provisioner.model.operation import Status
+from provisioner.model.run_document import Prediction
 from provisioner.planning.plan import TargetPlan
 from provisioner.runs.estimate import requests_for
 from provisioner.runtime.context import Deployment
 
 
-def predicted(dep: Deployment, target: str, plan: TargetPlan, reads: int) -> dict[str, Any]:
+def predicted(dep: Deployment, target: str, plan: TargetPlan, reads: int) -> Prediction:
     """The prediction of one target's part: ``operations`` by kind, and the ``requests`` of the run.
 
     `operations` are those that go out by themselves: neither held nor rejected. `requests` are the reads that were

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
-from provisioner.errors import TargetError, UnauthorisedError, UnreachableError
+from provisioner.errors import TargetError
 from provisioner.model.attributes import natural_values
-from provisioner.model.operation import URGENCY, Kind, Operation, Status
-from provisioner.model.run_document import removals_wait, run_status
-from provisioner.planning.plan import TargetPlan
+from provisioner.model.operation import URGENCY, Kind, Operation
+from provisioner.model.operation_document import ErrorDocument, PreviewedOperation
+from provisioner.model.run_document import Counts, PartStatus, PlanDocument, RunPart, removals_wait, run_status
 from provisioner.runs.enqueue import figures_of, lists_of, make_plan
 from provisioner.runs.forecast import predicted
 from provisioner.runs.roster_snapshot import RejectedRosterError, rejects_json, take
@@ -19,7 +19,7 @@ from provisioner.runtime.origins import remarks
 from provisioner.store.runs.documents import Request
 
 
-async def preview(dep: Deployment, request: Request, *, content: bytes | None = None) -> dict[str, Any]:
+async def preview(dep: Deployment, request: Request, *, content: bytes | None = None) -> PlanDocument:
     """The JSON of a plan: that of a run, with `run` null and a list of `operations`.
 
     Raises:
@@ -27,7 +27,7 @@ async def preview(dep: Deployment, request: Request, *, content: bytes | None = 
         UsageError: a target or person does not exist.
     """
     targets = dep.chosen(request.targets)
-    document: dict[str, Any] = {
+    document: PlanDocument = {
         "run": None,
         "trigger": request.trigger,
         "status": "succeeded",
@@ -40,13 +40,14 @@ async def preview(dep: Deployment, request: Request, *, content: bytes | None = 
     try:
         taken = await take(dep, request, content)
     except RejectedRosterError as exc:
-        error = {"code": exc.code, "message": str(exc), "exit": exc.exit_code}
-        rejects = rejects_json(exc.rejects)
-        return document | {"status": "rejected", "roster": exc.document, "error": error, "rejects": rejects}
+        document["status"], document["roster"] = "rejected", exc.document
+        document["error"] = {"code": exc.code, "message": str(exc), "exit": exc.exit_code}
+        document["rejects"] = rejects_json(exc.rejects)
+        return document
     document["roster"] = taken.document
     document["rejects"] = rejects_json(taken.rejects)
 
-    async def one(target: str) -> tuple[str, dict[str, Any], list[dict[str, Any]]]:
+    async def one(target: str) -> tuple[str, RunPart, list[PreviewedOperation]]:
         if not dep.enabled(target):
             return target, _empty("skipped"), []
         try:
@@ -63,41 +64,70 @@ async def preview(dep: Deployment, request: Request, *, content: bytes | None = 
     for target, part, operations in await asyncio.gather(*(one(target) for target in targets)):
         document["targets"][target] = part
         document["operations"] += operations
-    statuses = {target: part["status"] for target, part in document["targets"].items()}
-    return document | {"status": run_status(statuses.values(), removals_wait=removals_wait(document["roster"]))}
+    statuses = [part["status"] for part in document["targets"].values()]
+    document["status"] = run_status(statuses, removals_wait=removals_wait(document["roster"]))
+    return document
 
 
-def _empty(status: str) -> dict[str, Any]:
-    part: dict[str, Any] = {"status": status}
-    part |= dict.fromkeys(("observed", "linked", "adopted", "orphans", "conflicts", "todo", "unchanged"), 0)
-    part["planned"] = {kind.value: 0 for kind in Kind}
-    part |= {name: {} for name in ("succeeded", "failed", "held", "waiting", "superseded", "rejected")}
-    return part | {"requests": 0}
+def _empty(status: PartStatus) -> RunPart:
+    return {
+        "status": status,
+        "observed": 0,
+        "linked": 0,
+        "adopted": 0,
+        "orphans": 0,
+        "conflicts": 0,
+        "todo": 0,
+        "unchanged": 0,
+        "planned": {kind.value: 0 for kind in Kind},
+        "succeeded": {},
+        "failed": {},
+        "held": {},
+        "waiting": {},
+        "superseded": {},
+        "rejected": {},
+        "requests": 0,
+    }
 
 
-def _failed(exc: TargetError) -> dict[str, Any]:
-    status = "failed"
+def _failed(exc: TargetError) -> RunPart:
+    status: PartStatus = "failed"
     if isinstance(exc, UnauthorisedError):
         status = "quarantined"
     elif isinstance(exc, UnreachableError):
         status = "unreachable"
-    return _empty(status) | {"error": {"code": exc.code, "message": str(exc), "exit": exc.exit_code}}
+    return {**_empty(status), "error": {"code": exc.code, "message": str(exc), "exit": exc.exit_code}}
 
 
-def _part(plan: TargetPlan, requests: int, *, paused: bool) -> dict[str, Any]:
-    pending, held, rejected, failed = (
-        {kind.value: count for kind, count in plan.tally[status].items()}
-        for status in (Status.PENDING, Status.HELD, Status.REJECTED, Status.FAILED)
-    )
-    counts = {"held": held, "rejected": rejected, "failed": failed, "waiting": pending if paused else {}}
-    broken = plan.unbelieved or failed
+def _part(plan: TargetPlan, requests: int, *, paused: bool) -> RunPart:
+    shown = (Status.PENDING, Status.HELD, Status.REJECTED, Status.FAILED)
+    pending, held, rejected, failed = (_by_name(plan.tally[one]) for one in shown)
+    waiting = pending if paused else {}
     kept = held or rejected.get(Kind.LEAVE.value) or plan.leavers_left
-    status = "failed" if broken else "paused" if counts["waiting"] else "held" if kept else "succeeded"
-    part = _empty(status) | figures_of(plan) | counts
-    part["planned"] = {kind.value: count for kind, count in plan.planned.items()}
-    part["requests"] = requests
-    part["guards"] = [trip.sentence for trip in plan.guards]
-    part["notes"] = list(plan.notes)
+    broken = plan.unbelieved or failed
+    status: PartStatus = "failed" if broken else "paused" if waiting else "held" if kept else "succeeded"
+    figures = figures_of(plan)
+    part: RunPart = {
+        "status": status,
+        "observed": figures["observed"],
+        "linked": figures["linked"],
+        "adopted": figures["adopted"],
+        "orphans": figures["orphans"],
+        "conflicts": figures["conflicts"],
+        "todo": figures["todo"],
+        "unchanged": figures["unchanged"],
+        "planned": _by_name(plan.planned),
+        "succeeded": {},
+        "failed": failed,
+        "held": held,
+        "waiting": waiting,
+        "superseded": {},
+        "rejected": rejected,
+        "requests": requests,
+        "blocked": figures["blocked"],
+        "guards": [trip.sentence for trip in plan.guards],
+        "notes": list(plan.notes),
+    }
     if plan.leavers_left:
         part["leavers_left"] = plan.leavers_left
     part["lists"] = lists_of(plan)
@@ -106,8 +136,15 @@ def _part(plan: TargetPlan, requests: int, *, paused: bool) -> dict[str, Any]:
     return part
 
 
-def _operation(dep: Deployment, operation: Operation) -> dict[str, Any]:
+def _by_name(counts: Mapping[Kind, int]) -> Counts:
+    return {kind.value: count for kind, count in counts.items()}
+
+
+def _operation(dep: Deployment, operation: Operation) -> PreviewedOperation:
     attributes = dep.specs[operation.target].attributes
+    error: ErrorDocument | None = {"code": "held", "message": operation.hold} if operation.hold else None
+    if operation.planned_error:
+        error = {"code": operation.planned_error["code"], "message": operation.planned_error["message"]}
     return {
         "id": operation.id,
         "target": operation.target,
@@ -119,6 +156,6 @@ def _operation(dep: Deployment, operation: Operation) -> dict[str, Any]:
         "drift": operation.drift,
         "status": operation.planned_status.value,
         "attempts": 0,
-        "error": operation.planned_error or ({"code": "held", "message": operation.hold} if operation.hold else None),
+        "error": error,
         "reason": operation.reason,
     }

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import asdict, astuple, dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from datetime import UTC, date, datetime
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import polars as pl
@@ -15,6 +14,7 @@ from provisioner.errors import ConfigurationError, RosterError, UsageError
 from provisioner.expressions import Expression, evaluate_text
 from provisioner.logs import without_secrets
 from provisioner.model.attributes import Type
+from provisioner.model.run_document import RejectedRow, RosterDocument
 from provisioner.planning.desired import CompiledTarget, compile_target, desired_accounts
 from provisioner.planning.leavers import leaving
 from provisioner.planning.spec import TargetSpec
@@ -53,7 +53,7 @@ class Taken:
     """
 
     snapshot: Snapshot
-    document: dict[str, Any]
+    document: RosterDocument
     rejects: tuple[Reject, ...]
     facts: Mapping[str, str | bytes | float] | None
     push: Pushed | None = None
@@ -63,7 +63,7 @@ class RejectedRosterError(RosterError):
     """A roster that was read but is not believed; carries its figures."""
 
     def __init__(
-        self, reasons: tuple[str, ...], document: dict[str, Any], rejects: tuple[Reject, ...], *, remedy: str | None
+        self, reasons: tuple[str, ...], document: RosterDocument, rejects: tuple[Reject, ...], *, remedy: str | None
     ) -> None:
         name = document["source"]["name"]
         super().__init__(
@@ -362,7 +362,7 @@ def _wait(verdict: Verdict, origin: Origin) -> str:
 
 def _document(
     rows: int, people: int, rejected: int, digest: str, origin: Origin, *, accepted: bool, reasons: tuple[str, ...]
-) -> dict[str, Any]:
+) -> RosterDocument:
     return {
         "rows": rows,
         "people": people,
@@ -387,9 +387,19 @@ def _facts(source: Source, people: People, now: float) -> dict[str, str | bytes 
     }
 
 
-def rejects_json(rejects: tuple[Reject, ...]) -> list[dict[str, Any]]:
+def rejects_json(rejects: tuple[Reject, ...]) -> list[RejectedRow]:
     """Rejected rows as JSON."""
     return [
-        {name: without_secrets(value) if isinstance(value, str) else value for name, value in asdict(reject).items()}
-        for reject in rejects
+        {
+            "line": one.line,
+            "key": _clean(one.key),
+            "column": _clean(one.column),
+            "value": _clean(one.value),
+            "reason": without_secrets(one.reason),
+        }
+        for one in rejects
     ]
+
+
+def _clean(text: str | None) -> str | None:
+    return None if text is None else without_secrets(text)

@@ -7,9 +7,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from provisioner.errors import RosterError
+from provisioner.model.run_document import SourceDocument
 from provisioner.roster import Source, fetch, pushed
 from provisioner.settings import Settings
 from provisioner.settings.place import shown
@@ -36,7 +37,7 @@ class Origin:
     push: Pushed | None = None
     fresh: bool = False
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> SourceDocument:
         """For the document of a run: what was read, and since when it is what runs read (for a file: as of when)."""
         since = self.push.at if self.push else self.source.modified.timestamp() if self.source.modified else None
         return {"kind": self.kind, "name": self.source.name, "since": moment(since)}

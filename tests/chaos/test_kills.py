@@ -15,6 +15,7 @@ import pytest
 from provisioner.errors import ProvisionerError
 from provisioner.example import existing_accounts
 from provisioner.example.verify import faults
+from provisioner.model.run_document import RunDocument
 from provisioner.runs import lifecycle
 from provisioner.runtime.context import Deployment
 from provisioner.sandbox import SandboxServer, Switchboard
@@ -53,7 +54,7 @@ async def ask(settings: Settings, request: Request) -> str:
     return run
 
 
-async def left(settings: Settings, run: str) -> tuple[dict[str, Any] | None, int]:
+async def left(settings: Settings, run: str) -> tuple[RunDocument | None, int]:
     """A run's JSON, and how many operations are ready, in hand or parked anywhere."""
     async with Deployment.open(settings) as dep:
         document = await dep.runs.document(run)

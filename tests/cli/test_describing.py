@@ -12,6 +12,7 @@ from rich.console import Console
 from provisioner.cli.render import run_report
 from provisioner.cli.render.output import local, plain, span
 from provisioner.cli.render.progress import Lines, summary
+from tests.support.documents import anything
 
 ZONE = ZoneInfo("Australia/Sydney")
 
@@ -158,10 +159,10 @@ def test_lines_tell_each_change_once_and_the_last_in_any_case(capsys: pytest.Cap
     first = _run("running", {"status": "running", "planned": {"create": 3}, "succeeded": {"create": 1}})
     last = _run("failed", {**first["targets"]["traitly"], "status": "failed", "failed": {"create": 2}})
     with Lines() as lines:
-        lines.show(first)
-        lines.show(first)
-        lines.show(last)
-        lines.show(last)
+        lines.show(anything(first))
+        lines.show(anything(first))
+        lines.show(anything(last))
+        lines.show(anything(last))
     assert capsys.readouterr().err.splitlines() == [
         "traitly: running, 1 of 3 done",
         "traitly: failed, 1 of 3 done, 2 failed",
@@ -169,4 +170,4 @@ def test_lines_tell_each_change_once_and_the_last_in_any_case(capsys: pytest.Cap
 
 
 def test_summary_of_a_target_that_is_not_planned_yet() -> None:
-    assert summary({"status": "running", "planned": {"create": 0}}) == "running"
+    assert summary(anything({"status": "running", "planned": {"create": 0}})) == "running"

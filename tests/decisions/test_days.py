@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import pytest
 
+from provisioner.model.operation_document import OperationDocument
 from provisioner.runtime.context import Deployment
 from provisioner.sandbox import SandboxServer, Switchboard
 from tests.decisions.conftest import HEADER
@@ -193,7 +194,7 @@ class Deployed:
             self.counted.update(counts)
 
     def compare(
-        self, kind: str, sent: list[dict[str, Any]], owners: Mapping[str, str], before: tuple[Any, ...], told: str
+        self, kind: str, sent: list[OperationDocument], owners: Mapping[str, str], before: tuple[Any, ...], told: str
     ) -> None:
         """What a stand-in saw change is what was sent, no more and no less."""
         after = seen(self.board, kind)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ ONLY = ("tribal_habits",)
 PEOPLE = 20
 
 
-def told(document: dict[str, Any]) -> str:
+def told(document: Mapping[str, Any]) -> str:
     """What the command prints of it."""
     text = StringIO()
     accuracy(Console(file=text, width=300), document)

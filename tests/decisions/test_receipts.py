@@ -15,6 +15,7 @@ from provisioner.admin.retention import sweep
 from provisioner.progress import metrics
 from provisioner.sandbox import Switchboard
 from tests.decisions.conftest import Opened, company
+from tests.support.documents import anything
 from tests.support.harness import drain, sync_once
 from tests.support.redis_contents import RedisContents
 
@@ -40,7 +41,7 @@ async def test_a_receipt_goes_from_pending_to_done_in_every_target(
         parts = {name: part["status"] for name, part in found["targets"].items()}
         assert parts == {"tribal_habits": "no account", "traitly": "failed", "mtribes": "done"}
         assert found["finished_at"] is None
-        assert "no" in found["targets"]["traitly"]["message"]
+        assert "no" in (found["targets"]["traitly"]["message"] or "")
         assert [one["person"] for one in await unfinished(dep)] == ["W0005"]
         assert [one["person"] for one in await unfinished(dep, ("mtribes",))] == []
         await decide_about(dep, run["run"], "retried", Choice(), by="test")
@@ -64,10 +65,10 @@ async def test_the_figure_of_the_oldest_leaver_is_the_receipts(opened: Opened, r
         found = await unfinished(dep)
         assert [one["person"] for one in found] == ["W0001", "W0002", "W0003"]
         assert {part["status"] for one in found for part in one["targets"].values()} == {"held"}
-        assert "3 leavers are more than the limit of 2" in found[0]["targets"]["traitly"]["message"]
+        assert "3 leavers are more than the limit of 2" in (found[0]["targets"]["traitly"]["message"] or "")
         figures = await metrics.take(dep)
         for target in BOTH:
-            since = datetime.fromisoformat(found[0]["targets"][target]["since"]).timestamp()
+            since = datetime.fromisoformat(found[0]["targets"][target]["since"] or "").timestamp()
             assert figures.targets[target].leavers == 3
             assert figures.targets[target].oldest_leaver == pytest.approx(figures.now - since, abs=0.01)
         # Back again: nobody waits for it any more
@@ -112,7 +113,7 @@ async def test_whoever_is_forgotten_has_no_receipt(opened: Opened, roster: Path)
         await sync_once(dep)
         roster.write_text(company(PEOPLE, gone=(1,)))
         await sync_once(dep)
-        told = await story(dep, "W0001")
+        told = anything(await story(dep, "W0001"))
         assert told["receipt"]["finished_at"] is not None
         assert (await forget(dep, "W0001", by="test")).erased["receipts"] == 2
         assert not RedisContents(dep).receipt_is_kept("W0001")

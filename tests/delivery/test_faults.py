@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import pytest
 from celery import Celery
@@ -105,7 +105,7 @@ class Plant:
     def document(self, run: str) -> dict[str, Any]:
         async def go() -> dict[str, Any]:
             async with Deployment.open(self.settings) as dep:
-                return await dep.runs.document(run) or {}
+                return cast("dict[str, Any]", await dep.runs.document(run) or {})
 
         return asyncio.run(go())
 
@@ -124,7 +124,8 @@ class Plant:
 
         async def go() -> list[dict[str, Any]]:
             async with Deployment.open(self.settings) as dep:
-                return await dep.runs.operations(run, ["traitly"], statuses=["failed"])
+                found = await dep.runs.operations(run, ["traitly"], statuses=["failed"])
+                return cast("list[dict[str, Any]]", found)
 
         return asyncio.run(go())
 

@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -23,6 +23,7 @@ from provisioner.worker import tasks
 from provisioner.worker import worker_process as child_module
 from provisioner.worker.worker_process import Child, StoppedError
 from tests.chaos.people import as_csv, made_up
+from tests.support.documents import anything
 from tests.support.harness import FAST, load_settings, settings_document
 from tests.support.redis_contents import RedisContents
 
@@ -102,7 +103,7 @@ def test_nudges_may_be_lost_doubled_or_late(
 
     async def outcome() -> dict[str, Any]:
         async with Deployment.open(settings) as dep:
-            return await dep.runs.document(run) or {}
+            return cast("dict[str, Any]", await dep.runs.document(run) or {})
 
     document = asyncio.run(outcome())
     assert document["status"] == "succeeded"
@@ -203,7 +204,7 @@ def test_work_in_hand_is_finished_when_the_process_is_to_end(
     async def left(run: str) -> tuple[int, int, int]:
         async with Deployment.open(settings) as dep:
             backlog = await dep.queue.backlog("traitly")
-            document = await dep.runs.document(run) or {}
+            document = anything(await dep.runs.document(run))
             return backlog.ready, backlog.leased, document["targets"]["traitly"]["succeeded"].get("create", 0)
 
     run = asyncio.run(plan())
@@ -229,7 +230,7 @@ async def _ask(settings: Settings, **request: Any) -> str:
 
 async def _document(settings: Settings, run: str) -> dict[str, Any]:
     async with Deployment.open(settings) as dep:
-        return await dep.runs.document(run) or {}
+        return cast("dict[str, Any]", await dep.runs.document(run) or {})
 
 
 @pytest.mark.usefixtures("child")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from provisioner.admin.retention import sweep
+from provisioner.model.decision_document import KeptDecision
 from provisioner.runtime.context import Deployment
 from tests.decisions.conftest import Opened, company
 from tests.support.harness import sync_once
@@ -59,9 +60,13 @@ async def test_decisions_and_counts_go_when_nobody_asks_for_them_any_more(opened
     roster.write_text(company(1))
     async with opened(only=("traitly",)) as dep:
         now = await dep.clock.now()
-        await dep.health.decide("traitly", "old-yes", {"verdict": "approved", "at": now - 80 * 3600, "row": ""})
-        await dep.health.decide("traitly", "new-yes", {"verdict": "approved", "at": now, "row": ""})
-        await dep.health.decide("traitly", "old-no", {"verdict": "rejected", "at": now - 80 * 3600, "row": "r"})
+        for name, verdict, at in (("old-yes", "approved", now - 80 * 3600), ("new-yes", "approved", now)):
+            decision: KeptDecision = {"by": "test", "at": at, "reason": "", "verdict": verdict, "row": ""}
+            await dep.health.decide("traitly", name, decision)
+        refusal: KeptDecision = {
+            "by": "test", "at": now - 80 * 3600, "reason": "", "verdict": "rejected", "row": "r"
+        }  # fmt: skip
+        await dep.health.decide("traitly", "old-no", refusal)
         RedisContents(dep).note_sent("traitly", "leavers", {"a": now - 25 * 3600, "b": now})
         assert await sweep(dep)
         assert set(await dep.health.decisions("traitly")) == {"new-yes", "old-no"}

@@ -29,6 +29,7 @@ from provisioner.targets.http import Http
 from provisioner.targets.mtribes import Mtribes
 from provisioner.targets.traitly import Traitly
 from tests.decisions.conftest import Opened, company
+from tests.support.documents import anything
 from tests.support.harness import drain, due_now, sync_once
 from tests.support.redis_contents import RedisContents
 
@@ -83,9 +84,9 @@ async def test_outcomes_that_are_none_are_unclear_and_end(
         for _ in range(6):
             await due_now(dep, "traitly")
             await drain(dep)
-        document = await dep.runs.document(run["run"]) or {}
+        document = anything(await dep.runs.document(run["run"]))
         assert document["status"] == "failed"
-        first, second = await dep.runs.operations(run["run"], ["traitly"])
+        first, second = anything(await dep.runs.operations(run["run"], ["traitly"]))
         assert (first["person"], first["error"]["code"]) == ("W0000", "unexpected")
         assert first["error"]["message"].startswith("traitly: its package did not say")
         assert second["error"]["code"] == "leader_failed"
@@ -106,9 +107,9 @@ async def test_a_look_up_that_fails_unexpectedly_says_nothing_about_the_others(
         for _ in range(7):
             await due_now(dep, "traitly")
             await drain(dep)
-        document = await dep.runs.document(run["run"]) or {}
+        document = anything(await dep.runs.document(run["run"]))
         assert document["targets"]["traitly"]["succeeded"] == {"create": 3, "event": 2}
-        (failed,) = await dep.runs.operations(run["run"], ["traitly"], statuses=["failed"])
+        (failed,) = anything(await dep.runs.operations(run["run"], ["traitly"], statuses=["failed"]))
         assert failed["error"]["code"] == "unexpected"
         assert "looking whether it was done ended with KeyError" in failed["error"]["message"]
     assert len(switchboard.state("traitly")["events"]) == 3, "nothing was sent twice"
@@ -138,7 +139,7 @@ async def test_a_spooled_outcome_that_redis_refuses_holds_up_no_other(
         assert spool.empty
         (line,) = (tmp_path / "refused-outcomes.jsonl").read_bytes().splitlines()
         assert json.loads(line)["operation"]["person"] == "W0000"
-        document = await dep.runs.document(run["run"]) or {}
+        document = anything(await dep.runs.document(run["run"]))
         assert document["targets"]["traitly"]["succeeded"] == {"create": 2}
 
 

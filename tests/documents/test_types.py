@@ -12,20 +12,20 @@ PACKAGE: Final = Path(__file__).parents[2] / "provisioner"
 OPEN: Final = ("dict[str, Any]", "Mapping[str, Any]")
 #: Functions that return one, by package. A figure only shrinks: lower it with the functions.
 CEILING: Final[Mapping[str, int]] = {
-    "admin": 21,
-    "cli": 17,
+    "admin": 8,
+    "cli": 10,
     "events": 5,
     "example": 1,
     "model": 4,
     "planning": 2,
     "progress": 1,
     "roster": 2,
-    "runs": 12,
+    "runs": 3,
     "sandbox": 38,
     "settings": 5,
-    "store": 31,
+    "store": 20,
     "targets": 18,
-    "web": 7,
+    "web": 4,
     "worker": 3,
 }
 

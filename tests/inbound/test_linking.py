@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pytest
 
+from provisioner.model.run_document import RunDocument
 from provisioner.runs import target_lock
 from provisioner.runtime.context import Deployment
 from tests.cli.calling import Answer, call
@@ -128,7 +129,7 @@ def test_what_was_planned_without_the_link_is_not_sent(firm: Company) -> None:
     async def listed(dep: Deployment) -> None:
         assert await dep.inbound.orphan("habitate", msid)
 
-    async def resumed(dep: Deployment) -> dict[str, Any]:
+    async def resumed(dep: Deployment) -> RunDocument:
         await dep.health.pause("habitate", paused=False)
         await drain(dep)
         document = await dep.runs.document(run)

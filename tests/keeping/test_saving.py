@@ -78,7 +78,9 @@ async def test_everything_that_a_backup_holds_comes_back_as_it_was(
     async with opened(only=("traitly",)) as dep:
         await settled(dep, roster)
         RedisContents(dep).note_sent("traitly", "leavers", {"an-operation": 1.5})
-        await dep.health.decide("traitly", "an-operation", {"verdict": "approved"})
+        await dep.health.decide(
+            "traitly", "an-operation", {"by": "test", "at": 1.5, "reason": "", "verdict": "approved", "row": ""}
+        )
         await dep.health.pause("traitly", paused=True)
         before = RedisContents(dep).restorable()
         await backup(dep, tmp_path / "saved.gz")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from provisioner.model.operation import Kind
+from provisioner.model.run_document import RejectedRow
 from provisioner.store.runs.documents import Request, moment
 from tests.store.bench import TARGET, Bench, operation, patch
 
@@ -106,8 +107,9 @@ def test_a_part_that_joined_another_run_shows_that_one(bench: Bench) -> None:
 
 
 def test_rejected_rows_are_kept(bench: Bench) -> None:
-    bench(bench.runs.keep_rejects("run", [{"line": 2, "reason": "zoë"}], 60))
-    assert bench(bench.runs.rejects("run")) == [{"line": 2, "reason": "zoë"}]
+    row: RejectedRow = {"line": 2, "key": None, "column": None, "value": None, "reason": "zoë"}
+    bench(bench.runs.keep_rejects("run", [row], 60))
+    assert bench(bench.runs.rejects("run")) == [row]
     assert bench(bench.runs.rejects("other")) == []
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
@@ -78,7 +78,7 @@ async def carry_out(dep: Deployment, run: str) -> dict[str, Any]:
     await drain(dep)
     document = await dep.runs.document(run)
     assert document is not None
-    return document
+    return cast("dict[str, Any]", document)
 
 
 async def drain(dep: Deployment, rounds: int = 200, *, within: float = 2.0) -> None:
@@ -104,4 +104,4 @@ async def due_now(dep: Deployment, target: str) -> None:
 
 async def plan_once(dep: Deployment, **request: Any) -> dict[str, Any]:
     """The JSON of a plan."""
-    return await preview(dep, Request(trigger="manual", **request))
+    return cast("dict[str, Any]", await preview(dep, Request(trigger="manual", **request)))

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Final, Protocol, Self
+from typing import Final, Protocol, Self
 
 from rich.console import Group
 from rich.live import Live
@@ -16,6 +15,7 @@ from rich.text import Text
 from provisioner.cli.render.output import cells, console, plain, span, table
 from provisioner.cli.render.run_report import status, total
 from provisioner.errors import StoreError, UsageError
+from provisioner.model.run_document import RunDocument, RunPart
 from provisioner.store.runs.documents import RunStore
 
 _POLL: Final = 0.3
@@ -25,8 +25,6 @@ _PATIENCE: Final = 60.0
 _LAST_LOOK: Final = 1.0
 #: Least seconds between two lines about one target.
 _LINE_EVERY: Final = 1.0
-
-Document = Mapping[str, Any]
 
 
 class Progress(Protocol):
@@ -38,7 +36,7 @@ class Progress(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    def show(self, document: Document) -> None:
+    def show(self, document: RunDocument) -> None:
         """Show how it stands now."""
 
 
@@ -47,7 +45,7 @@ def progress() -> Progress:
     return LiveTable() if sys.stderr.isatty() else Lines()
 
 
-async def follow(runs: RunStore, run: str, shown: Progress, *, ends: float) -> dict[str, Any]:
+async def follow(runs: RunStore, run: str, shown: Progress, *, ends: float) -> RunDocument:
     """Show a run until it is over, or until its time is up; its last document.
 
     Args:
@@ -93,7 +91,7 @@ class Lines:
         self._when: dict[str, float] = {}
         self._left: dict[str, str] = {}
 
-    def show(self, document: Document) -> None:
+    def show(self, document: RunDocument) -> None:
         """Tell what changed."""
         now = time.monotonic()
         for name, target in document["targets"].items():
@@ -128,7 +126,7 @@ class LiveTable:
         self._live = Live(console=console(stderr=True), transient=True, refresh_per_second=4)
         self._began = time.monotonic()
 
-    def show(self, document: Document) -> None:
+    def show(self, document: RunDocument) -> None:
         """Redraw it."""
         made = table("Target", "Status", "Done", "Of", "Failed", "Held", "Waiting", numbers=_NUMBERS)
         for name, target in document["targets"].items():
@@ -152,7 +150,7 @@ class LiveTable:
 _NUMBERS: Final = ("Done", "Of", "Failed", "Held", "Waiting")
 
 
-def summary(target: Document) -> str:
+def summary(target: RunPart) -> str:
     """A target's part in one line: its status, and what of it is done."""
     told = [str(target["status"])]
     planned = total(target, "planned")

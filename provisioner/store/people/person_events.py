@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
+from provisioner.model.person_report import HeardEvent
 from provisioner.store.redis import keys
 from provisioner.store.redis.client import Redis
 from provisioner.store.redis.connection import redis_errors
@@ -44,8 +45,9 @@ class PersonEventStore:
                     pipe.expire(keys.heard(person), ttl)
                 await pipe.execute()
 
-    async def of(self, person: str) -> list[dict[str, Any]]:
+    async def of(self, person: str) -> list[HeardEvent]:
         """The newest first, each with its ``at``."""
         with redis_errors():
             found = await self._redis.zrevrange(keys.heard(person), 0, -1, withscores=True)
-        return [{**json.loads(member), "at": moment(at)} for member, at in found]
+        events = [{**json.loads(member), "at": moment(at)} for member, at in found]
+        return cast("list[HeardEvent]", events)

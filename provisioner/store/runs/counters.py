@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from provisioner.model.operation import Kind, Status
+from provisioner.model.run_document import Counts, Difference
 
 #: What else than done an operation may be, and codes by which it is superseded for another reason than a newer plan.
 _ELSE: Final = (Status.PENDING, Status.SENDING, Status.WAITING, Status.HELD, Status.FAILED, Status.REJECTED)
 _WHY: Final = ("overtaken", "no_longer_leaving")
 
 
-def counts(fields: Mapping[str, str], status: str) -> dict[str, int]:
+def counts(fields: Mapping[str, str], status: str) -> Counts:
     """How many operations of each kind have a status, without zeros."""
     found = {kind.value: int(fields.get(f"n:{status}:{kind.value}", 0)) for kind in Kind}
     return {kind: count for kind, count in found.items() if count > 0}
@@ -25,10 +26,10 @@ def unfinished(fields: Mapping[str, str]) -> tuple[int, int]:
     return moving, sum(counts(fields, Status.WAITING).values())
 
 
-def differences(fields: Mapping[str, str], predicted: Mapping[str, int]) -> list[dict[str, Any]]:
+def differences(fields: Mapping[str, str], predicted: Mapping[str, int]) -> list[Difference]:
     """Where a run's part did otherwise than its plan said, by kind: ``predicted``, ``actual``, and ``because``, which
     says how many became what: a status, or why they were superseded."""
-    found = []
+    found: list[Difference] = []
     done = counts(fields, Status.SUCCEEDED)
     for kind in (kind.value for kind in Kind):
         if done.get(kind, 0) == predicted.get(kind, 0):

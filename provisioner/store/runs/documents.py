@@ -9,9 +9,18 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias, cast
 
 from provisioner.model.operation import Kind, Status
+from provisioner.model.operation_document import FailedTry, OperationDocument, RunOperation, StatusName
+from provisioner.model.run_document import (
+    PartStatus,
+    RejectedRow,
+    RunDocument,
+    RunHead,
+    RunPart,
+    RunStatus,
+)
 from provisioner.store.redis import keys
 from provisioner.store.redis.client import Redis
 from provisioner.store.redis.connection import redis_errors
@@ -20,8 +29,8 @@ from provisioner.store.runs.counters import counts, differences, guard_sentences
 from provisioner.store.runs.follow import with_follow
 
 _PUSHED_FOR: Final = 7 * 86400
-_AS_JSON: Final = ("error", "notes", "blocked")
-_COUNTED: Final = ("succeeded", "failed", "held", "waiting", "superseded", "rejected")
+_Told: TypeAlias = Literal["error", "notes", "blocked"]
+_AS_JSON: Final[tuple[_Told, ...]] = ("error", "notes", "blocked")
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +212,7 @@ class RunStore:
         recent = reversed(await self.recent(limit))
         return tuple([run for run in recent if await self.get(run, "status") == "running"])
 
-    async def document(self, run: str) -> dict[str, Any] | None:
+    async def document(self, run: str) -> RunDocument | None:
         """A run as its JSON; None if there is no such run."""
         with redis_errors():
             raw = await self._redis.hgetall(keys.run(run))
@@ -213,10 +222,10 @@ class RunStore:
         targets = {}
         for target in json.loads(fields.get("targets", "[]")):
             targets[target] = target_document(await self.target(run, target))
-        document: dict[str, Any] = {
+        document: RunDocument = {
             "run": run,
             "trigger": fields.get("trigger", "manual"),
-            "status": fields.get("status", "running"),
+            "status": cast("RunStatus", fields.get("status", "running")),
             "started_at": moment(float(fields["started"])) if "started" in fields else None,
             "finished_at": None if fields.get("status") == "running" else moment(float(fields.get("finished") or 0)),
             "roster": json.loads(fields["roster"]) if "roster" in fields else None,
@@ -226,7 +235,7 @@ class RunStore:
             document["error"] = json.loads(fields["error"])
         return document
 
-    async def heads(self, runs: Sequence[str]) -> dict[str, dict[str, Any]]:
+    async def heads(self, runs: Sequence[str]) -> dict[str, RunHead]:
         """Trigger, status and times of those of the runs that are kept."""
         names = ["trigger", "status", "started", "finished"]
         with redis_errors():
@@ -234,13 +243,13 @@ class RunStore:
                 for run in runs:
                     pipe.hmget(keys.run(run), names)
                 rows = await pipe.execute()
-        found = {}
+        found: dict[str, RunHead] = {}
         for run, row in zip(runs, rows, strict=True):
             trigger, status, started, finished = (value.decode() if value else None for value in row)
             if trigger is not None:
                 found[run] = {
                     "trigger": trigger,
-                    "status": status or "running",
+                    "status": cast("RunStatus", status or "running"),
                     "started_at": moment(float(started)) if started else None,
                     "finished_at": moment(float(finished)) if finished and status != "running" else None,
                 }
@@ -254,9 +263,9 @@ class RunStore:
         statuses: Sequence[str] | None = None,
         offset: int = 0,
         limit: int | None = None,
-    ) -> list[dict[str, Any]]:
+    ) -> list[OperationDocument]:
         """Operations of a run in the order of the plan, as JSON; paged, so that nothing loads them all at once."""
-        found: list[dict[str, Any]] = []
+        found: list[OperationDocument] = []
         for joined, target in [(one, name) for name in targets for one in await self.holders(run, name)]:
             undone = await self._undone(joined, target, statuses)
             start = 0
@@ -302,11 +311,11 @@ class RunStore:
             row = await self._redis.hgetall(keys.operation(run, target, operation_id))
         return {key.decode(): value.decode() for key, value in row.items()} or None
 
-    async def history(self, person: str, limit: int = 50) -> list[dict[str, Any]]:
+    async def history(self, person: str, limit: int = 50) -> list[RunOperation]:
         """The newest finished operations of a person, as JSON with their run."""
         with redis_errors():
             entries = await self._redis.lrange(keys.history(person), 0, limit - 1)
-        found = []
+        found: list[RunOperation] = []
         for entry in entries:
             target, run, operation_id = entry.decode().split("|")
             row = await self.operation(run, target, operation_id)
@@ -315,7 +324,7 @@ class RunStore:
                 found.append({"run": run, **document})
         return found
 
-    async def standing(self, target: str, person: str, slots: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    async def standing(self, target: str, person: str, slots: Sequence[str] | None = None) -> list[RunOperation]:
         """The operations that stand for a person now, in some slots or in all: pending, sent, waiting or held."""
         with redis_errors():
             if slots is None:
@@ -324,7 +333,7 @@ class RunStore:
             else:
                 fields = [f"{person}\x1f{slot}" for slot in slots]
                 found = await self._redis.hmget(keys.slots(target), fields) if fields else []
-        documents = []
+        documents: list[RunOperation] = []
         for member in found:
             if member is None:
                 continue
@@ -338,37 +347,50 @@ class RunStore:
     async def _joined(self, run: str, target: str) -> str:
         return await self.part_field(run, target, "joined") or run
 
-    async def keep_rejects(self, run: str, rejects: Sequence[Mapping[str, Any]], ttl: int) -> None:
+    async def keep_rejects(self, run: str, rejects: Sequence[RejectedRow], ttl: int) -> None:
         """Keep the rejected rows of a run's roster."""
         with redis_errors():
             await self._redis.set(keys.rejects(run), zlib.compress(json.dumps(list(rejects)).encode()), ex=ttl)
 
-    async def rejects(self, run: str) -> list[dict[str, Any]]:
+    async def rejects(self, run: str) -> list[RejectedRow]:
         """The rejected rows of a run's roster."""
         with redis_errors():
             packed = await self._redis.get(keys.rejects(run))
-        found: list[dict[str, Any]] = json.loads(zlib.decompress(packed)) if packed else []
+        found: list[RejectedRow] = json.loads(zlib.decompress(packed)) if packed else []
         return found
 
 
-def target_document(fields: Mapping[str, str]) -> dict[str, Any]:
+def target_document(fields: Mapping[str, str]) -> RunPart:
     """A run's part for one target as its JSON."""
-    planned = {kind.value: int(fields.get(f"planned:{kind.value}", 0)) for kind in Kind}
-    document: dict[str, Any] = {"status": (status := fields.get("status", "running"))}
-    for name in ("observed", "linked", "adopted", "orphans", "conflicts", "todo", "unchanged"):
-        document[name] = int(fields.get(name, 0))
-    document["planned"] = planned
-    for name in _COUNTED:
-        document[name] = counts(fields, name)
+    status = cast("PartStatus", fields.get("status", "running"))
+    document: RunPart = {
+        "status": status,
+        "observed": int(fields.get("observed", 0)),
+        "linked": int(fields.get("linked", 0)),
+        "adopted": int(fields.get("adopted", 0)),
+        "orphans": int(fields.get("orphans", 0)),
+        "conflicts": int(fields.get("conflicts", 0)),
+        "todo": int(fields.get("todo", 0)),
+        "unchanged": int(fields.get("unchanged", 0)),
+        "planned": {kind.value: int(fields.get(f"planned:{kind.value}", 0)) for kind in Kind},
+        "succeeded": counts(fields, "succeeded"),
+        "failed": counts(fields, "failed"),
+        "held": counts(fields, "held"),
+        "waiting": counts(fields, "waiting"),
+        "superseded": counts(fields, "superseded"),
+        "rejected": counts(fields, "rejected"),
+        "requests": int(fields.get("requests", 0)),
+    }
     if fields.get("fault") or status in ("quarantined", "unreachable", "paused"):
         # What was still to be sent waits for the target with the rest
         for kind, count in [*counts(fields, "pending").items(), *counts(fields, "sending").items()]:
             document["waiting"][kind] = document["waiting"].get(kind, 0) + count
-    document["requests"] = int(fields.get("requests", 0))
     if int(fields.get("leavers_left") or 0):
         document["leavers_left"] = int(fields["leavers_left"])
-    for name, text in [("error", fields.get("fault")), *((name, fields.get(name)) for name in _AS_JSON)]:
-        if text:
+    if fields.get("fault"):
+        document["error"] = json.loads(fields["fault"])
+    for name in _AS_JSON:
+        if text := fields.get(name):
             document[name] = json.loads(text)
     if "guards" in fields:
         document["guards"] = guard_sentences(fields)
@@ -379,7 +401,7 @@ def target_document(fields: Mapping[str, str]) -> dict[str, Any]:
     return document
 
 
-def operation_document(row: Mapping[str, str]) -> dict[str, Any] | None:
+def operation_document(row: Mapping[str, str]) -> OperationDocument | None:
     """An operation as its JSON, from its fields in Redis; None if it is no longer kept, or was never installed."""
     if "doc" not in row or "status" not in row:
         return None
@@ -388,7 +410,8 @@ def operation_document(row: Mapping[str, str]) -> dict[str, Any] | None:
     error = json.loads(row["error"]) if row.get("error") else None
     if error is None and row.get("status") == "held" and doc.get("hold"):
         error = {"code": "held", "message": doc["hold"]}
-    return {
+    tries = [{**one, "at": moment(one["at"])} for one in json.loads(row.get("tries") or "[]")]
+    document: OperationDocument = {
         "id": doc["id"],
         "target": doc["target"],
         "person": doc["person"],
@@ -397,10 +420,11 @@ def operation_document(row: Mapping[str, str]) -> dict[str, Any] | None:
         "before": doc["before"],
         "after": doc["after"],
         "drift": bool(doc.get("drift")),
-        "status": row["status"],
+        "status": cast("StatusName", row["status"]),
         "attempts": int(row.get("attempts") or 0),
-        "tries": [{**one, "at": moment(one["at"])} for one in json.loads(row.get("tries") or "[]")],
+        "tries": cast("list[FailedTry]", tries),
         "error": error,
         "reason": doc.get("reason", ""),
         "changed_at": moment(float(row["changed"])) if row.get("changed") else None,
     }
+    return document

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from provisioner.errors import UsageError
+from provisioner.model.operation_document import OperationDocument
 from provisioner.store.redis import keys
 from provisioner.store.redis.client import Redis
 from provisioner.store.redis.connection import redis_errors
@@ -22,7 +23,7 @@ class Page:
     """Some operations as JSON, in the order of the plan; `next` goes on behind them, None at the end. `read` is how
     many were looked at: a page may be short, even empty, and yet have a next one."""
 
-    rows: tuple[dict[str, Any], ...]
+    rows: tuple[OperationDocument, ...]
     next: str | None
     read: int
 
@@ -34,7 +35,7 @@ class Filter:
     statuses: tuple[str, ...] | None = None
     kind: str | None = None
 
-    def passes(self, document: dict[str, Any]) -> bool:
+    def passes(self, document: OperationDocument) -> bool:
         """Whether an operation is wanted."""
         return (self.statuses is None or document["status"] in self.statuses) and self.kind in (None, document["kind"])
 
@@ -59,7 +60,7 @@ class OperationPageStore:
             UsageError: `after` is no such word.
             StoreError: Redis does not answer.
         """
-        rows: list[dict[str, Any]] = []
+        rows: list[OperationDocument] = []
         read = 0
         start, place = _place(after, targets)
         for number, target in enumerate(targets[start:], start):

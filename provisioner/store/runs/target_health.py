@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from provisioner.model.decision_document import KeptDecision
 from provisioner.store.redis import keys
 from provisioner.store.redis.client import Redis
 from provisioner.store.redis.connection import redis_errors
@@ -240,13 +241,13 @@ class HealthStore:
             own = await self._redis.smismember(keys.unsent(target, guard), members) if members else []
         return count - sum(map(int, own))
 
-    async def decisions(self, target: str) -> dict[str, dict[str, Any]]:
+    async def decisions(self, target: str) -> dict[str, KeptDecision]:
         """Approvals and rejections by operation id."""
         with redis_errors():
             raw = await self._redis.hgetall(keys.decisions(target))
         return {key.decode(): json.loads(value) for key, value in raw.items()}
 
-    async def decide(self, target: str, operation_id: str, decision: Mapping[str, Any]) -> None:
+    async def decide(self, target: str, operation_id: str, decision: KeptDecision) -> None:
         """Record an approval or a rejection."""
         with redis_errors():
             await self._redis.hset(keys.decisions(target), operation_id, json.dumps(dict(decision)))

@@ -17,7 +17,9 @@ from provisioner.admin.person_report import story
 from provisioner.admin.worklists import to_do
 from provisioner.errors import UsageError
 from provisioner.logs import clean
+from provisioner.model.decision_document import RunDecision
 from provisioner.model.operation import Kind, Status
+from provisioner.model.run_document import RunDocument
 from provisioner.roster import check_allowed
 from provisioner.runs.lifecycle import request_run
 from provisioner.runs.roster_source import names_own
@@ -80,7 +82,7 @@ Limit = Annotated[int, Query(ge=1, le=500, description="Rows at most.")]
 Offset = Annotated[int, Query(ge=0, le=1_000_000, description="Rows to leave out.")]
 
 
-async def known_run(dep: Deployment, run: str) -> dict[str, Any]:
+async def known_run(dep: Deployment, run: str) -> RunDocument:
     """A run's document.
 
     Raises:
@@ -214,7 +216,7 @@ async def get_operations(
 
 async def decide(
     site: Site, dep: Deployment, run: str, verdict: Verdict, choice: Choice, *, by: str, reason: str = ""
-) -> dict[str, Any]:
+) -> RunDecision:
     """Approve, reject or retry, and tell the workers.
 
     Raises:
@@ -229,7 +231,7 @@ async def decide(
         found = await decide_about(dep, run, verdict, choice, by=by, reason=reason)
     except UsageError as exc:
         raise ProblemError(409, exc.message, code="nothing_done", more={"refused": []}) from exc
-    answer = {"run": run, **found.to_json()}
+    answer: RunDecision = {"run": run, **found.to_json()}
     if not found.done:
         what = "failed" if verdict == "retried" else "held"
         detail = (

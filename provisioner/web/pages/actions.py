@@ -12,6 +12,8 @@ from provisioner.admin import decisions
 from provisioner.admin.decisions import Choice, Decided, Verdict, decide_about
 from provisioner.admin.person_report import story
 from provisioner.errors import UsageError
+from provisioner.model.operation_document import RunOperation
+from provisioner.model.run_document import RunDocument
 from provisioner.runtime.context import Deployment
 from provisioner.store.runs.documents import Request as RunAsked
 from provisioner.web import request_bodies
@@ -108,7 +110,7 @@ async def decide(request: Request, run: str, session: Acting, site: OnSite, dep:
     return render(request, "decided.html", run=document, act=_VERDICTS[act], decided=decided)
 
 
-def _chosen(fields: Fields, document: dict[str, Any]) -> dict[str, tuple[str, ...] | None]:
+def _chosen(fields: Fields, document: RunDocument) -> dict[str, tuple[str, ...] | None]:
     """The chosen people by target; None: all of that target."""
     chosen: dict[str, tuple[str, ...] | None] = {}
     for text in _all(fields, "who"):
@@ -149,7 +151,7 @@ async def _decide(
     by: str,
     reason: str,
 ) -> Decided:
-    done: list[dict[str, Any]] = []
+    done: list[RunOperation] = []
     refused: list[decisions.Refused] = []
     for target, people in choice.items():
         try:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
+from provisioner.model.run_document import RosterDocument, RunDocument, RunPart
 from provisioner.progress.metrics import verdict_on
 from provisioner.progress.vitals import Vitals, vitals
 from provisioner.runs.estimate import finish_estimate
@@ -31,7 +32,7 @@ class TargetView:
     backlog: int
     finish: float | None
     run: str | None
-    part: dict[str, Any] | None
+    part: RunPart | None
     leavers: int
     oldest: tuple[str, float] | None
 
@@ -56,11 +57,11 @@ class Overview:
 
     now: float
     targets: tuple[TargetView, ...]
-    runs: tuple[dict[str, Any], ...]
+    runs: tuple[RunDocument, ...]
     bars: tuple[Bar, ...]
     most: int
     next_run: str | None
-    roster: dict[str, Any] | None
+    roster: RosterDocument | None
     verdict: str | None
     promise: float
     vitals: Vitals
@@ -76,6 +77,7 @@ async def look(dep: Deployment) -> Overview:
     documents = [await dep.runs.document(run) for run in await dep.runs.recent(_RUNS)]
     runs = tuple(one for one in documents if one is not None)
     newest = next((one for one in runs if one["roster"]), None)
+    read = newest["roster"] if newest else None
     schedule = dep.settings.schedule
     upcoming = next_time((schedule.sync, schedule.full), datetime.fromtimestamp(now, UTC), dep.settings.zone)
     bars, most = await chart(dep, now)
@@ -86,8 +88,8 @@ async def look(dep: Deployment) -> Overview:
         bars=bars,
         most=most,
         next_run=upcoming.isoformat() if upcoming else None,
-        roster=newest["roster"] if newest else None,
-        verdict=verdict_on(newest["roster"], newest["status"]) if newest else None,
+        roster=read,
+        verdict=verdict_on(read, newest["status"]) if newest and read else None,
         promise=dep.settings.slo.leaver.total_seconds(),
         vitals=await vitals(dep.heartbeats, dep.settings),
     )

@@ -11,6 +11,8 @@ from fastapi.responses import RedirectResponse, Response
 from provisioner.admin.person_report import story
 from provisioner.errors import UsageError
 from provisioner.model.operation import Kind, Status
+from provisioner.model.operation_document import OperationDocument
+from provisioner.model.run_document import RunDocument
 from provisioner.runtime.context import Deployment
 from provisioner.store.runs.paging import Filter
 from provisioner.web.api.runs import known_run
@@ -64,9 +66,13 @@ async def run(request: Request, run: str, session: SignedIn, dep: Deployed) -> R
     kind = asked["kind"] if asked["kind"] in set(Kind) else ""
     after = request.query_params.get("after") or None
     next_ = None
+    rows: list[OperationDocument]
     if asked["person"]:
-        rows = await in_run(dep, run, asked["person"], chosen)
-        rows = [row for row in rows if status in ("", row["status"]) and kind in ("", row["kind"])]
+        rows = [
+            row
+            for row in await in_run(dep, run, asked["person"], chosen)
+            if status in ("", row["status"]) and kind in ("", row["kind"])
+        ]
     else:
         wanted = Filter((status,) if status else None, kind or None)
         page = await dep.operations.page(run, chosen, wanted, after=after, limit=_OPERATIONS)
@@ -96,7 +102,7 @@ def people_of(request: Any) -> tuple[str, ...]:
     return request.people if request is not None and request.people else ()
 
 
-def parts(document: dict[str, Any]) -> list[dict[str, Any]]:
+def parts(document: RunDocument) -> list[dict[str, Any]]:
     """The run's targets with their progress."""
     return [{"name": name, "progress": progress(part), **part} for name, part in document["targets"].items()]
 
@@ -109,7 +115,7 @@ async def approval(request: Request, run: str, session: SignedIn, dep: Deployed)
     return render(request, "approval.html", run=document, held=await held(dep, run, document))
 
 
-async def held(dep: Deployment, run: str, document: dict[str, Any]) -> list[dict[str, Any]]:
+async def held(dep: Deployment, run: str, document: RunDocument) -> list[dict[str, Any]]:
     """Per target what is held: how many, why, and the first of them by person, since a decision is about a person."""
     found = []
     for name, part in document["targets"].items():
@@ -117,7 +123,7 @@ async def held(dep: Deployment, run: str, document: dict[str, Any]) -> list[dict
         if count:
             page = await dep.operations.page(run, [name], Filter((Status.HELD.value,)), limit=HELD_SHOWN)
             why = part.get("guards") or sorted({row["error"]["message"] for row in page.rows if row["error"]})
-            people: dict[str, list[dict[str, Any]]] = {}
+            people: dict[str, list[OperationDocument]] = {}
             for row in page.rows:
                 people.setdefault(row["person"], []).append(row)
             found.append({"target": name, "count": count, "why": why, "people": people, "listed": len(page.rows)})

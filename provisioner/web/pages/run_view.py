@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final, Literal, TypeAlias
 
 from provisioner.model.operation import Kind
+from provisioner.model.operation_document import RunOperation
+from provisioner.model.run_document import RunDocument, RunPart
 from provisioner.runtime.context import Deployment
 from provisioner.settings import Settings
 from provisioner.store.runs.paging import Filter
 from provisioner.targets.registry import target_class
 from provisioner.targets.responses import ADVICE
 
+Outcome: TypeAlias = Literal["succeeded", "failed", "held", "waiting", "superseded", "rejected"]
+
 #: Outcomes in the order in which they are told.
-OUTCOMES: Final = ("succeeded", "failed", "held", "waiting", "superseded", "rejected")
+OUTCOMES: Final[tuple[Outcome, ...]] = ("succeeded", "failed", "held", "waiting", "superseded", "rejected")
+_UNDONE: Final[tuple[Outcome, ...]] = ("failed", "held", "waiting")
 KINDS: Final = tuple(kind.value for kind in Kind)
 #: Undone operations of each status that are read for their causes.
 _SAMPLE: Final = 500
@@ -45,25 +50,26 @@ class Cause:
     remedy: str
 
 
-async def causes(dep: Deployment, run: str, document: Mapping[str, Any]) -> tuple[tuple[Cause, ...], bool]:
+async def causes(dep: Deployment, run: str, document: RunDocument) -> tuple[tuple[Cause, ...], bool]:
     """Failed, held and waiting operations by cause, the commonest first; whether only some of them were looked at."""
     counts: Counter[tuple[str, str, str, str]] = Counter()
     examples: dict[tuple[str, str, str, str], str] = {}
     partly = False
-    for status in ("failed", "held", "waiting"):
+    for status in _UNDONE:
         targets = [
             name
             for name, part in document["targets"].items()
             # What a guard holds is told by the guard
-            if any((part.get(status) or {}).values()) and not (status == "held" and part.get("guards"))
+            if any(part[status].values()) and not (status == "held" and part.get("guards"))
         ]
         if not targets:
             continue
         page = await dep.operations.page(run, targets, Filter((status,)), limit=_SAMPLE)
         partly = partly or page.next is not None
         for row in page.rows:
-            error = row["error"] or {}
-            cause = (row["target"], status, str(error.get("code", "")), str(error.get("message", "")))
+            error = row["error"]
+            code, message = (error.get("code", ""), error.get("message", "")) if error else ("", "")
+            cause = (row["target"], status, str(code), str(message))
             counts[cause] += 1
             examples.setdefault(cause, row["person"])
     found = [
@@ -89,15 +95,15 @@ class Progress:
     percent: int
 
 
-def progress(part: Mapping[str, Any]) -> Progress:
+def progress(part: RunPart) -> Progress:
     """Of a run's part for one target."""
-    planned = sum((part.get("planned") or {}).values())
-    ended = sum(sum((part.get(name) or {}).values()) for name in OUTCOMES if name not in ("waiting", "held"))
+    planned = sum(part["planned"].values())
+    ended = sum(sum(part[name].values()) for name in OUTCOMES if name not in ("waiting", "held"))
     ended = min(ended, planned)
     return Progress(planned, ended, 100 if not planned else ended * 100 // planned)
 
 
-async def in_run(dep: Deployment, run: str, person: str, targets: Sequence[str]) -> list[dict[str, Any]]:
+async def in_run(dep: Deployment, run: str, person: str, targets: Sequence[str]) -> list[RunOperation]:
     """One person's operations in a run."""
     found = {one["id"]: one for one in await dep.runs.history(person, 200) if one["run"] == run}
     for target in targets:

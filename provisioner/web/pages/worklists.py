@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from provisioner.admin.worklists import NOTHING, lists, table_rows, to_do
+from provisioner.model.run_document import RejectedRow
 from provisioner.progress.metrics import verdict_on
 from provisioner.settings.place import shown as shown_address
 from provisioner.store.runs.documents import moment
@@ -124,7 +125,8 @@ async def rejected(request: Request, session: SignedIn, dep: Deployed) -> Respon
     return render(request, "rejected.html", run=run, rows=rows[:500], total_rows=len(rows))
 
 
-def _csv(rows: list[dict[str, Any]]) -> str:
+def _csv(rows: list[RejectedRow]) -> str:
+    columns: tuple[Literal["line", "key", "column", "value", "reason"], ...]
     columns = ("line", "key", "column", "value", "reason")
     buffer = io.StringIO()
     writer = csv.writer(buffer)

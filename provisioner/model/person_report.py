@@ -1,0 +1,110 @@
+"""Everything that is known about one person, and a leaver's receipt, as their JSON."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, NotRequired, TypeAlias, TypedDict
+
+from msgspec import Meta
+
+from provisioner.model.operation_document import RunOperation
+from provisioner.model.run_document import RunHead
+from provisioner.model.worklists import RejectionRow
+
+ReceiptStatus: TypeAlias = Literal[
+    "done", "pending", "waiting", "held", "failed", "rejected", "no longer wanted", "no account", "as it was"
+]
+
+
+class PersonRow(TypedDict):
+    """A person's row in the last clean roster, with its line, verdict and absence."""
+
+    file: str | None
+    digest: str | None
+    taken_at: str | None
+    line: int
+    verdict: str
+    starts: str | None
+    ends: str | None
+    absent_snapshots: int
+    absent_since: str | None
+    row: dict[str, Any]
+
+
+class LinkDocument(TypedDict):
+    """The link of a person to an account, and how it came about."""
+
+    account: str
+    state: Literal["active", "left"]
+    matched: str
+    created_by_us: bool
+    recorded_at: str | None
+    enrolled: list[str]
+    unkept: dict[str, str | None]
+
+
+class AttributeReport(TypedDict):
+    """One attribute: its expression, what is desired, observed, and what the target acknowledged last."""
+
+    attribute: str
+    expression: str
+    authority: str
+    desired: Any
+    observed: Any
+    acknowledged: Any
+    same: bool
+
+
+class PersonInTarget(TypedDict):
+    """A person in one target; `standing` is what the roster asks for there, `reason` why."""
+
+    standing: str | None
+    reason: str | None
+    scope: str
+    health: str
+    link: LinkDocument | None
+    untouchable: str | None
+    attributes: list[AttributeReport]
+    todos: list[str]
+    conflicts: list[str]
+
+
+class ReceiptPart(TypedDict):
+    """What became of a leaver's account in one target."""
+
+    status: ReceiptStatus
+    since: str | None
+    at: str | None
+    run: str | None
+    message: str | None
+
+
+class ReceiptDocument(TypedDict):
+    """What became of all accounts of a leaver; `finished_at` is null until all is done."""
+
+    person: str
+    since: str | None
+    finished_at: str | None
+    targets: dict[str, ReceiptPart]
+
+
+class HeardEvent(TypedDict):
+    """A webhook about a person. `own`: it was about something that we did."""
+
+    at: str | None
+    target: str
+    event: str
+    own: NotRequired[bool]
+
+
+class PersonReport(TypedDict):
+    """Everything that is known about one person; `operations` newest first."""
+
+    person: str
+    roster: PersonRow | None
+    targets: dict[str, PersonInTarget]
+    facts: Annotated[dict[str, dict[str, str | None]], Meta(description="What webhooks told, by target.")]
+    operations: list[RunOperation]
+    runs: dict[str, RunHead]
+    heard: list[HeardEvent]
+    receipt: ReceiptDocument | None
+    rejections: list[RejectionRow]

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import polars as pl
 
+from provisioner.model.worklists import AbsentRow
 from provisioner.runtime.context import Deployment
 from provisioner.settings.values import format_duration
 
 _ABSENT: Final = "absent"
 
 
-async def absent_people(dep: Deployment) -> list[dict[str, Any]]:
+async def absent_people(dep: Deployment) -> list[AbsentRow]:
     """Everybody whose row vanished, the longest absent first.
 
     Each has ``person``, ``since``, ``snapshots`` (clean rosters without them), ``needed``, ``leaves_from`` (when the
@@ -26,7 +27,7 @@ async def absent_people(dep: Deployment) -> list[dict[str, Any]]:
         return []
     rule = dep.settings.roster.absence
     away = known.filter(pl.col("_verdict") == _ABSENT).sort("_absent_since", "_key")
-    found = []
+    found: list[AbsentRow] = []
     for person, count, since in away.select("_key", "_absent_snapshots", "_absent_since").iter_rows():
         over = since + rule.grace if since is not None else None
         message = (

@@ -14,7 +14,7 @@ import os
 import secrets
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -42,10 +42,6 @@ class Saved:
     schema: int
     made_at: str | None
     entries: Mapping[str, int]
-
-    def to_json(self) -> dict[str, Any]:
-        """For people and programs."""
-        return asdict(self)
 
 
 async def backup(dep: Deployment, path: Path) -> Saved:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import asdict, dataclass
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 import structlog
 
@@ -62,10 +62,6 @@ class Forgotten:
     dropped: int
     pushed: bool
     listed: bool
-
-    def to_json(self) -> dict[str, Any]:
-        """For people and programs."""
-        return asdict(self)
 
 
 async def forget(dep: Deployment, person: str, *, by: str, patience: float = PATIENCE) -> Forgotten:

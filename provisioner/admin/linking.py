@@ -9,8 +9,8 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import asdict, dataclass
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 import polars as pl
 import structlog
@@ -45,10 +45,6 @@ class HandLink:
     account: str
     linked: bool
     dropped: int = 0
-
-    def to_json(self) -> dict[str, Any]:
-        """For people and programs."""
-        return asdict(self)
 
 
 async def link(

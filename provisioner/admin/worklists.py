@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import polars as pl
 
 from provisioner.admin.absent_people import absent_people
 from provisioner.admin.leaver_receipts import unfinished
-from provisioner.model.worklists import RejectionRow
+from provisioner.model.person_report import TodoDocument
+from provisioner.model.worklists import PausedRow, RejectionRow, TableRow, WorklistRow
 from provisioner.runtime.context import Deployment
 from provisioner.store.runs.documents import moment
 from provisioner.store.runs.target_health import HealthStore, rejections
@@ -19,7 +20,7 @@ NOTHING: Final = "Nothing waits for a person."
 OPEN: Final = frozenset({"pending", "waiting", "held", "failed", "rejected"})
 
 
-async def to_do(dep: Deployment, targets: tuple[str, ...]) -> dict[str, Any]:
+async def to_do(dep: Deployment, targets: tuple[str, ...]) -> TodoDocument:
     """What only a person can settle in some targets, as JSON.
 
     ``leavers``: the receipts of those who still have an account that they should not have; ``conflicts`` and ``todos``
@@ -36,7 +37,7 @@ async def to_do(dep: Deployment, targets: tuple[str, ...]) -> dict[str, Any]:
     }
 
 
-async def pauses(health: HealthStore, targets: tuple[str, ...]) -> list[dict[str, Any]]:
+async def pauses(health: HealthStore, targets: tuple[str, ...]) -> list[PausedRow]:
     """Targets that somebody paused: ``target``, ``by``, ``at`` (a moment, None if not known) and ``reason``."""
     found = [(target, await health.of(target)) for target in targets]
     return [
@@ -85,28 +86,28 @@ async def standing_rejections(
     ]
 
 
-def table_rows(found: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+def table_rows(found: TodoDocument) -> list[TableRow]:
     """The whole list as rows for people: ``target``, ``person``, ``what``, ``message``, leavers first."""
-    rows = []
+    rows: list[TableRow] = []
     for one in found["leavers"]:
         for target, part in one["targets"].items():
             if part["status"] in OPEN:
                 message = f"Left, and still has an account: {part['status']}"
                 message += f", {part['message']}" if part["message"] else ""
                 rows.append({"target": target, "person": one["person"], "what": "leaver", "message": message})
-    for one in found["rejections"]:
-        because = f": {one['reason']}" if one["reason"] else ""
-        back = f" Take it back: provisioner reject {one['run']} --undo --person {one['person']}" if one["run"] else ""
-        message = f"{one['kind'] or 'operation'} rejected by {one['by']}{because}; holds until {one['until']}.{back}"
-        rows.append({"target": one["target"], "person": one["person"], "what": "rejection", "message": message})
-    for one in found["paused"]:
-        since = f" since {one['at']}" if one["at"] else ""
-        why = f": {one['reason']}" if one["reason"] else ""
-        message = f"Paused{since} by {one['by'] or 'somebody'}{why}. Go on: provisioner resume {one['target']}"
-        rows.append({"target": one["target"], "person": "", "what": "paused", "message": message})
-    rows += [{**one, "what": "conflict"} for one in found["conflicts"]]
-    rows += [{**one, "what": "to do"} for one in found["todos"]]
-    return rows + [{"target": "", "what": "absent", **one} for one in found["absent"]]
+    for no in found["rejections"]:
+        because = f": {no['reason']}" if no["reason"] else ""
+        back = f" Take it back: provisioner reject {no['run']} --undo --person {no['person']}" if no["run"] else ""
+        message = f"{no['kind'] or 'operation'} rejected by {no['by']}{because}; holds until {no['until']}.{back}"
+        rows.append({"target": no["target"], "person": no["person"], "what": "rejection", "message": message})
+    for stop in found["paused"]:
+        since = f" since {stop['at']}" if stop["at"] else ""
+        why = f": {stop['reason']}" if stop["reason"] else ""
+        message = f"Paused{since} by {stop['by'] or 'somebody'}{why}. Go on: provisioner resume {stop['target']}"
+        rows.append({"target": stop["target"], "person": "", "what": "paused", "message": message})
+    rows += [cast("TableRow", {**one, "what": "conflict"}) for one in found["conflicts"]]
+    rows += [cast("TableRow", {**one, "what": "to do"}) for one in found["todos"]]
+    return rows + [cast("TableRow", {"target": "", "what": "absent", **one}) for one in found["absent"]]
 
 
 async def _rows(dep: Deployment, people: set[str]) -> dict[str, str]:
@@ -118,10 +119,11 @@ async def _rows(dep: Deployment, people: set[str]) -> dict[str, str]:
     return {key: digest for key, digest in rows if digest}
 
 
-async def lists(dep: Deployment, name: str, targets: tuple[str, ...]) -> list[dict[str, Any]]:
+async def lists(dep: Deployment, name: str, targets: tuple[str, ...]) -> list[WorklistRow]:
     """One of the lists that a person looks after (`todos`, `conflicts`, `drift`, `orphans`), over some targets."""
-    rows: list[dict[str, Any]] = []
+    rows: list[WorklistRow] = []
     for target in targets:
         found = await dep.health.list(target, name)
-        rows += [{"target": target, **(one if isinstance(one, dict) else {"account": one})} for one in found]
+        told = [{"target": target, **(one if isinstance(one, dict) else {"account": one})} for one in found]
+        rows += cast("list[WorklistRow]", told)
     return rows

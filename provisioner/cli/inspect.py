@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -15,8 +16,13 @@ from provisioner.cli.render.facts_view import facts
 from provisioner.cli.render.output import cells, console, local, plain, print_json, table
 from provisioner.cli.runs import Json, Targets
 from provisioner.cli.session import ANSWERS_WITHIN, settings_and_logs
-from provisioner.model.person_report import PersonInTarget, PersonReport, PersonRow
+from provisioner.model.audit_entry import AuditEntry
+from provisioner.model.person_report import PersonInTarget, PersonReport, PersonRow, TodoDocument
+from provisioner.model.worklists import WorklistRow
 from provisioner.settings import Settings
+
+if TYPE_CHECKING:
+    from provisioner.progress.writeback import Exported
 
 _AUDIT_COLUMNS = frozenset({"id", "at", "by", "action"})
 Key = Annotated[str, typer.Argument(metavar="KEY", help="The person's key in the roster.")]
@@ -112,26 +118,26 @@ def export(
     settings = settings_and_logs()
     written = asyncio.run(_export(settings, file))
     if as_json:
-        print_json(written)
+        print_json(asdict(written))
     else:
-        done = "written" if written["written"] else "not written, for it holds the same already"
-        console().print(f"{written['place']}: {written['rows']} people, {done}.")
+        done = "written" if written.written else "not written, for it holds the same already"
+        console().print(f"{written.place}: {written.rows} people, {done}.")
     return 0
 
 
-async def _audit(settings: Settings, limit: int) -> list[dict[str, Any]]:
+async def _audit(settings: Settings, limit: int) -> list[AuditEntry]:
     from provisioner.runtime.context import Deployment
 
     async with Deployment.open(settings, within=ANSWERS_WITHIN) as dep:
         return await dep.audit.newest(limit)
 
 
-async def _export(settings: Settings, file: str | None) -> dict[str, Any]:
+async def _export(settings: Settings, file: str | None) -> Exported:
     from provisioner.progress.writeback import export as write
     from provisioner.runtime.context import Deployment
 
     async with Deployment.open(settings, within=ANSWERS_WITHIN) as dep:
-        return (await write(dep, file)).to_json()
+        return await write(dep, file)
 
 
 async def _story(settings: Settings, key: str) -> PersonReport:
@@ -143,7 +149,7 @@ async def _story(settings: Settings, key: str) -> PersonReport:
         return await story(dep, key)
 
 
-async def _to_do(settings: Settings, targets: list[str] | None) -> dict[str, Any]:
+async def _to_do(settings: Settings, targets: list[str] | None) -> TodoDocument:
     from provisioner.admin.worklists import to_do
     from provisioner.runtime.context import Deployment
 
@@ -151,7 +157,7 @@ async def _to_do(settings: Settings, targets: list[str] | None) -> dict[str, Any
         return await to_do(dep, dep.chosen(targets))
 
 
-async def _lists(settings: Settings, names: Iterable[str], targets: list[str] | None) -> dict[str, Any]:
+async def _lists(settings: Settings, names: Iterable[str], targets: list[str] | None) -> dict[str, list[WorklistRow]]:
     from provisioner.admin.worklists import lists
     from provisioner.runtime.context import Deployment
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -34,7 +35,7 @@ def _settle(key: str, target: str, account: str | None, *, as_json: bool) -> int
     settings = settings_and_logs()
     done = asyncio.run(_settled(settings, key, target, account))
     if as_json:
-        print_json(done.to_json())
+        print_json(asdict(done))
         return 0
     out, named = console(), f"{plain(done.account)} in {target}"
     if done.linked:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,7 +28,7 @@ def forget(key: Key, as_json: Json = False) -> int:
     settings = settings_and_logs()
     forgotten = asyncio.run(_forgotten(settings, key))
     if as_json:
-        print_json(forgotten.to_json())
+        print_json(asdict(forgotten))
     else:
         _tell(forgotten)
     return 0
@@ -98,7 +99,7 @@ def _tell(forgotten: Forgotten) -> None:
 
 def _say(saved: Saved, settings: Settings, what: str, *, as_json: bool) -> None:
     if as_json:
-        print_json(saved.to_json())
+        print_json(asdict(saved))
         return
     out = console()
     made = local(saved.made_at, settings.zone)

@@ -14,6 +14,7 @@ from provisioner.cli.runs import Json
 from provisioner.cli.session import ANSWERS_WITHIN, settings_and_logs, who
 from provisioner.errors import UsageError, WorkerError
 from provisioner.logs import get_logger
+from provisioner.model.event_lists import DeadLetter, EventLists
 from provisioner.settings import Settings
 
 log = get_logger(__name__)
@@ -53,12 +54,11 @@ def webhooks(
         print_json(asyncio.run(_letter(settings, show)))
         return 0
     found = asyncio.run(_waiting(settings, limit))
-    if dead:
-        found = {"backlog": found["backlog"], "dead": found["dead"]}
+    shown: Mapping[str, Any] = {"backlog": found["backlog"], "dead": found["dead"]} if dead else found
     if as_json:
-        print_json(found)
+        print_json(shown)
     else:
-        _tell(console(), found, settings)
+        _tell(console(), shown, settings)
     return 0
 
 
@@ -96,7 +96,7 @@ def _list(
     out.print(shown)
 
 
-async def _waiting(settings: Settings, limit: int) -> dict[str, Any]:
+async def _waiting(settings: Settings, limit: int) -> EventLists:
     from provisioner.events.dead_letters import waiting
     from provisioner.runtime.context import Deployment
 
@@ -104,7 +104,7 @@ async def _waiting(settings: Settings, limit: int) -> dict[str, Any]:
         return await waiting(dep, limit)
 
 
-async def _letter(settings: Settings, name: str) -> dict[str, Any]:
+async def _letter(settings: Settings, name: str) -> DeadLetter:
     from provisioner.events.dead_letters import letter
     from provisioner.runtime.context import Deployment
 

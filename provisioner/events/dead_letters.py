@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final, Literal
 
 from provisioner.errors import UsageError
+from provisioner.model.event_lists import DeadLetter, EventLists, EventRow, StoredEvent
 from provisioner.runtime.audit import record
 from provisioner.runtime.context import Deployment
 from provisioner.store.runs.documents import moment
@@ -17,7 +18,7 @@ SHOWN: Final = 100
 _NAMED: Final = 20
 
 
-async def waiting(dep: Deployment, limit: int = SHOWN) -> dict[str, Any]:
+async def waiting(dep: Deployment, limit: int = SHOWN) -> EventLists:
     """What came, what waits, and what died, as JSON.
 
     ``backlog`` counts: events `waiting` in the stream, of which `taken` are in hand, `put_off` until what they need
@@ -51,7 +52,7 @@ async def waiting(dep: Deployment, limit: int = SHOWN) -> dict[str, Any]:
     }
 
 
-def _row(direction: str, name: str, letter: Mapping[str, Any]) -> dict[str, Any]:
+def _row(direction: Literal["in", "out"], name: str, letter: StoredEvent) -> EventRow:
     return {
         "id": name,
         "direction": direction,
@@ -65,14 +66,15 @@ def _row(direction: str, name: str, letter: Mapping[str, Any]) -> dict[str, Any]
     }
 
 
-async def letter(dep: Deployment, name: str) -> dict[str, Any]:
+async def letter(dep: Deployment, name: str) -> DeadLetter:
     """One dead letter whole, with its ``body``: it may hold personal data.
 
     Raises:
         UsageError: there is none of that id.
         StoreError: Redis does not answer.
     """
-    direction, found = "in", await dep.inbound.dead_letter(name)
+    direction: Literal["in", "out"] = "in"
+    found = await dep.inbound.dead_letter(name)
     if found is None:
         direction, found = "out", await dep.outbox.dead_letter(name)
     if found is None:

@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from provisioner.model.operation_document import RunOperation
 from provisioner.model.run_document import RunHead
-from provisioner.model.worklists import RejectionRow
+from provisioner.model.worklists import AbsentRow, PausedRow, RejectionRow, WorklistRow
 
 ReceiptStatus: TypeAlias = Literal[
     "done", "pending", "waiting", "held", "failed", "rejected", "no longer wanted", "no account", "as it was"
@@ -108,3 +108,14 @@ class PersonReport(TypedDict):
     heard: list[HeardEvent]
     receipt: ReceiptDocument | None
     rejections: list[RejectionRow]
+
+
+class TodoDocument(TypedDict):
+    """What waits for a person: to-dos, conflicts, leavers who still have an account, and rejections that hold good."""
+
+    todos: list[WorklistRow]
+    conflicts: list[WorklistRow]
+    leavers: list[ReceiptDocument]
+    rejections: list[RejectionRow]
+    absent: list[AbsentRow]
+    paused: list[PausedRow]

@@ -84,3 +84,49 @@ class RejectionRow(TypedDict):
     at: str | None
     reason: str
     until: str | None
+
+
+class WorklistRow(TypedDict):
+    """A row of any of these lists with its target; what else it has depends on the list."""
+
+    target: str
+    person: NotRequired[str]
+    account: NotRequired[str | None]
+    accounts: NotRequired[list[str]]
+    message: NotRequired[str]
+    then: NotRequired[Then]
+    because: NotRequired[str | None]
+    attributes: NotRequired[list[DriftedAttribute]]
+    first_seen: NotRequired[str]
+    first_run: NotRequired[str]
+    last_seen: NotRequired[str]
+    last_run: NotRequired[str]
+
+
+class TableRow(TypedDict):
+    """A row of what waits for a person, as a table shows it; `what` says which list it is of."""
+
+    target: str
+    person: str | None
+    what: str
+    message: str
+
+
+class AbsentRow(TypedDict):
+    """Somebody whose row vanished and who is no leaver yet: since when, and what is still missing."""
+
+    person: str
+    since: str | None
+    snapshots: int
+    needed: int
+    leaves_from: str | None
+    message: str
+
+
+class PausedRow(TypedDict):
+    """A target that somebody paused: who, when (null if not known) and why."""
+
+    target: str
+    by: str
+    at: str | None
+    reason: str

@@ -9,18 +9,17 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import polars as pl
 
 from provisioner.model.attributes import DETAILS_READ_AT, fold, members
 from provisioner.model.operation import ACCOUNT_KINDS, Kind, Operation
+from provisioner.model.worklists import Then
 from provisioner.planning.claims import folded
 from provisioner.planning.desired import LEAVER, MEMBER, PERSON, STANDING, CompiledTarget, desired_accounts
 from provisioner.planning.plan import TargetPlan
 from provisioner.planning.spec import ACCOUNT, READ, UNTOUCHABLE, Observation, TargetSpec
-
-Then = Literal["correct", "held", "report", "leave"]
 
 #: Of several attributes of a person, what is done with them is told by the first of these that is among them.
 _WEIGHT: Final[tuple[Then, ...]] = ("held", "correct", "report", "leave")

@@ -14,10 +14,11 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from hashlib import blake2b
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import structlog
 
+from provisioner.model.event_lists import Notice
 from provisioner.runtime.context import Deployment
 from provisioner.store.admin.position import WENT_BACK
 from provisioner.store.runs.counters import counts
@@ -180,12 +181,12 @@ def _said(fields: Mapping[str, str], status: str) -> str:
     return ", ".join(f"{count} {kind}" for kind, count in counts(fields, status).items())
 
 
-def _counted(dep: Deployment, state: State, text: str, new: int, known: int) -> dict[str, Any] | None:
+def _counted(dep: Deployment, state: State, text: str, new: int, known: int) -> Notice | None:
     """A notice of something of which a part was told already."""
     return _notice(dep, state, f"{text} New since the last notice: {new}." if known else text)
 
 
-def _notice(dep: Deployment, state: State, text: str) -> dict[str, Any] | None:
+def _notice(dep: Deployment, state: State, text: str) -> Notice | None:
     """A notice as it waits; None where nobody asked for this state."""
     notify = dep.settings.notify
     return {"state": state, "text": text, "tries": 0, "due": 0.0} if notify.urls and state in notify.on else None
@@ -212,7 +213,7 @@ async def send_waiting(dep: Deployment) -> int:
     return sent
 
 
-async def _send(dep: Deployment, notice: dict[str, Any]) -> dict[str, Any] | None:
+async def _send(dep: Deployment, notice: Notice) -> Notice | None:
     """Send a notice to whoever has not got it; the notice with whom it did not reach, None if it is done with."""
     now, tries = await dep.clock.now(), int(notice["tries"]) + 1
     if now < float(notice["due"]):

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import fsspec
 import polars as pl
@@ -47,10 +47,6 @@ class Exported:
     place: str
     rows: int
     written: bool
-
-    def to_json(self) -> dict[str, Any]:
-        """For people and programs."""
-        return {"place": self.place, "rows": self.rows, "written": self.written}
 
 
 async def export(dep: Deployment, url: str | None = None) -> Exported:

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from provisioner.model.attributes import natural
+from provisioner.model.worklists import DriftedAttribute, DriftRow
 from provisioner.planning.drift import Change, Drifted, drifted
 from provisioner.planning.plan import TargetPlan
 from provisioner.planning.spec import Observation, TargetSpec
@@ -27,7 +28,7 @@ async def drift_list(
     observation: Observation,
     ledger: pl.DataFrame,
     plan: TargetPlan,
-) -> list[dict[str, Any]]:
+) -> list[DriftRow]:
     """The list of one target, to be kept beside the others of a plan.
 
     Each row has ``person``, ``account``, ``message``, ``then`` (``correct``, ``held``, ``report`` or ``leave``: what
@@ -73,7 +74,7 @@ def _row(
     one: Drifted,
     known: Mapping[tuple[str, str, Any], tuple[str, str]],
     now: tuple[str, str],
-) -> dict[str, Any]:
+) -> DriftRow:
     attributes = [_attribute(spec, one.person, change, known, now) for change in one.changes]
     first = min(
         ((row["first_seen"], row["first_run"]) for row in attributes),
@@ -99,7 +100,7 @@ def _attribute(
     change: Change,
     known: Mapping[tuple[str, str, Any], tuple[str, str]],
     now: tuple[str, str],
-) -> dict[str, Any]:
+) -> DriftedAttribute:
     type_ = spec.attributes[change.attribute].type
     observed = natural(change.observed, type_)
     first = known.get((person, change.attribute, observed), now)

@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 
-from provisioner.errors import TargetError
+from provisioner.errors import TargetError, UnauthorisedError, UnreachableError
 from provisioner.model.attributes import natural_values
-from provisioner.model.operation import URGENCY, Kind, Operation
+from provisioner.model.operation import URGENCY, Kind, Operation, Status
 from provisioner.model.operation_document import ErrorDocument, PreviewedOperation
 from provisioner.model.run_document import Counts, PartStatus, PlanDocument, RunPart, removals_wait, run_status
+from provisioner.planning.plan import TargetPlan
 from provisioner.runs.enqueue import figures_of, lists_of, make_plan
 from provisioner.runs.forecast import predicted
 from provisioner.runs.roster_snapshot import RejectedRosterError, rejects_json, take

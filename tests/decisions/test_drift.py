@@ -11,6 +11,7 @@ from provisioner.admin.worklists import lists
 from provisioner.runtime.context import Deployment
 from tests.cli.calling import call
 from tests.inbound.support import PEOPLE, Company, company
+from tests.support.documents import anything
 from tests.support.harness import sync_once
 from tests.support.redis_contents import RedisContents
 from tests.web.conftest import Site, make_site, sandbox
@@ -19,7 +20,7 @@ __all__ = ["make_site", "sandbox"]
 
 
 async def _drift(dep: Deployment, target: str) -> dict[str, dict[str, Any]]:
-    return {row["person"]: row for row in await lists(dep, "drift", (target,))}
+    return {row["person"]: anything(row) for row in await lists(dep, "drift", (target,))}
 
 
 def _overlay(firm: Company, target: str, key: str, account_of: str, **values: Any) -> None:

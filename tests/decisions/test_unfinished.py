@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -208,7 +208,7 @@ async def refused(dep: Deployment, roster: Path) -> dict[str, Any]:
     await drain(dep)
     document = await dep.runs.document(run["run"])
     assert document is not None
-    return document
+    return cast("dict[str, Any]", document)
 
 
 async def test_of_a_rejected_leave(opened: Opened, roster: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def guards(guard: str) -> dict[str, Any]:
     return {guard: {"percent": 100, "absolute": LIMIT}}
 
 
-def writes_of(document: dict[str, Any], status: str, kind: str) -> int:
+def writes_of(document: Mapping[str, Any], status: str, kind: str) -> int:
     return int(document["targets"][TARGET].get(status, {}).get(kind, 0))
 
 

@@ -12,18 +12,16 @@ PACKAGE: Final = Path(__file__).parents[2] / "provisioner"
 OPEN: Final = ("dict[str, Any]", "Mapping[str, Any]")
 #: Functions that return one, by package. A figure only shrinks: lower it with the functions.
 CEILING: Final[Mapping[str, int]] = {
-    "admin": 8,
-    "cli": 10,
-    "events": 5,
+    "admin": 4,
+    "cli": 4,
+    "events": 2,
     "example": 1,
     "model": 4,
     "planning": 2,
-    "progress": 1,
     "roster": 2,
-    "runs": 3,
     "sandbox": 38,
     "settings": 5,
-    "store": 20,
+    "store": 9,
     "targets": 18,
     "web": 4,
     "worker": 3,

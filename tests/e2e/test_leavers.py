@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from provisioner.admin.leaver_receipts import unfinished
+from provisioner.model.person_report import ReceiptDocument
 from provisioner.runtime.context import Deployment
 from tests.decisions.conftest import company
 from tests.e2e.site import Site, deployment, eventually
@@ -217,14 +218,14 @@ def test_overtaken_leavers_are_planned_again_though_the_worker_was_killed(tmp_pa
             worker.stop()
 
 
-async def _looked_at(site: Site, run: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+async def _looked_at(site: Site, run: str) -> tuple[list[ReceiptDocument], dict[str, Any]]:
     """Unfinished leavers and a run as JSON once its plan is installed, sooner than two commands would say."""
     async with Deployment.open(site.settings) as dep, asyncio.timeout(20):
         while await dep.runs.part_field(run, TARGET, "installed") is None:  # noqa: ASYNC110 - nothing tells us
             await asyncio.sleep(0.05)
         document = await dep.runs.document(run)
         assert document is not None
-        return await unfinished(dep), document
+        return await unfinished(dep), cast("dict[str, Any]", document)
 
 
 def _accounts(site: Site) -> list[dict[str, Any]]:

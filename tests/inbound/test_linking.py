@@ -14,6 +14,7 @@ from provisioner.runs import target_lock
 from provisioner.runtime.context import Deployment
 from tests.cli.calling import Answer, call
 from tests.inbound.support import PEOPLE, Company
+from tests.support.documents import anything
 from tests.support.harness import drain, sync_once
 from tests.support.redis_contents import RedisContents
 
@@ -106,7 +107,7 @@ def test_a_wrong_match_is_unlinked_and_given_to_whom_it_belongs(firm: Company, s
     assert planned["operations"] == []
     assert _call(firm, "unlink", "W2", "habitate").code == 2
     assert _call(firm, "link", "W3", "habitate", ben).code == 0
-    trail = _with(firm, lambda dep: dep.audit.newest(10))
+    trail = anything(_with(firm, lambda dep: dep.audit.newest(10)))
     assert [(one["action"], one["people"], one["target"], one["account"]) for one in trail] == [
         ("linked", ["W3"], "habitate", ben),
         ("unlinked", ["W2"], "habitate", ben),

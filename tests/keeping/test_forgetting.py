@@ -85,7 +85,7 @@ async def test_accounts_that_the_vendors_hold_are_named_and_stay(
         there = switchboard.accounts("traitly")
         forgotten = await forget(dep, "W0002", by="test")
         assert [(one.target, one.account, one.state) for one in forgotten.accounts] == [("traitly", "W0002", "active")]
-        assert forgotten.to_json()["accounts"][0]["kind"] == "traitly"
+        assert forgotten.accounts[0].kind == "traitly"
         assert switchboard.accounts("traitly") == there
         assert await dep.ledger.size("traitly") == 3
 

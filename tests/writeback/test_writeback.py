@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,7 @@ def test_one_row_per_person_with_what_each_target_knows(tmp_path: Path, redis_ur
 
             other = tmp_path / "other.parquet"
             told = await export(dep, str(other))
-            assert told.to_json() == {"place": str(other), "rows": 4, "written": True}
+            assert asdict(told) == {"place": str(other), "rows": 4, "written": True}
             assert pl.read_parquet(other).equals(await table_of(dep))
             assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 

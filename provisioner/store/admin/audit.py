@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
+from provisioner.model.audit_entry import AuditEntry
 from provisioner.store.redis import keys
 from provisioner.store.redis.client import Redis
 from provisioner.store.redis.connection import redis_errors
@@ -30,7 +31,7 @@ class AuditStore:
         with redis_errors():
             await self._redis.xadd(keys.AUDIT, entry)
 
-    async def newest(self, limit: int, before: str | None = None) -> list[dict[str, Any]]:
+    async def newest(self, limit: int, before: str | None = None) -> list[AuditEntry]:
         """The newest entries first, each with its `id`, `at`, `by`, `action` and facts.
 
         Args:
@@ -39,16 +40,15 @@ class AuditStore:
         end = f"({before}" if before else "+"
         with redis_errors():
             found = await self._redis.xrevrange(keys.AUDIT, max=end, min="-", count=limit)
-        entries = []
+        entries: list[AuditEntry] = []
         for name, fields in found:
             id_ = name.decode()
-            entries.append(
-                {
-                    "id": id_,
-                    "at": moment(int(id_.partition("-")[0]) / 1000),
-                    "by": fields[b"by"].decode(),
-                    "action": fields[b"action"].decode(),
-                    **json.loads(fields[b"facts"]),
-                }
-            )
+            entry = {
+                "id": id_,
+                "at": moment(int(id_.partition("-")[0]) / 1000),
+                "by": fields[b"by"].decode(),
+                "action": fields[b"action"].decode(),
+                **json.loads(fields[b"facts"]),
+            }
+            entries.append(cast("AuditEntry", entry))
         return entries

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from redis.exceptions import WatchError
 
+from provisioner.model.event_lists import Notice
 from provisioner.store.redis import keys
 from provisioner.store.redis.client import Redis
 from provisioner.store.redis.connection import redis_errors
@@ -15,8 +16,6 @@ from provisioner.store.redis.connection import redis_errors
 _CHUNK: Final = 1000
 #: What a state is known by that has no facts of its own.
 BEGUN: Final = "begun"
-
-Notice = dict[str, Any]
 
 
 class NoticeStore:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Final, cast
 
 from provisioner.model.event import Fact
+from provisioner.model.event_lists import StoredEvent
 from provisioner.store.redis import keys
 from provisioner.store.redis.client import Redis
 from provisioner.store.redis.connection import redis_errors
@@ -35,9 +36,9 @@ class Received:
     at: float
     tries: int = 1
 
-    def letter(self, error: str, when: float) -> dict[str, Any]:
+    def letter(self, error: str, when: float) -> StoredEvent:
         """The form in which it lies among the dead letters."""
-        return {**asdict(self), "error": error, "died": when}
+        return cast("StoredEvent", {**asdict(self), "error": error, "died": when})
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,13 +139,13 @@ class InboundStore:
                 pipe.ltrim(keys.INBOUND_UNKNOWN, 0, UNKNOWN_KEPT - 1)
                 await pipe.execute()
 
-    async def unknown(self, limit: int = 50) -> list[dict[str, Any]]:
+    async def unknown(self, limit: int = 50) -> list[StoredEvent]:
         """The newest of those."""
         with redis_errors():
             rows = await self._redis.lrange(keys.INBOUND_UNKNOWN, 0, limit - 1)
         return [json.loads(row) for row in rows]
 
-    async def dead(self, limit: int | None = None) -> dict[str, dict[str, Any]]:
+    async def dead(self, limit: int | None = None) -> dict[str, StoredEvent]:
         """The dead letters by id, oldest first: target, event, body, error and when it died.
 
         Args:
@@ -159,7 +160,7 @@ class InboundStore:
             found = [key.decode() for key in await self._redis.hkeys(keys.INBOUND_DEAD)]
         return sorted(found, key=lambda name: tuple(int(part) for part in name.split("-")))
 
-    async def dead_letter(self, name: str) -> dict[str, Any] | None:
+    async def dead_letter(self, name: str) -> StoredEvent | None:
         """One of them."""
         return (await letters(self._redis, keys.INBOUND_DEAD, [name])).get(name)
 
@@ -171,11 +172,11 @@ class InboundStore:
             count += await self._call("replay", *chosen[start : start + _CHUNK])
         return count
 
-    async def put_off_until(self, limit: int = 50) -> list[dict[str, Any]]:
+    async def put_off_until(self, limit: int = 50) -> list[StoredEvent]:
         """The events that wait for something, the next one first; `due` is when it is looked at again."""
         with redis_errors():
             rows = await self._redis.zrange(keys.INBOUND_LATER, 0, limit - 1, withscores=True)
-        return [{**json.loads(text), "due": float(due)} for text, due in rows]
+        return [cast("StoredEvent", {**json.loads(text), "due": float(due)}) for text, due in rows]
 
     async def backlog(self) -> InboundBacklog:
         """How much there is to do."""
@@ -261,9 +262,9 @@ class InboundStore:
                 await self._redis.hset(keys.READBACK, target, mark)
 
 
-async def letters(redis: Redis, key: str, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+async def letters(redis: Redis, key: str, ids: Sequence[str]) -> dict[str, StoredEvent]:
     """Some of a hash of JSON documents, by id, in the order asked for; what is gone meanwhile is left out."""
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, StoredEvent] = {}
     with redis_errors():
         for start in range(0, len(ids), _CHUNK):
             some = ids[start : start + _CHUNK]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Final
+from typing import Final
 
+from provisioner.model.event_lists import StoredEvent
 from provisioner.store.events.inbound import letters
 from provisioner.store.redis import keys
 from provisioner.store.redis.client import Redis
@@ -79,7 +80,7 @@ class OutboxStore:
                 pipe.hset(keys.OUTBOX_DEAD, item.id, json.dumps(letter))
                 await pipe.execute()
 
-    async def dead(self, limit: int | None = None) -> dict[str, dict[str, Any]]:
+    async def dead(self, limit: int | None = None) -> dict[str, StoredEvent]:
         """What nobody took, by id.
 
         Args:
@@ -93,7 +94,7 @@ class OutboxStore:
         with redis_errors():
             return sorted(key.decode() for key in await self._redis.hkeys(keys.OUTBOX_DEAD))
 
-    async def dead_letter(self, name: str) -> dict[str, Any] | None:
+    async def dead_letter(self, name: str) -> StoredEvent | None:
         """One of them."""
         return (await letters(self._redis, keys.OUTBOX_DEAD, [name])).get(name)
 
@@ -105,7 +106,7 @@ class OutboxStore:
             count += int(await self._script([], ["replay", now, *chosen[start : start + _CHUNK]]))
         return count
 
-    async def waiting(self, limit: int = 50) -> list[dict[str, Any]]:
+    async def waiting(self, limit: int = 50) -> list[StoredEvent]:
         """What is to be sent, the next one first; `due` is when."""
         with redis_errors():
             rows = await self._redis.zrange(keys.OUTBOX, 0, limit - 1, withscores=True)

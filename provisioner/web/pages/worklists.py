@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 from fastapi import APIRouter, Request
@@ -11,6 +12,7 @@ from fastapi.responses import Response
 
 from provisioner.admin.worklists import NOTHING, lists, table_rows, to_do
 from provisioner.model.run_document import RejectedRow
+from provisioner.model.worklists import TableRow, WorklistRow
 from provisioner.progress.metrics import verdict_on
 from provisioner.settings.place import shown as shown_address
 from provisioner.store.runs.documents import moment
@@ -36,6 +38,7 @@ def offset_of(request: Request) -> int:
 
 async def _page(request: Request, dep: Any, template: str, names: tuple[str, ...], **context: Any) -> Response:
     targets = tuple(name for name in dep.settings.targets if request.query_params.get("target") in (None, "", name))
+    rows: Sequence[TableRow | WorklistRow]
     if names == _TO_DO:
         rows = table_rows(await to_do(dep, targets))
     else:

@@ -26,7 +26,7 @@ def fixed(document: Any, folder: Path) -> str:
     for name, pattern in (("RUN", _RUN), ("ENTRY", _ENTRY)):
         for place, found in enumerate(dict.fromkeys(pattern.findall(text)), 1):
             text = text.replace(found, f"{name}{place}")
-    text = _SECONDS.sub("SECONDS", text)
+    text = _SECONDS.sub("1000000000", text)
     return _ADDRESS.sub("ADDRESS", _MOMENT.sub("MOMENT", text)) + "\n"
 
 

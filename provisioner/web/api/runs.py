@@ -30,6 +30,7 @@ from provisioner.store.runs.documents import Request as RunAsked
 from provisioner.store.runs.paging import Filter
 from provisioner.web import request_bodies
 from provisioner.web.api.schemas import (
+    SCHEMAS,
     Accepted,
     AcceptedRoster,
     Decided,
@@ -43,6 +44,7 @@ from provisioner.web.api.schemas import (
     RunRequest,
     Story,
     ToDo,
+    components,
 )
 from provisioner.web.auth.access import Actor, Reader, User, bearer
 from provisioner.web.problems import MEDIA_TYPE, ProblemError, not_there, unusable
@@ -64,16 +66,20 @@ _WHATS: Final[Mapping[int, str]] = {
 }
 
 
-def _answers(model: type[BaseModel], *more: int, status: int = 200) -> dict[int | str, dict[str, Any]]:
-    found: dict[int | str, dict[str, Any]] = {status: {"model": model}}
+def _answers(answer: type, *more: int, status: int = 200) -> dict[int | str, dict[str, Any]]:
+    found: dict[int | str, dict[str, Any]]
+    found = {status: _carried("Successful Response", "application/json", answer.__name__)}
     for code in sorted({401, 429, 503, *more}):
-        shape = {"schema": {"$ref": "#/components/schemas/Problem"}}
-        found[code] = {"description": _WHATS[code], "content": {MEDIA_TYPE: shape}}
+        found[code] = _carried(_WHATS[code], MEDIA_TYPE, Problem.__name__)
     return found
 
 
+def _carried(what: str, media_type: str, shape: str) -> dict[str, Any]:
+    return {"description": what, "content": {media_type: {"schema": {"$ref": f"{SCHEMAS}{shape}"}}}}
+
+
 def _carries(model: type[BaseModel], *, required: bool) -> dict[str, Any]:
-    shape = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    shape = model.model_json_schema(ref_template=f"{SCHEMAS}{{model}}")
     return {"requestBody": {"required": required, "content": {"application/json": {"schema": shape}}}}
 
 
@@ -366,7 +372,7 @@ async def get_openapi_document(user: Reader) -> JSONResponse:
         routes=router.routes,
     )
     parts = document.setdefault("components", {})
-    parts.setdefault("schemas", {})["Problem"] = Problem.model_json_schema()
+    parts.setdefault("schemas", {}).update(components())
     parts["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
     for path, methods in document["paths"].items():
         for method in methods.values():
@@ -375,7 +381,7 @@ async def get_openapi_document(user: Reader) -> JSONResponse:
             # FastAPI's own form of a refusal is not ours
             if "application/json" in method["responses"].get("422", {}).get("content", {}):
                 method["responses"]["422"]["content"] = {
-                    MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}
+                    MEDIA_TYPE: {"schema": {"$ref": f"{SCHEMAS}{Problem.__name__}"}}
                 }
     for name in ("HTTPValidationError", "ValidationError"):
         parts["schemas"].pop(name, None)

@@ -1,10 +1,20 @@
-"""The shapes of the HTTP API, for its OpenAPI document, and for reading what is sent."""
+"""The shapes of the HTTP API: what is sent is read by them, and what is answered has the documents' own types."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Final, NotRequired, TypedDict
 
+from msgspec import Meta
+from msgspec.json import schema_components
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from provisioner.model.decision_document import RunDecision
+from provisioner.model.operation_document import OperationDocument
+from provisioner.model.person_report import PersonReport, TodoDocument
+from provisioner.model.run_document import RunDocument
+
+#: Where an OpenAPI document keeps its shapes.
+SCHEMAS: Final = "#/components/schemas/"
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Names = Annotated[tuple[Name, ...], Field(min_length=1, max_length=10_000)]
@@ -53,24 +63,18 @@ class Rejection(Decision):
     undo: bool = Field(False, description="Take rejections back: what they were about is held again.")
 
 
-class Answered(BaseModel):
-    """What a program gets; more members may be added."""
-
-    model_config = ConfigDict(extra="allow")
-
-
-class Problem(Answered):
+class Problem(TypedDict):
     """An error, after RFC 9457."""
 
     type: str
     title: str
     status: int
     detail: str
-    code: str | None = Field(None, description="A stable word for programs.")
-    remedy: str | None = Field(None, description="What to do about it.")
+    code: NotRequired[Annotated[str | None, Meta(description="A stable word for programs.")]]
+    remedy: NotRequired[Annotated[str | None, Meta(description="What to do about it.")]]
 
 
-class Accepted(Answered):
+class Accepted(TypedDict):
     """A run that was asked for."""
 
     run: str
@@ -79,26 +83,14 @@ class Accepted(Answered):
 class AcceptedRoster(Accepted):
     """A roster that was taken, and the run that reads it."""
 
-    digest: str = Field(description="sha256:… of the bytes.")
+    digest: Annotated[str, Meta(description="sha256:… of the bytes.")]
 
 
-class Operation(Answered):
+class Operation(OperationDocument):
     """One change of one account; `before` and `after` hold the changed attributes only."""
 
-    id: str
-    target: str
-    person: str
-    kind: Literal["create", "update", "role", "leave", "rejoin", "enrol", "event"]
-    account: str | None
-    before: dict[str, Any]
-    after: dict[str, Any]
-    drift: bool
-    status: Literal["pending", "sending", "waiting", "succeeded", "failed", "held", "superseded", "rejected"]
-    attempts: int
-    error: dict[str, Any] | None
 
-
-class OperationPage(Answered):
+class OperationPage(TypedDict):
     """Some operations in the order of the plan. `next` is the address of the next page, null at the end; where a filter
     passes few, a page may be short or empty and yet have a next one."""
 
@@ -106,65 +98,34 @@ class OperationPage(Answered):
     next: str | None
 
 
-class Run(Answered):
+class Run(RunDocument):
     """One pass."""
 
-    run: str
-    trigger: str
-    status: Literal["running", "succeeded", "held", "failed", "rejected"]
-    started_at: str | None
-    finished_at: str | None
-    roster: dict[str, Any] | None
-    targets: dict[str, Any]
 
-
-class ToDo(Answered):
+class ToDo(TodoDocument):
     """What waits for a person."""
 
-    todos: list[dict[str, Any]]
-    conflicts: list[dict[str, Any]]
-    leavers: list[dict[str, Any]] = Field(description="Receipts of those who still have an account.")
-    rejections: list[dict[str, Any]] = Field(description="Those that hold good.")
 
-
-class RunPage(Answered):
+class RunPage(TypedDict):
     """Some runs, the newest first. `next` is the address of the next page, null at the end."""
 
     runs: list[Run]
     next: str | None
 
 
-class Reached(Answered):
-    """An operation that a decision was about."""
-
-    id: str
-    run: str
-    target: str
-    person: str
-    kind: str
-
-
-class NotReached(Answered):
-    """An operation that a decision did not reach, and why."""
-
-    id: str
-    target: str
-    person: str
-    reason: str
-
-
-class Decided(Answered):
+class Decided(RunDecision):
     """What a decision brought about."""
 
-    run: str
-    done: list[Reached]
-    refused: list[NotReached]
 
-
-class Story(Answered):
+class Story(PersonReport):
     """Everything that is known about one person."""
 
-    person: str
-    roster: dict[str, Any] | None
-    targets: dict[str, Any]
-    operations: list[dict[str, Any]]
+
+ANSWERS: Final = (Problem, Accepted, AcceptedRoster, OperationPage, Run, RunPage, Decided, Story, ToDo)
+
+
+def components() -> dict[str, object]:
+    """The shapes of all answers, and of what they are made of, for `components.schemas`. More members may be added to
+    any of them."""
+    _, found = schema_components(ANSWERS, ref_template=f"{SCHEMAS}{{name}}")
+    return dict(found)

@@ -1,4 +1,4 @@
-"""Draws the layers in docs/architecture.md from the import contracts, and lists packages and values in docs/concepts.md.
+"""Draws the layers in docs/architecture.md by the import contracts; lists packages and values in docs/concepts.md.
 
 ::
 
@@ -31,7 +31,9 @@ def contracts() -> list[Mapping[str, Any]]:
     """The contracts about layers; the first is that of the whole program, the others are of what is inside packages."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     found = settings["tool"]["importlinter"]["contracts"]
-    return sorted((one for one in found if one["type"] == "layers"), key=lambda one: one["containers"] != ["provisioner"])
+    return sorted(
+        (one for one in found if one["type"] == "layers"), key=lambda one: one["containers"] != ["provisioner"]
+    )
 
 
 def drawing() -> str:
@@ -40,7 +42,13 @@ def drawing() -> str:
     lines = ["```text"]
     for layer in whole["layers"]:
         lines += _boxes(layer.split(" | "))
-    lines += ["```", "", "Inside a package, what stands first imports what follows:", "", "| package | from top to bottom |"]
+    lines += [
+        "```",
+        "",
+        "Inside a package, what stands first imports what follows:",
+        "",
+        "| package | from top to bottom |",
+    ]
     lines.append("|---|---|")
     for one in inner:
         (container,) = one["containers"]
@@ -116,7 +124,7 @@ def filled(page: str, parts: Mapping[str, str]) -> str:
         _, closed, after = rest.partition(end)
         if not found or not closed:
             raise ValueError(f"the marks of {name!r} are missing")
-        page = f"{before}{begin}\n{text}\n{end}{after}"
+        page = f"{before}{begin}\n\n{text}\n\n{end}{after}"
     return page
 
 

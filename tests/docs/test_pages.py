@@ -19,6 +19,7 @@ from tests.cli.calling import call
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "deploy" / "runbook.md"])
 COMMANDS = {one.name or getattr(one.callback, "__name__", "") for one in app.registered_commands}
+GENERATORS = sorted(path.name for path in (ROOT / "scripts").glob("make_*.py") if path.stem != "make_dist")
 LINK = re.compile(r"\]\((?!https?://|mailto:)([^)#\s]*)(#[^)\s]*)?\)")
 
 
@@ -67,7 +68,9 @@ def test_every_command_has_help(command: str) -> None:
     assert answer.out.startswith("Usage: provisioner") or "Usage: provisioner" in answer.out
 
 
-@pytest.mark.parametrize("script", ["make_settings_reference.py", "make_dashboard.py", "make_keys_reference.py"])
+@pytest.mark.parametrize(
+    "script", ["make_settings_reference.py", "make_dashboard.py", "make_keys_reference.py", "make_layers.py"]
+)
 def test_what_is_generated_is_current(script: str) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, str(ROOT / "scripts" / script), "--check"], check=True, env=environment)

@@ -27,13 +27,14 @@ from provisioner import logs
 from provisioner.cli import demo_roundtrip
 from provisioner.cli.render import run_report
 from provisioner.cli.render.output import cells, console, table
-from provisioner.cli.supervisor import Children, tied_to_us
+from provisioner.cli.supervisor import Children
 from provisioner.errors import ProvisionerError
 from provisioner.example import DAY_TWO, ROSTER, SETTINGS, content, existing_accounts
 from provisioner.example.verify import active_accounts, believed, employed, faults, rows
 from provisioner.sandbox import KINDS, Switchboard
 from provisioner.settings import load
 from provisioner.store.redis.embedded import EmbeddedRedis
+from provisioner.store.redis.tied import tied_to_us
 from provisioner.worker import workers
 
 #: Who comes back on the second day.

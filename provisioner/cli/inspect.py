@@ -14,7 +14,7 @@ from provisioner.cli.render import person_history
 from provisioner.cli.render.drift import changes
 from provisioner.cli.render.facts_view import facts
 from provisioner.cli.render.output import cells, console, local, plain, print_json, table
-from provisioner.cli.runs import Json, Targets
+from provisioner.cli.runs import Json, Key, Targets
 from provisioner.cli.session import ANSWERS_WITHIN, settings_and_logs
 from provisioner.model.audit_entry import AuditEntry
 from provisioner.model.person_report import PersonInTarget, PersonReport, PersonRow, TodoDocument
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from provisioner.progress.writeback import Exported
 
 _AUDIT_COLUMNS = frozenset({"id", "at", "by", "action"})
-Key = Annotated[str, typer.Argument(metavar="KEY", help="The person's key in the roster.")]
 
 
 def why(key: Key, as_json: Json = False) -> int:

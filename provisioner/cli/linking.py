@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from provisioner.cli.render.output import console, plain, print_json
-from provisioner.cli.runs import Json
+from provisioner.cli.runs import Json, Key
 from provisioner.cli.session import ANSWERS_WITHIN, settings_and_logs, who
 from provisioner.settings import Settings
 
 if TYPE_CHECKING:
     from provisioner.admin.linking import HandLink
 
-Key = Annotated[str, typer.Argument(metavar="KEY", help="The person's key in the roster.")]
 Target = Annotated[str, typer.Argument(metavar="TARGET", help="The target's name in the settings.")]
 Account = Annotated[str, typer.Argument(metavar="ACCOUNT", help="The account, as `orphans` and `todos` name it.")]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from provisioner.cli.render.output import cells, console, local, plain, print_json, table
-from provisioner.cli.runs import Json
+from provisioner.cli.runs import Json, Key
 from provisioner.cli.session import LONG_COMMAND, settings_and_logs, who
 from provisioner.settings import Settings
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from provisioner.admin.backup import Saved
     from provisioner.admin.erase import Forgotten
 
-Key = Annotated[str, typer.Argument(metavar="KEY", help="The person's key in the roster.")]
 File = Annotated[Path, typer.Argument(metavar="FILE", dir_okay=False, help="The backup.")]
 Force = Annotated[bool, typer.Option("--force", help="Also over links that are there; they are lost.")]
 

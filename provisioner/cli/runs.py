@@ -20,7 +20,7 @@ from provisioner.cli.render.progress import follow, progress
 from provisioner.cli.session import ANSWERS_WITHIN, LONG_COMMAND, log, settings_and_logs, who
 from provisioner.errors import StoreError, UsageError, WorkerError
 from provisioner.model.operation_document import ErrorDocument, OperationDocument
-from provisioner.model.run_document import PlanDocument, RejectedRow, RunDocument, exit_code
+from provisioner.model.run_document import UNDONE, PlanDocument, RejectedRow, RunDocument, exit_code
 from provisioner.settings import Settings, parse_duration
 from provisioner.settings.place import scheme_of, shown
 from provisioner.store.runs.documents import Request
@@ -42,6 +42,7 @@ Roster = Annotated[
     str | None,
     typer.Option("--roster", metavar="URL", help="This roster, a path or an address, instead of roster.url."),
 ]
+Key = Annotated[str, typer.Argument(metavar="KEY", help="The person's key in the roster.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
 
@@ -64,7 +65,7 @@ def plan(
     rows = document.get("operations") or ()
     run_report.operations(out, rows, outcome=_any_held(document))
     run_report.remarks(out, document)
-    run_report.causes(out, [row for row in rows if row["status"] in run_report.UNDONE])
+    run_report.causes(out, [row for row in rows if row["status"] in UNDONE])
     options = [
         *(("--target", name) for name in target or ()),
         *(("--person", key) for key in person or ()),
@@ -301,9 +302,9 @@ async def _read(
             undone = [
                 name
                 for name, target in document["targets"].items()
-                if any(run_report.total(target, figure) for figure in run_report.UNDONE)
+                if any(run_report.total(target, figure) for figure in UNDONE)
             ]
-            rows = await dep.runs.operations(run, undone, statuses=run_report.UNDONE)
+            rows = await dep.runs.operations(run, undone, statuses=UNDONE)
         rejects = await dep.runs.rejects(run) if explain else []
     return document, rows, rejects
 
@@ -322,7 +323,7 @@ def _describe(
     run_report.figures(out, document)
     run_report.accuracy(out, document)
     run_report.remarks(out, document)
-    run_report.causes(out, [row for row in rows if row["status"] in run_report.UNDONE])
+    run_report.causes(out, [row for row in rows if row["status"] in UNDONE])
     if listing:
         run_report.operations(out, rows, limit=None)
     run_report.next_steps(out, document)

@@ -17,6 +17,7 @@ from typing import IO, Final, Self
 
 from provisioner.cli.session import LOG_FORMAT_VARIABLE
 from provisioner.logs import get_logger
+from provisioner.store.redis.tied import tied_to_us
 
 log = get_logger(__name__)
 
@@ -32,20 +33,6 @@ STDERR: Final = 2
 _ONE_AT_A_TIME: Final = 5.0
 #: Last lines of a quiet child, which say why it died.
 _TAIL: Final = 20
-
-#: Run by the child's Python before it becomes the child, as code between fork and exec is not safe beside threads.
-#: 1 is PR_SET_PDEATHSIG, 15 SIGTERM: the kernel ends the child when its parent dies without a word.
-_TIED_TO_PARENT: Final = (
-    "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15, 0, 0, 0); "
-    "os.getppid() == int(sys.argv[1]) or sys.exit(1); os.execv(sys.argv[2], sys.argv[2:])"
-)
-
-
-def tied_to_us(command: list[str]) -> list[str]:
-    """The command in a form that ends with this process, even if that dies without a word. Linux only."""
-    if sys.platform == "linux" and threading.current_thread() is threading.main_thread():
-        return [sys.executable, "-I", "-S", "-c", _TIED_TO_PARENT, str(os.getpid()), *command]
-    return command
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal, NotRequired, TypeAlias, Typed
 
 from msgspec import Meta
 
+from provisioner.model.operation import Kind
 from provisioner.model.operation_document import ErrorDocument, PreviewedOperation
 from provisioner.model.worklists import PlanLists
 
@@ -14,6 +15,7 @@ RunStatus: TypeAlias = Literal["running", "succeeded", "held", "failed", "reject
 PartStatus: TypeAlias = Literal[
     "running", "succeeded", "held", "failed", "quarantined", "unreachable", "paused", "skipped", "rejected"
 ]
+Outcome: TypeAlias = Literal["succeeded", "failed", "held", "waiting", "superseded", "rejected"]
 #: Operations by kind, without zeros.
 Counts: TypeAlias = dict[str, int]
 
@@ -140,6 +142,13 @@ ROSTER_REJECTED: Final = 3
 WAITS: Final = 4
 FAILED: Final = 5
 UNFINISHED: Final = 6
+
+#: The kinds of operations, in the order in which they are listed.
+KINDS: Final = tuple(kind.value for kind in Kind)
+#: What becomes of operations, in the order in which it is listed.
+OUTCOMES: Final[tuple[Outcome, ...]] = ("succeeded", "failed", "held", "waiting", "superseded", "rejected")
+#: Those that want explaining.
+UNDONE: Final[tuple[Outcome, ...]] = ("failed", "held", "waiting")
 
 #: When several codes apply, the first of these.
 PRECEDENCE: Final = (UNEXPECTED, USAGE, ROSTER_REJECTED, UNFINISHED, FAILED, WAITS)

@@ -117,4 +117,3 @@ def _letters(place: int) -> str:
 
 
 _WRITERS: Final[dict[str, Callable[[pl.DataFrame], bytes]]] = {"csv": _csv, "parquet": _parquet, "xlsx": _xlsx}
-ENDINGS: Final = tuple(_WRITERS)

@@ -28,7 +28,7 @@ from provisioner.runtime.context import Deployment
 from provisioner.runtime.faults import is_fault, named, note_in_run
 from provisioner.settings import Settings
 from provisioner.settings.nearest import nearest
-from provisioner.settings.place import path_of, scheme_of, shown
+from provisioner.settings.place import EXTRAS, path_of, scheme_of, shown
 from provisioner.store.runs.documents import moment
 from provisioner.store.runs.locks import Hold
 
@@ -36,7 +36,6 @@ log = structlog.get_logger(__name__)
 
 #: Stores whose every writing replaces a whole object at once.
 _WHOLE_OBJECTS: Final = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "az", "memory"})
-_EXTRAS: Final = {"sftp": "sftp", "s3": "s3"}
 _MODE: Final = 0o640
 
 
@@ -181,7 +180,7 @@ def _store(url: str, content: bytes, where: str) -> bool:
     try:
         system, path = fsspec.core.url_to_fs(url, use_listings_cache=False)
     except ImportError:
-        remedy = f"Install provisioner[{_EXTRAS.get(scheme, scheme)}]."
+        remedy = f"Install provisioner[{EXTRAS.get(scheme, scheme)}]."
         raise ConfigurationError(f"{where}: writing {scheme}:// needs another package.", remedy=remedy) from None
     except Exception as exc:  # noqa: BLE001 - each file system raises errors of its own, which may repeat a password
         raise _unwritable(url, where, exc) from None

@@ -18,12 +18,11 @@ import httpx
 from provisioner.errors import ConfigurationError, RosterError
 from provisioner.roster.values import Source
 from provisioner.settings.allowed import UnclearAddressError, is_allowed
-from provisioner.settings.place import is_loopback, scheme_of, shown
+from provisioner.settings.place import EXTRAS, is_loopback, scheme_of, shown
 
 _TIMEOUT: Final = httpx.Timeout(30.0, connect=10.0)
 #: All of a download has to be done within this many seconds.
 DEADLINE: Final = 600.0
-_EXTRAS: Final = {"sftp": "sftp", "s3": "s3"}
 
 
 def fetch_https(
@@ -167,7 +166,7 @@ def fetch_stored(url: str, known: Mapping[str, str], limit: int) -> Source:
     except ImportError:
         raise RosterError(
             f"{name}: reading {scheme}:// needs another package.",
-            remedy=f"Install provisioner[{_EXTRAS.get(scheme, scheme)}].",
+            remedy=f"Install provisioner[{EXTRAS.get(scheme, scheme)}].",
         ) from None
     except Exception as exc:  # noqa: BLE001  each file system raises errors of its own
         raise _unreachable(name, exc) from None

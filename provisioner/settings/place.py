@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
+from typing import Final
 from urllib.parse import unquote, urlsplit
+
+#: The extra of this package that reading and writing by a scheme needs, where it needs one.
+EXTRAS: Final[Mapping[str, str]] = {"sftp": "sftp", "s3": "s3"}
 
 
 def scheme_of(address: str) -> str:

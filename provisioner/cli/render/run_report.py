@@ -16,13 +16,11 @@ from rich.console import Console
 from rich.text import Text
 
 from provisioner.cli.render.output import cells, local, plain, span, table
-from provisioner.model.operation import Kind
+from provisioner.model.run_document import KINDS, OUTCOMES
 
 #: Operations that are listed for one target, unless all are asked for.
 SHOWN: Final = 50
 _SHOWN_ROWS: Final = 10
-#: Statuses of operations that want explaining.
-UNDONE: Final = ("failed", "held", "waiting")
 #: The lists of a plan that name people, and the word for one entry.
 _LISTS: Final = {"conflicts": "conflict", "todos": "to-do", "drift": "drift"}
 _STYLES: Final = {
@@ -36,7 +34,6 @@ _STYLES: Final = {
     "quarantined": "bold red",
     "unreachable": "bold red",
 }
-_KINDS: Final = tuple(kind.value for kind in Kind)
 _ACCOUNTS: Final = ("observed", "linked", "adopted", "unchanged", "orphans", "conflicts", "todo")
 
 #: Why something was not done as predicted, in words that a number can stand before.
@@ -101,12 +98,11 @@ def figures(out: Console, document: Document) -> None:
     targets: Mapping[str, Document] = document.get("targets") or {}
     if not targets:
         return
-    counted = ("succeeded", "failed", "held", "waiting", "superseded", "rejected")
-    outcomes = [name for name in counted if any(total(target, name) for target in targets.values())]
-    planned = table("Target", "Status", *_KINDS, *outcomes, numbers=(*_KINDS, *outcomes))
+    outcomes = [name for name in OUTCOMES if any(total(target, name) for target in targets.values())]
+    planned = table("Target", "Status", *KINDS, *outcomes, numbers=(*KINDS, *outcomes))
     accounts = table("Target", *_ACCOUNTS, "requests", numbers=(*_ACCOUNTS, "requests"))
     for name, target in targets.items():
-        kinds = [(target.get("planned") or {}).get(kind) or "·" for kind in _KINDS]
+        kinds = [(target.get("planned") or {}).get(kind) or "·" for kind in KINDS]
         ends = [_figure(total(target, outcome), outcome) for outcome in outcomes]
         planned.add_row(*cells(name, status(target.get("status")), *kinds, *ends))
         accounts.add_row(*cells(name, *(_of(target, figure) for figure in _ACCOUNTS), _of(target, "requests")))

@@ -11,9 +11,7 @@ import fcntl
 import os
 import stat
 import subprocess
-import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -32,6 +30,7 @@ from provisioner.store.redis import server_data
 from provisioner.store.redis.address import LONGEST_SOCKET_PATH, RedisAddress, socket_path, socket_record
 from provisioner.store.redis.server_choice import choose
 from provisioner.store.redis.server_version import ServerVersion
+from provisioner.store.redis.tied import tied_to_us
 
 log = structlog.get_logger(__name__)
 
@@ -40,16 +39,8 @@ _START_SECONDS: Final = 30.0
 _LOAD_SECONDS: Final = 900.0
 _STOP_SECONDS: Final = 20.0
 _POLL_SECONDS: Final = 0.02
-_REWRITING: Final = ("aof_rewrite_in_progress", "aof_rewrite_scheduled")
 #: What a server writes to its log when it drops the end of its file.
 _CUT: Final = b"Truncating the AOF"
-
-#: Run by a Python of its own before it becomes the server, as code between fork and exec is not safe beside threads.
-#: 1 is PR_SET_PDEATHSIG, 15 SIGTERM: the kernel ends the server in order when its parent dies without a word.
-_TIED_TO_PARENT: Final = (
-    "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15, 0, 0, 0); "
-    "os.getppid() == int(sys.argv[1]) or sys.exit(1); os.execv(sys.argv[2], sys.argv[2:])"
-)
 
 
 class EmbeddedRedis:
@@ -242,11 +233,9 @@ class EmbeddedRedis:
             "daemonize": "no",
         }
         command = [str(server), *(word for name, value in options.items() for word in (f"--{name}", value))]
-        if sys.platform == "linux" and threading.current_thread() is threading.main_thread():
-            command = [sys.executable, "-I", "-S", "-c", _TIED_TO_PARENT, str(os.getpid()), *command]
         with self.log.open("ab") as log:
             return subprocess.Popen(  # noqa: S603
-                command,
+                tied_to_us(command),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -12,13 +12,13 @@ from provisioner.admin.person_report import story
 from provisioner.errors import UsageError
 from provisioner.model.operation import Kind, Status
 from provisioner.model.operation_document import OperationDocument
-from provisioner.model.run_document import RunDocument
+from provisioner.model.run_document import KINDS, OUTCOMES, RunDocument
 from provisioner.runtime.context import Deployment
 from provisioner.store.runs.paging import Filter
 from provisioner.web.api.runs import known_run
 from provisioner.web.auth.access import SignedIn
 from provisioner.web.pages.overview import look
-from provisioner.web.pages.run_view import KINDS, OUTCOMES, causes, in_run, progress
+from provisioner.web.pages.run_view import causes, in_run, progress
 from provisioner.web.pages.worklists import offset_of
 from provisioner.web.rendering import render
 from provisioner.web.web_context import Deployed

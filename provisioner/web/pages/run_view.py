@@ -5,23 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
-from provisioner.model.operation import Kind
 from provisioner.model.operation_document import RunOperation
-from provisioner.model.run_document import RunDocument, RunPart
+from provisioner.model.run_document import OUTCOMES, UNDONE, RunDocument, RunPart
 from provisioner.runtime.context import Deployment
 from provisioner.settings import Settings
 from provisioner.store.runs.paging import Filter
 from provisioner.targets.registry import target_class
 from provisioner.targets.responses import ADVICE
 
-Outcome: TypeAlias = Literal["succeeded", "failed", "held", "waiting", "superseded", "rejected"]
-
-#: Outcomes in the order in which they are told.
-OUTCOMES: Final[tuple[Outcome, ...]] = ("succeeded", "failed", "held", "waiting", "superseded", "rejected")
-_UNDONE: Final[tuple[Outcome, ...]] = ("failed", "held", "waiting")
-KINDS: Final = tuple(kind.value for kind in Kind)
 #: Undone operations of each status that are read for their causes.
 _SAMPLE: Final = 500
 
@@ -55,7 +48,7 @@ async def causes(dep: Deployment, run: str, document: RunDocument) -> tuple[tupl
     counts: Counter[tuple[str, str, str, str]] = Counter()
     examples: dict[tuple[str, str, str, str], str] = {}
     partly = False
-    for status in _UNDONE:
+    for status in UNDONE:
         targets = [
             name
             for name, part in document["targets"].items()

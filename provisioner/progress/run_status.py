@@ -1,21 +1,23 @@
-"""The end of a run: when nothing of it is pending or being sent, or what is left waits for a target."""
+"""The status of a run, from its counters; each change is told once, and so is its end.
+
+A run is over when nothing of it is pending or being sent, or when what is left waits for a target.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 import structlog
 
 from provisioner.errors import ProvisionerError, UnexpectedError
 from provisioner.model.operation import Kind
-from provisioner.model.run_document import removals_wait, run_status
-from provisioner.progress.metrics import note_end
-from provisioner.progress.notifications import roster_rejected, run_changed
-from provisioner.progress.writeback import ask_for_table
+from provisioner.model.run_document import RunStatus, removals_wait, run_status
+from provisioner.progress.run_events import PartsChanged, RunEnded
+from provisioner.progress.subscribers import emit
 from provisioner.runtime.context import Deployment
-from provisioner.runtime.faults import SEE_LOG, fault_document, is_fault, log_fault, named, note_in_run
+from provisioner.runtime.faults import SEE_LOG, fault_document, is_fault, log_fault, named
 from provisioner.store.runs.counters import counts, unfinished
 from provisioner.store.runs.follow import awaits
 from provisioner.store.runs.target_health import Health
@@ -124,12 +126,13 @@ async def _refresh(dep: Deployment, run: str) -> str:
             continue
         # A status may hide one behind another, so notices look at each
         figures = "|".join(f"{sum(counts(fields, one).values())}" for one in ("held", "failed"))
-        if status != fields.get("status") or ("installed" in fields and figures != fields.get("noticed", "0|0")):
+        if "installed" in fields and figures != fields.get("noticed", "0|0"):
             changed[target] = status
-            noticed[target] = figures
+        noticed[target] = figures
         fault = _fault(target, status, fields, health)
         if fields.get("status") != status:
-            await dep.runs.set_target(run, target, {"status": status, "fault": fault})
+            if await dep.lifecycle.change_part(run, target, status, fault):
+                changed[target] = status
         elif bool(fault) != bool(fields.get("fault")):
             await dep.runs.set_target(run, target, {"fault": fault})
     roster = json.loads(await dep.runs.get(run, "roster") or "null")
@@ -137,12 +140,10 @@ async def _refresh(dep: Deployment, run: str) -> str:
     status = run_status(statuses.values(), removals_wait=waits)
     first = status != "running" and await _ends_now(dep, run)
     # Before the status, so that whoever waits for the run hears of what fails here
-    if first:
-        await _apart(dep, run, "dropping its people", lambda: dep.frames.drop_for_run(run))
-        await _apart(dep, run, "asking for the write-back table", lambda: ask_for_table(dep, run))
     if first or status not in ("running", before):
-        await _apart(dep, run, "noting its end", lambda: note_end(dep, run, status, first=first))
-    await _apart(dep, run, "telling of its end", lambda: _tell(dep, run, changed, noticed))
+        await emit(dep, RunEnded(run, status, first=first))
+    if changed:
+        await emit(dep, PartsChanged(run, changed, noticed))
     if status != before:
         await dep.runs.set(run, {"status": status})
     if before == "running" and status != "running" and not first:
@@ -164,23 +165,6 @@ def _fault(target: str, status: str, fields: Mapping[str, str], health: Health) 
     fault = health.fault
     message = f"{target}: delivering ended with {fault.reason} {fault.count} times in a row. {SEE_LOG} {_GOES_ON}"
     return fault_document(message)
-
-
-async def _tell(dep: Deployment, run: str, changed: Mapping[str, str], noticed: Mapping[str, str]) -> None:
-    await run_changed(dep, run, changed)
-    for target, figures in noticed.items():
-        await dep.runs.set_target(run, target, {"noticed": figures})
-
-
-async def _apart(dep: Deployment, run: str, what: str, do: Callable[[], Awaitable[object]]) -> None:
-    """Do one of the things that a run's end brings with it; if it fails, the run says so, and the others are done."""
-    try:
-        await do()
-    except BaseException as exc:
-        if not is_fault(exc, stopping=True):
-            raise
-        log_fault("end_of_run_failed", exc, run=run, what=what)
-        await note_in_run(dep, run, f"Run {run} is over, but {what} ended with {named(exc)}.")
 
 
 async def _ends_now(dep: Deployment, run: str) -> bool:
@@ -208,7 +192,7 @@ async def give_up_planning(dep: Deployment, run: str, target: str, code: str, me
     log.error("target_not_planned", run=run, target=target, code=code)
 
 
-async def end_with_error(dep: Deployment, run: str, error: ProvisionerError, *, status: str = "failed") -> None:
+async def end_with_error(dep: Deployment, run: str, error: ProvisionerError, *, status: RunStatus = "failed") -> None:
     """End a run that could not be carried out at all."""
     document = {"code": error.code, "message": str(error), "exit": error.exit_code}
     await dep.runs.set(
@@ -216,11 +200,5 @@ async def end_with_error(dep: Deployment, run: str, error: ProvisionerError, *, 
     )
     for target in await dep.runs.targets(run):
         await dep.runs.set_target(run, target, {"stage": "over", "status": status})
-    for what, do in (
-        ("dropping its people", lambda: dep.frames.drop_for_run(run)),
-        ("noting its end", lambda: note_end(dep, run, status, first=True)),
-    ):
-        await _apart(dep, run, what, do)
-    if status == "rejected":
-        await _apart(dep, run, "telling of its end", lambda: roster_rejected(dep, run))
+    await emit(dep, RunEnded(run, status, first=True, carried_out=False))
     log.error("run_ended", run=run, status=status, code=error.code)

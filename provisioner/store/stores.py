@@ -105,7 +105,7 @@ class Stores:
         return cls(
             server=Server(redis, address),
             runs=RunStore(redis),
-            lifecycle=LifecycleStore(redis),
+            lifecycle=LifecycleStore(redis, scripts),
             locks=LockStore(redis),
             operations=OperationPageStore(redis),
             figures=FigureStore(redis),

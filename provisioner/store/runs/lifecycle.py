@@ -8,16 +8,23 @@ from provisioner.store.redis import keys
 from provisioner.store.redis.client import Redis
 from provisioner.store.redis.connection import redis_errors
 from provisioner.store.redis.lock import Hold, commit
+from provisioner.store.redis.scripts import Scripts
 
 #: Seconds after which a run that waits for a target is not waited for any longer.
 _WAITS: Final = 3600
+_CHANGE: Final = """
+local before = redis.call('HGET', KEYS[1], 'status')
+redis.call('HSET', KEYS[1], 'status', ARGV[1], 'fault', ARGV[2])
+return before == ARGV[1] and 0 or 1
+"""
 
 
 class LifecycleStore:
     """The steps of all runs."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, scripts: Scripts) -> None:
         self._redis = redis
+        self._change = scripts.registered(_CHANGE)
 
     async def begun(self, run: str, hold: Hold) -> None:
         """Note that a run has read its roster, so that its targets can be planned.
@@ -41,6 +48,14 @@ class LifecycleStore:
         """
         with redis_errors():
             return bool(await self._redis.hsetnx(keys.run(run), "finished", now))
+
+    async def change_part(self, run: str, target: str, status: str, fault: str) -> bool:
+        """Set the status of a run's part, and its fault; of several who do so at once, one hears that it changed.
+
+        Args:
+            fault: the error as JSON, empty if there is none.
+        """
+        return bool(await self._change([keys.run_target(run, target)], [status, fault]))
 
     async def count_planning(self, run: str, target: str) -> int:
         """Count that planning a run's part is begun; how often it was."""

@@ -16,6 +16,8 @@ _SHOWN: Final = 20
 _RUN: Final = re.compile(r"\b[0-9]{8}-[0-9]{6}-[0-9]{3}[0-9a-f]{4}\b")
 _MOMENT: Final = re.compile(r"\b[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+(?:Z|\+00:00)")
 _SECONDS: Final = re.compile(r"\b1[0-9]{9}\b")
+#: habitate numbers its members in the order in which they come.
+_MSID: Final = re.compile(r"\b[0-9]+\.[0-9A-Za-z]{20,}\b")
 _ENTRY: Final = re.compile(r"\b1[0-9]{12}-[0-9]+\b")
 _ADDRESS: Final = re.compile(r"127\.0\.0\.1:[0-9]+")
 
@@ -23,7 +25,7 @@ _ADDRESS: Final = re.compile(r"127\.0\.0\.1:[0-9]+")
 def fixed(document: Any, folder: Path) -> str:
     """The JSON, indented and in its own order; what differs from run to run is replaced by its place among its like."""
     text = json.dumps(document, indent=1, ensure_ascii=False).replace(str(folder), "FOLDER")
-    for name, pattern in (("RUN", _RUN), ("ENTRY", _ENTRY)):
+    for name, pattern in (("RUN", _RUN), ("ENTRY", _ENTRY), ("MSID", _MSID)):
         for place, found in enumerate(dict.fromkeys(pattern.findall(text)), 1):
             text = text.replace(found, f"{name}{place}")
     text = _SECONDS.sub("1000000000", text)

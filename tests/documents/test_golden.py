@@ -17,7 +17,7 @@ from provisioner.admin.erase import forget
 from provisioner.admin.leaver_receipts import unfinished
 from provisioner.admin.linking import unlink
 from provisioner.admin.person_report import story
-from provisioner.admin.worklists import lists
+from provisioner.admin.worklists import lists, to_do
 from provisioner.events.dead_letters import letter, waiting
 from provisioner.progress.writeback import export
 from provisioner.runtime.audit import record
@@ -104,6 +104,7 @@ async def test_every_document_is_as_it_was(
         choice = Choice(target="traitly", people=("W0002",))
         pinned("dropped", (await decide_about(dep, held["run"], "rejected", choice, by="api:x")).to_json())
         await drain(dep)
+        pinned("to_do", await to_do(dep, TARGETS))
         pinned("leaver", await story(dep, "W0001"))
         pinned("stayed", await story(dep, "W0006"))
         pinned("heads", await dep.runs.heads([first["run"], held["run"]]))

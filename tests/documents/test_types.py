@@ -18,7 +18,7 @@ from provisioner.model.audit_entry import AuditEntry
 from provisioner.model.decision_document import DecisionDocument
 from provisioner.model.event_lists import DeadLetter, EventLists
 from provisioner.model.operation_document import OperationDocument, RunOperation
-from provisioner.model.person_report import PersonReport, ReceiptDocument
+from provisioner.model.person_report import PersonReport, ReceiptDocument, TodoDocument
 from provisioner.model.run_document import PlanDocument, RejectedRow, RunDocument, RunHead
 from provisioner.model.worklists import WorklistRow
 from provisioner.progress.writeback import Exported
@@ -84,6 +84,7 @@ TYPED: Final[Mapping[str, Any]] = {
     "approved": DecisionDocument,
     "dropped": DecisionDocument,
     "leavers": list[ReceiptDocument],
+    "to_do": TodoDocument,
     "todos": list[WorklistRow],
     "conflicts": list[WorklistRow],
     "drift": list[WorklistRow],

@@ -16,9 +16,10 @@ import redis
 
 from provisioner.admin.decisions import Choice, decide_about
 from provisioner.admin.leaver_receipts import unfinished
-from provisioner.admin.person_report import lists, story
+from provisioner.admin.person_report import story
+from provisioner.admin.worklists import lists
 from provisioner.model.operation_document import OperationDocument
-from provisioner.model.person_report import PersonReport, Receipt
+from provisioner.model.person_report import PersonReport, ReceiptDocument
 from provisioner.model.run_document import RunDocument
 from provisioner.runtime.context import Deployment
 from provisioner.sandbox import Switchboard
@@ -95,7 +96,7 @@ async def test_a_ledger_of_the_old_layout_opens(opened: Opened) -> None:
         assert report["roster"]["verdict"] == "leaver"
         assert [one["status"] for one in report["operations"]] == ["held", "held", "succeeded", "succeeded"]
         receipts = await unfinished(dep)
-        assert all(exactly(one, Receipt) for one in receipts)
+        assert all(exactly(one, ReceiptDocument) for one in receipts)
         assert [one["person"] for one in receipts] == ["W0000", "W0001"]
         assert await lists(dep, "orphans", TRAITLY) == []
 

@@ -13,7 +13,7 @@ from provisioner.model.operation import Status
 from provisioner.model.person_report import ReceiptDocument, ReceiptPart, ReceiptStatus
 from provisioner.runtime.context import Deployment
 from provisioner.store.people.receipts import Leave, Receipt
-from provisioner.store.runs.documents import moment, operation_document
+from provisioner.store.runs.shapes import moment, operation_document
 
 #: What a leave's status says of an account that is not left, and of one that is.
 _UNFINISHED: Final[Mapping[Status | None, ReceiptStatus]] = {

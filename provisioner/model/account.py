@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from provisioner.model.ledger_document import LedgerDocument
+
 State = Literal["active", "left"]
 
 
@@ -56,9 +58,9 @@ class LedgerEntry:
         """Whether a leaver's account is in leaver state: that was acknowledged, and no run saw otherwise."""
         return self.state == "left" and not self.loops
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> LedgerDocument:
         """The form in which it lies in Redis; the person is the key beside it."""
-        return {
+        document: LedgerDocument = {
             "account": self.account,
             "state": self.state,
             "values": dict(self.values),
@@ -68,11 +70,16 @@ class LedgerEntry:
             "enrolled": list(self.enrolled),
             "version": self.version,
             "recorded": self.recorded,
-            **({"perhaps": {name: list(those) for name, those in self.perhaps.items()}} if self.perhaps else {}),
-            **({"linked": self.linked} if self.linked else {}),
-            **({"makes": self.makes} if self.makes else {}),
-            **({"loops": {name: list(row) for name, row in self.loops.items()}} if self.loops else {}),
         }
+        if self.perhaps:
+            document["perhaps"] = {name: list(those) for name, those in self.perhaps.items()}
+        if self.linked:
+            document["linked"] = self.linked
+        if self.makes:
+            document["makes"] = self.makes
+        if self.loops:
+            document["loops"] = {name: list(row) for name, row in self.loops.items()}
+        return document
 
     @classmethod
     def from_json(cls, person: str, document: Mapping[str, Any]) -> LedgerEntry:

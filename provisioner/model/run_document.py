@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Final, Literal, NotRequired, TypeAlias, TypedDict
 
 from msgspec import Meta
@@ -124,6 +124,17 @@ class PlanDocument(PassDocument):
     run: None
     operations: list[PreviewedOperation]
     rejects: NotRequired[list[RejectedRow]]
+
+
+class RequestDocument(TypedDict):
+    """What a run was asked for, as it lies in Redis; `targets` and `people` null for all."""
+
+    trigger: str
+    targets: Sequence[str] | None
+    people: Sequence[str] | None
+    accept: str | None
+    roster: str | None
+    full: bool
 
 
 class RunHead(TypedDict):

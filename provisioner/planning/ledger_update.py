@@ -2,38 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from provisioner.model.ledger_document import LedgerPatch
 from provisioner.model.operation import Kind, Operation
 from provisioner.model.outcome import Done, Outcome, Permanent, Unclear
 
 
-def never_again(operation: Operation, outcome: Outcome) -> dict[str, Any]:
+def never_again(operation: Operation, outcome: Outcome) -> LedgerPatch:
     """What the ledger learns by a failure: that a record was perhaps made which could not be found again."""
     perhaps = isinstance(outcome, Unclear) or (isinstance(outcome, Permanent) and outcome.perhaps)
     return {"enrolled": [operation.token]} if perhaps and operation.slot.startswith("knowledge:") else {}
 
 
-def ledger_patch(operation: Operation, done: Done) -> dict[str, Any]:
+def ledger_patch(operation: Operation, done: Done) -> LedgerPatch:
     """What the ledger learns by a success; known-empty values are the empty text."""
     if operation.kind is Kind.EVENT:
         return {"paid": [operation.reason]}
     if operation.kind is Kind.ENROL:
         return {"enrolled": [operation.token]}
     values = {**operation.wanted, **operation.owned, **done.learnt}
-    patch: dict[str, Any] = {"values": {name: value or "" for name, value in values.items()}}
+    patch: LedgerPatch = {"values": {name: value or "" for name, value in values.items()}}
     account = done.account or operation.account
     if account:
         patch["account"] = account
     if operation.kind is Kind.CREATE:
-        patch |= {"state": "active", "created": not done.adopted, "matched": "adopted" if done.adopted else "created"}
+        patch["state"], patch["created"] = "active", not done.adopted
+        patch["matched"] = "adopted" if done.adopted else "created"
         patch["makes"] = operation.makes + 1
     elif operation.kind is Kind.LEAVE:
         patch["state"] = "left"
     elif operation.kind is Kind.REJOIN:
         patch["state"] = "active"
     if operation.carries and done.carried:
-        patch["enrolled"] = [enrolment["enrolment_code"] for enrolment in operation.carries]
+        patch["enrolled"] = [code for one in operation.carries if (code := one["enrolment_code"])]
     if operation.owes and not done.adopted:
         patch["owe"] = dict(operation.owes)
     return patch

@@ -32,14 +32,13 @@ CEILING: Final[Mapping[str, int]] = {
     "cli": 4,
     "events": 2,
     "example": 1,
-    "model": 4,
-    "planning": 2,
+    "model": 3,
     "roster": 2,
     "sandbox": 38,
     "settings": 5,
-    "store": 10,
+    "store": 8,
     "targets": 18,
-    "web": 5,
+    "web": 3,
     "worker": 3,
 }
 

@@ -11,7 +11,8 @@ from provisioner.model.operation_document import OperationDocument
 from provisioner.store.redis import keys
 from provisioner.store.redis.client import Redis
 from provisioner.store.redis.connection import redis_errors
-from provisioner.store.runs.documents import LISTED, operation_document
+from provisioner.store.runs.documents import LISTED
+from provisioner.store.runs.shapes import operation_document
 
 #: Operations that are read for one page at most, where a filter passes few of them.
 READ_AT_MOST: Final = 2000

@@ -258,7 +258,7 @@ class HealthStore:
             await self._redis.hdel(keys.decisions(target), operation_id)
 
 
-def rejections(decisions: Mapping[str, Mapping[str, Any]], seconds: float, now: float) -> dict[str, Mapping[str, Any]]:
+def rejections(decisions: Mapping[str, KeptDecision], seconds: float, now: float) -> dict[str, KeptDecision]:
     """The rejections among decisions that have not expired, by operation id.
 
     Args:

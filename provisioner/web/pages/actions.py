@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request
@@ -19,7 +19,7 @@ from provisioner.store.runs.documents import Request as RunAsked
 from provisioner.web import request_bodies
 from provisioner.web.api.runs import ask_for_run, known_run
 from provisioner.web.auth.access import Acting, Session, check_form
-from provisioner.web.pages.reading import held
+from provisioner.web.pages.reading import HeldGroup, held
 from provisioner.web.problems import ProblemError, unusable
 from provisioner.web.rendering import render
 from provisioner.web.web_context import Deployed, OnSite, Site
@@ -123,11 +123,11 @@ def _chosen(fields: Fields, document: RunDocument) -> dict[str, tuple[str, ...] 
     return chosen
 
 
-def _who(choice: dict[str, tuple[str, ...] | None], group: dict[str, Any]) -> tuple[str, ...]:
+def _who(choice: dict[str, tuple[str, ...] | None], group: HeldGroup) -> tuple[str, ...]:
     return choice[group["target"]] or ()
 
 
-def _count(choice: dict[str, tuple[str, ...] | None], found: list[dict[str, Any]]) -> int:
+def _count(choice: dict[str, tuple[str, ...] | None], found: list[HeldGroup]) -> int:
     """How many held operations a choice means now."""
     count = 0
     for group in found:

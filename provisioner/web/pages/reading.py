@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, TypedDict, cast
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
@@ -12,16 +12,34 @@ from provisioner.admin.person_report import story
 from provisioner.errors import UsageError
 from provisioner.model.operation import Kind, Status
 from provisioner.model.operation_document import OperationDocument
-from provisioner.model.run_document import KINDS, OUTCOMES, RunDocument
+from provisioner.model.run_document import KINDS, OUTCOMES, RunDocument, RunPart
 from provisioner.runtime.context import Deployment
 from provisioner.store.runs.paging import Filter
 from provisioner.web.api.runs import known_run
 from provisioner.web.auth.access import SignedIn
 from provisioner.web.pages.overview import look
-from provisioner.web.pages.run_view import causes, in_run, progress
+from provisioner.web.pages.run_view import Progress, causes, in_run, progress
 from provisioner.web.pages.worklists import offset_of
 from provisioner.web.rendering import render
 from provisioner.web.web_context import Deployed
+
+
+class PartView(RunPart):
+    """A run's part for one target, as a page shows it."""
+
+    name: str
+    progress: Progress
+
+
+class HeldGroup(TypedDict):
+    """What is held of one target: how many, why, and the `listed` first of them by person."""
+
+    target: str
+    count: int
+    why: list[str]
+    people: dict[str, list[OperationDocument]]
+    listed: int
+
 
 router = APIRouter()
 _RUNS: Final = 30
@@ -102,9 +120,12 @@ def people_of(request: Any) -> tuple[str, ...]:
     return request.people if request is not None and request.people else ()
 
 
-def parts(document: RunDocument) -> list[dict[str, Any]]:
+def parts(document: RunDocument) -> list[PartView]:
     """The run's targets with their progress."""
-    return [{"name": name, "progress": progress(part), **part} for name, part in document["targets"].items()]
+    return [
+        cast("PartView", {"name": name, "progress": progress(part), **part})
+        for name, part in document["targets"].items()
+    ]
 
 
 @router.get("/runs/{run}/approval")
@@ -115,9 +136,9 @@ async def approval(request: Request, run: str, session: SignedIn, dep: Deployed)
     return render(request, "approval.html", run=document, held=await held(dep, run, document))
 
 
-async def held(dep: Deployment, run: str, document: RunDocument) -> list[dict[str, Any]]:
+async def held(dep: Deployment, run: str, document: RunDocument) -> list[HeldGroup]:
     """Per target what is held: how many, why, and the first of them by person, since a decision is about a person."""
-    found = []
+    found: list[HeldGroup] = []
     for name, part in document["targets"].items():
         count = sum((part.get("held") or {}).values())
         if count:

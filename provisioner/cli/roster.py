@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,7 @@ from provisioner.cli.render.output import console, local, plain, print_json
 from provisioner.cli.runs import Json
 from provisioner.cli.session import ANSWERS_WITHIN, settings_and_logs, who
 from provisioner.errors import UsageError
+from provisioner.model.run_document import RosterInUse
 from provisioner.settings import Settings
 from provisioner.settings.place import shown
 
@@ -42,14 +43,14 @@ def roster(drop_push: Drop = False, as_json: Json = False) -> int:
     return 0
 
 
-async def _source(settings: Settings) -> dict[str, Any]:
+async def _source(settings: Settings) -> RosterInUse:
     from provisioner.runtime.context import Deployment
 
     async with Deployment.open(settings, reading=True) as dep:
         return await _now(dep)
 
 
-async def _dropped(settings: Settings) -> dict[str, Any]:
+async def _dropped(settings: Settings) -> RosterInUse:
     from provisioner.runtime.audit import record
     from provisioner.runtime.context import Deployment
     from provisioner.store.runs.documents import moment
@@ -61,10 +62,10 @@ async def _dropped(settings: Settings) -> dict[str, Any]:
                 "No pushed roster is kept.", remedy=f"Runs read roster.url ({shown(settings.roster.url)})."
             )
         await record(dep.audit, who(), "push dropped", facts={"pushed": moment(dropped.at)})
-        return await _now(dep) | {"dropped": moment(dropped.at)}
+        return {**await _now(dep), "dropped": moment(dropped.at)}
 
 
-async def _now(dep: Deployment) -> dict[str, Any]:
+async def _now(dep: Deployment) -> RosterInUse:
     from provisioner.store.runs.documents import moment
 
     kept = await dep.frames.pushed_since(dep.settings.roster.url)

@@ -28,6 +28,16 @@ class SourceDocument(TypedDict):
     since: str | None
 
 
+class RosterInUse(TypedDict):
+    """Which roster runs read, and since when; `believed` and `since` are of a pushed one, `dropped` when it was."""
+
+    kind: Literal["url", "push"]
+    url: str
+    since: str | None
+    believed: bool | None
+    dropped: str | None
+
+
 class RosterDocument(TypedDict):
     """The roster that a run read; `degraded` are the gate's reasons, as sentences."""
 

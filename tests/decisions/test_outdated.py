@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -28,7 +28,7 @@ async def held(dep: Deployment, roster: Path) -> dict[str, Any]:
     document = await sync_once(dep)
     assert document["status"] == "held"
     assert document["targets"][T]["guards"][0].endswith("held until approved.")
-    return document
+    return cast("dict[str, Any]", document)
 
 
 async def now(dep: Deployment, run: str) -> dict[str, Any]:

@@ -185,7 +185,7 @@ async def _one(
         return no("another operation stands for this person now")
     if verdict == "approved" and json.loads(row["doc"]).get("reason") == PERHAPS_KNOWN:
         await dep.rekeys.say_new(person, {"by": by, "at": now})
-    if verdict == "approved" and document["kind"] == Kind.LEAVE:
+    if verdict == "approved" and document["kind"] == Kind.LEAVE.value:
         await _familiar(dep, person)
     if verdict != "retried":
         kept: KeptDecision = {

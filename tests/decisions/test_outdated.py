@@ -28,13 +28,13 @@ async def held(dep: Deployment, roster: Path) -> dict[str, Any]:
     document = await sync_once(dep)
     assert document["status"] == "held"
     assert document["targets"][T]["guards"][0].endswith("held until approved.")
-    return cast("dict[str, Any]", document)
+    return document
 
 
 async def now(dep: Deployment, run: str) -> dict[str, Any]:
     document = await dep.runs.document(run)
     assert document is not None
-    return document
+    return cast("dict[str, Any]", document)
 
 
 async def test_a_run_of_which_a_newer_plan_took_all_is_held_no_more(opened: Opened, roster: Path) -> None:

@@ -72,15 +72,15 @@ async def remembers(dep: Deployment) -> Memory:
         mark = Mark(secrets.token_hex(8), lost=bool(copy), quiet_until=quiet_until, former=copy)
         if not await dep.mark.make(mark):
             return await remembers(dep)
-        dep.queue.position = 0
         if copy:
             log.error("redis_lost_its_data", remedy="The next run reads every target whole and adopts what is there.")
-    known = max(dep.queue.position, seen) if copy == mark.word else 0
+    # A position says nothing about a Redis that has another mark
+    known = max(dep.queue.position if dep.queue.mark == mark.word else 0, seen if copy == mark.word else 0)
     position = await dep.position.read()
     if position.number < known:
         await _went_back(dep, known, position)
         return await remembers(dep)
-    dep.queue.position = max(known, position.number)
+    dep.queue.mark, dep.queue.position = mark.word, max(known, position.number)
     await _keep(path, mark.word, position.number, (copy, seen))
     quiet = max(0.0, mark.quiet_until - await dep.clock.now()) if mark.quiet_until else 0.0
     return Memory(mark.lost, quiet, position.went_back > 0)

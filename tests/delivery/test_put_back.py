@@ -194,7 +194,7 @@ async def test_the_guard_counts_leaves_that_redis_forgot(
         document = await sync_once(dep)
         assert document["targets"]["traitly"]["held"]["leave"] == 1, document
         assert plans(switchboard)["W0003"] == "Employee"
-        assert "with 2 sent or decided" in str(document["targets"]["traitly"])
+        assert "2 sent or decided" in str(document["targets"]["traitly"])
 
 
 async def test_what_was_claimed_before_is_claimed_no_more(
@@ -252,3 +252,21 @@ async def test_a_mark_of_an_earlier_version_says_nothing_of_a_position(
         memory = await remembers(dep)
         assert not memory.went_back
         assert path.read_text().split()[0] == mark
+
+
+@pytest.mark.parametrize("copy", [True, False], ids=["data_dir kept", "data_dir emptied too"])
+async def test_a_redis_that_lost_everything_was_not_put_back(
+    opened: Callable[..., Any], roster: Path, tmp_path: Path, copy: bool
+) -> None:
+    """Another process notices first and gives Redis a new mark; this one remembers a position of the old."""
+    async with opened("traitly") as dep, opened("traitly") as other:
+        roster.write_text(company(2))
+        await sync_once(dep)
+        assert dep.queue.position > 0
+        RedisContents(dep).delete_ours()
+        if not copy:
+            (tmp_path / "data" / "redis-mark").unlink()
+        assert (await remembers(other)).lost is copy
+        memory = await remembers(dep)
+        assert memory.lost is copy
+        assert not memory.went_back

@@ -91,8 +91,9 @@ class QueueStore:
     def __init__(self, redis: Redis, scripts: Scripts) -> None:
         self._redis = redis
         self._script = scripts.load("queue")
-        #: The newest position of Redis that is known here, see `store.admin.position`.
+        #: The newest position of Redis that is known here, see `store.admin.position`; the mark says of which Redis.
         self.position = 0
+        self.mark = ""
 
     async def _call(self, command: str, target: str, *args: str | int | float) -> Any:
         return await self._script([], [command, target, *args])

@@ -177,7 +177,8 @@ def plan_target(
     frame, claimed = without_taken(spec, differing(spec, held), observation.frame)
     frame = frame.with_columns(_protected(spec, compiled, observation, frame))
     creates, clashes, blocked = _creates(spec, desired, found)
-    perhaps = doubts(spec, creates, observation, pl.concat([found.pairs[ACCOUNT], ledger[ACCOUNT]]))
+    owned = pl.concat([found.pairs[ACCOUNT], ledger[ACCOUNT]])
+    perhaps = doubts(spec, creates, observation, owned, circumstances.apart)
     creates = creates.filter(~pl.col(PERSON).is_in([doubt.person for doubt in perhaps]))
     blocked += [Todo(doubt.person, doubt.sentence, linked=False) for doubt in perhaps]
     if not trust.unbelieved:

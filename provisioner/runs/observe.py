@@ -127,7 +127,15 @@ async def observe(
     if incremental:
         frame = _stamped(frame, began)
     before = last[0] if last is not None and last[1].origin == made.origin else None
-    observation = Observation(frame, complete=listing.complete, began=began, notes=notes, last=before)
+    observation = Observation(
+        frame,
+        complete=listing.complete,
+        began=began,
+        notes=notes,
+        last=before,
+        doubt=listing.doubt,
+        unread=listing.unread,
+    )
     if not listing.complete:
         return Seen(observation)
     return Seen(observation, frame, Reading(full=began, seen=_behind(began, listing.as_of), origin=made.origin))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final
 
+from provisioner.model.account import Account
 from provisioner.model.attributes import Attribute, Type, fold, natural
 from provisioner.model.operation import Kind, Operation
 from provisioner.model.outcome import Done, Outcome, Permanent, Unclear
@@ -15,14 +16,16 @@ from provisioner.targets.traitly.attributes import CATALOGUE, CUSTOM, FAMILY, OP
 from provisioner.targets.traitly.reading import CUSTOMERS, account, rows_of
 
 EVENTS = "/api/v1/event"
+#: Seconds by which the vendor's clock may be behind ours.
+_CLOCKS_APART: Final = 3600.0
 
 
 async def save(http: Http, operation: Operation) -> Outcome:
     """Make a customer, or bring one to what is wanted."""
+    missing = missing_of(operation)
+    if missing is not None:
+        return missing
     body = customer(operation)
-    missing = [name for name in ("customer_id", *REQUIRED) if not body.get(name)]
-    if missing:
-        return Permanent("missing_required", f"Traitly takes no customer without {' and '.join(missing)}")
     answer = await http.send("POST", CUSTOMERS, body)
     if not isinstance(answer, Answer):
         return answer
@@ -36,6 +39,42 @@ async def save(http: Http, operation: Operation) -> Outcome:
     note = f"accepted, but the answer shows another {', '.join(unkept)}" if unkept else None
     kept = {name: value for name, value in learnt.items() if name not in unkept}
     return Done(account=body["customer_id"], learnt=kept, note=note)
+
+
+def missing_of(operation: Operation) -> Permanent | None:
+    """What Traitly demands of every customer and the operation does not give."""
+    body = customer(operation)
+    missing = [name for name in ("customer_id", *REQUIRED) if not body.get(name)]
+    if not missing:
+        return None
+    return Permanent("missing_required", f"Traitly takes no customer without {' and '.join(missing)}")
+
+
+def adopted(there: Account, operation: Operation, *, matched: bool) -> Done | Permanent:
+    """What a create comes to whose customer is there already: they are taken over as they are, nothing is sent.
+
+    Args:
+        matched: whether people are matched by `customer_id`; if not, it is somebody else's for all that we know.
+    """
+    if not matched:
+        return Permanent("taken", f"customer {there.id} is there already, and people are not matched by customer_id")
+    if there.untouchable:
+        return Permanent("taken", f"customer {there.id} is there already, and is never touched: {there.untouchable}")
+    return Done(
+        account=there.id,
+        learnt={**dict.fromkeys(operation.wanted), **there.values},
+        adopted=True,
+        note="adopted: the customer was there already, though the listing had not shown them",
+    )
+
+
+def made_or_adopted(there: Account, operation: Operation, match: Sequence[str]) -> Done | Permanent:
+    """What an unclear create came to whose customer is there: made by it, if they are as wanted and as new."""
+    made_at = float(there.values.get("created_at") or 0)
+    new = "created_at" in operation.wanted or made_at >= operation.planned - _CLOCKS_APART
+    if new and not _differing(there.values, operation.wanted, of=operation.wanted):
+        return Done(account=there.id, learnt=there.values, note="found created after an unclear answer")
+    return adopted(there, operation, matched="customer_id" in match)
 
 
 async def send_event(http: Http, operation: Operation) -> Outcome:
@@ -86,8 +125,14 @@ def customer(operation: Operation) -> dict[str, Any]:
     return body
 
 
-def _differing(shown: Mapping[str, str | None], wanted: Mapping[str, str | None]) -> dict[str, str | None]:
-    types = {name: (CATALOGUE.get(name) or Attribute(name)).type for name in shown}
+def _differing(
+    shown: Mapping[str, str | None], wanted: Mapping[str, str | None], *, of: Collection[str] | None = None
+) -> dict[str, str | None]:
+    """What is shown and not as wanted, of some attributes or of all that are shown."""
+    names = shown if of is None else of
+    types = {name: (CATALOGUE.get(name) or Attribute(name)).type for name in names}
     return {
-        name: value for name, value in shown.items() if fold(value, types[name]) != fold(wanted.get(name), types[name])
+        name: shown.get(name)
+        for name in names
+        if fold(shown.get(name), types[name]) != fold(wanted.get(name), types[name])
     }

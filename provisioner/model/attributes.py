@@ -69,8 +69,11 @@ class Attribute:
     only: neither, so it can only have the authority `target`. `advice`: what a person does where the vendor
     offers no call to change it. `chosen_by_user`: an account's user sets it, so an equal value proves nothing, unless
     `verified_when` (an attribute and its values) says that the vendor verified it for this account. `fault` says
-    why the target creates no account with a value, None where it does: such a create is a to-do, and is never sent.
-    `person_name`: it is the person's name or a part of it.
+    why the target creates no account with a value, None where it does: such a create is a to-do, and is never sent;
+    `update_fault` the same of a change to that value. `person_name`: it is the person's name or a part of it. `usable`:
+    the values with which its user can use the account; another one of somebody who should have access is a to-do.
+    `late`: what a person does about accounts that were there before the attribute was mapped, where only a create
+    takes it.
     """
 
     name: str
@@ -88,6 +91,9 @@ class Attribute:
     verified_when: tuple[str, tuple[str, ...]] | None = None
     fault: Callable[[str], str | None] | None = None
     person_name: bool = False
+    update_fault: Callable[[str], str | None] | None = None
+    usable: tuple[str, ...] = ()
+    late: str | None = None
 
     @property
     def read_only(self) -> bool:

@@ -32,6 +32,7 @@ class Listing:
     reading began (epoch seconds), where an answer told it. `doubt` is a sentence that says why there may be more
     accounts than were shown: then nothing is sent but leaves of accounts that were seen. `unread` are ids of accounts
     that are there, whose identity could not be read: while nobody knows whose they are, nobody is created.
+    `deleted` are ids of accounts that were deleted and may still be in the way.
     """
 
     accounts: Sequence[Account]
@@ -41,6 +42,7 @@ class Listing:
     as_of: float | None = None
     doubt: str | None = None
     unread: frozenset[str] = frozenset()
+    deleted: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -209,9 +209,12 @@ class Habitate(Target[HabitateSettings], LooksUp, WantsPrevious, Confirms, Repor
             # What a leaver may do matters before what they are called
             steps.reverse()
         refused: Permanent | None = None
+        there = False
         for step in steps:
             outcome = await step()
-            if isinstance(outcome, Permanent) and outcome.code == "not_found":
+            there = there or isinstance(outcome, Done)
+            # Whoever could be changed a moment ago is there, whatever one answer says
+            if isinstance(outcome, Permanent) and outcome.code == "not_found" and not there:
                 return _gone(operation)
             if isinstance(outcome, Permanent):
                 refused = refused or outcome

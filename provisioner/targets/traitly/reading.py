@@ -57,9 +57,7 @@ class Reader:
         while params is not None:
             here = tuple(sorted(params.items()))
             if here in seen:
-                raise ListingError(
-                    http.target, f"GET {path}: the way to the next page leads back to one already read."
-                )
+                raise ListingError(http.target, f"GET {path}: the way to the next page leads back to one already read.")
             if len(seen) == _MAX_PAGES:
                 raise ListingError(http.target, f"GET {path}: there are more than {_MAX_PAGES} pages.")
             seen.add(here)

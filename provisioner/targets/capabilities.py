@@ -208,6 +208,15 @@ class ReportsEvents(Protocol):
 
 
 @runtime_checkable
+class ReportsSeveral(Protocol):
+    """Publishes webhooks of which one delivery may hold several events."""
+
+    def single_events(self, body: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+        """A body for each event of a delivery, as if it had come alone; `ReportsEvents.event` reads each."""
+        ...
+
+
+@runtime_checkable
 class ReadsBack(Protocol):
     """Shows more of accounts than their attributes, such as enrolments or memberships."""
 
@@ -257,6 +266,7 @@ CAPABILITIES: tuple[type, ...] = (
     TakesEvents,
     TagsFromEvents,
     ReportsEvents,
+    ReportsSeveral,
     ReadsBack,
     SharesBudget,
     PublishesRate,
@@ -276,6 +286,11 @@ def inbound_actions(target: Target[Any]) -> tuple[str, ...]:
 def tag_attribute(target: Target[Any]) -> str | None:
     """The set that tags of events are added to, None where a target takes none."""
     return target.tag_attribute if isinstance(target, TagsFromEvents) else None
+
+
+def single_events(target: Target[Any], body: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """The events of one delivery, each a body of its own."""
+    return target.single_events(body) if isinstance(target, ReportsSeveral) else (body,)
 
 
 def read_event(target: Target[Any], body: Mapping[str, Any]) -> InboundEvent:

@@ -21,7 +21,7 @@ from provisioner.model.operation import Kind, Operation
 from provisioner.model.outcome import Done, Outcome, Permanent, Temporary, Unauthorised, Unclear
 from provisioner.settings import TargetSettings
 from provisioner.targets.base import Ask, Listing, Target
-from provisioner.targets.capabilities import Confirms, LooksUp, ReportsEvents, WantsPrevious
+from provisioner.targets.capabilities import Confirms, LooksUp, ReportsEvents, ReportsSeveral, WantsPrevious
 from provisioner.targets.concurrently import each
 from provisioner.targets.habitate import boards, events, listing, members
 from provisioner.targets.habitate.advice import ADVICE
@@ -49,7 +49,7 @@ _ROLE_LITERALS = re.compile(
 )
 
 
-class Habitate(Target[HabitateSettings], LooksUp, WantsPrevious, Confirms, ReportsEvents):
+class Habitate(Target[HabitateSettings], LooksUp, WantsPrevious, Confirms, ReportsEvents, ReportsSeveral):
     """One community."""
 
     kind: ClassVar[str] = "habitate"
@@ -72,6 +72,10 @@ class Habitate(Target[HabitateSettings], LooksUp, WantsPrevious, Confirms, Repor
     def event(self, body: Mapping[str, Any]) -> InboundEvent:
         """A webhook of the community: members who joined."""
         return events.event(self.name, body)
+
+    def single_events(self, body: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+        """One body for each member who joined."""
+        return events.single_events(body)
 
     def check(self) -> None:
         """Check the settings against what the vendor offers.

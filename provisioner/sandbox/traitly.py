@@ -62,6 +62,7 @@ class TraitlyOptions(Options):
     `page_size`: customers per page, with the address of the next in `metadata.next` (0: no paging, as the page
     has it); `relative_next`: that address without scheme and host. `singular_next_actions`: the lookup is
     served as the page's example prints it, `recommended-next-action`, and not under the plural.
+    `typed`: a value keeps the JSON type that it has there, `organisation_id` and custom attributes too, else 400.
     `metadata`: how pages are told, one of `METADATA`. `known_customer`: what becomes of a POST with a known
     `customer_id`, one of `KNOWN`: it updates, it adds a second row, it is acknowledged and ignored, or refused.
     `next_actions`: customer_id → the list of actions (others get the page's sample).
@@ -70,6 +71,7 @@ class TraitlyOptions(Options):
     page_size: int = 0
     relative_next: bool = False
     singular_next_actions: bool = False
+    typed: bool = False
     metadata: str = "next"
     known_customer: str = "update"
     next_actions: dict[str, Any] = field(default_factory=dict)
@@ -190,12 +192,14 @@ class Traitly(Vendor[TraitlyOptions]):
         unknown = sorted(set(body) - allowed)
         if unknown:
             raise RefusedError(400, f"{unknown[0]} is an unknown field")
-        _check_optional(body)
+        _check_optional(body, typed=self.options.typed)
         known = self._customers.get(body["customer_id"])
         if known is not None and self.options.known_customer == "409":
             raise RefusedError(409, "Customer exists")
         if known is not None and self.options.known_customer == "ignore":
             return _envelope([known], "customer", "created", call)
+        if known is not None and self.options.typed:
+            _check_types(known, body)
         customer = _blank(call.now)
         if known is not None:
             customer["custom_attributes"] = known["custom_attributes"]
@@ -304,9 +308,23 @@ def _check_moment(body: Mapping[str, Any]) -> None:
         raise RefusedError(400, "created_at must be seconds since the Unix epoch")
 
 
-def _check_optional(body: Mapping[str, Any]) -> None:
+def _check_types(known: Mapping[str, Any], body: Mapping[str, Any]) -> None:
+    """Refuses what has another JSON type than what is held; whole and broken numbers are one type."""
+    pairs = [("organisation_id", known.get("organisation_id"), body.get("organisation_id"))]
+    given = body.get("custom_attributes") or {}
+    pairs += [(name, held, given.get(name)) for name, held in known["custom_attributes"].items()]
+    for name, held, value in pairs:
+        if held is None or value is None:
+            continue
+        if type(held) is not type(value) and not (is_number(held) and is_number(value)):
+            raise RefusedError(400, f"{name} is of another type")
+
+
+def _check_optional(body: Mapping[str, Any], *, typed: bool) -> None:
     _check_moment(body)
     for name in _OPTIONAL_TEXTS:
+        if typed and name == "organisation_id":
+            continue
         if body.get(name) is not None and not isinstance(body[name], str):
             raise RefusedError(400, f"{name} must be a string")
     amount = body.get("monthly_payment_amount")

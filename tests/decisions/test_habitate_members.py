@@ -284,3 +284,31 @@ async def test_a_taken_username_does_not_travel_with_another_change(
         assert exit_code(run) == 0
         names = {one["email"]: (one["username"], one["first_name"]) for one in switchboard.accounts("habitate")}
         assert names["p1@example.com"] == ("Last1", "Else")
+
+
+async def test_a_role_s_remark_names_the_run(club: Club, switchboard: Switchboard, roster: Path) -> None:
+    switchboard.options("habitate", created_role=5)
+    roster.write_text(company(1))
+    async with club() as dep:
+        run = (await sync_once(dep))["run"]
+        assert member(switchboard, "W0000")["role_details"] == f"provisioner, run {run}"
+
+
+async def test_a_bot_whose_details_are_refused_is_never_put_into_a_board(
+    club: Club, switchboard: Switchboard, roster: Path
+) -> None:
+    bot = {"email": "p0@example.com", "first_name": "First0", "username": "w0000", "is_bot": True}
+    switchboard.seed("habitate", [bot])
+    msid = member(switchboard, "W0000")["msid"]
+    roster.write_text(company(2))
+    async with club() as dep:
+        switchboard.options("habitate", details_forbidden=[msid])
+        # Unknown as it is, nobody is made beside it
+        assert (await sync(dep))["planned"]["create"] == 0
+        switchboard.options("habitate", details_forbidden=[])
+        await sync(dep)
+        switchboard.seed("habitate", [{"user_id": int(msid.partition(".")[0]), "first_name": "Changed"}])
+        switchboard.options("habitate", details_forbidden=[msid])
+        await sync(dep)
+        boards = switchboard.state("habitate")["boards"]
+        assert all(msid not in members for members in boards.values())

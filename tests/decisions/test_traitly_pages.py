@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
+from provisioner.errors import ConfigurationError
+from provisioner.model.attributes import InvalidValueError, Type, canonical
 from provisioner.model.run_document import exit_code
 from provisioner.runtime.context import Deployment
 from provisioner.sandbox import SandboxServer, Switchboard
 from provisioner.sandbox.traitly import KNOWN, METADATA
 from tests.decisions.conftest import Opened, company
 from tests.support.harness import plan_once, sync_once
+from tests.targets.bench import target_of
 
 pytestmark = pytest.mark.anyio
 PEOPLE: Final = 12
@@ -167,3 +171,63 @@ async def test_a_new_customer_is_made_and_told_of_once(crm: Crm, switchboard: Sw
         assert len(switchboard.accounts("traitly")) == 2
         told = sorted(one["customer_id"] for one in switchboard.state("traitly")["events"])
         assert told == ["W0000", "W0001"]
+
+
+TYPED: Final = {
+    "customer_id": "employee_id",
+    "name": "first_name || ' ' || last_name",
+    "email": "LOWER(work_email)",
+    "plan": {"from": "'Employee'", "authority": "create_only"},
+    "created_at": {"from": "start_date", "empty": "keep"},
+    "organisation_id": "country",
+    "custom_attributes.level": "job_title",
+    "custom_attributes.ratio": {"from": "department", "type": "number"},
+    "custom_attributes.remote": {"from": "location", "type": "boolean"},
+}
+
+
+async def test_types_are_kept_as_shown_or_as_declared(crm: Crm, switchboard: Switchboard, roster: Path) -> None:
+    switchboard.options("traitly", typed=True)
+    held = customer(0, organisation_id=7, custom_attributes={"level": 7, "ratio": 99.5, "remote": False, "other": [1]})
+    switchboard.seed("traitly", [held])
+    wanted = {"job_title": "8", "department": "99.50", "location": "yes", "country": "9", "start_date": "2017-05-04"}
+    roster.write_text(company(2, changes={0: wanted, 1: wanted}))
+    async with crm(attributes=TYPED) as dep:
+        assert exit_code(await sync_once(dep)) == 0
+        there = {one["customer_id"]: one for one in switchboard.accounts("traitly")}
+        assert there["W0000"]["custom_attributes"] == {"level": 8, "ratio": 99.5, "remote": True, "other": [1]}
+        assert there["W0000"]["organisation_id"] == 9
+        assert there["W0000"]["created_at"] == str(int(datetime(2017, 5, 4, tzinfo=UTC).timestamp()))
+        # Nothing was shown of the new one, so what is not declared is text
+        assert there["W0001"]["custom_attributes"] == {"level": "8", "ratio": 99.5, "remote": True}
+        switchboard.clear_log("traitly")
+        again = await sync_once(dep)
+        assert (exit_code(again), again["targets"]["traitly"]["unchanged"]) == (0, 2)
+        assert switchboard.counts("traitly")["writes"] == 0
+
+
+def test_a_type_is_said_only_where_it_may_be_anything() -> None:
+    wrong = {"name": {"from": "first_name", "type": "number"}}
+    with pytest.raises(ConfigurationError, match=r"attributes\.name\.type: traitly says itself"):
+        target_of("traitly", token="x", match=["name"], attributes=wrong).check()
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [
+        ("1493933699", "1493933699"),
+        ("2017-05-04", "1493856000"),
+        ("2017-05-04T21:34:59Z", "1493933699"),
+        ("2017-05-04 21:34:59", "1493933699"),
+        ("2017-05-04T21:34:59+10:00", "1493897699"),
+        ("20170504", "20170504"),
+    ],
+)
+def test_a_moment_may_be_a_date(given: str, seconds: str) -> None:
+    assert canonical(given, Type.EPOCH) == seconds
+
+
+@pytest.mark.parametrize("given", ["soon", "2017-13-04", "2017-05-04T99:00", "04/05/2017"])
+def test_what_is_no_moment_is_refused(given: str) -> None:
+    with pytest.raises(InvalidValueError):
+        canonical(given, Type.EPOCH)

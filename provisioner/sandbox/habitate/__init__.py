@@ -289,6 +289,7 @@ class Habitate(Vendor[HabitateOptions]):
         if not isinstance(body.get("details", ""), str):
             raise RefusedError(400, "Request payload validation errors: details")
         member.role_id = data["role_id"]
+        member.texts["role_details"] = body.get("details")
         self._members.touched(member, call.now)
         return Answer(200, {"message": "OK"})
 

@@ -220,7 +220,10 @@ async def give_role(http: Http, directory: Directory, msid: str, role: str | Non
         return Permanent("unknown_role", str(exc))
     except TargetError as exc:
         return as_outcome(exc)
-    result = await send(http, "PATCH", at(USER, msid), {"action": _UPDATE_ROLE, "data": {"role_id": role_id}})
+    body: dict[str, Any] = {"action": _UPDATE_ROLE, "data": {"role_id": role_id}}
+    if http.run:
+        body["details"] = f"provisioner, run {http.run}"
+    result = await send(http, "PATCH", at(USER, msid), body)
     return Done(account=msid) if isinstance(result, Answer) else result
 
 

@@ -34,7 +34,7 @@ from provisioner.targets.capabilities import (
 from provisioner.targets.http import Http
 from provisioner.targets.responses import as_outcome
 from provisioner.targets.traitly import events, reading, writing
-from provisioner.targets.traitly.attributes import CATALOGUE, CUSTOM, FAMILY, OPTIONAL, REQUIRED
+from provisioner.targets.traitly.attributes import CATALOGUE, CUSTOM, FAMILY, OPTIONAL, REQUIRED, UNQUOTED
 from provisioner.targets.traitly.paging import Place, hints
 from provisioner.targets.traitly.reading import CUSTOMERS
 from provisioner.targets.traitly.settings import TraitlySettings
@@ -54,15 +54,19 @@ class Traitly(Target[TraitlySettings], LooksUp, CarriesObserved, Confirms, Takes
     kind = "traitly"
     settings_model = TraitlySettings
     catalogue: ClassVar[Mapping[str, Attribute]] = CATALOGUE
-    carried: ClassVar[tuple[str, ...]] = (*REQUIRED, *OPTIONAL, CUSTOM)
+    carried: ClassVar[tuple[str, ...]] = (*REQUIRED, *OPTIONAL, CUSTOM, UNQUOTED)
     hurts_twice: ClassVar[frozenset[Kind]] = frozenset({Kind.CREATE, Kind.EVENT})
     role_attribute: ClassVar[str] = f"{FAMILY}role"
 
     def attribute(self, name: str) -> Attribute:
         """As every target's; besides, any `custom_attributes.<name>` is one."""
         if name.startswith(FAMILY) and len(name) > len(FAMILY):
-            return Attribute(name)
+            return Attribute(name, self.declared_type(name) or Type.TEXT)
         return super().attribute(name)
+
+    def takes_type(self, name: str) -> bool:
+        """Of custom attributes, which may be anything."""
+        return name.startswith(FAMILY)
 
     def check(self) -> None:
         """As every target's; besides, what a customer cannot be without must not be cleared."""
@@ -153,7 +157,7 @@ class Traitly(Target[TraitlySettings], LooksUp, CarriesObserved, Confirms, Takes
                 return as_outcome(exc)
             if there is not None:
                 return writing.adopted(there, operation, matched="customer_id" in self.settings.match)
-        return await writing.save(http, operation)
+        return await writing.save(http, operation, self.attribute)
 
     async def _there(self, http: Http, operation: Operation) -> Account | None:
         """The customer whom a create would overwrite."""

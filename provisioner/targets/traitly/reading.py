@@ -13,7 +13,7 @@ from provisioner.model.attributes import InvalidValueError, canonical
 from provisioner.targets.base import Listing
 from provisioner.targets.http import Http
 from provisioner.targets.responses import Answer
-from provisioner.targets.traitly.attributes import CATALOGUE, CUSTOM, FAMILY, flat
+from provisioner.targets.traitly.attributes import CATALOGUE, CUSTOM, FAMILY, UNQUOTED, flat
 from provisioner.targets.traitly.paging import Place, hints
 from provisioner.targets.traitly.settings import TraitlyPaging
 
@@ -145,6 +145,7 @@ def account(target: str, row: Mapping[str, Any]) -> Account:
         except InvalidValueError as exc:
             values[name] = None
             unreadable.append(f"{name} {exc}")
+    values[UNQUOTED] = ";".join(name for name in CATALOGUE if _is_number(row.get(name))) or None
     custom = row.get(CUSTOM)
     if isinstance(custom, dict):
         values[CUSTOM] = json.dumps(custom, separators=(",", ":")) if custom else None
@@ -154,6 +155,10 @@ def account(target: str, row: Mapping[str, Any]) -> Account:
     # An update sends everything back, so what cannot be read would be lost
     why = f"unreadable in part ({'; '.join(unreadable)})" if unreadable else None
     return Account(str(identifier), values, untouchable=why)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def notes(identifiers: Mapping[str, None]) -> tuple[str, ...]:

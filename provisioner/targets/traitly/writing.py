@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 from provisioner.model.account import Account
-from provisioner.model.attributes import Attribute, Type, fold, natural
+from provisioner.model.attributes import Attribute, InvalidValueError, Type, canonical, fold, natural
 from provisioner.model.operation import Kind, Operation
 from provisioner.model.outcome import Done, Outcome, Permanent, Unclear
 from provisioner.targets.http import Http
 from provisioner.targets.responses import Answer, sentence
-from provisioner.targets.traitly.attributes import CATALOGUE, CUSTOM, FAMILY, OPTIONAL, REQUIRED, flat
+from provisioner.targets.traitly.attributes import CATALOGUE, CUSTOM, FAMILY, OPTIONAL, REQUIRED, UNQUOTED, flat
 from provisioner.targets.traitly.reading import CUSTOMERS, account, rows_of
 
 EVENTS = "/api/v1/event"
@@ -20,12 +20,16 @@ EVENTS = "/api/v1/event"
 _CLOCKS_APART: Final = 3600.0
 
 
-async def save(http: Http, operation: Operation) -> Outcome:
-    """Make a customer, or bring one to what is wanted."""
+async def save(http: Http, operation: Operation, attribute: Callable[[str], Attribute] = Attribute) -> Outcome:
+    """Make a customer, or bring one to what is wanted.
+
+    Args:
+        attribute: the attribute of a name, whose type says how a custom attribute is spelt.
+    """
     missing = missing_of(operation)
     if missing is not None:
         return missing
-    body = customer(operation)
+    body = customer(operation, attribute)
     answer = await http.send("POST", CUSTOMERS, body)
     if not isinstance(answer, Answer):
         return answer
@@ -103,26 +107,42 @@ def address(operation: Operation) -> str | None:
     return operation.account or operation.wanted.get("customer_id")
 
 
-def customer(operation: Operation) -> dict[str, Any]:
+def customer(operation: Operation, attribute: Callable[[str], Attribute] = Attribute) -> dict[str, Any]:
     """The whole body of a create or an update: what was observed, with what is wanted laid over it."""
     after = operation.after
     kept = {name: text for name, text in operation.wanted.items() if text is not None or name in after}
     image = {**operation.observed, **kept}
+    unquoted = (operation.observed.get(UNQUOTED) or "").split(";")
     body: dict[str, Any] = {"customer_id": address(operation)}
     for name in (*REQUIRED, *OPTIONAL):
         value = natural(image.get(name), CATALOGUE[name].type)
+        if name in unquoted and isinstance(value, str):
+            value = _like(value, 0)
         # A null moment would be read as now
         if value is not None or (name in after and name != "created_at"):
             body[name] = value
     custom = json.loads(operation.observed.get(CUSTOM) or "{}")
     for name, text in operation.wanted.items():
         key = name.removeprefix(FAMILY)
-        # An equal value stays as it is: a number stays a number
+        # An equal value stays as it is
         if key != name and flat(custom.get(key)) != text:
-            custom[key] = text
+            declared = attribute(name).type
+            custom[key] = _like(text, custom.get(key)) if declared is Type.TEXT else natural(text, declared)
     if custom:
         body[CUSTOM] = custom
     return body
+
+
+def _like(text: str | None, observed: Any) -> Any:
+    """A text as the number or boolean that it stands in for, if it is one and reads the same when it comes back."""
+    if isinstance(observed, bool):
+        return text == "true" if text in ("true", "false") else text
+    if isinstance(observed, (int, float)):
+        try:
+            return natural(text, Type.NUMBER) if canonical(text, Type.NUMBER) == text else text
+        except InvalidValueError:
+            return text
+    return text
 
 
 def _differing(

@@ -52,6 +52,7 @@ from provisioner.targets.base import Ask, Listing, Target
 from provisioner.targets.capabilities import (
     BundlesEnrolments,
     CarriesObserved,
+    ChecksNames,
     Confirms,
     Deactivates,
     Enrols,
@@ -83,6 +84,7 @@ __all__ = [
     "Attribute",
     "BundlesEnrolments",
     "CarriesObserved",
+    "ChecksNames",
     "ConfigurationError",
     "Confirms",
     "Deactivates",

@@ -58,6 +58,19 @@ class LooksUp(Protocol):
 
 
 @runtime_checkable
+class ChecksNames(Protocol):
+    """Can be asked about names in the settings, such as roles, boards and codes."""
+
+    async def unknown_names(self, http: Http) -> Sequence[str]:
+        """A sentence for each name in the settings that the vendor does not have; `check --connect` fails on it.
+
+        Raises:
+            TargetError: they could not be read.
+        """
+        ...
+
+
+@runtime_checkable
 class WantsPrevious(Protocol):
     """Spares reads by the accounts as last observed: `observe` and `find` get them as `known`."""
 
@@ -254,6 +267,7 @@ class PublishesRate(Protocol):
 #: All of them; a test compares this with what the rest of the program asks for.
 CAPABILITIES: tuple[type, ...] = (
     LooksUp,
+    ChecksNames,
     WantsPrevious,
     Incremental,
     CarriesObserved,

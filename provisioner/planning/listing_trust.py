@@ -56,8 +56,9 @@ def disbelief(
     if observation.doubt:
         return Disbelief(
             "listing_partial",
-            f"{spec.name}: {observation.doubt}; it is not believed, and nothing is sent but leaves of accounts that "
-            "were seen.",
+            f"{spec.name}: {observation.doubt}; the listing is not believed, and nothing is sent but leaves of "
+            "accounts that were seen.",
+            tuple(name for name, one in spec.attributes.items() if one.merge and name in observation.frame.columns),
         )
     shrunk = _shrunk(spec, missing, base)
     return shrunk or _blank(spec, _Linked(desired, pairs, observation, ledger), observation, base)

@@ -248,7 +248,7 @@ async def test_a_username_that_habitate_cannot_take_is_a_todo(
         roster.write_text(company(3, changes={0: {"last_name": "no good"}}))
         run = await sync_once(dep)
         assert (exit_code(run), run["targets"]["habitate"]["succeeded"]) == (0, {"create": 2})
-        assert "cannot be created with the username 'no good'" in (await todos(dep))["W0000"]
+        assert "cannot be created: habitate takes only letters and digits" in (await todos(dep))["W0000"]
         await settle()
         roster.write_text(company(3, changes={1: {"last_name": "not-good", "first_name": "Else"}}))
         run = await sync_once(dep)

@@ -66,7 +66,7 @@ async def test_a_name_that_the_target_does_not_have_fails_the_check(
     roster.write_text(company(2))
     async with opened(only=(kind,)) as dep:
         await sync_once(dep)
-        assert not [line for line in await reach(dep.settings, redis=True) if line.verdict == "fail"]
+        assert not [line for line in await reach(dep.settings, redis=True, say=print) if line.verdict == "fail"]
         own = dep.settings.targets[kind]
         merged = {
             name: {**getattr(own, name), **value} if isinstance(value, dict) else value
@@ -74,7 +74,7 @@ async def test_a_name_that_the_target_does_not_have_fails_the_check(
         }
     document = own.model_dump(by_alias=True) | merged
     settings = dep.settings.model_copy(update={"targets": {kind: type(own).model_validate(document)}})
-    (line,) = [line for line in await reach(settings, redis=False) if line.verdict == "fail"]
+    (line,) = [line for line in await reach(settings, redis=False, say=print) if line.verdict == "fail"]
     assert told in line.message
     assert (line.subject, line.exit_code) == (f"{kind} names", 2)
     del switchboard

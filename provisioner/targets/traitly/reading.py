@@ -9,7 +9,7 @@ from typing import Any
 
 from provisioner.errors import ListingError, MalformedAnswerError
 from provisioner.model.account import Account
-from provisioner.model.attributes import InvalidValueError, canonical
+from provisioner.model.attributes import InvalidValueError, Type, canonical
 from provisioner.targets.base import Listing
 from provisioner.targets.http import Http
 from provisioner.targets.responses import Answer
@@ -145,7 +145,9 @@ def account(target: str, row: Mapping[str, Any]) -> Account:
         except InvalidValueError as exc:
             values[name] = None
             unreadable.append(f"{name} {exc}")
-    values[UNQUOTED] = ";".join(name for name in CATALOGUE if _is_number(row.get(name))) or None
+    unquoted = [name for name, one in CATALOGUE.items() if one.type is Type.TEXT and _is_number(row.get(name))]
+    if unquoted:
+        values[UNQUOTED] = ";".join(unquoted)
     custom = row.get(CUSTOM)
     if isinstance(custom, dict):
         values[CUSTOM] = json.dumps(custom, separators=(",", ":")) if custom else None

@@ -22,6 +22,7 @@ from provisioner.settings.nearest import nearest
 from provisioner.targets.base import Ask, Listing, Target
 from provisioner.targets.capabilities import (
     BundlesEnrolments,
+    ChecksNames,
     Confirms,
     Deactivates,
     Enrols,
@@ -55,6 +56,7 @@ _OVERLAP = 300.0
 class TribalHabits(
     Target[TribalHabitsSettings],
     LooksUp,
+    ChecksNames,
     Incremental,
     Deactivates,
     SchedulesEnd,

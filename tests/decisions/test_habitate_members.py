@@ -43,7 +43,7 @@ def club(opened: Opened, sandbox: SandboxServer) -> Club:
             },
             "leaver": {"role": "'Guest'", "boards": {"from": "NULL", "empty": "clear"}},
         }
-        guards = {"leavers": {"percent": 100}, "updates": {"percent": 100}}
+        guards = {"leavers": {"percent": 100}, "updates": {"percent": 100}, "settle": "0s"}
         return opened(only=("habitate",), guards=guards, targets={"habitate": {**own, **changes}})
 
     return open_it

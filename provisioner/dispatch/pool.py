@@ -182,7 +182,8 @@ class _Wave:
         due = claims
         try:
             try:
-                http = self.dep.http(self.target, self.pace.prepaid(slot, lease), fence=lease)
+                pace = self.pace.prepaid(slot, lease)
+                http = self.dep.http(self.target, pace, fence=lease, run=claims[0].run)
                 due = await self._tagging.ready(await self._still_due(claims))
                 if not due:
                     return

@@ -20,6 +20,7 @@ from provisioner.events.owners import Owners
 from provisioner.events.routes import Effects, Entries, WaitingError, bring_about, consider, routes_from
 from provisioner.model.attributes import InvalidValueError
 from provisioner.model.event import InboundEvent, InvalidEventError
+from provisioner.model.operation import Kind
 from provisioner.planning.claims import Claim
 from provisioner.planning.routes import Misrouted, Route, Routed, route, row_of
 from provisioner.runs import lifecycle
@@ -191,6 +192,13 @@ class _Wave:
         event = read_event(made, json.loads(received.body))
         owner, linked = await self.who.owner(target, event)
         person = owner.person
+        if event.joined and person is not None:
+            own = await self._ours(target, person, event)
+            if own is None:
+                # Its answer says whether this member is the one whom we make; until then nobody may act on it
+                self.unfinished[received] = f"the create of {person} in {target} is under way"
+                return
+            event = replace(event, own=event.own or own)
         if not event.known:
             await dep.inbound.keep_unknown(received)
         if person is None:
@@ -283,6 +291,17 @@ class _Wave:
             sentence = claim.sentence(target, self.dep.specs[target].attributes)
             if await self.dep.inbound.todo(target, claim.person, sentence):
                 log.warning("account_claims_a_person", target=target, account=claim.account, person=claim.person)
+
+    async def _ours(self, target: str, person: str, event: InboundEvent) -> bool | None:
+        """Whether we made the account that joined; None while a create of ours may be what made it."""
+        entry = await self.dep.ledger.entry(target, person)
+        if entry is not None and entry.account == event.account:
+            return entry.created
+        standing = await self.dep.runs.standing(target, person, ["account"])
+        under_way = any(
+            one["kind"] == Kind.CREATE and (one["status"] == "sending" or one["attempts"]) for one in standing
+        )
+        return None if under_way and entry is None else False
 
     async def _joined(self, target: str, person: str) -> None:
         """A new member of the roster: the run of this person links, corrects, or takes away."""

@@ -11,7 +11,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from typing import Any
@@ -37,6 +37,7 @@ ISO_DATE = (
     rf"(?P<y>[0-9]{{4}})(?:-(?P<m>[0-9]{{1,2}})-|/(?P<m2>[0-9]{{1,2}})/|(?P<m3>[0-9]{{2}}))(?P<d>[0-9]{{1,2}}){CLOCK}"
 )
 _ISO = re.compile(ISO_DATE)
+_CLOCKED = re.compile(r"[T ][0-9]{1,2}:[0-9]{2}")
 #: From this year on, a last day means that there is none: 9999-12-31, 4712-12-31, 2999-12-31.
 OPEN_YEAR = 2200
 #: How a value of unknown type is compared: pattern and replacement, one after the other, for Python and for polars (in
@@ -69,8 +70,11 @@ class Attribute:
     only: neither, so it can only have the authority `target`. `advice`: what a person does where the vendor
     offers no call to change it. `chosen_by_user`: an account's user sets it, so an equal value proves nothing, unless
     `verified_when` (an attribute and its values) says that the vendor verified it for this account. `fault` says
-    why the target creates no account with a value, None where it does: such a create is a to-do, and is never sent.
-    `person_name`: it is the person's name or a part of it.
+    why the target creates no account with a value, None where it does: such a create is a to-do, and is never sent;
+    `update_fault` the same of a change to that value. `person_name`: it is the person's name or a part of it. `usable`:
+    the values with which its user can use the account; another one of somebody who should have access is a to-do.
+    `late`: what a person does about accounts that were there before the attribute was mapped, where only a create
+    takes it.
     """
 
     name: str
@@ -88,6 +92,9 @@ class Attribute:
     verified_when: tuple[str, tuple[str, ...]] | None = None
     fault: Callable[[str], str | None] | None = None
     person_name: bool = False
+    update_fault: Callable[[str], str | None] | None = None
+    usable: tuple[str, ...] = ()
+    late: str | None = None
 
     @property
     def read_only(self) -> bool:
@@ -128,7 +135,9 @@ def canonical(value: Any, type_: Type) -> str | None:
         return None
     if type_ is Type.BOOLEAN:
         return _canonical_boolean(text)
-    if type_ in (Type.NUMBER, Type.EPOCH):
+    if type_ is Type.EPOCH:
+        return _canonical_epoch(text)
+    if type_ is Type.NUMBER:
         return _canonical_number(text)
     if type_ is Type.DATE:
         return _canonical_date(text)
@@ -154,6 +163,19 @@ def _canonical_number(text: str) -> str:
     plain = format(number, "f")
     plain = plain.rstrip("0").rstrip(".") if "." in plain else plain
     return "0" if plain in ("-0", "") else plain
+
+
+def _canonical_epoch(text: str) -> str:
+    """Seconds as they are; a date is its midnight in UTC, and a time without an offset is in UTC too."""
+    try:
+        return _canonical_number(text)
+    except InvalidValueError:
+        pass
+    try:
+        moment = datetime.fromisoformat(text if _CLOCKED.search(text) else _canonical_date(text))
+    except ValueError:
+        raise InvalidValueError("is neither seconds since 1970 nor a date (yyyy-mm-dd)") from None
+    return str(int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()))
 
 
 def _canonical_date(text: str) -> str:

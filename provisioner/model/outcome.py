@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
+
+#: Code of a create that was refused because a deleted account is in the way; the message names that account. After the
+#: first refusal it is a to-do, for as long as the target shows the account among the deleted ones.
+DELETED_IN_THE_WAY: Final = "deleted_account"
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,8 @@ _NO_LOOPS: Final[Mapping[str, Loop]] = {}
 @dataclass(frozen=True, slots=True)
 class Changes:
     """What follows from the differences: operations, links and states to record, to-dos, reported drift, what the
-    ledger is to know of changes that do not stay, and those that are written no more."""
+    ledger is to know of changes that do not stay, and those that are written no more; people of whom a to-do stands on
+    details, which are not read in each run."""
 
     operations: tuple[Operation, ...]
     links: tuple[LinkRow, ...]
@@ -34,6 +35,7 @@ class Changes:
     drift: tuple[tuple[str, str], ...]
     loops: tuple[Counted, ...] = ()
     stopped: tuple[Stopped, ...] = ()
+    reread: tuple[str, ...] = ()
 
 
 def changes(
@@ -67,6 +69,7 @@ def changes(
         tuple(work.drift),
         tuple(work.loops),
         tuple(work.stopped),
+        tuple(work.reread),
     )
 
 
@@ -107,6 +110,7 @@ class _Work:
         self.drift: list[tuple[str, str]] = []
         self.loops: list[Counted] = []
         self.stopped: list[Stopped] = []
+        self.reread: list[str] = []
 
     def consider(self, row: ChangeRow) -> None:
         state: State | None
@@ -156,8 +160,9 @@ class _Work:
             if changed:
                 self.todos.append((row.person, f"the account is {row.untouchable} and is never touched."))
             return None
-        for place in among(self._fixed(row.differs), row.known):
-            self._advise(row, place)
+        for place in self._fixed(row.differs):
+            if row.known[place] == "1" or self._attributes[place].late:
+                self._advise(row, place)
         loops = self._counted(row, changed)
         if row.protected:
             changed = self._spared(row, changed)
@@ -256,6 +261,12 @@ class _Work:
 
     def _advise(self, row: ChangeRow, place: int) -> None:
         name = self.names[place]
+        late = self._attributes[place].late
+        if late:
+            self.todos.append((row.person, f"{name} was mapped after the account was there: {late}."))
+            return
+        if self._attributes[place].detail:
+            self.reread.append(row.person)
         what = (self._attributes[place].advice or f"change {name} in {self._spec.name} by hand").rstrip(".")
         self.todos.append((row.person, f"{name} differs and cannot be changed by us: {what}."))
 

@@ -64,11 +64,13 @@ class Material:
 @dataclass(slots=True)
 class Aside:
     """What is found out beside the operations: links and states to record, to-dos, reported drift, how many operations
-    of each kind count for a guard, whose account was made and never shown, and what did not stay."""
+    of each kind count for a guard, whose account was made and never shown, what did not stay, and whose details are to
+    be read again."""
 
     links: list[LinkRow] = field(default_factory=list)
     todos: list[tuple[str, str]] = field(default_factory=list)
     drift: list[tuple[str, str]] = field(default_factory=list)
+    reread: list[str] = field(default_factory=list)
     counted: Counter[Kind] = field(default_factory=Counter)
     unkept: list[tuple[str, str]] = field(default_factory=list)
     removals: Counter[Removal] = field(default_factory=Counter)
@@ -124,6 +126,7 @@ def drafted(
             aside.drift += changed.drift
             aside.loops += changed.loops
             aside.stopped += changed.stopped
+            aside.reread += changed.reread
             operations += told
             operations += enrolments(spec, part.due, operations, circumstances)
             operations += knowledge(spec, part.records, operations, circumstances)

@@ -311,7 +311,11 @@ def without_taken(
         if not taken.height:
             continue
         people = taken[PERSON].unique().to_list()
-        frame = frame.with_columns(pl.col(f"d:{name}") & ~pl.col(PERSON).is_in(people))
+        those = pl.col(PERSON).is_in(people)
+        # What is not sent must not travel with another change either
+        frame = frame.with_columns(
+            pl.col(f"d:{name}") & ~those, pl.when(those).then(None).otherwise(pl.col(f"w:{name}")).alias(f"w:{name}")
+        )
         todos += [
             (person, f"{name} cannot become {value}: account {holder} in {spec.name} has it. Change it there.")
             for person, value, holder in taken.select(PERSON, "_value", "_holder").iter_rows()
@@ -343,7 +347,7 @@ def fixed(spec: TargetSpec, names: Sequence[str]) -> list[str]:
         if name in spec.settings.attributes
         and spec.settings.attributes[name].authority == "roster"
         and (spec.attributes[name].identifier or not spec.attributes[name].on_update)
-        and (spec.attributes[name].observed or spec.attributes[name].identifier)
+        and (spec.attributes[name].observed or spec.attributes[name].identifier or spec.attributes[name].late)
     ]
 
 

@@ -7,7 +7,8 @@ accounts by whatever is left to match by.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+import shlex
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
@@ -20,7 +21,7 @@ from provisioner.planning.guards import limit_of
 from provisioner.planning.spec import ACCOUNT, READ, UNTOUCHABLE, Observation, TargetSpec
 
 #: The errors of a listing that is not believed.
-Code = Literal["listing_shrank", "listing_blank"]
+Code = Literal["listing_shrank", "listing_blank", "listing_partial"]
 #: Attributes that a sentence names; of the rest it tells the number.
 _NAMED: Final = 3
 _NOTHING: Final = pl.lit(None, dtype=pl.String)
@@ -45,13 +46,20 @@ def disbelief(
     missing: int,
     base: int,
 ) -> Disbelief | None:
-    """Why a listing is not believed, None if it is.
+    """Why a listing is not believed, None if it is. A listing that hints at more than it shows is never believed.
 
     Args:
         desired: see `provisioner.planning.desired.Desired`.
         pairs: see `provisioner.planning.correlate.Correlation`.
         missing: linked accounts that it does not show, of `base`.
     """
+    if observation.doubt:
+        return Disbelief(
+            "listing_partial",
+            f"{spec.name}: {observation.doubt}; the listing is not believed, and nothing is sent but leaves of "
+            "accounts that were seen.",
+            tuple(name for name, one in spec.attributes.items() if one.merge and name in observation.frame.columns),
+        )
     shrunk = _shrunk(spec, missing, base)
     return shrunk or _blank(spec, _Linked(desired, pairs, observation, ledger), observation, base)
 
@@ -214,15 +222,23 @@ class Doubt:
     sentence: str
 
 
-def doubts(spec: TargetSpec, creates: pl.DataFrame, observation: Observation, owned: pl.Series) -> list[Doubt]:
+def doubts(
+    spec: TargetSpec,
+    creates: pl.DataFrame,
+    observation: Observation,
+    owned: pl.Series,
+    apart: Mapping[str, Collection[str]] | None = None,
+) -> list[Doubt]:
     """Who may have an account that we cannot recognise, since it does not show what accounts are matched by.
 
     Only an attribute that the vendor demands of every account tells: one that does not show it hides it. If none shows
     it, nobody can be told from anybody; if only some hide it, those are in doubt whose other names are the same.
+    Where the target says that it could not read whose an account is (`Observation.unread`), everybody is in doubt.
 
     Args:
         creates: rows of the desired frame that have no account.
         owned: accounts that belong to somebody.
+        apart: by person the accounts that were unlinked from them by hand.
     """
     if not observation.complete or not creates.height:
         return []
@@ -245,7 +261,23 @@ def doubts(spec: TargetSpec, creates: pl.DataFrame, observation: Observation, ow
                 f"there already. Give the key the right to see the {name} of everybody."
             )
             found.setdefault(row[PERSON], Doubt(row[PERSON], sentence))
+    unread = sorted(observation.unread.difference(owned))
+    for person in creates[PERSON] if unread else ():
+        mine = [account for account in unread if account not in (apart or {}).get(person, ())]
+        if mine:
+            found.setdefault(person, Doubt(person, _unread(spec.name, person, mine)))
     return list(found.values())
+
+
+def _unread(target: str, person: str, accounts: Sequence[str]) -> str:
+    named = ", ".join(accounts[:_NAMED])
+    more = f" and {len(accounts) - _NAMED} more" if len(accounts) > _NAMED else ""
+    link = f"provisioner link {shlex.quote(person)} {target} ACCOUNT"
+    return (
+        f"not created: {target} lists account {named}{more}, but does not show whose that is, so it may be theirs. "
+        f"Each run asks again. If it is theirs: {link}. If not, say whose it is by the same command, or delete it in "
+        f"{target}."
+    )
 
 
 class _Alike:

@@ -50,6 +50,7 @@ from provisioner.planning.rewrite_loops import Counted, Stopped, Watch, sentence
 from provisioner.planning.shared_sets import TooManyRemovals, foreign_removals, merged, observed_values, yielded
 from provisioner.planning.side_changes import due_enrolments, due_records, owing
 from provisioner.planning.spec import ACCOUNT, Alike, Observation, Planning, TargetSpec
+from provisioner.planning.standing_todos import unusable, without_unfit
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,8 @@ class TargetPlan:
     for the first time since it was made again. `loops` is what the ledger is to know of changes that do not stay, and
     `stopped` are the people and attributes of which nothing is written for that. `leavers` are those who leave and have
     an account that the ledger, after the plan's links, does not say to be left, or that does not show it; for
-    `leavers_left` of them the plan has no leave. Of the `unsettled` nobody can say whether they leave.
+    `leavers_left` of them the plan has no leave. Of the `unsettled` nobody can say whether they leave. `reread` are
+    people whose details the next run reads again, since a to-do stands on them.
     """
 
     target: str
@@ -114,6 +116,7 @@ class TargetPlan:
     shown: tuple[str, ...] = ()
     loops: tuple[Counted, ...] = ()
     stopped: frozenset[tuple[str, str]] = frozenset()
+    reread: tuple[str, ...] = ()
 
     tally: Mapping[Status, Mapping[Kind, int]] = field(init=False)
 
@@ -174,10 +177,13 @@ def plan_target(
     held = hold(spec, desired.frame, pairs, observation, ledger)
     yields = yielded(spec, desired.frame, ledger)
     held = Held(merged(spec, ours_to_clear(spec, held.frame), held.names, yields), held.names)
-    frame, claimed = without_taken(spec, differing(spec, held), observation.frame)
+    frame, unfit = without_unfit(spec, differing(spec, held))
+    frame, claimed = without_taken(spec, frame, observation.frame)
+    claimed += [*unfit, *unusable(spec, desired.frame, found.pairs, observation)]
     frame = frame.with_columns(_protected(spec, compiled, observation, frame))
     creates, clashes, blocked = _creates(spec, desired, found)
-    perhaps = doubts(spec, creates, observation, pl.concat([found.pairs[ACCOUNT], ledger[ACCOUNT]]))
+    owned = pl.concat([found.pairs[ACCOUNT], ledger[ACCOUNT]])
+    perhaps = doubts(spec, creates, observation, owned, circumstances.apart)
     creates = creates.filter(~pl.col(PERSON).is_in([doubt.person for doubt in perhaps]))
     blocked += [Todo(doubt.person, doubt.sentence, linked=False) for doubt in perhaps]
     if not trust.unbelieved:
@@ -369,6 +375,7 @@ def _assemble(
         adopted=found.pairs[LEDGER_ROW].null_count(),
         unchanged=found.pairs.height - touched - len(waiting),
         base=trust.base,
+        reread=tuple(dict.fromkeys(aside.reread)),
         unbelieved=unbelieved.sentence if unbelieved else None,
         disbelief=unbelieved.code if unbelieved else "listing_shrank",
         leavers=leavers,

@@ -133,17 +133,24 @@ class _Part:
     observed: Mapping[str, Mapping[str, str | None]]
     conflicts: frozenset[str]
     missing: frozenset[str]
+    unusable: Mapping[str, str]
 
     @classmethod
     async def read(cls, dep: Deployment, target: str, names: Sequence[str]) -> _Part:
         """Read it; `names` are the attributes that columns ask for."""
         ledger = await dep.ledger.frame(target, names)
         rows = ledger.to_dicts()
-        stored = await dep.frames.observed(target) if names else None
+        usable = {name: one.usable for name, one in dep.specs[target].attributes.items() if one.usable}
+        stored = await dep.frames.observed(target) if names or usable else None
         observed: dict[str, Mapping[str, str | None]] = {}
         if stored is not None:
             shown = [name for name in dict.fromkeys(names) if name in stored.columns]
             observed = {row.pop(ACCOUNT): row for row in stored.select(ACCOUNT, *shown).to_dicts()}
+        unusable: dict[str, str] = {}
+        for name, good in usable.items() if stored is not None else ():
+            if stored is not None and name in stored.columns:
+                bad = stored.filter(pl.col(name).is_not_null(), ~pl.col(name).is_in(list(good)))
+                unusable |= {account: value.lower() for account, value in bad.select(ACCOUNT, name).iter_rows()}
         conflicts = await dep.health.list(target, "conflicts")
         return cls(
             accounts={row["_person"]: row["_account"] for row in rows},
@@ -153,6 +160,7 @@ class _Part:
             observed=observed,
             conflicts=frozenset(one["person"] for one in conflicts),
             missing=frozenset(str(one) for one in await dep.health.list(target, "missing")),
+            unusable=unusable,
         )
 
     def value(self, person: str, attribute: str, told: Mapping[str, str | None]) -> str | None:
@@ -163,12 +171,16 @@ class _Part:
         return self.acknowledged.get(person, {}).get(attribute) or told.get(attribute)
 
     def status(self, person: str) -> str:
-        """``active``, ``left``, ``missing`` (its account is gone), ``conflict`` or ``none``."""
+        """``active``, ``left``, ``missing`` (its account is gone), ``conflict`` or ``none``; instead of ``active`` the
+        vendor's own word, in lower case, where its user cannot use the account (such as ``waitlist``)."""
         if person in self.conflicts:
             return "conflict"
         if person not in self.accounts:
             return "none"
-        return "missing" if person in self.missing else self.states[person]
+        if person in self.missing:
+            return "missing"
+        state = self.states[person]
+        return self.unusable.get(self.accounts[person], state) if state == "active" else state
 
 
 def _store(url: str, content: bytes, where: str) -> bool:

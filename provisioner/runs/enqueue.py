@@ -30,6 +30,7 @@ from provisioner.planning.guards import COVERS
 from provisioner.planning.plan import TargetPlan, Todo, plan_target
 from provisioner.planning.spec import ACCOUNT, Observation, Planning
 from provisioner.progress.quarantine import quarantine, recover
+from provisioner.runs.deleted_accounts import without_deleted
 from provisioner.runs.drift_report import drift_list
 from provisioner.runs.existing_enrolments import without_existing
 from provisioner.runs.forecast import predicted
@@ -126,6 +127,7 @@ async def make_plan(
         disputed=await disputed(dep, target, snapshot),
     )
     plan = await asyncio.to_thread(plan_target, spec, compiled, snapshot.people, observed, ledger, circumstances)
+    plan = await without_deleted(dep, target, plan, observed)
     plan = await without_existing(dep, target, http, plan)
     since = now - settings.guards_of(target).window.total_seconds()
     counted = {guard: Counted(since, count) for guard, count in circumstances.sent.items()}
@@ -370,6 +372,10 @@ async def install(dep: Deployment, run: str, target: str, snapshot: Snapshot, pl
         for older in before:
             if older != run and await dep.runs.exists(older):
                 await dep.lifecycle.replace_part(older, target, run)
+    elif not plan.unbelieved:
+        found = lists_of(plan)
+        mine = {name: [one for one in found[name] if one["person"] in snapshot.keys] for name in ("conflicts", "todos")}
+        await dep.health.replace_in_lists(target, snapshot.keys, mine)
     await dep.runs.set_target(run, target, {"stage": "unbelieved" if plan.unbelieved else "delivering"})
     log.info(
         "planned",
@@ -445,4 +451,5 @@ def lists_of(plan: TargetPlan) -> PlanLists:
         "drift": [{"person": one.person, "message": one.sentence} for one in plan.drift],
         "orphans": list(plan.orphans),
         "missing": list(plan.missing),
+        "reread": list(plan.reread),
     }

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 import polars as pl
 
 from provisioner.model.account import Account
+from provisioner.model.attributes import DETAILS_READ_AT
 from provisioner.planning.desired import LEAVER, MEMBER, PERSON, STANDING
 from provisioner.planning.spec import ACCOUNT, READ, UNTOUCHABLE, Observation
 from provisioner.runtime.context import Deployment
@@ -99,6 +100,7 @@ async def observe(
     known: Mapping[str, Account] = {}
     if last and previous:
         known = await asyncio.to_thread(accounts_of, _needed(last[0], asks))
+        known = _to_read_again(known, await _in_question(dep, target))
     began = await dep.clock.now()
     listing: Listing | None = None
     if asks is not None and isinstance(made, LooksUp):
@@ -127,10 +129,33 @@ async def observe(
     if incremental:
         frame = _stamped(frame, began)
     before = last[0] if last is not None and last[1].origin == made.origin else None
-    observation = Observation(frame, complete=listing.complete, began=began, notes=notes, last=before)
+    observation = Observation(
+        frame,
+        complete=listing.complete,
+        began=began,
+        notes=notes,
+        last=before,
+        doubt=listing.doubt,
+        unread=listing.unread,
+        deleted=listing.deleted,
+    )
     if not listing.complete:
         return Seen(observation)
     return Seen(observation, frame, Reading(full=began, seen=_behind(began, listing.as_of), origin=made.origin))
+
+
+async def _in_question(dep: Deployment, target: str) -> set[str]:
+    """The accounts whose details led to an open to-do: whether somebody settled it, only a new reading tells."""
+    people = [str(person) for person in await dep.health.list(target, "reread")]
+    return set((await dep.ledger.frame(target, (), people))[ACCOUNT]) if people else set()
+
+
+def _to_read_again(known: Mapping[str, Account], accounts: Collection[str]) -> dict[str, Account]:
+    """The accounts as they are known, some of them with details that count as never read."""
+    return {
+        name: replace(one, values={**one.values, DETAILS_READ_AT: None}) if name in accounts else one
+        for name, one in known.items()
+    }
 
 
 def _needed(last: pl.DataFrame, asks: Sequence[Ask] | None) -> pl.DataFrame:

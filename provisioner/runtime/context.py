@@ -101,10 +101,12 @@ class Deployment(Stores):
             patience=patience,
         )
 
-    def http(self, target: str, pace: Pace, *, read_only: bool = False, fence: Fence | None = None) -> Http:
+    def http(
+        self, target: str, pace: Pace, *, read_only: bool = False, fence: Fence | None = None, run: str = ""
+    ) -> Http:
         """The transport of a target; see `Http`."""
         made = self.targets[target]
-        return Http(target, self.client, made.origin, made.headers(), pace, read_only=read_only, fence=fence)
+        return Http(target, self.client, made.origin, made.headers(), pace, read_only=read_only, fence=fence, run=run)
 
     def reading(self, target: str, *, lane: Lane = "bulk") -> Http:
         """A transport for reading only: whatever is tried, nothing can be written through it."""

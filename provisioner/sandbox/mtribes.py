@@ -43,7 +43,9 @@ class MtribesOptions(Options):
     reads answer a bare array, not an object with one array. `bare_object`: an ingest is one user without an
     envelope. `users_listing`: 200, or the status (404, 405) that listing users answers. `tags_merge`: an
     ingest adds to the tags. `page_cap`: largest `page_size`, more is answered with this many. `batch_cap`: most
-    rows of an ingest. `tribes`: `{id, name, tag}`, a Tribe holds whoever has the tag or one below it.
+    rows of an ingest. `tag_objects`: users are listed with their tags as objects, the words under `name`.
+    `told_total`: a list says how many there are beside it, and ignores `page`. `tribes`: `{id, name, tag}`, a Tribe
+    holds whoever has the tag or one below it.
     """
 
     version: str = "v1.0"
@@ -54,6 +56,8 @@ class MtribesOptions(Options):
     tags_merge: bool = False
     page_cap: int = 100
     batch_cap: int = 100
+    tag_objects: bool = False
+    told_total: bool = False
     tribes: tuple[dict[str, str], ...] = _DEFAULT_TRIBES
 
 
@@ -176,7 +180,14 @@ class Mtribes(Vendor[MtribesOptions]):
         allow_query(call, "page", "page_size")
         page = query_number(call, "page", 1)
         size = min(query_number(call, "page_size", 50), self.options.page_cap)
+        if self.options.told_total:
+            # Whoever asks for a page by another name gets the first again, which is shorter than was asked for
+            items = list(everything[: size // 2])
+            body = {name: items, "paging": {"total": len(everything), "next_cursor": "abc"}}
+            return Answer(200, body)
         items = list(everything[(page - 1) * size : page * size])
+        if name == "users" and self.options.tag_objects:
+            items = [{**one, "tags": [{"id": k, "name": tag} for k, tag in enumerate(one["tags"])]} for one in items]
         return Answer(200, items if self.options.bare_lists else {name: items})
 
     def ingest(self, call: Call, space: str, environment: str = "") -> Answer:

@@ -49,6 +49,12 @@ _SAMPLE_ACTION = {
 }
 
 
+METADATA = ("next", "cursor", "more", "total", "pages", "nested", "link", "silent", "request_id")
+"""How pages may be told: by the address of the next, a cursor, `has_more`, `total`, `total_pages`, all of it one level
+deeper, or a Link header; not at all; and a key that says nothing of pages."""
+KNOWN = ("update", "append", "ignore", "409")
+
+
 @dataclass(frozen=True, slots=True)
 class TraitlyOptions(Options):
     """Options of a Traitly stand-in.
@@ -56,12 +62,18 @@ class TraitlyOptions(Options):
     `page_size`: customers per page, with the address of the next in `metadata.next` (0: no paging, as the page
     has it); `relative_next`: that address without scheme and host. `singular_next_actions`: the lookup is
     served as the page's example prints it, `recommended-next-action`, and not under the plural.
+    `typed`: a value keeps the JSON type that it has there, `organisation_id` and custom attributes too, else 400.
+    `metadata`: how pages are told, one of `METADATA`. `known_customer`: what becomes of a POST with a known
+    `customer_id`, one of `KNOWN`: it updates, it adds a second row, it is acknowledged and ignored, or refused.
     `next_actions`: customer_id → the list of actions (others get the page's sample).
     """
 
     page_size: int = 0
     relative_next: bool = False
     singular_next_actions: bool = False
+    typed: bool = False
+    metadata: str = "next"
+    known_customer: str = "update"
     next_actions: dict[str, Any] = field(default_factory=dict)
 
 
@@ -75,6 +87,7 @@ class Traitly(Vendor[TraitlyOptions]):
     def __init__(self, name: str, options: TraitlyOptions) -> None:
         super().__init__(name, options)
         self._customers: dict[str, dict[str, Any]] = {}
+        self._appended: list[dict[str, Any]] = []
         self._events: list[dict[str, Any]] = []
         self._by_customer_and_name: dict[tuple[str, str], list[dict[str, Any]]] = {}
 
@@ -105,7 +118,7 @@ class Traitly(Vendor[TraitlyOptions]):
         return 1
 
     def dump(self) -> Mapping[str, Any]:
-        return {"accounts": list(self._customers.values()), "events": self._events}
+        return {"accounts": [*self._customers.values(), *self._appended], "events": self._events}
 
     def seed(self, accounts: Sequence[Mapping[str, Any]], now: datetime) -> int:
         for account in accounts:
@@ -141,25 +154,34 @@ class Traitly(Vendor[TraitlyOptions]):
 
     def list_customers(self, call: Call) -> Answer:
         size = self.options.page_size
-        allow_query(call, *_FILTERS, *(("page",) if size else ()))
+        allow_query(call, *_FILTERS, *(("page", "cursor") if size else ()))
         wanted = {name: call.query[name] for name in _FILTERS if name in call.query}
         if "customer_id" in wanted:
             one = self._customers.get(wanted["customer_id"])
             pool = [one] if one is not None else []
+            pool += [row for row in self._appended if row["customer_id"] == wanted["customer_id"]]
         else:
-            pool = list(self._customers.values())
+            pool = [*self._customers.values(), *self._appended]
         if self.unlisted and "customer_id" not in wanted:
             pool = [customer for customer in pool if customer["customer_id"] not in self.unlisted]
         if wanted:
             pool = [customer for customer in pool if all(customer[name] == text for name, text in wanted.items())]
-        metadata: dict[str, Any] = {}
+        metadata: dict[str, Any] = {"request_id": "5f2c"} if self.options.metadata == "request_id" else {}
+        headers: dict[str, str] = {}
         if size:
             page = query_number(call, "page", 1)
-            if page * size < len(pool):
-                base = "" if self.options.relative_next else call.base_url
-                metadata["next"] = f"{base}/api/v1/customer?{urlencode(wanted | {'page': page + 1})}"
+            cursor = call.query.get("cursor", "")
+            if cursor:
+                page = int(cursor.removeprefix("after-")) // size + 1
+            base = "" if self.options.relative_next else call.base_url
+            following = f"{base}/api/v1/customer?{urlencode(wanted | {'page': page + 1})}"
+            more = page * size < len(pool)
+            metadata |= _told(self.options.metadata, following, page=page, size=size, total=len(pool))
+            if self.options.metadata == "link" and more:
+                headers = {"Link": f'<{following}>; rel="next"'}
             pool = pool[(page - 1) * size : page * size]
-        return _envelope(pool, "customer", "retrieved", call, metadata)
+        answer = _envelope(pool, "customer", "retrieved", call, metadata)
+        return Answer(answer.status, answer.body, headers)
 
     def save_customer(self, call: Call) -> Answer:
         body = json_object(call)
@@ -170,14 +192,23 @@ class Traitly(Vendor[TraitlyOptions]):
         unknown = sorted(set(body) - allowed)
         if unknown:
             raise RefusedError(400, f"{unknown[0]} is an unknown field")
-        _check_optional(body)
+        _check_optional(body, typed=self.options.typed)
         known = self._customers.get(body["customer_id"])
+        if known is not None and self.options.known_customer == "409":
+            raise RefusedError(409, "Customer exists")
+        if known is not None and self.options.known_customer == "ignore":
+            return _envelope([known], "customer", "created", call)
+        if known is not None and self.options.typed:
+            _check_types(known, body)
         customer = _blank(call.now)
         if known is not None:
             customer["custom_attributes"] = known["custom_attributes"]
         given = {name: value for name, value in body.items() if value is not None}
         customer |= given | {"created_at": str(given.get("created_at", customer["created_at"]))}
-        self._customers[body["customer_id"]] = customer
+        if known is not None and self.options.known_customer == "append":
+            self._appended.append(customer)
+        else:
+            self._customers[body["customer_id"]] = customer
         return _envelope([customer], "customer", "created", call)
 
     def create_event(self, call: Call) -> Answer:
@@ -238,6 +269,20 @@ class Traitly(Vendor[TraitlyOptions]):
         return Answer(200, body)
 
 
+def _told(shape: str, following: str, *, page: int, size: int, total: int) -> dict[str, Any]:
+    """What `metadata` says of pages, in one of the shapes of `METADATA`."""
+    more = page * size < total
+    shapes: dict[str, dict[str, Any]] = {
+        "next": {"next": following} if more else {},
+        "cursor": {"next": f"after-{page * size}" if more else None},
+        "more": {"has_more": more, "page": page},
+        "total": {"total": total},
+        "pages": {"page": page, "per_page": size, "total_pages": -(-total // size)},
+        "nested": {"pagination": {"page": page, "total": total}},
+    }
+    return shapes.get(shape, {})
+
+
 def _epoch(now: datetime) -> int:
     return int(now.timestamp())
 
@@ -263,9 +308,23 @@ def _check_moment(body: Mapping[str, Any]) -> None:
         raise RefusedError(400, "created_at must be seconds since the Unix epoch")
 
 
-def _check_optional(body: Mapping[str, Any]) -> None:
+def _check_types(known: Mapping[str, Any], body: Mapping[str, Any]) -> None:
+    """Refuses what has another JSON type than what is held; whole and broken numbers are one type."""
+    pairs = [("organisation_id", known.get("organisation_id"), body.get("organisation_id"))]
+    given = body.get("custom_attributes") or {}
+    pairs += [(name, held, given.get(name)) for name, held in known["custom_attributes"].items()]
+    for name, held, value in pairs:
+        if held is None or value is None:
+            continue
+        if type(held) is not type(value) and not (is_number(held) and is_number(value)):
+            raise RefusedError(400, f"{name} is of another type")
+
+
+def _check_optional(body: Mapping[str, Any], *, typed: bool) -> None:
     _check_moment(body)
     for name in _OPTIONAL_TEXTS:
+        if typed and name == "organisation_id":
+            continue
         if body.get(name) is not None and not isinstance(body[name], str):
             raise RefusedError(400, f"{name} must be a string")
     amount = body.get("monthly_payment_amount")

@@ -58,8 +58,10 @@ class AttributeRule(Section):
         description="Of a set that others fill too: replace makes it what is mapped; merge adds, and takes away only "
         "what we wrote or the mapping yields for somebody.",
     )
-    type: Literal["text", "date", "number", "set"] | None = Field(
-        None, description="Of a field that the organisation made, such as `X-…`; none: compared as what it looks like."
+    type: Literal["text", "date", "number", "boolean", "set"] | None = Field(
+        None,
+        description="Of a field that the organisation made, such as `X-…` or `custom_attributes.…`; none: compared as "
+        "what it looks like, or kept as it is shown.",
     )
 
     @model_validator(mode="before")

@@ -29,7 +29,10 @@ class Listing:
 
     `accounts` holds every account when `complete`; only the asked ones otherwise. `unlistable` is set where the
     vendor cannot list (the ledger then stands in) and says so in a sentence. `as_of` is the vendor's own time when
-    reading began (epoch seconds), where an answer told it.
+    reading began (epoch seconds), where an answer told it. `doubt` is a sentence that says why there may be more
+    accounts than were shown: then nothing is sent but leaves of accounts that were seen. `unread` are ids of accounts
+    that are there, whose identity could not be read: while nobody knows whose they are, nobody is created.
+    `deleted` are ids of accounts that were deleted and may still be in the way.
     """
 
     accounts: Sequence[Account]
@@ -37,6 +40,9 @@ class Listing:
     unlistable: str | None = None
     notes: tuple[str, ...] = ()
     as_of: float | None = None
+    doubt: str | None = None
+    unread: frozenset[str] = frozenset()
+    deleted: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,19 @@ class LooksUp(Protocol):
 
 
 @runtime_checkable
+class ChecksNames(Protocol):
+    """Can be asked about names in the settings, such as roles, boards and codes."""
+
+    async def unknown_names(self, http: Http) -> Sequence[str]:
+        """A sentence for each name in the settings that the vendor does not have; `check --connect` fails on it.
+
+        Raises:
+            TargetError: they could not be read.
+        """
+        ...
+
+
+@runtime_checkable
 class WantsPrevious(Protocol):
     """Spares reads by the accounts as last observed: `observe` and `find` get them as `known`."""
 
@@ -208,6 +221,15 @@ class ReportsEvents(Protocol):
 
 
 @runtime_checkable
+class ReportsSeveral(Protocol):
+    """Publishes webhooks of which one delivery may hold several events."""
+
+    def single_events(self, body: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+        """A body for each event of a delivery, as if it had come alone; `ReportsEvents.event` reads each."""
+        ...
+
+
+@runtime_checkable
 class ReadsBack(Protocol):
     """Shows more of accounts than their attributes, such as enrolments or memberships."""
 
@@ -245,6 +267,7 @@ class PublishesRate(Protocol):
 #: All of them; a test compares this with what the rest of the program asks for.
 CAPABILITIES: tuple[type, ...] = (
     LooksUp,
+    ChecksNames,
     WantsPrevious,
     Incremental,
     CarriesObserved,
@@ -257,6 +280,7 @@ CAPABILITIES: tuple[type, ...] = (
     TakesEvents,
     TagsFromEvents,
     ReportsEvents,
+    ReportsSeveral,
     ReadsBack,
     SharesBudget,
     PublishesRate,
@@ -276,6 +300,11 @@ def inbound_actions(target: Target[Any]) -> tuple[str, ...]:
 def tag_attribute(target: Target[Any]) -> str | None:
     """The set that tags of events are added to, None where a target takes none."""
     return target.tag_attribute if isinstance(target, TagsFromEvents) else None
+
+
+def single_events(target: Target[Any], body: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """The events of one delivery, each a body of its own."""
+    return target.single_events(body) if isinstance(target, ReportsSeveral) else (body,)
 
 
 def read_event(target: Target[Any], body: Mapping[str, Any]) -> InboundEvent:

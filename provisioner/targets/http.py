@@ -133,7 +133,7 @@ def new_client() -> httpx.AsyncClient:
 class Http:
     """The transport of one target, for one purpose (an observation, a delivery, a probe).
 
-    `requests` and `writes` count what was sent.
+    `requests` and `writes` count what was sent. `run` is the id of the run that writes, for vendors that keep a remark.
     """
 
     def __init__(
@@ -146,12 +146,14 @@ class Http:
         *,
         read_only: bool = False,
         fence: Fence | None = None,
+        run: str = "",
     ) -> None:
         """
         Args:
             fence: asked right before each write leaves; None where nobody else may take the work over.
         """
         self.target = target
+        self.run = run
         self.requests = 0
         self.writes = 0
         self._client = client

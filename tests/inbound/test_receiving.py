@@ -149,11 +149,6 @@ REFUSED: Final = (
     (_body(enrolment(1, knowledge_type={})), 422),
 )
 MISTYPED: Final = (
-    ("habitate", {**joined(), "job_id": None}),
-    ("habitate", {**joined(), "entities": {"user": {}}}),
-    ("habitate", {**joined(), "entities": {"user": []}}),
-    ("habitate", {**joined(), "entities": {"user": [7]}}),
-    ("habitate", {"event": "member.joined"}),
     ("traitly", {**next_actions(), "meta": None}),
     ("traitly", {**next_actions(), "meta": {"customer_id": None}}),
     ("traitly", {**next_actions(), "data": {}}),

@@ -215,8 +215,16 @@ def test_next_that_leads_elsewhere_is_not_followed(bench: Bench, following: Any)
 
 
 def test_next_that_leads_in_a_circle_is_refused(bench: Bench) -> None:
-    bench.board.fault(bench.name, times=None, status=200, body=_page("1", "/api/v1/customer?page=2"))
+    bench.board.fault(bench.name, status=200, body=_page("1", "/api/v1/customer?page=2"))
+    bench.board.fault(bench.name, times=None, status=200, body=_page("2", "/api/v1/customer?page=2"))
     with pytest.raises(ListingError, match="leads back"):
+        bench.observe()
+    assert bench.board.counts(bench.name)["reads"] == 2
+
+
+def test_a_second_page_that_is_the_first_again_is_refused(bench: Bench) -> None:
+    bench.board.fault(bench.name, times=None, status=200, body=_page("1", "/api/v1/customer?page=2"))
+    with pytest.raises(ListingError, match="the same as the one before"):
         bench.observe()
     assert bench.board.counts(bench.name)["reads"] == 2
 
@@ -295,10 +303,40 @@ def test_repeating_a_create_makes_no_second_customer(bench: Bench) -> None:
     bench.board.fault(bench.name, match={"method": "POST"}, drop="after")
     (lost,) = bench.write(create())
     assert isinstance(lost, Unclear)
+    outcome = bench.run(lambda http: bench.target.confirm(http, create()))
+    assert isinstance(outcome, Done)
+    assert not outcome.adopted, "it is ours, so its event is still to be sent"
+    assert len(bench.board.accounts(bench.name)) == 1
+    assert Kind.CREATE in Traitly.hurts_twice
+
+
+def test_an_unclear_create_that_finds_another_customer_adopts_them(bench: Bench) -> None:
+    bench.board.seed(bench.name, [{**SMITH, "customer_id": "E1"}])
+    outcome = bench.run(lambda http: bench.target.confirm(http, create()))
+    assert isinstance(outcome, Done)
+    assert outcome.adopted
+    assert outcome.learnt["plan"] == "Starter"
+    assert bench.writes() == 0
+
+
+def test_a_create_does_not_overwrite_who_is_there(bench: Bench) -> None:
+    bench.board.seed(bench.name, [{**SMITH, "customer_id": "E1"}])
+    before = bench.held("E1")
     (outcome,) = bench.write(create())
     assert isinstance(outcome, Done)
-    assert len(bench.board.accounts(bench.name)) == 1
-    assert Kind.CREATE not in Traitly.hurts_twice
+    assert outcome.adopted
+    assert (bench.held("E1"), bench.writes()) == (before, 0)
+
+
+@pytest.mark.parametrize("matched", [["name"], ["email"]])
+def test_a_customer_who_is_matched_by_something_else_is_not_taken_over(
+    sandbox: SandboxServer, matched: list[str]
+) -> None:
+    bench = Bench(sandbox, match=matched)
+    bench.board.seed(bench.name, [{**SMITH, "customer_id": "E1"}])
+    (outcome,) = bench.write(create())
+    assert isinstance(outcome, Permanent)
+    assert (outcome.code, bench.writes()) == ("taken", 0)
 
 
 def test_update_changes_one_thing_and_keeps_all_others(bench: Bench) -> None:
@@ -426,11 +464,14 @@ def test_an_unclear_event_is_looked_up_by_its_moment(bench: Bench, drop: str, ar
     assert isinstance(lost, Unclear)
     settled = bench.run(lambda http: bench.target.confirm(http, event()))
     assert isinstance(settled, Done) is arrived
-    assert {Kind.EVENT} == Traitly.hurts_twice
+    assert Kind.EVENT in Traitly.hurts_twice
 
 
 def test_settling_anything_else_asks_nothing(bench: Bench) -> None:
-    assert bench.run(lambda http: bench.target.confirm(http, create())) is None
+    bench.board.seed(bench.name, [SMITH])
+    changed = update(bench.account("123"), plan="Leaver")
+    bench.board.clear_log(bench.name)
+    assert bench.run(lambda http: bench.target.confirm(http, changed)) is None
     assert bench.board.counts(bench.name)["reads"] == 0
 
 

@@ -159,7 +159,7 @@ def test_a_code_is_the_items_own_and_a_word(code: str, own: str, said: str, what
 def test_the_probe_names_codes_that_mean_nothing(bench: Bench) -> None:
     rules = [{"code": code} for code in ("TH-4-77-NEW", "TH-4-79-NEW", "THP-4-23-NEW")]
     bench.target = target_of("tribal_habits", bench.target.origin, **{**SETTINGS, "enrolments": rules})
-    _, topic, pathway = bench.probe()
+    topic, pathway = bench.run(bench.target.unknown_names, read_only=True)
     assert topic == "The portal has no topic for the enrolment code TH-4-79-NEW (did you mean 'TH-4-78-NEW'?)."
     assert pathway == "The portal has no pathway for the enrolment code THP-4-23-NEW (did you mean 'THP-4-22-NEW'?)."
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 import polars as pl
 
 from provisioner.admin.preflight.redis import clocks
-from provisioner.errors import TargetError, UnreachableError
+from provisioner.errors import ConfigurationError, TargetError, UnreachableError
 from provisioner.model.check_result import Line, failure
 from provisioner.planning.spec import UNTOUCHABLE
 from provisioner.runs.observe import accounts_of
@@ -24,7 +24,7 @@ from provisioner.runtime.context import Deployment, build_targets
 from provisioner.runtime.rate_limit import Unpaced
 from provisioner.settings import Settings
 from provisioner.targets.base import Ask, Target
-from provisioner.targets.capabilities import LooksUp
+from provisioner.targets.capabilities import ChecksNames, LooksUp
 from provisioner.targets.http import Http, Pace, new_client
 
 #: Accounts that are looked at for what the key may see.
@@ -34,6 +34,7 @@ LONGEST: Final = 60.0
 #: Seconds after which somebody who waits is told for what, and how often from then on.
 SAID_AFTER: Final = 3.0
 _SAID_EVERY: Final = 10.0
+_NAME_REMEDY: Final = "Make it in the product, or correct the settings."
 _CLOCK_REMEDY: Final = "Set this machine's clock by NTP; if it is right, tell the vendor."
 
 
@@ -86,6 +87,9 @@ async def _target(target: Target[Any], dep: Deployment | None) -> list[Line]:
         try:
             said = await target.probe(http)
             lines.append(Line(target.name, "ok", " ".join(said) or "It answers, and the credentials are good."))
+            if isinstance(target, ChecksNames):
+                wrong = [ConfigurationError(one, remedy=_NAME_REMEDY) for one in await target.unknown_names(http)]
+                lines += [failure(f"{target.name} names", one, _NAME_REMEDY) for one in wrong]
             if dep is not None:
                 lines += await _rights(target, http, dep)
         except TargetError as exc:

@@ -197,6 +197,8 @@ class Habitate(Vendor[HabitateOptions]):
         text = call.query.get("status", "10")
         if not re.fullmatch(r"-?\d{1,3}", text) or int(text) not in STATUSES:
             raise RefusedError(400, "status is unknown")
+        if int(text) in self.options.statuses_refused:
+            raise RefusedError(403, "Members of this status may not be listed")
         members, more = self._members.page(
             int(text),
             call.query.get("sort_by", "user_id"),
@@ -220,6 +222,10 @@ class Habitate(Vendor[HabitateOptions]):
             member = self._members.get(int(key))
         if member is None or STATUSES[member.status] == "DELETED":
             raise RefusedError(404, "User not found")
+        if _named(member.msid, self.options.details_gone):
+            raise RefusedError(404, "User not found")
+        if _named(member.msid, self.options.details_forbidden):
+            raise RefusedError(403, "The details of this user may not be read")
         return Answer(200, details_form(member, hide_email=self.options.hide_email))
 
     def _need(self, msid: str) -> Member:
@@ -283,6 +289,7 @@ class Habitate(Vendor[HabitateOptions]):
         if not isinstance(body.get("details", ""), str):
             raise RefusedError(400, "Request payload validation errors: details")
         member.role_id = data["role_id"]
+        member.texts["role_details"] = body.get("details")
         self._members.touched(member, call.now)
         return Answer(200, {"message": "OK"})
 
@@ -317,6 +324,10 @@ class Habitate(Vendor[HabitateOptions]):
             else:
                 self._boards[number].discard(msid)
         return Answer(200, {"message": "OK"})
+
+
+def _named(msid: str, msids: Sequence[str]) -> bool:
+    return "*" in msids or msid in msids
 
 
 def _board_number(board_id: str) -> int:

@@ -24,7 +24,9 @@ class HabitateOptions(Options):
     last page says that there might be more. `can_list`: the key has the LIST permission. `hide_email`: details
     leave the email out, as if the right were missing. `status_names`: create and self answer `ACTIVE`, not
     `10`. `created_status`, `created_role`: what a new member gets. `allow_duplicates`: a taken email or
-    username is no conflict. `forbidden`: msids that may not be changed (403).
+    username is no conflict. `forbidden`: msids that may not be changed (403). Every `empty_every`-th page is empty,
+    with more to come. `details_gone`, `details_forbidden`: msids whose details answer 404 or 403, though they are
+    listed (`*`: those of everybody). `statuses_refused`: statuses whose listing answers 403.
     """
 
     page_cap: int = 50
@@ -38,6 +40,10 @@ class HabitateOptions(Options):
     created_role: int = 4
     allow_duplicates: bool = False
     forbidden: tuple[str, ...] = ()
+    empty_every: int = 0
+    details_gone: tuple[str, ...] = ()
+    details_forbidden: tuple[str, ...] = ()
+    statuses_refused: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -148,6 +154,10 @@ def page_slice(page: int, size: int, options: HabitateOptions) -> tuple[int, int
 
     Shorter pages shift the later ones, so that pages 1, 2, 3, … hold every item exactly once.
     """
+    if options.empty_every > 0:
+        if page % options.empty_every == 0:
+            return (page - page // options.empty_every) * size, 0
+        page -= page // options.empty_every
     if options.short_every < 1 or options.short_by > size:
         return (page - 1) * size, size
     shortened = (page - 1) // options.short_every

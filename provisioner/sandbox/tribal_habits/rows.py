@@ -56,7 +56,8 @@ class TribalHabitsOptions(Options):
     (their CSV upload takes 1,500). `languages`: what `language` may be. `custom_fields`: name with `X-` →
     `{type: string | date | number | list, items}`. `external_knowledge_ids`: answers carry an `id`, which no
     published answer does. `dates_shown`: how custom dates are shown (`strftime`), whatever was sent; `dates_taken`: in
-    which forms they are taken, `dd/mm/yyyy` and `yyyy-mm-dd`.
+    which forms they are taken, `dd/mm/yyyy` and `yyyy-mm-dd`. `counts_off`: `batch_save` counts one row less, as the
+    page's own sample does.
     """
 
     rate_limit: int = 300
@@ -68,6 +69,7 @@ class TribalHabitsOptions(Options):
     external_knowledge_ids: bool = False
     dates_shown: str = "%d/%m/%Y"
     dates_taken: tuple[str, ...] = ("dd/mm/yyyy",)
+    counts_off: bool = False
 
 
 class RowError(Exception):

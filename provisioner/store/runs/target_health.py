@@ -198,6 +198,22 @@ class HealthStore:
                 keys.lists(target), mapping={name: json.dumps(list(rows)) for name, rows in lists.items()}
             )
 
+    async def replace_in_lists(
+        self, target: str, people: Sequence[str], lists: Mapping[str, Sequence[Mapping[str, Any]]]
+    ) -> None:
+        """Replace what some lists say of these people; what they say of others stays."""
+        key = keys.lists(target)
+
+        async def replace(pipe: Any) -> None:
+            texts = [await pipe.hget(key, name) for name in lists]
+            pipe.multi()
+            for text, (name, rows) in zip(texts, lists.items(), strict=True):
+                others = [one for one in (json.loads(text) if text else []) if one["person"] not in people]
+                pipe.hset(key, name, json.dumps([*others, *rows]))
+
+        with redis_errors():
+            await self._redis.transaction(replace, key)
+
     async def list(self, target: str, name: str) -> list[Any]:
         """One of those lists."""
         with redis_errors():

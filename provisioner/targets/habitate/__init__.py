@@ -21,7 +21,14 @@ from provisioner.model.operation import Kind, Operation
 from provisioner.model.outcome import Done, Outcome, Permanent, Temporary, Unauthorised, Unclear
 from provisioner.settings import TargetSettings
 from provisioner.targets.base import Ask, Listing, Target
-from provisioner.targets.capabilities import Confirms, LooksUp, ReportsEvents, WantsPrevious
+from provisioner.targets.capabilities import (
+    ChecksNames,
+    Confirms,
+    LooksUp,
+    ReportsEvents,
+    ReportsSeveral,
+    WantsPrevious,
+)
 from provisioner.targets.concurrently import each
 from provisioner.targets.habitate import boards, events, listing, members
 from provisioner.targets.habitate.advice import ADVICE
@@ -49,7 +56,7 @@ _ROLE_LITERALS = re.compile(
 )
 
 
-class Habitate(Target[HabitateSettings], LooksUp, WantsPrevious, Confirms, ReportsEvents):
+class Habitate(Target[HabitateSettings], LooksUp, ChecksNames, WantsPrevious, Confirms, ReportsEvents, ReportsSeveral):
     """One community."""
 
     kind: ClassVar[str] = "habitate"
@@ -72,6 +79,10 @@ class Habitate(Target[HabitateSettings], LooksUp, WantsPrevious, Confirms, Repor
     def event(self, body: Mapping[str, Any]) -> InboundEvent:
         """A webhook of the community: members who joined."""
         return events.event(self.name, body)
+
+    def single_events(self, body: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+        """One body for each member who joined."""
+        return events.single_events(body)
 
     def check(self) -> None:
         """Check the settings against what the vendor offers.
@@ -209,9 +220,12 @@ class Habitate(Target[HabitateSettings], LooksUp, WantsPrevious, Confirms, Repor
             # What a leaver may do matters before what they are called
             steps.reverse()
         refused: Permanent | None = None
+        there = False
         for step in steps:
             outcome = await step()
-            if isinstance(outcome, Permanent) and outcome.code == "not_found":
+            there = there or isinstance(outcome, Done)
+            # Whoever could be changed a moment ago is there, whatever one answer says
+            if isinstance(outcome, Permanent) and outcome.code == "not_found" and not there:
                 return _gone(operation)
             if isinstance(outcome, Permanent):
                 refused = refused or outcome
@@ -264,14 +278,27 @@ class Habitate(Target[HabitateSettings], LooksUp, WantsPrevious, Confirms, Repor
         me = await self._directory.me(http)
         roles = await self._directory.roles(http, age=0)
         await read(http, listing.USERS, {"page_size": 1})
-        found = [f"The key is that of the member {me}; members can be listed; {len(roles)} roles."]
+        return (f"The key is that of the member {me}; members can be listed; {len(roles)} roles.",)
+
+    async def unknown_names(self, http: Http) -> Sequence[str]:
+        """The roles and boards that the settings spell out and the community does not have.
+
+        Raises:
+            TargetError: they could not be read.
+        """
+        found: list[str] = []
         for part, rules in (("attributes", self.settings.attributes), ("leaver", self.settings.leaver)):
-            for role in _role_literals(rules["role"].from_) if "role" in rules else ():
-                try:
-                    await self._directory.role_id(http, role)
-                except UnknownNameError as exc:
-                    found.append(f"targets.{self.name}.{part}.role: {exc}.")
-        return tuple(found)
+            for name in ("role", "boards"):
+                for text in _role_literals(rules[name].from_) if name in rules else ():
+                    try:
+                        if name == "role":
+                            await self._directory.role_id(http, text)
+                        else:
+                            for board in names_in(canonical(text, Type.SET)):
+                                await self._directory.board(http, board)
+                    except UnknownNameError as exc:
+                        found.append(f"targets.{self.name}.{part}.{name}: {exc}.")
+        return found
 
 
 def _goes_on(operation: Operation, outcome: Outcome) -> bool:

@@ -25,6 +25,8 @@ BANNED = "BANNED"
 DELETED = "DELETED"
 #: Statuses of members who proved that the email is theirs. Whoever is invited, waits or was deactivated may not have.
 VERIFIED = ("ACTIVE",)
+#: Statuses in which a member can use the community.
+USABLE = ("ACTIVE",)
 
 _ON_CREATE = re.compile(r"[A-Za-z0-9]+")
 _ON_UPDATE = re.compile(r"[A-Za-z0-9_]+")
@@ -45,6 +47,10 @@ def _new_username_fault(username: str) -> str | None:
     return username_fault(username, creating=True)
 
 
+def _changed_username_fault(username: str) -> str | None:
+    return username_fault(username, creating=False)
+
+
 CATALOGUE: Mapping[str, Attribute] = {
     attribute.name: attribute
     for attribute in (
@@ -62,8 +68,20 @@ CATALOGUE: Mapping[str, Attribute] = {
         Attribute("first_name", required=True, chosen_by_user=True, person_name=True),
         Attribute("middle_name", detail=True, chosen_by_user=True),
         Attribute("last_name", detail=True, chosen_by_user=True, person_name=True),
-        Attribute("username", Type.FOLDED, chosen_by_user=True, fault=_new_username_fault),
-        Attribute("sso_id", observed=False, on_update=False, advice="habitate takes an sso_id at create only."),
+        Attribute(
+            "username",
+            Type.FOLDED,
+            chosen_by_user=True,
+            fault=_new_username_fault,
+            update_fault=_changed_username_fault,
+        ),
+        Attribute(
+            "sso_id",
+            observed=False,
+            on_update=False,
+            late="habitate takes an sso_id at create only, and a sign-in by SSO may make a second account. Ask "
+            "habitate to set it; then map it with `authority: create_only`",
+        ),
         Attribute("user_avatar", chosen_by_user=True),
         Attribute("lang", observed=False),
         Attribute("timezone", observed=False),
@@ -73,7 +91,14 @@ CATALOGUE: Mapping[str, Attribute] = {
         Attribute("boards", Type.SET, observed=False),
         Attribute("msid", on_create=False, on_update=False),
         Attribute("user_id", Type.NUMBER, on_create=False, on_update=False),
-        Attribute("user_status", on_create=False, on_update=False),
+        Attribute(
+            "user_status",
+            on_create=False,
+            on_update=False,
+            usable=USABLE,
+            advice="habitate's API cannot change it. Let an admin of the community approve, invite again or reactivate "
+            "them",
+        ),
         Attribute("is_bot", Type.BOOLEAN, on_create=False, on_update=False),
         Attribute("created_at", on_create=False, on_update=False),
     )

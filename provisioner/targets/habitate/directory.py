@@ -19,8 +19,10 @@ PAGE_SIZE = 50
 NO_STATUS: tuple[int, ...] = ()
 #: Seconds after which a name that is not found is worth another reading.
 _SOON = 30.0
-#: Pages that bring nothing new, yet promise more, before the listing is not believed.
+#: Pages that show only what was shown, yet promise more, before the listing is not believed.
 _IDLE_PAGES = 3
+#: Empty pages in a row that promise more; the page gives no least number of items, so one is no sign of an end.
+_EMPTY_PAGES = 1_000
 
 
 class UnknownNameError(Exception):
@@ -103,13 +105,15 @@ async def each_page(
         key: the field that names an item.
         strict: whether every page must carry `has_more`; the pages on roles and boards do not print it.
 
+    An empty page is a page like any other. Only pages that repeat what was shown lead in a circle.
+
     Raises:
         ListingError: page after page brings nothing new, so the end would never come.
         MalformedAnswerError: it is no list of objects, or does not say whether there is more.
         TargetError: any other failure.
     """
     seen: set[str] = set()
-    page, idle = 0, 0
+    page, idle, empty = 0, 0, 0
     while True:
         page += 1
         answer = await read(http, path, {**params, "page": page})
@@ -126,13 +130,12 @@ async def each_page(
         yield items
         if more != "1":
             return
-        idle = idle + 1 if len(seen) == before else 0
-        if idle == _IDLE_PAGES:
-            raise ListingError(
-                http.target,
-                f"{idle} pages in a row brought nothing new, yet there should be more.",
-                remedy="The next run tries again.",
-            )
+        empty = 0 if items else empty + 1
+        if items:
+            idle = idle + 1 if len(seen) == before else 0
+        if idle == _IDLE_PAGES or empty == _EMPTY_PAGES:
+            how = f"{idle} pages in a row repeated what was shown" if items else f"{empty} pages in a row were empty"
+            raise ListingError(http.target, f"{how}, yet there should be more.", remedy="The next run tries again.")
 
 
 class Directory:

@@ -1,26 +1,22 @@
 """What habitate tells by its webhooks. Pure.
 
 Source: section "Webhooks" of the API's page: ``{"event", "job_id", "entities": {"user": [{…}]}}``, the user in the form
-of the user pages, and "the array will have only one object".
+of the user pages, and "the array will have only one object". So several are taken too, each as an event of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from provisioner.model.event import (
     Fact,
     InboundEvent,
-    InvalidEventError,
     any_event,
     digest_of,
     flatten,
-    identifier_of,
     moment_of,
     name_of,
-    object_of,
-    objects_of,
     optional_text,
 )
 from provisioner.targets.habitate.attributes import STATUSES
@@ -29,28 +25,38 @@ _JOINED: Final = "member.joined"
 _WAITS: Final = "member.joined_waitlist"
 
 
+def single_events(body: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """One body for each user of a delivery: the page promises one, and keeps a list for it."""
+    if body.get("event") not in (_JOINED, _WAITS):
+        return (body,)
+    users = _users(body)
+    if len(users) < 2:
+        return (body,)
+    entities = body["entities"]
+    return [{**body, "entities": {**entities, "user": [user]}} for user in users]
+
+
 def event(target: str, body: Mapping[str, Any]) -> InboundEvent:
-    """Read a webhook.
+    """Read a webhook about one user; one that does not say who joined is kept as unknown, since nothing may be lost.
 
     Raises:
-        InvalidEventError: a member joined, and it does not say who.
+        InvalidEventError: it has no name.
     """
     name = name_of(body)
-    if name not in (_JOINED, _WAITS):
+    users = _users(body) if name in (_JOINED, _WAITS) else []
+    msid = _msid_of(users[0]) if len(users) == 1 else None
+    if msid is None:
         return any_event(target, body)
-    job = identifier_of(body, "job_id")
-    users = objects_of(object_of(body, "entities"), "user")
-    if len(users) != 1:
-        raise InvalidEventError("entities.user must hold one user")
     user = users[0]
-    msid = optional_text(user, "msid") or f"{identifier_of(user, 'user_id')}.{identifier_of(user, 'sid')}"
     joined = optional_text(user, "created_at")
+    # The page names a job; where there is none, the user and their time of joining are all that tells events apart
+    job = optional_text(body, "job_id")
     at = moment_of(joined)
     shows = {"joined_at": joined, "joined_as": "waitlist" if name == _WAITS else "member"}
     return InboundEvent(
         name=name,
         known=True,
-        digest=digest_of(target, name, job),
+        digest=digest_of(target, name, job, msid, None if job else joined),
         at=at,
         account=msid,
         match={
@@ -62,6 +68,19 @@ def event(target: str, body: Mapping[str, Any]) -> InboundEvent:
         facts=(Fact("joined", at or 0.0, shows),),
         fields=flatten(body, user),
     )
+
+
+def _users(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The users of a delivery, whether they come as a list or as the one object."""
+    entities = body.get("entities")
+    found = entities.get("user") if isinstance(entities, dict) else None
+    listed = found if isinstance(found, list) else [found]
+    return [one for one in listed if isinstance(one, dict)]
+
+
+def _msid_of(user: Mapping[str, Any]) -> str | None:
+    number, sid = optional_text(user, "user_id"), optional_text(user, "sid")
+    return optional_text(user, "msid") or (f"{number}.{sid}" if number and sid else None)
 
 
 def _status(user: Mapping[str, Any]) -> str | None:

@@ -8,20 +8,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from zlib import crc32
 
-from provisioner.errors import MalformedAnswerError
+from provisioner.errors import MalformedAnswerError, TargetError, UnauthorisedError
 from provisioner.model.account import Account
 from provisioner.model.attributes import DETAILS_READ_AT, InvalidValueError
 from provisioner.targets.base import Listing
 from provisioner.targets.concurrently import each
 from provisioner.targets.habitate import attributes
 from provisioner.targets.habitate.attributes import BANNED, DELETED, LISTED
-from provisioner.targets.habitate.directory import NO_STATUS, Directory, myself, read, read_pages, role_name
+from provisioner.targets.habitate.directory import NO_STATUS, PAGE_SIZE, Directory, myself, read, read_pages, role_name
 from provisioner.targets.http import Http, at
 
 USERS = "/api/v1/users"
 USER = "/api/v1/users/{}"
-#: `status` takes one value; deleted members (-100) are not accounts any more.
+#: `status` takes one value.
 STATUSES = (10, 6, 5, 4, 0, -3)
+#: Deleted members are not accounts any more.
+DELETED_STATUS = -100
 LISTINGS_AT_ONCE = 3
 DETAILS_AT_ONCE = 8
 #: Linked accounts that no listing shows are asked for one by one, up to this many.
@@ -40,8 +42,7 @@ async def observe(http: Http, directory: Directory, page_size: int, known: Mappi
     roles = await directory.roles(http, age=0)
 
     async def listing(status: int) -> Sequence[Mapping[str, Any]]:
-        params: dict[str, str | int] = {"status": status, "sort_by": "user_id", "order": "asc", "page_size": page_size}
-        return await read_pages(http, USERS, params, key="user_id")
+        return await members_of(http, status, page_size=page_size)
 
     items = await asyncio.to_thread(_by_msid, http.target, await each(STATUSES, listing, limit=LISTINGS_AT_ONCE))
     reader = _Reader(http)
@@ -51,17 +52,65 @@ async def observe(http: Http, directory: Directory, page_size: int, known: Mappi
     stale = [msid for msid, values in items.items() if _wants_details(values, known.get(msid))]
     details = dict(zip(stale, await each(stale, reader.details, limit=DETAILS_AT_ONCE), strict=True))
     accounts: list[Account] = []
+    unread: set[str] = set()
     for msid, values in {**items, **unlisted}.items():
-        if msid in details:
-            # Deleted between the listing and now
-            if details[msid] is None:
-                continue
-            whole = {**values, **(details[msid] or {})}
+        read_now = details.get(msid)
+        before = known[msid].values if msid in known else {}
+        if read_now is not None:
+            whole = {**values, **read_now}
+            if whole.get("is_bot") is None and before.get("is_bot"):
+                whole["is_bot"] = before["is_bot"]
         else:
-            whole = {**known[msid].values, **values} if msid in known else values
-        if whole.get("user_status") != DELETED:
-            accounts.append(account(whole, roles, me))
-    return Listing(accounts, notes=tuple(_notes(accounts, missing, reader.hidden)))
+            # A member who is listed is there, whatever one answer to a question about them says
+            whole = {**before, **values}
+        if whole.get("user_status") == DELETED:
+            continue
+        one = account(whole, roles, me)
+        if _is_unread(one, me):
+            unread.add(msid)
+        accounts.append(one)
+    absent = sum(one is None for one in details.values())
+    deleted, untold = await _deleted(http, page_size)
+    return Listing(
+        accounts,
+        notes=(*_notes(accounts, missing, reader.hidden, absent), *untold),
+        unread=frozenset(unread),
+        deleted=frozenset(deleted),
+    )
+
+
+async def _deleted(http: Http, page_size: int) -> tuple[set[str], tuple[str, ...]]:
+    """The msids of deleted members, and why they are not known, if so: they only explain what is refused."""
+    try:
+        found = await members_of(http, DELETED_STATUS, page_size=page_size)
+    except UnauthorisedError:
+        raise
+    except TargetError as exc:
+        return set(), (f"Deleted members are not known: {exc.message}",)
+    return {str(values_of(http.target, record)["msid"]) for record in found}, ()
+
+
+async def members_of(http: Http, status: int, *, page_size: int = PAGE_SIZE) -> Sequence[Mapping[str, Any]]:
+    """The members of one status, as the listing shows them.
+
+    Raises:
+        ListingError: see `each_page`.
+        TargetError: they cannot be read; the message names the status.
+    """
+    params: dict[str, str | int] = {"status": status, "sort_by": "user_id", "order": "asc", "page_size": page_size}
+    try:
+        return await read_pages(http, USERS, params, key="user_id")
+    except UnauthorisedError:
+        raise
+    except TargetError as exc:
+        name = attributes.STATUSES.get(str(status), "unknown")
+        said = exc.message.removeprefix(f"{http.target}: ")
+        raise type(exc)(http.target, f"listing members of status {status} ({name}): {said}", remedy=exc.remedy) from exc
+
+
+def _is_unread(one: Account, me: str) -> bool:
+    """Whether nobody can say whose account it is: habitate demands an email of everybody, and does not show theirs."""
+    return not one.values.get("email") and one.id != me and one.values.get("is_bot") != "true"
 
 
 def _by_msid(target: str, listings: Iterable[Sequence[Mapping[str, Any]]]) -> dict[str, dict[str, str | None]]:
@@ -73,7 +122,7 @@ def _by_msid(target: str, listings: Iterable[Sequence[Mapping[str, Any]]]) -> di
     return items
 
 
-def _notes(accounts: Sequence[Account], missing: Sequence[str], hidden: int) -> list[str]:
+def _notes(accounts: Sequence[Account], missing: Sequence[str], hidden: int, absent: int) -> list[str]:
     notes: list[str] = []
     people = [one for one in accounts if one.untouchable is None]
     if people and not any(one.values.get("email") for one in people):
@@ -83,6 +132,10 @@ def _notes(accounts: Sequence[Account], missing: Sequence[str], hidden: int) -> 
         )
     if hidden:
         notes.append(f"The details of {hidden} members may not be read; only what the listing shows of them is known.")
+    if absent:
+        notes.append(
+            f"The details of {absent} listed members answer 404; they are taken for there, and asked for again."
+        )
     if len(missing) > MISSING_ASKED:
         notes.append(f"{len(missing)} known members are in no listing; only {MISSING_ASKED} of them were asked for.")
     return notes

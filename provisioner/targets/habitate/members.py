@@ -12,7 +12,7 @@ from typing import Any
 from provisioner.errors import TargetError, UnauthorisedError
 from provisioner.model.attributes import InvalidValueError, fold, members, proves
 from provisioner.model.operation import Operation
-from provisioner.model.outcome import Done, Outcome, Permanent, Unauthorised, Unclear
+from provisioner.model.outcome import DELETED_IN_THE_WAY, Done, Outcome, Permanent, Unauthorised, Unclear
 from provisioner.targets.habitate.attributes import (
     CATALOGUE,
     CREATE_FIELDS,
@@ -23,7 +23,7 @@ from provisioner.targets.habitate.attributes import (
     username_fault,
 )
 from provisioner.targets.habitate.directory import NO_STATUS, Directory, UnknownNameError, myself, role_name
-from provisioner.targets.habitate.listing import USER, USERS, details_of
+from provisioner.targets.habitate.listing import DELETED_STATUS, USER, USERS, details_of, members_of, values_of
 from provisioner.targets.habitate.searching import Search
 from provisioner.targets.http import Http, at
 from provisioner.targets.responses import Answer, Failure, as_outcome
@@ -130,6 +130,17 @@ async def adopt(http: Http, directory: Directory, operation: Operation, conflict
     except TargetError as exc:
         return as_outcome(exc)
     if found is None:
+        try:
+            deleted = await _deleted_alike(http, operation.wanted)
+        except TargetError:
+            # It would only have explained the refusal
+            deleted = None
+        if deleted:
+            return Permanent(
+                DELETED_IN_THE_WAY,
+                f"{conflict.message}; the deleted member {deleted} seems to hold this person's username or email "
+                "still. Restore that member in habitate, or ask habitate to erase it",
+            )
         return Permanent(
             "taken",
             f"{conflict.message}; no member seen has this email, so an existing member may hold the username, or the "
@@ -147,6 +158,17 @@ async def adopt(http: Http, directory: Directory, operation: Operation, conflict
         adopted=True,
         note="adopted: an account with this email existed",
     )
+
+
+async def _deleted_alike(http: Http, wanted: Mapping[str, str | None]) -> str | None:
+    """The msid of a deleted member with the wanted username, else the only one of that first name; None for none."""
+    found = [values_of(http.target, one) for one in await members_of(http, DELETED_STATUS)]
+    for name in ("username", "first_name"):
+        type_ = CATALOGUE["username"].type
+        alike = [one for one in found if wanted.get(name) and fold(one.get(name), type_) == fold(wanted[name], type_)]
+        if len(alike) == 1:
+            return alike[0]["msid"]
+    return None
 
 
 async def confirm(http: Http, directory: Directory, search: Search, operation: Operation) -> Outcome | None:
@@ -198,7 +220,10 @@ async def give_role(http: Http, directory: Directory, msid: str, role: str | Non
         return Permanent("unknown_role", str(exc))
     except TargetError as exc:
         return as_outcome(exc)
-    result = await send(http, "PATCH", at(USER, msid), {"action": _UPDATE_ROLE, "data": {"role_id": role_id}})
+    body: dict[str, Any] = {"action": _UPDATE_ROLE, "data": {"role_id": role_id}}
+    if http.run:
+        body["details"] = f"provisioner, run {http.run}"
+    result = await send(http, "PATCH", at(USER, msid), body)
     return Done(account=msid) if isinstance(result, Answer) else result
 
 

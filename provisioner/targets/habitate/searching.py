@@ -77,7 +77,8 @@ class Search:
                 found = await self._member(msid)
                 if found is not None and _folded(found.values.get("email")) == email:
                     return Found(found)
-                hidden = hidden or (found is not None and not found.values.get("email"))
+                # Who is listed is there, though the details may answer 404
+                hidden = hidden or found is None or not found.values.get("email")
         return Found(hidden=hidden, cut=cut)
 
     async def _member(self, msid: str) -> Account | None:

@@ -90,7 +90,14 @@ class Mtribes(Target[MtribesSettings], CarriesObserved, TagsFromEvents, ReadsBac
                 unlistable=f"mtribes cannot list users ({first.status}); going on from the ledger. "
                 "If it should, check space_id, api_version and paths.users.",
             )
-        return Listing(tuple((await self.lists.pages(http, path, reading.account, first)).values()))
+        users, doubts = reading.Users(self.settings), list[str]()
+        accounts = tuple((await self.lists.pages(http, path, users.account, first, doubts)).values())
+        doubts += [
+            f"{name} of {count} users is no plain text. Say where that stands under targets.{self.name}.fields, such "
+            f"as {name}: {name}.name"
+            for name, count in sorted(users.strange.items())
+        ]
+        return Listing(accounts, doubt="; ".join(doubts) or None)
 
     def group(self, operation: Operation) -> str:
         """Leavers apart, tags that events bring apart, everyone else together."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from provisioner.errors import ConfigurationError, ListingError, MalformedAnswerError
@@ -21,6 +22,9 @@ from provisioner.targets.mtribes.settings import MtribesSettings
 from provisioner.targets.responses import Answer
 
 _MAX_PAGES = 100_000
+#: Keys beside a list that count its objects, and those that lead on to more of them.
+_COUNTS = re.compile(r"(?:^|[._])(?:total|count)|(?:total|count)$", re.IGNORECASE)
+_LEADS_ON = re.compile(r"next|cursor|has_?more", re.IGNORECASE)
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 T = TypeVar("T")
 
@@ -70,9 +74,17 @@ class Lists:
         return {name: value for name, value in page.items() if name}
 
     async def pages(
-        self, http: Http, path: str, of: Callable[[Mapping[str, Any]], T], first: Answer | None = None
+        self,
+        http: Http,
+        path: str,
+        of: Callable[[Mapping[str, Any]], T],
+        first: Answer | None = None,
+        doubts: list[str] | None = None,
     ) -> Mapping[str, T]:
         """What `of` makes of all objects of a paged list, by id; `first` is its first page, if that was read already.
+
+        Args:
+            doubts: gets a sentence where the last page hints at more than was shown.
 
         The list ends with a page that shows nothing new: a short page need not be the last, and who ignores the page
         number shows the same again.
@@ -91,8 +103,25 @@ class Lists:
             # A page may hold everybody, which takes seconds
             found |= await asyncio.to_thread(_made, of, fresh)
             if not fresh or not self.settings.page_param:
+                hint = self._hint(answer.json, len(found))
+                if hint is not None and doubts is not None:
+                    doubts.append(f"GET {path} shows {len(found)} objects, and {hint}")
                 return found
         raise ListingError(self.name, f"GET {path}: no end after {_MAX_PAGES} pages.")
+
+    def _hint(self, body: Any, shown: int) -> str | None:
+        """What beside the list of a last page says that there is more; None where nothing does."""
+        if not isinstance(body, dict):
+            return None
+        for key, value in _beside(body, ""):
+            told = f"{key} says {value!r}. Set page_param, page_size_param or page_size so that all are shown"
+            if key in self.settings.ignore:
+                continue
+            if _COUNTS.search(key) and isinstance(value, int) and not isinstance(value, bool) and value > shown:
+                return f"{told}, or name it under targets.{self.name}.ignore"
+            if _LEADS_ON.search(key) and value not in (None, False, "", 0, "0", "false"):
+                return f"{told}, or name it under targets.{self.name}.ignore"
+        return None
 
     def rows(self, answer: Answer, path: str) -> list[Mapping[str, Any]]:
         """The objects of one page: a bare array, or the one array in an object; their ids as text."""
@@ -119,6 +148,56 @@ class Lists:
             for user in await self.pages(http, self.path("tribe_users", tribe_id=tribe), dict):
                 found.setdefault(user, set()).add(name_of(about))
         return {user: tuple(sorted(names)) for user, names in found.items()}
+
+
+class Users:
+    """Makes accounts of listed users.
+
+    `strange` counts, by attribute, values that are not of the type that accounts have: they are never turned into text,
+    since that would be sent back.
+    """
+
+    def __init__(self, settings: MtribesSettings) -> None:
+        self._fields = settings.fields
+        self._needed = {*CATALOGUE, *settings.attributes, *settings.leaver, *settings.match}
+        self.strange: Counter[str] = Counter()
+
+    def account(self, row: Mapping[str, Any]) -> Account:
+        """The account that a row shows."""
+        shown = {**row, **{name: _at(row, path.split(".")) for name, path in self._fields.items()}}
+        for name in self._needed & shown.keys():
+            if not _is_plain(name, shown[name]):
+                self.strange[name] += 1
+                shown[name] = None
+        return account(shown)
+
+
+def _at(value: Any, path: Sequence[str]) -> Any:
+    """What stands at a path; of each member where a list stands on the way."""
+    if not path:
+        return value
+    if isinstance(value, list):
+        return [_at(one, path) for one in value]
+    return _at(value.get(path[0]), path[1:]) if isinstance(value, dict) else None
+
+
+def _is_plain(name: str, value: Any) -> bool:
+    if name == "tags":
+        return (
+            value is None
+            or isinstance(value, str)
+            or (isinstance(value, list) and all(isinstance(tag, str) for tag in value))
+        )
+    return name == "tribes" or not isinstance(value, (dict, list))
+
+
+def _beside(value: Any, name: str) -> Iterator[tuple[str, Any]]:
+    """Plain values of an answer outside its lists, by path."""
+    if isinstance(value, dict):
+        for key, member in value.items():
+            yield from _beside(member, f"{name}.{key}" if name else key)
+    elif not isinstance(value, list):
+        yield name, value
 
 
 def account(row: Mapping[str, Any]) -> Account:

@@ -37,6 +37,14 @@ class MtribesSettings(TargetSettings):
     page_param: str = Field("page", description="Query parameter of the page number.")
     page_size_param: str = Field("page_size", description="Query parameter of the page size.")
 
+    fields: dict[str, str] = Field(
+        default_factory=dict,
+        description="Attribute: where a listed user shows it, dots between levels, such as tags: tags.name.",
+    )
+    ignore: tuple[str, ...] = Field(
+        (), description="Keys beside a list that say nothing of its pages, though they look like it."
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _bare_objects_go_alone(cls, value: Any) -> Any:

@@ -3,7 +3,8 @@
 The vendor's "API Reference" publishes POST for customers only, and says that the API creates, retrieves *and
 updates*: a POST with a known `customer_id` is taken as the update. Nothing says that such a POST keeps
 what it leaves out, so every update sends back all that was observed, `created_at` first of all, which would otherwise
-become the moment of the update. No error, limit or paging is published; see docs/targets/traitly.md.
+become the moment of the update. For the same reason a create asks first whether the customer is there: a listing
+that was cut must overwrite nobody. No error, limit or paging is published; see docs/targets/traitly.md.
 
 `attributes` says what a customer consists of, `reading` reads lists, `writing` sends, `events` reads webhooks.
 """
@@ -14,7 +15,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from provisioner.errors import ConfigurationError
+from provisioner.errors import ConfigurationError, TargetError
 from provisioner.model.account import Account
 from provisioner.model.attributes import Attribute, InvalidValueError, Type, canonical
 from provisioner.model.event import Fact, InboundEvent
@@ -31,8 +32,10 @@ from provisioner.targets.capabilities import (
     TakesEvents,
 )
 from provisioner.targets.http import Http
+from provisioner.targets.responses import as_outcome
 from provisioner.targets.traitly import events, reading, writing
-from provisioner.targets.traitly.attributes import CATALOGUE, CUSTOM, FAMILY, OPTIONAL, REQUIRED
+from provisioner.targets.traitly.attributes import CATALOGUE, CUSTOM, FAMILY, OPTIONAL, REQUIRED, UNQUOTED
+from provisioner.targets.traitly.paging import Place, hints
 from provisioner.targets.traitly.reading import CUSTOMERS
 from provisioner.targets.traitly.settings import TraitlySettings
 from provisioner.targets.traitly.writing import EVENTS
@@ -51,15 +54,19 @@ class Traitly(Target[TraitlySettings], LooksUp, CarriesObserved, Confirms, Takes
     kind = "traitly"
     settings_model = TraitlySettings
     catalogue: ClassVar[Mapping[str, Attribute]] = CATALOGUE
-    carried: ClassVar[tuple[str, ...]] = (*REQUIRED, *OPTIONAL, CUSTOM)
-    hurts_twice: ClassVar[frozenset[Kind]] = frozenset({Kind.EVENT})
+    carried: ClassVar[tuple[str, ...]] = (*REQUIRED, *OPTIONAL, CUSTOM, UNQUOTED)
+    hurts_twice: ClassVar[frozenset[Kind]] = frozenset({Kind.CREATE, Kind.EVENT})
     role_attribute: ClassVar[str] = f"{FAMILY}role"
 
     def attribute(self, name: str) -> Attribute:
         """As every target's; besides, any `custom_attributes.<name>` is one."""
         if name.startswith(FAMILY) and len(name) > len(FAMILY):
-            return Attribute(name)
+            return Attribute(name, self.declared_type(name) or Type.TEXT)
         return super().attribute(name)
+
+    def takes_type(self, name: str) -> bool:
+        """Of custom attributes, which may be anything."""
+        return name.startswith(FAMILY)
 
     def check(self) -> None:
         """As every target's; besides, what a customer cannot be without must not be cleared."""
@@ -83,13 +90,17 @@ class Traitly(Target[TraitlySettings], LooksUp, CarriesObserved, Confirms, Takes
         return {"Authorization": f"Token {token}"}
 
     async def observe(self, http: Http, known: Mapping[str, Account]) -> Listing:  # noqa: ARG002
-        """Every customer: one read, or as many as `metadata.next` leads on to.
+        """Every customer: one read, or as many as the settings `paging` lead on to.
 
         Raises:
             ListingError: the way to the next page leads elsewhere, in a circle or has no end.
             TargetError: any other failure.
         """
-        return await asyncio.to_thread(reading.listing, self.name, await reading.rows(http, self.origin, CUSTOMERS, {}))
+        found = await self._reader(http).rows(CUSTOMERS, {})
+        return await asyncio.to_thread(reading.listing, self.name, found.rows, found.doubt)
+
+    def _reader(self, http: Http) -> reading.Reader:
+        return reading.Reader(http, self.origin, self.settings.paging, self.settings.page_size)
 
     async def find(
         self,
@@ -109,7 +120,7 @@ class Traitly(Target[TraitlySettings], LooksUp, CarriesObserved, Confirms, Takes
                 continue
             found = [
                 account
-                for row in await reading.rows(http, self.origin, CUSTOMERS, {"customer_id": sought})
+                for row in await self._reader(http).certain(CUSTOMERS, {"customer_id": sought})
                 if (account := reading.account(self.name, row)).id == sought
             ]
             if not found and ask.account is None and others:
@@ -131,18 +142,43 @@ class Traitly(Target[TraitlySettings], LooksUp, CarriesObserved, Confirms, Takes
 
     async def write(self, http: Http, operations: Sequence[Operation]) -> Sequence[Outcome]:
         """Send customers or events, each in a request of its own."""
-        return [
-            await (writing.send_event if operation.kind is Kind.EVENT else writing.save)(http, operation)
-            for operation in operations
-        ]
+        return [await self._write_one(http, operation) for operation in operations]
+
+    async def _write_one(self, http: Http, operation: Operation) -> Outcome:
+        if operation.kind is Kind.EVENT:
+            return await writing.send_event(http, operation)
+        if operation.kind is Kind.CREATE:
+            missing = writing.missing_of(operation)
+            if missing is not None:
+                return missing
+            try:
+                there = await self._there(http, operation)
+            except TargetError as exc:
+                return as_outcome(exc)
+            if there is not None:
+                return writing.adopted(there, operation, matched="customer_id" in self.settings.match)
+        return await writing.save(http, operation, self.attribute)
+
+    async def _there(self, http: Http, operation: Operation) -> Account | None:
+        """The customer whom a create would overwrite."""
+        sought = writing.address(operation) or ""
+        for row in await self._reader(http).certain(CUSTOMERS, {"customer_id": sought}):
+            account = reading.account(self.name, row)
+            if account.id == sought:
+                return account
+        return None
 
     async def confirm(self, http: Http, operation: Operation) -> Outcome | None:
-        """Look for an event of that customer, name and `created_at`, which was fixed when the event was planned."""
+        """Look for an event of that customer, name and `created_at`, which was fixed when the event was planned; or
+        for the customer that an unclear create may have made."""
+        if operation.kind is Kind.CREATE:
+            there = await self._there(http, operation)
+            return None if there is None else writing.made_or_adopted(there, operation, self.settings.match)
         if operation.kind is not Kind.EVENT:
             return None
         wanted = {"customer_id": writing.address(operation), **operation.after}
         query = {name: wanted.get(name) or "" for name in ("customer_id", "name")}
-        for row in await reading.rows(http, self.origin, EVENTS, query):
+        for row in await self._reader(http).certain(EVENTS, query):
             try:
                 moment = canonical(row.get("created_at"), Type.EPOCH)
             except InvalidValueError:
@@ -157,8 +193,10 @@ class Traitly(Target[TraitlySettings], LooksUp, CarriesObserved, Confirms, Takes
         if answer.status == 404:
             # Either this is how it says that there is no such customer, or nothing of Traitly is there at all
             answer = await http.read(CUSTOMERS)
-        reading.data(self.name, answer, CUSTOMERS)
-        return ("Traitly accepts the token and answers.",)
+        shown = reading.data(self.name, answer, CUSTOMERS)
+        said = hints(self.name, self.origin, self.settings.paging, answer, Place(CUSTOMERS, {}, 1, len(shown)))
+        warnings = (f"{said.unexplained}.",) if said.unexplained else ()
+        return ("Traitly accepts the token and answers.", *warnings)
 
     async def next_actions(self, http: Http, customer_id: str, goal: str | None = None) -> events.NextActions | None:
         """The recommended next actions of one customer; None where Traitly has none for it (404).

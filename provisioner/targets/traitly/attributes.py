@@ -10,6 +10,8 @@ from provisioner.model.attributes import Attribute, Type, canonical
 
 CUSTOM = "custom_attributes"
 FAMILY = f"{CUSTOM}."
+#: Value of an account that names its texts which Traitly shows as numbers, so that they are sent back as such.
+UNQUOTED = "shown_as_numbers"
 REQUIRED = ("name", "email", "plan")
 OPTIONAL = ("created_at", "monthly_payment_amount", "location", "phone_number", "organisation_id")
 

@@ -17,6 +17,24 @@ class TraitlyEvents(Section):
     role_changed: str | None = Field(None, description="When custom_attributes.role changed.")
 
 
+class TraitlyPaging(Section):
+    """How lists go on, should they come in pages: the vendor's page prints none, and an empty `metadata`.
+
+    Paths have dots between their levels, such as `metadata.pagination.total`.
+    """
+
+    next: str = Field(
+        "metadata.next", description="Path of the next page: an address below base_url, a page number or a cursor."
+    )
+    more: str | None = Field(None, description="Path of what is true while there are more pages.")
+    pages: str | None = Field(None, description="Path of the number of pages.")
+    total: str | None = Field(None, description="Path of the number of customers; fewer are not believed.")
+    page: str = Field("page", description="Query parameter of a page number; the first page is 1.")
+    cursor: str = Field("cursor", description="Query parameter of a cursor.")
+    size: str | None = Field(None, description="Query parameter by which page_size is asked for; none: not sent.")
+    ignore: tuple[str, ...] = Field((), description="Paths that say nothing of pages, such as metadata.request_id.")
+
+
 class TraitlySettings(TargetSettings):
     """Traitly, customer analytics."""
 
@@ -25,3 +43,4 @@ class TraitlySettings(TargetSettings):
 
     token: SecretStr | None = Field(None, description="The account's API token.")
     events: TraitlyEvents = Field(default_factory=TraitlyEvents, description="Events by fact.")
+    paging: TraitlyPaging = Field(default_factory=TraitlyPaging, description="How lists go on, if they come in pages.")

@@ -22,6 +22,7 @@ from provisioner.settings.nearest import nearest
 from provisioner.targets.base import Ask, Listing, Target
 from provisioner.targets.capabilities import (
     BundlesEnrolments,
+    ChecksNames,
     Confirms,
     Deactivates,
     Enrols,
@@ -55,6 +56,7 @@ _OVERLAP = 300.0
 class TribalHabits(
     Target[TribalHabitsSettings],
     LooksUp,
+    ChecksNames,
     Incremental,
     Deactivates,
     SchedulesEnd,
@@ -188,6 +190,11 @@ class TribalHabits(
                     found.setdefault(by_folded[told[0].lower()], []).append(told[1].fact())
         return ReadBack(found, pages.moment(began - _OVERLAP))
 
+    @property
+    def _needed(self) -> frozenset[str]:
+        """The attributes that anything follows from; what stands in another one stops nobody."""
+        return frozenset({*self.settings.attributes, *self.settings.leaver, *self.settings.match, "user_name"})
+
     def _account(self, record: object) -> Account:
         if not isinstance(record, Mapping):
             raise MalformedAnswerError(self.name, "a user is no JSON object.")
@@ -195,7 +202,7 @@ class TribalHabits(
         if not isinstance(user_name, (str, int)) or isinstance(user_name, bool) or not str(user_name).strip():
             raise MalformedAnswerError(self.name, "a user has no user_name.")
         try:
-            return Account(str(user_name), read(record, self._types))
+            return Account(str(user_name), read(record, self._types, self._needed))
         except InvalidValueError as exc:
             raise MalformedAnswerError(self.name, f"a user's {exc}.") from None
 
@@ -260,8 +267,29 @@ class TribalHabits(
             return [await knowledge.write(http, operation) for operation in operations]
         if operations[0].kind is Kind.ENROL:
             return await enrolments.write(http, operations)
-        invitations = self.settings.invitations
-        return await saving.save(http, operations, invitations=invitations, exists=exists, types=self._types)
+
+        async def shown(operation: Operation) -> Outcome | None:
+            return await self._as_wanted(http, operation)
+
+        return await saving.save(
+            http,
+            operations,
+            invitations=self.settings.invitations,
+            exists=exists,
+            shown=shown,
+            types=self._types,
+        )
+
+    async def _as_wanted(self, http: Http, operation: Operation) -> Outcome | None:
+        """Done, if the account shows what the operation's row brought; None if it does not, or cannot tell."""
+        row = batch.row(operation, self._types)
+        if operation.carries or isinstance(row, Permanent):
+            return None
+        account = await self._read(http, str(row["user_name"]))
+        if account is None:
+            leaving = operation.kind is Kind.LEAVE
+            return Done(account=operation.account, note="the account no longer existed") if leaving else None
+        return self._found_done(account, operation) if self._holds(account, operation, row) else None
 
     async def confirm(self, http: Http, operation: Operation) -> Outcome | None:
         """Look whether an unclear operation took effect, and if in part, bring it to its end.
@@ -311,13 +339,22 @@ class TribalHabits(
         return Done(account=account.id, learnt=batch.not_sent(operation), note="found done after an unclear answer")
 
     async def probe(self, http: Http) -> tuple[str, ...]:
-        """Read one user, and the catalogue if people are to be enrolled by it.
+        """Read one user.
 
         Raises:
             TargetError: what is wrong.
         """
         first = pages.page(self.name, await http.read(_USERS, {"max_per_page": 1}))
-        found = [f"{first.total_records} users can be read."]
+        return (f"{first.total_records} users can be read.",)
+
+    async def unknown_names(self, http: Http) -> Sequence[str]:
+        """The custom fields and enrolment codes of the settings that the portal does not have.
+
+        Raises:
+            TargetError: they could not be read.
+        """
+        first = pages.page(self.name, await http.read(_USERS, {"max_per_page": 1}))
+        found: list[str] = []
         if first.records:
             mapped = {*self.settings.attributes, *self.settings.leaver}
             found += [

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -70,14 +70,17 @@ def is_custom(name: str) -> bool:
     return name.startswith(CUSTOM_PREFIX) and len(name) > len(CUSTOM_PREFIX)
 
 
-def read(record: Mapping[str, Any], custom: Mapping[str, Type] | None = None) -> dict[str, str | None]:
+def read(
+    record: Mapping[str, Any], custom: Mapping[str, Type] | None = None, needed: Collection[str] = CATALOGUE
+) -> dict[str, str | None]:
     """All fields of a user as the vendor shows it, as canonical text under the vendor's names.
 
     Args:
         custom: the declared types of custom fields; a value that is of another type stays as it is.
+        needed: fields that must be of the type that the page prints; another one of another type counts as unknown.
 
     Raises:
-        InvalidValueError: a field is not of the type that the page prints; the message names it.
+        InvalidValueError: one of those is not; the message names it.
     """
     values: dict[str, str | None] = {}
     for name, value in record.items():
@@ -87,7 +90,9 @@ def read(record: Mapping[str, Any], custom: Mapping[str, Type] | None = None) ->
             if custom and name in custom:
                 values[name] = _custom(values[name], custom[name])
         except InvalidValueError as exc:
-            raise InvalidValueError(f"{name} {exc}") from None
+            if name in needed:
+                raise InvalidValueError(f"{name} {exc}") from None
+            values[name] = None
     return values
 
 

@@ -17,6 +17,7 @@ from provisioner.targets.tribal_habits.attributes import CATALOGUE, NEVER_EMPTY,
 
 #: The code of a row in `error_list`.
 REFUSED = "row_refused"
+UNACCOUNTED = Unclear("rows_unaccounted", "batch_save's counts do not agree with its list of errors and the rows sent")
 _COUNTS = ("created", "updated", "unchanged")
 
 
@@ -70,12 +71,14 @@ def not_sent(operation: Operation) -> dict[str, str | None]:
 def outcomes(operations: Sequence[Operation], rows: Sequence[Mapping[str, Any]], answer: Answer) -> Sequence[Outcome]:
     """What a 2xx answer says of every row: those in `error_list` were refused, all others carried out.
 
-    An answer that does not account for every row, or that names somebody who was not sent, makes all of them
-    unclear: nobody could tell whom it means.
+    The list is the vendor's word, the counts are a hint: the page's own sample does not add up. Where they disagree,
+    the rows that the list does not name are unclear. An answer that names somebody who was not sent makes all of them
+    so: nobody could tell whom it means.
     """
-    errors = _errors(answer.json, len(rows))
+    errors = _errors(answer.json)
     if isinstance(errors, Unclear):
         return [errors] * len(rows)
+    accounted = _accounted(answer.json, len(errors), len(rows))
     enrolled = _enrolled(operations, answer.json)
     names = [str(sent["user_name"]) for sent in rows]
     refused: dict[int, str] = {}
@@ -89,6 +92,8 @@ def outcomes(operations: Sequence[Operation], rows: Sequence[Mapping[str, Any]],
     return [
         Permanent(REFUSED, f"Tribal Habits refused the row: {refused[place]}")
         if place in refused
+        else UNACCOUNTED
+        if not accounted
         else Done(account=names[place], learnt=not_sent(operation), carried=enrolled)
         for place, operation in enumerate(operations)
     ]
@@ -105,20 +110,24 @@ def _enrolled(operations: Sequence[Operation], body: Mapping[str, Any]) -> bool:
     return not travelled or (isinstance(count, int) and not isinstance(count, bool) and count > 0)
 
 
-def _errors(body: Any, rows: int) -> list[tuple[str, str]] | Unclear:
-    """`user_name` and reason of each refused row, if the answer accounts for all rows."""
+def _accounted(body: Mapping[str, Any], refused: int, rows: int) -> bool:
+    """Whether the counts of an answer agree with its list of errors and add up to the rows sent."""
+    counts = [body.get(name) for name in (*_COUNTS, "errors")]
+    if not all(isinstance(count, int) and not isinstance(count, bool) and count >= 0 for count in counts):
+        return False
+    return counts[-1] == refused and sum(count for count in counts if count is not None) == rows
+
+
+def _errors(body: Any) -> list[tuple[str, str]] | Unclear:
+    """`user_name` and reason of each refused row."""
     if not isinstance(body, dict):
         return Unclear("malformed_answer", "batch_save answered no JSON object")
-    counts = [body.get(name) for name in _COUNTS]
     listed = body.get("error_list", [])
-    whole = all(isinstance(count, int) and not isinstance(count, bool) and count >= 0 for count in counts)
-    if not whole or not isinstance(listed, list) or body.get("errors") != len(listed):
-        return Unclear("malformed_answer", "batch_save's answer lacks its counts or contradicts itself")
+    if not isinstance(listed, list):
+        return Unclear("malformed_answer", "batch_save's answer holds no list of errors")
     found: list[tuple[str, str]] = []
     for item in listed:
         if not isinstance(item, dict) or item.get("user_name") in (None, ""):
             return Unclear("unknown_row", "the answer refuses a row without naming it")
         found.append((str(item["user_name"]), sentence(item) or "no reason given"))
-    if sum(count for count in counts if count is not None) + len(found) != rows:
-        return Unclear("rows_unaccounted", f"batch_save's counts do not add up to the {rows} rows sent")
     return found

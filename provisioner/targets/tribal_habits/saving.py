@@ -20,6 +20,8 @@ from provisioner.targets.tribal_habits import batch, pages
 PATH = "/papi/users/batch_save"
 #: Whether an account of that user name exists.
 Exists = Callable[[str], Awaitable[bool]]
+#: What an operation came to by what its account shows now; None where that does not tell.
+Shown = Callable[[Operation], Awaitable[Outcome | None]]
 
 
 async def save(
@@ -28,6 +30,7 @@ async def save(
     *,
     invitations: str,
     exists: Exists,
+    shown: Shown,
     types: Mapping[str, Type],
 ) -> Sequence[Outcome]:
     """Send the rows of operations of one group, all of them leavers or none.
@@ -38,6 +41,7 @@ async def save(
     Args:
         invitations: ``new``, ``all``, or ``none``.
         exists: tells a leaver who is gone from one who was refused.
+        shown: tells a row that was carried out from one that was not, where the answer's counts do not.
         types: the declared types of custom fields.
     """
     leaving = operations[0].kind is Kind.LEAVE
@@ -57,6 +61,7 @@ async def save(
             sent = [Temporary(outcome.code, outcome.message) for outcome in sent if isinstance(outcome, Permanent)]
         outcomes |= zip(rows, sent, strict=True)
     result = [outcomes[place] for place in range(len(operations))]
+    result = list(await _looked_up(operations, result, shown))
     if leaving:
         return await _without_the_gone(operations, result, exists)
     return await _without_enrolments(http, operations, result, mails, types)
@@ -93,6 +98,22 @@ async def _without_enrolments(
     for place, outcome in zip(again, sent, strict=True):
         result[place] = replace(outcome, carried=False) if isinstance(outcome, Done) else outcome
     return result
+
+
+async def _looked_up(operations: Sequence[Operation], outcomes: Sequence[Outcome], shown: Shown) -> Sequence[Outcome]:
+    """Read back the rows that an answer does not account for, before anything is sent again."""
+
+    async def look(pair: tuple[Operation, Outcome]) -> Outcome:
+        operation, outcome = pair
+        if outcome != batch.UNACCOUNTED:
+            return outcome
+        try:
+            return await shown(operation) or outcome
+        except TargetError:
+            # It stays unclear, and is looked at again with the next try
+            return outcome
+
+    return await each(list(zip(operations, outcomes, strict=True)), look, limit=pages.AT_ONCE)
 
 
 async def _without_the_gone(

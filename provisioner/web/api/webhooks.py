@@ -27,7 +27,7 @@ from provisioner.settings import Settings, TargetSettings
 from provisioner.store.events.inbound import InboundStore
 from provisioner.store.stores import Stores
 from provisioner.targets.base import Target
-from provisioner.targets.capabilities import read_event
+from provisioner.targets.capabilities import read_event, single_events
 from provisioner.web.problems import problem
 from provisioner.worker.event_tasks import EventNudge
 
@@ -66,7 +66,7 @@ def webhooks(settings: Settings, stores: Callable[[], Stores]) -> APIRouter:
 
     @router.post("/webhooks/{target}/{secret}", status_code=202, include_in_schema=False)
     async def receive(target: str, secret: str, request: Request) -> Response:
-        """Take one event."""
+        """Take one delivery, mostly one event."""
         if not gate.opens(target, secret, request.client.host if request.client else ""):
             return problem(404, "Not Found", "There is nothing at this path.", code="not_found")
         try:
@@ -90,14 +90,18 @@ async def _take(made: Target[Any], content: bytes, store: InboundStore, nudged: 
         body = read_json(content)
         if not isinstance(body, dict):
             raise InvalidEventError("it is no JSON object")
-        event = read_event(made, body)
+        events = [(one, read_event(made, one)) for one in single_events(made, body)]
     except NotJsonError:
         return _refused(made.name, 400, "not_json", "The body is no JSON.")
     except InvalidEventError as exc:
         return _refused(made.name, 422, "invalid", f"This is no event of {made.kind}: {exc}.")
-    fresh = await store.accept(
-        made.name, digest=event.digest, event=event.name, known=event.known, body=canonical_json(body)
-    )
+    fresh = False
+    for one, event in events:
+        # What came before is not taken again, should the delivery be repeated because this ended half way
+        taken = await store.accept(
+            made.name, digest=event.digest, event=event.name, known=event.known, body=canonical_json(one)
+        )
+        fresh = fresh or taken
     status = "accepted" if fresh else "known"
     return JSONResponse({"status": status}, 202, background=BackgroundTask(nudged) if fresh else None)
 

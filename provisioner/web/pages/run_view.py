@@ -24,6 +24,7 @@ _OWN_ADVICE: Final = {
     "leader_failed": "Mend what the operation before it failed by; it goes out with that one.",
     "held": "Look who is affected, then approve or reject.",
     "listing_shrank": "Find out why the target shows fewer accounts than before. Nothing is sent until it is believed.",
+    "listing_partial": "Say how the target's pages go on (the error names the setting). Nothing is sent until then.",
     "listing_blank": "Find out why the target shows values no more. Nothing is sent until it is believed.",
     "unexpected": "The program or the target's package failed. See the worker's log, report it, then retry.",
 }

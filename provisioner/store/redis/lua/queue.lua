@@ -69,6 +69,8 @@ local function give_up(run, id, error)
     message = 'the operation that this one follows failed' }))
 end
 
+local ADOPTED = cjson.encode({ code = 'adopted',
+  message = 'the account was there already, so nobody was made and nothing is told' })
 local commands = {}
 
 -- The codes of those enrolments that still are to travel with an operation.
@@ -182,8 +184,11 @@ function commands.done()
   local carried = {}
   for _, code in ipairs(patch.enrolled or {}) do carried[code] = true end
   for _, other in ipairs(followers(run, id)) do
-    local at, rides = unpack(redis.call('HMGET', op_key(run, other), 'status', 'rides'))
-    if rides and carried[rides] and OPEN[at] then
+    local at, rides, kind = unpack(redis.call('HMGET', op_key(run, other), 'status', 'rides', 'kind'))
+    if patch.matched == 'adopted' and kind == 'event' and (OPEN[at] or at == 'held') then
+      -- Nobody was made, so there is nothing to tell
+      finish(run, other, 'superseded', { 'error', ADOPTED })
+    elseif rides and carried[rides] and OPEN[at] then
       finish(run, other, 'succeeded', { 'error', '' })
     elseif at == 'pending' then
       if account ~= '' then redis.call('HSET', op_key(run, other), 'account', account) end

@@ -299,7 +299,7 @@ class _Wave:
             return entry.created
         standing = await self.dep.runs.standing(target, person, ["account"])
         under_way = any(
-            one["kind"] == Kind.CREATE and (one["status"] == "sending" or one["attempts"]) for one in standing
+            one["kind"] == Kind.CREATE.value and (one["status"] == "sending" or one["attempts"]) for one in standing
         )
         return None if under_way and entry is None else False
 

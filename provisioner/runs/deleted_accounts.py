@@ -32,9 +32,9 @@ async def without_deleted(dep: Deployment, target: str, plan: TargetPlan, observ
         if last.get((person, target)) != "create failed":
             continue
         for document in await dep.runs.history(person, _LOOKED_AT):
-            if document["target"] == target and document["kind"] == Kind.CREATE:
-                error = document["error"] or {}
-                if error.get("code") == DELETED_IN_THE_WAY and _names_one(error["message"], observation.deleted):
+            if document["target"] == target and document["kind"] == Kind.CREATE.value:
+                error = document["error"]
+                if error and error["code"] == DELETED_IN_THE_WAY and _names_one(error["message"], observation.deleted):
                     refused[person] = error["message"]
                 break
     return await asyncio.to_thread(_without, plan, refused) if refused else plan

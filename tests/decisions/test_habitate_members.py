@@ -122,6 +122,7 @@ async def test_a_deleted_member_explains_its_conflict_once(club: Club, switchboa
         first = await sync_once(dep)
         assert exit_code(first) == 5
         (failed,) = [one for one in await dep.runs.history("W0003", 5) if one["status"] == "failed"]
+        assert failed["error"] is not None
         assert failed["error"]["code"] == "deleted_account"
         assert deleted["msid"] in failed["error"]["message"]
         writes = switchboard.counts("habitate")["writes"]

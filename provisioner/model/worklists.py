@@ -63,14 +63,13 @@ class DriftRow(TypedDict):
 
 
 class PlanLists(TypedDict):
-    """The lists of one plan; `orphans` and `missing` are accounts, `reread` people whose details are read again."""
+    """The lists of one plan; `orphans` and `missing` are accounts."""
 
     conflicts: list[ConflictRow]
     todos: list[TodoRow]
     drift: list[DriftSentence]
     orphans: list[str]
     missing: list[str]
-    reread: list[str]
 
 
 class RejectionRow(TypedDict):

@@ -451,5 +451,4 @@ def lists_of(plan: TargetPlan) -> PlanLists:
         "drift": [{"person": one.person, "message": one.sentence} for one in plan.drift],
         "orphans": list(plan.orphans),
         "missing": list(plan.missing),
-        "reread": list(plan.reread),
     }

@@ -143,7 +143,7 @@ def _read(path: Path) -> tuple[str, int]:
     try:
         mark, _, position = path.read_text(encoding="ascii").strip().partition(" ")
         return mark, int(position or 0)
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return "", 0
 
 

@@ -361,7 +361,7 @@ async def install(dep: Deployment, run: str, target: str, snapshot: Snapshot, pl
         return False
     await hold.ensure()
     if snapshot.keys is None:
-        lists: dict[str, Any] = {**lists_of(plan), "plan": [run], "base": [_base_after(plan)]}
+        lists: dict[str, Any] = {**lists_of(plan), "reread": [*plan.reread], "plan": [run], "base": [_base_after(plan)]}
         if plan.unbelieved:
             # What is not believed says nothing of what changed: the list stays as it was
             del lists["drift"]

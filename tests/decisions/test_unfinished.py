@@ -96,6 +96,7 @@ async def test_of_a_paused_target(opened: Opened, roster: Path) -> None:
 async def test_of_a_listing_that_is_not_believed(opened: Opened, roster: Path, switchboard: Switchboard) -> None:
     async with opened(only=(T,)) as dep:
         await ready(dep, roster)
+        RedisContents(dep).age_links(T, 3600)
         accounts = switchboard.state(T)["accounts"]
         switchboard.reset(T)
         switchboard.options(T, rate_limit=20000, rate_window=1)

@@ -36,10 +36,10 @@ CEILING: Final[Mapping[str, int]] = {
     "planning": 1,
     "roster": 2,
     "runtime": 1,
-    "sandbox": 39,
+    "sandbox": 40,
     "settings": 5,
     "store": 9,
-    "targets": 18,
+    "targets": 24,
     "web": 3,
     "worker": 3,
 }

@@ -70,7 +70,7 @@ def test_the_core_is_small() -> None:
     core = {name for name in (*vars(Target), *Target.__annotations__) if not name.startswith("_")}
     assert core == {
         "kind", "settings_model", "catalogue", "advice", "attribute", "origin", "headers", "observe", "group",
-        "batch_size", "write", "probe", "check",
+        "batch_size", "write", "probe", "check", "takes_type", "declared_type",
     }  # fmt: skip
 
 

@@ -20,8 +20,10 @@ import structlog
 from msgspec import convert, to_builtins
 
 from provisioner.model.operation import Operation
+from provisioner.planning.guards import COVERS
 from provisioner.runtime.faults import is_fault, log_fault
 from provisioner.store.queue.operations import Claim, End, QueueStore
+from provisioner.store.queue.plans import guard_of
 
 log = structlog.get_logger(__name__)
 
@@ -43,7 +45,9 @@ class Spooled:
         """What the queue is to record."""
         if self.error is not None:
             return End.failed(self.claim, self.error, self.patch)
-        return End.done(self.claim, self.patch, self.account)
+        operation = self.claim.operation
+        guard = guard_of(operation.kind, COVERS) if operation.counted and not operation.hold else ""
+        return End.done(self.claim, self.patch, self.account, guard)
 
     def to_line(self) -> bytes:
         """One line of the file."""

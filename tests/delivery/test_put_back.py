@@ -12,14 +12,16 @@ import structlog
 
 from provisioner.admin.decisions import resume
 from provisioner.dispatch.leases import LEASE, Lease
+from provisioner.dispatch.outcome_spool import Spool
 from provisioner.dispatch.pool import deliver
 from provisioner.dispatch.redis_loss import QUIET, remembers
-from provisioner.errors import ClaimLostError, RedisBehindError
+from provisioner.errors import ClaimLostError, RedisBehindError, StoreError
 from provisioner.runs import lifecycle
 from provisioner.runtime.clock import since_boot
 from provisioner.runtime.context import Deployment
 from provisioner.sandbox import SandboxServer, Switchboard
 from provisioner.store.admin.position import WENT_BACK
+from provisioner.store.queue.operations import QueueStore
 from provisioner.store.runs.documents import Request
 from tests.decisions.conftest import company
 from tests.support.harness import drain, due_now, load_settings, settings_document, sync_once
@@ -195,6 +197,55 @@ async def test_the_guard_counts_leaves_that_redis_forgot(
         assert document["targets"]["traitly"]["held"]["leave"] == 1, document
         assert plans(switchboard)["W0003"] == "Employee"
         assert "2 sent or decided" in str(document["targets"]["traitly"])
+        assert "and 2 sent or decided" in str(document["targets"]["traitly"])
+
+
+@pytest.mark.parametrize("known", [False, True])
+async def test_the_guard_counts_leaves_whose_outcomes_were_kept_on_disk(
+    opened: Callable[..., Any],
+    server: RedisServer,
+    roster: Path,
+    switchboard: Switchboard,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    known: bool,
+) -> None:
+    """Redis goes while leaves are sent, and comes back in a state from before, which may know their plan."""
+
+    async def gone(*_: object, **__: object) -> list[bool]:
+        raise StoreError("Redis does not answer.")
+
+    async with opened("traitly", guards={"leavers": {"percent": 100, "absolute": 2}}) as dep:
+        roster.write_text(company(PEOPLE))
+        await sync_once(dep)
+        RedisContents(dep).forget_sent("traitly", "leavers")
+
+        async def plan() -> None:
+            roster.write_text(company(PEOPLE, gone=(1, 2)))
+            run = await lifecycle.request_run(dep, Request(trigger="manual"))
+            for target in await lifecycle.begin(dep, run):
+                await lifecycle.plan(dep, run, target)
+
+        async def left() -> None:
+            if not known:
+                await plan()
+            with monkeypatch.context() as patched:
+                patched.setattr(QueueStore, "record", gone)
+                with pytest.raises(StoreError):
+                    await deliver(dep, "traitly")
+
+        if known:
+            await plan()
+        await put_back(server, dep, tmp_path / "copy", left)
+        await remembers(dep)
+        assert [plans(switchboard)[f"W000{number}"] for number in (1, 2)] == ["Leaver", "Leaver"]
+        assert await Spool(dep.settings.data_dir).replay(dep.queue) == 2
+        assert await dep.health.sent("traitly", "leavers", 0) == 2
+        roster.write_text(company(PEOPLE, gone=(1, 2, 3)))
+        document = await sync_once(dep)
+        assert document["targets"]["traitly"]["held"]["leave"] == 1, document
+        assert plans(switchboard)["W0003"] == "Employee"
 
 
 async def test_what_was_claimed_before_is_claimed_no_more(

@@ -55,10 +55,10 @@ class End:
         return (self.command, claim.operation.target, claim.run, claim.operation.id, claim.token, *self.rest)
 
     @classmethod
-    def done(cls, claim: Claim, patch: Mapping[str, Any], account: str | None) -> End:
-        """See `QueueStore.done`."""
+    def done(cls, claim: Claim, patch: Mapping[str, Any], account: str | None, guard: str = "") -> End:
+        """See `QueueStore.done`. `guard` is the one that it counts for, should Redis have forgotten the operation."""
         told = json.dumps(dict(patch))
-        return cls(claim, "done", (told, account or "", claim.operation.person, claim.claimed))
+        return cls(claim, "done", (told, account or "", claim.operation.person, claim.claimed, guard))
 
     @classmethod
     def failed(cls, claim: Claim, error: Mapping[str, str], patch: Mapping[str, Any]) -> End:

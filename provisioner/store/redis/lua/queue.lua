@@ -9,7 +9,8 @@
 --   claim    lease seconds, token, limits (JSON group -> size, "*" the default), only urgent (1/0), position that the
 --            caller knows of -> list of rows; the name of the group that is next, alone, where limits has neither it
 --            nor a default; -1 where Redis is at an earlier position
---   done     run, id, token, patch (JSON), account, person, claimed (epoch seconds) -> 1 if taken, 2 if only remembered
+--   done     run, id, token, patch (JSON), account, person, claimed (epoch seconds), guard that it counts for (or empty)
+--            -> 1 if taken, 2 if only remembered
 --   fail     run, id, token, error (JSON), patch (JSON) of what must not be asked for again        -> 1 if taken
 --   park     run, id, token, seconds, error (JSON), unclear (1/0), spend a try (1/0)              -> 1 if taken
 --   give     run, id, token, group (or empty)       back to the queue, unsent -> 1 if taken
@@ -167,6 +168,8 @@ function commands.done()
     -- Redis lost the operation, but the target did what it asked for
     if recorded_since(person, claimed) then return 0 end
     record(person, patch)
+    -- Nor does it know that this went out, so the guard would let through as many more
+    if ARGV[10] ~= '' then count_as_sent(ARGV[10], id) end
     return 2
   end
   -- Its lease expired, or Redis forgot the claim; in another worker's hand it is that one's to end

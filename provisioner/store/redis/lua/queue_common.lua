@@ -65,6 +65,12 @@ local SENT_KEPT = 2678400
 local function sent_key(guard) return P .. 'sent:' .. target .. ':' .. guard end
 local function unsent_key(guard) return P .. 'unsent:' .. target .. ':' .. guard end
 
+-- Count what was sent at some time before now; once, whatever comes.
+local function count_as_sent(guard, id)
+  redis.call('ZADD', sent_key(guard), 'NX', now(), id)
+  redis.call('EXPIRE', sent_key(guard), SENT_KEPT)
+end
+
 -- What somebody has not approved counts for its guard from the decision on, once: until it is sent as unsent, then by the
 -- time of its sending. What may go again counts as unsent again.
 local function count_for_guard(run, id, status, guard, attempts)
@@ -75,13 +81,10 @@ local function count_for_guard(run, id, status, guard, attempts)
     return
   end
   redis.call('SREM', unsent_key(guard), member)
-  local perhaps = (status == 'succeeded' or status == 'superseded') and (tonumber(attempts) or 0) > 0
-  if status == 'sending' then
-    redis.call('ZADD', sent_key(guard), now(), id)
-  elseif perhaps then
-    redis.call('ZADD', sent_key(guard), 'NX', now(), id)
-  end
-  if status == 'sending' or perhaps then redis.call('EXPIRE', sent_key(guard), SENT_KEPT) end
+  if status == 'sending' then redis.call('ZREM', sent_key(guard), id) end
+  -- A Redis that was put back knows of no attempt of what was done since
+  local perhaps = status == 'succeeded' or (status == 'superseded' and (tonumber(attempts) or 0) > 0)
+  if status == 'sending' or perhaps then count_as_sent(guard, id) end
 end
 
 -- Change an operation's status and everything that counts it.

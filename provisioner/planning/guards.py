@@ -89,6 +89,19 @@ def tripped(
     return held
 
 
+def room(
+    settings: GuardSettings, planned: Mapping[Kind, int], sent: Mapping[str, int], base: int, decided: Mapping[str, int]
+) -> dict[str, int]:
+    """By guard that counts others and does not hold, how many more may go out beside this plan; see `tripped`."""
+    found: dict[str, int] = {}
+    for guard, before in sent.items():
+        limit: GuardLimit | None = getattr(settings, guard)
+        if limit is not None:
+            count = sum(planned.get(kind, 0) for kind in COVERS[guard])
+            found[guard] = limit_of(limit, base) - count - before - decided.get(guard, 0)
+    return found
+
+
 def counts(operation: Operation, circumstances: Planning) -> bool:
     """Whether an operation counts for a guard; what somebody decided about does not."""
     return operation.counted and not operation.fails and not decided(operation, circumstances)

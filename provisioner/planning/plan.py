@@ -40,7 +40,7 @@ from provisioner.planning.desired import (
     desired_accounts,
 )
 from provisioner.planning.diff import Held, differing, hold, ours_to_clear, suspects, without_taken
-from provisioner.planning.guards import Tripped, guarded, limit_of, tripped
+from provisioner.planning.guards import Tripped, guarded, limit_of, room, tripped
 from provisioner.planning.leavers import to_settle, unfinished_leavers, unkept_leavers, unsettled
 from provisioner.planning.listing_trust import Code, Disbelief, disbelief, doubts, recalled
 from provisioner.planning.new_accounts import CODE as NOT_KEPT
@@ -88,7 +88,8 @@ class TargetPlan:
     `stopped` are the people and attributes of which nothing is written for that. `leavers` are those who leave and have
     an account that the ledger, after the plan's links, does not say to be left, or that does not show it; for
     `leavers_left` of them the plan has no leave. Of the `unsettled` nobody can say whether they leave. `reread` are
-    people whose details the next run reads again, since a to-do stands on them.
+    people whose details the next run reads again, since a to-do stands on them. `room` is, by guard, how many
+    operations of others may go out unapproved beside it.
     """
 
     target: str
@@ -117,6 +118,7 @@ class TargetPlan:
     loops: tuple[Counted, ...] = ()
     stopped: frozenset[tuple[str, str]] = frozenset()
     reread: tuple[str, ...] = ()
+    room: Mapping[str, int] = field(default_factory=dict)
 
     tally: Mapping[Status, Mapping[Kind, int]] = field(init=False)
 
@@ -339,6 +341,7 @@ def _assemble(
         over = trust.unpaired.filter(pl.col(STANDING) == LEAVER).select(PERSON, ACCOUNT)
         links += [Link(person, account, "left", "link") for person, account in over.iter_rows()]
     trips = tripped(guards, aside.counted, circumstances.sent, trust.base, circumstances.decided) if guards else {}
+    left_over = room(guards, aside.counted, circumstances.sent, trust.base, circumstances.decided) if guards else {}
     todos = [Todo(person, sentence) for person, sentence in aside.todos]
     todos += [_looping(spec, one) for one in aside.stopped]
     waiting, touched = {todo.person for todo in todos}, 0
@@ -384,6 +387,7 @@ def _assemble(
         shown=shown,
         loops=tuple(aside.loops),
         stopped=frozenset((one.person, one.attribute) for one in aside.stopped),
+        room=left_over,
     )
 
 

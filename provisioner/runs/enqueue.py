@@ -51,7 +51,7 @@ from provisioner.targets.http import Http
 
 log = structlog.get_logger(__name__)
 
-#: How often a plan about some people is made until its guards have counted what everybody else decided meanwhile.
+#: How often a plan is made until its guards have counted what others decided meanwhile.
 _MOST_COUNTS: Final = 5
 
 #: People up to whom each is looked up by themselves; more are found by listing everybody.
@@ -129,9 +129,12 @@ async def make_plan(
     plan = await asyncio.to_thread(plan_target, spec, compiled, snapshot.people, observed, ledger, circumstances)
     plan = await without_deleted(dep, target, plan, observed)
     plan = await without_existing(dep, target, http, plan)
-    since = now - settings.guards_of(target).window.total_seconds()
-    counted = {guard: Counted(since, count) for guard, count in circumstances.sent.items()}
-    return Planned(plan, seen, http.requests, ledger, counted if snapshot.keys is not None else {}, who.moves)
+    if snapshot.keys is None:
+        counted = {guard: Counted(now, count) for guard, count in plan.room.items()}
+    else:
+        since = now - settings.guards_of(target).window.total_seconds()
+        counted = {guard: Counted(since, count) for guard, count in circumstances.sent.items()}
+    return Planned(plan, seen, http.requests, ledger, counted, who.moves)
 
 
 async def _base(dep: Deployment, target: str) -> int | None:

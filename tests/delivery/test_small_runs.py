@@ -12,6 +12,7 @@ import pytest
 from provisioner.runs import lifecycle
 from provisioner.runtime.context import Deployment
 from provisioner.sandbox import Switchboard
+from provisioner.store.queue.plans import PlanStore
 from provisioner.store.runs.documents import Request
 from tests.decisions.conftest import Opened, company
 from tests.support.harness import drain, sync_once
@@ -143,3 +144,42 @@ async def test_what_was_approved_counts_for_nobody(opened: Opened, roster: Path)
             await dep.queue.release(document["run"], TARGET, row["id"], {"by": "test"})
         assert await dep.health.unsent(TARGET, "leavers") == 0
         assert writes_of(await sync_once(dep, people=("W0002",)), "held", "leave") == 0
+
+
+@pytest.mark.parametrize("moment", ["sent", "decided"])
+@pytest.mark.parametrize("beside", [1, 2])
+async def test_a_run_about_everybody_counts_who_leaves_while_it_plans(
+    opened: Opened, roster: Path, monkeypatch: pytest.MonkeyPatch, moment: str, beside: int
+) -> None:
+    """Somebody more is decided about by themselves after the large plan looked: within the limit both go, else one."""
+    async with opened(only=(TARGET,), guards=guards("leavers")) as dep:
+        await prepare(dep, roster, "leavers", range(LIMIT - 1))
+        install = PlanStore.install
+        small: list[str] = []
+
+        async def interleaved(*args: Any, **kwargs: Any) -> int | None:
+            if kwargs["people"] is None and not small:
+                # Newer rows than those that the large run planned from
+                leaving = {number: {"employment_status": "left"} for number in (*range(LIMIT - 1), 50, 51)}
+                roster.write_text(company(PEOPLE, changes=leaving))
+                keys = ("W0050", "W0051")[:beside]
+                small.append(await lifecycle.request_run(dep, Request(trigger="manual", people=keys)))
+                await lifecycle.begin(dep, small[0])
+                while not await lifecycle.plan(dep, small[0], TARGET):
+                    pass
+                if moment == "sent":
+                    await drain(dep)
+            return await install(*args, **kwargs)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(PlanStore, "install", interleaved)
+            large = await sync_once(dep)
+        await drain(dep)
+        together = await sent(dep, [small[0], large["run"]], "leave")
+        if beside == 1:
+            assert together == LIMIT
+        elif moment == "sent":
+            assert (together, writes_of(large, "held", "leave")) == (2, LIMIT - 1)
+        else:
+            # The large plan, made again, takes the place of what is not sent
+            assert (together, writes_of(large, "held", "leave")) == (LIMIT - 1, 0)

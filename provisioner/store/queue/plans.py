@@ -54,7 +54,11 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """What a guard counted of others: sent without approval since a moment (epoch seconds), or decided and unsent."""
+    """What a guard counted of others: sent without approval since a moment (epoch seconds), or decided and unsent.
+
+    A plan about everybody takes the place of what others decided: then `count` is how many may go out beside it from
+    that moment on.
+    """
 
     since: float
     count: int
@@ -97,8 +101,7 @@ class PlanStore:
             leavers: people who leave and whom the ledger, after this plan's links, does not say to have left.
             unsettled: people of whom the plan cannot tell whether they leave.
             hold: the lock under which this plan is laid down.
-            counted: by guard, what the plan stands on. Only of a plan about some people, for one about everybody takes
-                the place of what others decided.
+            counted: by guard, what the plan stands on.
 
         Returns:
             How many operations were dropped because something newer had been sent or recorded about their person; None

@@ -22,7 +22,8 @@
 -- A part is JSON: n its number from 1 on, people a list of {person, slots that may stand (null: look for them), ids of
 -- operations, links, whether they leave (1: their leave is unfinished, 0: they do not leave, null: unknown)}. Field
 -- `installing` of the run's part for the target is JSON: began (epoch seconds), everybody, guards (guard -> since, epoch
--- seconds, and count: what was sent or is unsent of others, as far as the plan knows).
+-- seconds, and count: what was sent or is unsent of others, as far as the plan knows; of a plan for everybody what may
+-- go out unapproved beside it).
 -- include: queue_common
 -- include: queue_unsure
 
@@ -242,8 +243,29 @@ local function install_person(run, began, everybody, watched, row, fresh_slots)
   return dropped
 end
 
+-- How many operations of others go out beside a plan for everybody, of which it does not know: those that were sent
+-- since, and those that a later look decided about, which it leaves in place.
+local function beside(run, guard, known, began)
+  local ours, later, count = P .. 'run:' .. run .. ':ops:' .. target, {}, 0
+  local function is_other(id) return not redis.call('ZSCORE', ours, id) end
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', sent_key(guard), '(' .. exactly(known.since), '+inf')) do
+    if is_other(id) then count = count + 1 end
+  end
+  for _, member in ipairs(redis.call('SMEMBERS', unsent_key(guard))) do
+    local other, id = split(member)
+    if later[other] == nil then later[other] = is_later(redis.call('HGET', op_key(other, id), 'began'), began) end
+    if later[other] and is_other(id) then count = count + 1 end
+  end
+  return count
+end
+
 -- Whether somebody else decided about more people than the plan knows of: its guards would let through too much.
-local function guards_moved(guards, people)
+local function guards_moved(run, plan, people)
+  for guard, known in pairs(plan.everybody and plan.guards or {}) do
+    if beside(run, guard, known, plan.began) > known.count then return true end
+  end
+  if plan.everybody then return false end
+  local guards = plan.guards
   for guard, known in pairs(guards or {}) do
     local count = redis.call('SCARD', unsent_key(guard))
     for _, row in ipairs(people) do
@@ -272,7 +294,7 @@ function commands.install()
   chunk = chunk and cjson.decode(chunk)
   -- A client without an answer puts its parts there a second time
   if chunk and chunk.n > tonumber(last or '0') then
-    if chunk.n == 1 and guards_moved(plan.guards, chunk.people) then
+    if chunk.n == 1 and guards_moved(run, plan, chunk.people) then
       redis.call('DEL', stage)
       redis.call('HDEL', part, 'installing', 'chunk', 'dropped')
       redis.call('ZREM', INSTALLING, run)

@@ -18,6 +18,7 @@ from provisioner.progress.run_events import PartsChanged, RunEnded
 from provisioner.progress.subscribers import emit
 from provisioner.runtime.context import Deployment
 from provisioner.runtime.faults import SEE_LOG, fault_document, is_fault, log_fault, named
+from provisioner.store.queue.overtaken import PutOff
 from provisioner.store.runs.counters import counts, unfinished
 from provisioner.store.runs.follow import awaits
 from provisioner.store.runs.target_health import Health
@@ -59,6 +60,13 @@ def _leavers_left(fields: Mapping[str, str]) -> bool:
     if fields.get("replaced"):
         return False
     return bool(int(fields.get("leavers_left") or 0) or counts(fields, "rejected").get(Kind.LEAVE))
+
+
+def put_off_status(leaves: PutOff, health: Health) -> str:
+    """The status of a part that is done but for leaves that something newer took: over when these people have left."""
+    if not leaves.unfinished:
+        return "succeeded"
+    return (health.status or "running") if leaves.way else "held"
 
 
 async def refresh(dep: Deployment, run: str) -> str:
@@ -117,6 +125,9 @@ async def _refresh(dep: Deployment, run: str) -> str:
         fields = await dep.runs.target(run, target)
         health = await dep.health.of(target)
         status = target_status(fields, health)
+        if status == "succeeded" and (fields.get("put_off") or "follow" in fields):
+            runs = await dep.runs.holders(run, target)
+            status = put_off_status(await dep.overtaken.put_off(runs, target), health)
         if status == "running" and target not in dep.targets:
             # Taken out of the settings, or switched off, since
             status = "skipped"

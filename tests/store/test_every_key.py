@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 LEFT_OUT = {
     *("run:<run>", "run:<run>:ops:<target>", "run:<run>:op:<target>:<id>", "run:<run>:stage:<target>"),
     *("run:<run>:by:<target>:<status>", "run:<run>:rejects", "run:<run>:people", "run:<run>:content"),
-    *("run:<run>:again:<target>", "run:<run>:behind:<target>"),
+    *("run:<run>:again:<target>", "run:<run>:behind:<target>", "run:<run>:put_off:<target>"),
     *("q:<target>", "parked:<target>", "leases:<target>", "claim:<target>:<token>", "slots:<target>"),
     *("slots:fresh:<target>", "observed:<target>", "tagging:<target>:<person>", "history:<person>", "heard:<person>"),
     "unsent:<target>:<guard>",

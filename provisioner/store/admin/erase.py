@@ -150,8 +150,9 @@ class Eraser:
         count += await self._operations(some)
         with redis_errors():
             await self._redis.delete(keys.history(self._person))
-            async for key in self._scan(keys.run_again.pattern):
-                await self._redis.srem(key, self._person)
+            for pattern in (keys.run_again.pattern, keys.run_put_off.pattern):
+                async for key in self._scan(pattern):
+                    await self._redis.srem(key, self._person)
             async for key in self._scan(keys.decisions.pattern):
                 for name, text in (await self._redis.hgetall(key)).items():
                     if json.loads(text).get("person") == self._person:

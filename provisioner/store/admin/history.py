@@ -109,7 +109,8 @@ class HistoryStore:
                 await self.forget_operations(run, target, over)
                 gone = [keys.operation(run, target, name) for name in await self._operations(run, target)]
                 gone += [keys.run_operations(run, target), keys.run_target(run, target), keys.stage(run, target)]
-                gone += [keys.run_again(run, target), keys.run_behind(run, target)]
+                gone += [keys.run_again(run, target), keys.run_behind(run, target), keys.run_put_off(run, target)]
+                await self._redis.srem(keys.put_off(target), run)
                 gone += [keys.run_by_status(run, target, status.value) for status in Status]
                 gone += [keys.run_by_status(run, target, listed) for listed in LISTED]
                 await self._redis.delete(*gone)

@@ -6,14 +6,25 @@ lua/queue_install.lua notes them in the step that drops their operations, so tha
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
 from provisioner.store.redis import keys
 from provisioner.store.redis.client import Redis
 from provisioner.store.redis.connection import redis_errors
 from provisioner.store.redis.scripts import Scripts
 from provisioner.store.runs.documents import Request, RunStore
+
+_OPEN: Final = (b"pending", b"sending", b"waiting")
+
+
+@dataclass(frozen=True, slots=True)
+class PutOff:
+    """Of the leaves that something newer took, how many are `unfinished`, and how many of these are on their `way`."""
+
+    unfinished: int
+    way: int
 
 
 class OvertakenStore:
@@ -39,6 +50,22 @@ class OvertakenStore:
     async def behind(self, run: str, target: str) -> int:
         """How many of the operations that overtook them are still being sent."""
         return int(await self._script([], ["behind", target, run]))
+
+    async def put_off(self, runs: Sequence[str], target: str) -> PutOff:
+        """What became of the leaves that something newer took from these runs' parts for one target."""
+        with redis_errors():
+            people = sorted(await self._redis.sunion([keys.run_put_off(run, target) for run in runs]))
+            since = await self._redis.zmscore(keys.leavers(target), people) if people else []
+            left = [person.decode() for person, moment in zip(people, since, strict=True) if moment is not None]
+            slots = [f"{person}\x1faccount" for person in left]
+            members = (
+                [one.decode() for one in await self._redis.hmget(keys.slots(target), slots) if one] if left else []
+            )
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for other, _, operation in (member.partition("|") for member in members):
+                    pipe.hget(keys.operation(other, target, operation), "status")
+                statuses = await pipe.execute()
+        return PutOff(len(left), sum(status in _OPEN for status in statuses))
 
     async def over(self, run: str, target: str) -> None:
         """Note that nobody has to be planned again: the run or the target is gone."""

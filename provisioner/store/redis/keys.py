@@ -134,6 +134,10 @@ run_by_status: Final = _key(
 )
 run_again: Final = _key("run:<run>:again:<target>", "SET", "people whom it plans again", _RUNS, personal="the key")
 run_behind: Final = _key("run:<run>:behind:<target>", "SET", "what overtook its plan", _RUNS, personal="digests")
+run_put_off: Final = _key(
+    "run:<run>:put_off:<target>", "SET", "people whose leave something newer took", _RUNS, personal="the key"
+)
+put_off: Final = _key("put_off:<target>", "SET", "runs of which something newer took a leave", _RUNS)
 OUTDATED: Final = _name("outdated", "SET", "runs of which a newer plan took something", "minutes")
 OVERTAKEN: Final = _name("overtaken", "SET", "runs and targets with people to be planned again", _RUNS)
 rejects: Final = _key(

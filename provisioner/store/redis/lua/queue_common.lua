@@ -47,6 +47,7 @@ local function tally(run, id, kind, status)
     -- What became of an operation finishes nobody: the ledger does, see `record`
     if status ~= 'succeeded' and status ~= 'superseded' then leaves(person) end
     receipt(run, id, person, status)
+    look_again(person)
   end
 end
 
@@ -100,7 +101,7 @@ local function become(run, id, status, extra)
     redis.call('HINCRBY', run_key(run), 'n:' .. status .. ':' .. kind, 1)
     list_by_status(run, id, was, status)
     tally(run, id, kind, status)
-    if status == 'superseded' then explain(run, kind, extra) end
+    if status == 'superseded' then explain(run, id, kind, extra) end
   end
 end
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import polars as pl
 import structlog
@@ -22,12 +22,11 @@ from provisioner.errors import (
     UnreachableError,
 )
 from provisioner.model.attributes import natural_values
-from provisioner.model.operation import Kind, Operation, Status
+from provisioner.model.operation import Operation, Status
 from provisioner.model.unconfirmed import at_stake
-from provisioner.model.worklists import PlanLists, TodoRow
 from provisioner.planning.desired import PERSON, desired_accounts
 from provisioner.planning.guards import COVERS
-from provisioner.planning.plan import TargetPlan, Todo, plan_target
+from provisioner.planning.plan import TargetPlan, plan_target
 from provisioner.planning.spec import ACCOUNT, Observation, Planning
 from provisioner.progress.quarantine import quarantine, recover
 from provisioner.runs.deleted_accounts import without_deleted
@@ -35,6 +34,7 @@ from provisioner.runs.drift_report import drift_list
 from provisioner.runs.existing_enrolments import without_existing
 from provisioner.runs.forecast import predicted
 from provisioner.runs.observe import Seen, asks_of, keep, observe
+from provisioner.runs.plan_figures import base_after, lists_of, part_of
 from provisioner.runs.put_back import count_forgotten, ends, put_back
 from provisioner.runs.same_person import disputed, identities
 from provisioner.runs.target_lock import held
@@ -336,7 +336,7 @@ async def install(dep: Deployment, run: str, target: str, snapshot: Snapshot, pl
             # Whoever has a row of their own still has their own story too
             await dep.rekeys.person(old, new)
     said = {"predicted": json.dumps(await asyncio.to_thread(predicted, dep, target, plan, planned.requests))}
-    await dep.runs.set_target(run, target, _told(plan) | said)
+    await dep.runs.set_target(run, target, part_of(plan) | said)
     await dep.runs.add_requests(run, target, planned.requests)
     links: list[dict[str, Any]] = [
         {"person": link.person, "account": link.account, "state": link.state}
@@ -364,7 +364,7 @@ async def install(dep: Deployment, run: str, target: str, snapshot: Snapshot, pl
         return False
     await hold.ensure()
     if snapshot.keys is None:
-        lists: dict[str, Any] = {**lists_of(plan), "reread": [*plan.reread], "plan": [run], "base": [_base_after(plan)]}
+        lists: dict[str, Any] = {**lists_of(plan), "reread": [*plan.reread], "plan": [run], "base": [base_after(plan)]}
         if plan.unbelieved:
             # What is not believed says nothing of what changed: the list stays as it was
             del lists["drift"]
@@ -391,24 +391,6 @@ async def install(dep: Deployment, run: str, target: str, snapshot: Snapshot, pl
     return True
 
 
-def _told(plan: TargetPlan) -> dict[str, str | float | int]:
-    """What a run's part tells of its plan."""
-    fields: dict[str, str | float | int] = dict(figures_of(plan))
-    fields |= {f"planned:{kind.value}": count for kind, count in plan.planned.items()}
-    fields["leavers_left"] = plan.leavers_left
-    guards = [{"finding": trip.finding, "kinds": [kind.value for kind in trip.kinds]} for trip in plan.guards]
-    fields["guards"] = json.dumps(guards)
-    fields["notes"] = json.dumps(list(plan.notes))
-    if plan.unbelieved:
-        fields["error"] = json.dumps({"code": plan.disbelief, "message": plan.unbelieved, "exit": 5})
-    return fields
-
-
-def _base_after(plan: TargetPlan) -> int:
-    """What guards measure by when the accounts that a plan makes are there."""
-    return plan.base + plan.tally[Status.PENDING].get(Kind.CREATE, 0)
-
-
 def _entry(dep: Deployment, target: str, operation: Operation) -> Entry:
     attributes = dep.specs[target].attributes
     return Entry(
@@ -421,37 +403,3 @@ def _entry(dep: Deployment, target: str, operation: Operation) -> Entry:
         },
         stake=at_stake(operation, attributes),
     )
-
-
-def figures_of(plan: TargetPlan) -> dict[str, int]:
-    """The plan's figures, as a run's JSON names them."""
-    return {
-        "observed": plan.observed,
-        "linked": plan.linked,
-        "adopted": plan.adopted,
-        "orphans": len(plan.orphans),
-        "conflicts": len(plan.conflicts),
-        "todo": plan.linked - plan.unchanged - len(plan.conflicts) - plan.touched,
-        "blocked": sum(1 for todo in plan.todos if not todo.linked),
-        "unchanged": plan.unchanged,
-    }
-
-
-def _todo(todo: Todo) -> TodoRow:
-    row: TodoRow = {"person": todo.person, "message": todo.sentence}
-    return cast("TodoRow", row | {"code": todo.code, **todo.about}) if todo.code else row
-
-
-def lists_of(plan: TargetPlan) -> PlanLists:
-    """What a person has to look after, by list."""
-    todos = [_todo(one) for one in plan.todos]
-    todos += [{"person": one.person, "message": f"{one.where}: {one.reason}"} for one in plan.faults]
-    return {
-        "conflicts": [
-            {"person": one.person, "accounts": list(one.accounts), "message": one.sentence} for one in plan.conflicts
-        ],
-        "todos": todos,
-        "drift": [{"person": one.person, "message": one.sentence} for one in plan.drift],
-        "orphans": list(plan.orphans),
-        "missing": list(plan.missing),
-    }

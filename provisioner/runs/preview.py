@@ -12,8 +12,9 @@ from provisioner.model.operation import URGENCY, Kind, Operation, Status
 from provisioner.model.operation_document import ErrorDocument, PreviewedOperation
 from provisioner.model.run_document import Counts, PartStatus, PlanDocument, RunPart, removals_wait, run_status
 from provisioner.planning.plan import TargetPlan
-from provisioner.runs.enqueue import figures_of, lists_of, make_plan
+from provisioner.runs.enqueue import make_plan
 from provisioner.runs.forecast import predicted
+from provisioner.runs.plan_figures import figures_of, lists_of
 from provisioner.runs.roster_snapshot import RejectedRosterError, rejects_json, take
 from provisioner.runtime.context import Deployment
 from provisioner.runtime.origins import remarks

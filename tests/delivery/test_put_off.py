@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from provisioner.admin.decisions import Choice, decide_about
-from provisioner.model.run_document import exit_code
+from provisioner.model.run_document import RunDocument, exit_code
 from provisioner.progress.run_status import refresh_outdated
 from provisioner.runtime.context import Deployment
 from provisioner.sandbox import Switchboard
@@ -21,7 +20,7 @@ TARGET, PEOPLE, LIMIT = "traitly", 12, 2
 GUARDS = {"leavers": {"percent": 100, "absolute": LIMIT}}
 
 
-async def document_of(dep: Deployment, run: str) -> dict[str, Any]:
+async def document_of(dep: Deployment, run: str) -> RunDocument:
     # What each tick does
     await refresh_outdated(dep)
     found = await dep.runs.document(run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ TARGET, PEOPLE, LIMIT = "traitly", 12, 2
 GUARDS = {"leavers": {"percent": 100, "absolute": LIMIT}}
 
 
-async def document_of(dep: Deployment, run: str) -> dict[str, Any]:
+async def document_of(dep: Deployment, run: str) -> Any:
     # What each tick does
     await refresh_outdated(dep)
     found = await dep.runs.document(run)

@@ -102,9 +102,16 @@ def _without_socket_folder(redis: EmbeddedRedis) -> None:
 
 
 def _free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on, from below those that a system gives whoever asks for any (RFC 6335: from 49152 on,
+    Linux: from 32768 on). Such a one might go to another program before our process takes it."""
     with ExitStack() as stack:
-        listening = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [one.getsockname()[1] for one in listening]
+        found: list[int] = []
+        while len(found) < count:
+            port = 20000 + secrets.randbelow(12000)
+            with suppress(OSError):
+                stack.enter_context(socket.create_server(("127.0.0.1", port)))
+                found.append(port)
+        return found
 
 
 class _Demo:

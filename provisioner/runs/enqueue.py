@@ -35,7 +35,7 @@ from provisioner.runs.existing_enrolments import without_existing
 from provisioner.runs.forecast import predicted
 from provisioner.runs.observe import Seen, asks_of, keep, observe
 from provisioner.runs.plan_figures import base_after, lists_of, part_of
-from provisioner.runs.put_back import count_forgotten, ends, put_back
+from provisioner.runs.put_back import ends, forgotten, put_back
 from provisioner.runs.same_person import disputed, identities
 from provisioner.runs.target_lock import held
 from provisioner.runtime.clock import day_in
@@ -278,12 +278,12 @@ async def _guarded_install(
         said = await remarks(dep, target)
         await claim_origin(dep, target)
         decided = await _decided(dep, run, target)
-        for _ in range(_MOST_COUNTS):
+        for attempt in range(_MOST_COUNTS):
             planned = await make_plan(dep, target, snapshot, full=full or found.ends, decided=decided)
             planned = replace(planned, plan=replace(planned.plan, notes=(*planned.plan.notes, *said)))
             planned = replace(planned, plan=found.noted(planned.plan))
             await hold.ensure()
-            if found.ends and await count_forgotten(dep, target, planned.plan):
+            if found.ends and await forgotten(dep, target, snapshot, planned.plan, planned.ledger, first=not attempt):
                 continue
             await recover(dep, target)
             if hold is not None:

@@ -18,8 +18,6 @@ from provisioner.errors import (
     ProvisionerError,
     StoreError,
     TargetError,
-    UnauthorisedError,
-    UnreachableError,
 )
 from provisioner.model.attributes import natural_values
 from provisioner.model.operation import Operation, Status
@@ -28,14 +26,15 @@ from provisioner.planning.desired import PERSON, desired_accounts
 from provisioner.planning.guards import COVERS
 from provisioner.planning.plan import TargetPlan, plan_target
 from provisioner.planning.spec import ACCOUNT, Observation, Planning
-from provisioner.progress.quarantine import quarantine, recover
+from provisioner.progress.quarantine import recover
 from provisioner.runs.deleted_accounts import without_deleted
 from provisioner.runs.drift_report import drift_list
 from provisioner.runs.existing_enrolments import without_existing
 from provisioner.runs.forecast import predicted
+from provisioner.runs.not_planned import not_planned, refused
 from provisioner.runs.observe import Seen, asks_of, keep, observe
 from provisioner.runs.plan_figures import base_after, lists_of, part_of
-from provisioner.runs.put_back import count_forgotten, ends, put_back
+from provisioner.runs.put_back import ends, forgotten, put_back
 from provisioner.runs.same_person import disputed, identities
 from provisioner.runs.target_lock import held
 from provisioner.runtime.clock import day_in
@@ -278,12 +277,12 @@ async def _guarded_install(
         said = await remarks(dep, target)
         await claim_origin(dep, target)
         decided = await _decided(dep, run, target)
-        for _ in range(_MOST_COUNTS):
+        for attempt in range(_MOST_COUNTS):
             planned = await make_plan(dep, target, snapshot, full=full or found.ends, decided=decided)
             planned = replace(planned, plan=replace(planned.plan, notes=(*planned.plan.notes, *said)))
             planned = replace(planned, plan=found.noted(planned.plan))
             await hold.ensure()
-            if found.ends and await count_forgotten(dep, target, planned.plan):
+            if found.ends and await forgotten(dep, target, snapshot, planned.plan, planned.ledger, first=not attempt):
                 continue
             await recover(dep, target)
             if hold is not None:
@@ -296,34 +295,14 @@ async def _guarded_install(
         return False
     except TargetError as exc:
         await hold.ensure()
-        await _refused(dep, run, target, exc)
+        await refused(dep, run, target, exc)
     except StoreError:
         # Says nothing about the target: the tick takes this part up again when Redis is back
         raise
     except ProvisionerError as exc:
         await hold.ensure()
-        await _ended(dep, run, target, exc, "failed")
+        await not_planned(dep, run, target, exc, "failed")
     return True
-
-
-async def _refused(dep: Deployment, run: str, target: str, exc: TargetError) -> None:
-    """The target could not be read, so nothing is planned for it; what older plans left goes on waiting."""
-    now = await dep.clock.now()
-    if isinstance(exc, UnauthorisedError):
-        await quarantine(dep, target, exc.message, now, unreachable=False)
-        outcome = "quarantined"
-    elif isinstance(exc, UnreachableError):
-        await quarantine(dep, target, exc.message, now, unreachable=True)
-        outcome = "unreachable"
-    else:
-        outcome = "failed"
-    await _ended(dep, run, target, exc, outcome)
-
-
-async def _ended(dep: Deployment, run: str, target: str, exc: ProvisionerError, outcome: str) -> None:
-    error = {"code": exc.code, "message": str(exc), "exit": exc.exit_code}
-    await dep.runs.set_target(run, target, {"stage": "refused", "outcome": outcome, "error": json.dumps(error)})
-    log.error("target_not_planned", run=run, target=target, code=exc.code, outcome=outcome)
 
 
 async def install(dep: Deployment, run: str, target: str, snapshot: Snapshot, planned: Planned, hold: Hold) -> bool:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, replace
 from typing import Final
 
+import polars as pl
+
 from provisioner.model.operation import Kind, digest
+from provisioner.planning.desired import LEAVER, PERSON, STANDING, standings
 from provisioner.planning.guards import COVERS
 from provisioner.planning.plan import TargetPlan
+from provisioner.planning.unlisted import unlisted
 from provisioner.progress.quarantine import looked
+from provisioner.runtime.clock import day_in
 from provisioner.runtime.context import Deployment
 from provisioner.store.admin.position import WENT_BACK
 from provisioner.store.people.snapshots import Snapshot
@@ -43,7 +49,47 @@ async def put_back(dep: Deployment, target: str, snapshot: Snapshot) -> PutBack:
     return PutBack(unseen, ends)
 
 
-async def count_forgotten(dep: Deployment, target: str, plan: TargetPlan) -> bool:
+async def forgotten(
+    dep: Deployment, target: str, snapshot: Snapshot, plan: TargetPlan, ledger: pl.DataFrame, *, first: bool
+) -> bool:
+    """Whether the plan that is the look has to be made again, because more is known now of what Redis forgot.
+
+    Args:
+        ledger: by which it was planned.
+        first: whether it is the first one of this look.
+    """
+    return (first and await _unconfirm(dep, target, snapshot, plan, ledger)) or await _count(dep, target, plan)
+
+
+async def _unconfirm(dep: Deployment, target: str, snapshot: Snapshot, plan: TargetPlan, ledger: pl.DataFrame) -> bool:
+    """Mark what only the ledger knows of accounts as unconfirmed; whether there is any such thing.
+
+    Each linked account, those that the plan adopts included, then perhaps holds whatever the mapping can yield. So the
+    next plan says of each member whether it is in. A leaver that it adopts has not left before.
+    """
+    if plan.unbelieved is not None:
+        return False
+    spec, settings = dep.specs[target], dep.settings
+    now = await dep.clock.now()
+    today, today_utc = day_in(settings.zone, now)
+    compiled, ends_known = dep.compiled(target, snapshot.columns), settings.roster.ends is not None
+    holds = await asyncio.to_thread(
+        unlisted, spec, compiled, snapshot.people, ledger, today=today, today_utc=today_utc, ends=ends_known
+    )
+    if not holds:
+        return False
+    standing = await asyncio.to_thread(standings, compiled, snapshot.people)
+    leaving = set(standing.filter(pl.col(STANDING) == LEAVER)[PERSON].to_list())
+    people: dict[str, dict[str, str]] = {person: {} for person in await dep.ledger.people(target)}
+    for link in plan.links:
+        if link.matched != "link":
+            state = "active" if link.person in leaving else link.state
+            people[link.person] = {"account": link.account, "state": state, "matched": link.matched}
+    await dep.ledger.unconfirm(target, holds, people)
+    return True
+
+
+async def _count(dep: Deployment, target: str, plan: TargetPlan) -> bool:
     """Let the guard of leavers count the leaves that Redis forgot; whether there were any that it had not counted.
 
     They were sent after the state to which it was put back, and so may be followed by only so many others unapproved.

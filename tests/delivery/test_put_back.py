@@ -248,6 +248,52 @@ async def test_the_guard_counts_leaves_whose_outcomes_were_kept_on_disk(
         assert plans(switchboard)["W0003"] == "Employee"
 
 
+def boards_of(switchboard: Switchboard, email: str) -> set[str]:
+    msid = next(one["msid"] for one in switchboard.accounts("habitate") if one["email"] == email)
+    return {name for name, those in switchboard.state("habitate")["boards"].items() if msid in those}
+
+
+@pytest.mark.parametrize("copied", ["since", "before"])
+async def test_boards_that_redis_forgot_are_left(
+    opened: Callable[..., Any], server: RedisServer, roster: Path, switchboard: Switchboard, tmp_path: Path, copied: str
+) -> None:
+    """No listing shows them, and the ledger knows an older board, or nobody's."""
+    everything = {"leavers": {"percent": 100}, "updates": {"percent": 100}}
+    async with opened("habitate", guards=everything) as dep:
+        roster.write_text(company(PEOPLE))
+        if copied == "since":
+            await sync_once(dep)
+        else:
+            roster.write_text(company(1))
+            await sync_once(dep)
+
+        async def moved() -> None:
+            sales = {1: {"department": "Sales"}, 2: {"department": "Sales"}, 3: {"department": "Sales"}}
+            roster.write_text(company(PEOPLE, changes=sales))
+            await sync_once(dep)
+            roster.write_text(company(PEOPLE, gone=(3,), changes=sales))
+            await sync_once(dep)
+
+        await put_back(server, dep, tmp_path / "copy", moved)
+        assert boards_of(switchboard, "p1@example.com") == boards_of(switchboard, "p2@example.com") == {"Sales"}
+        await remembers(dep)
+        # Of Sales nobody is left but a leaver
+        roster.write_text(company(PEOPLE, gone=(1, 3), changes={3: {"department": "Sales"}}))
+        document = await sync_once(dep)
+        assert document["status"] == "succeeded", document
+        assert [boards_of(switchboard, f"p{one}@example.com") for one in (0, 1, 2, 3)] == [
+            {"Engineering"},
+            set(),
+            {"Engineering"},
+            set(),
+        ]
+        roles = {one["email"]: one["role_id"] for one in switchboard.accounts("habitate")}
+        assert roles["p1@example.com"] == roles["p3@example.com"] != roles["p0@example.com"]
+        writes = switchboard.counts("habitate")["writes"]
+        again = await sync_once(dep)
+        assert (again["status"], switchboard.counts("habitate")["writes"]) == ("succeeded", writes)
+
+
 async def test_what_was_claimed_before_is_claimed_no_more(
     opened: Callable[..., Any], server: RedisServer, roster: Path, switchboard: Switchboard, tmp_path: Path
 ) -> None:

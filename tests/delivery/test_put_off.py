@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ async def test_a_run_whose_leaves_are_held_by_a_newer_plan_is_held(
         await sync_once(dep)
         await dep.health.pause(TARGET, paused=True)
         roster.write_text(company(PEOPLE, gone=(1, 2)))
-        older = await sync_once(dep, people=people)
+        older: Mapping[str, Any] = await sync_once(dep, people=people)
         assert older["targets"][TARGET]["status"] == "paused"
         roster.write_text(company(PEOPLE, gone=(1, 2, 3)))
         newer = await sync_once(dep)
@@ -69,7 +70,7 @@ async def test_a_run_whose_leaves_a_newer_plan_sends_waits_for_them(
         await sync_once(dep)
         await dep.health.pause(TARGET, paused=True)
         roster.write_text(company(PEOPLE, gone=(1, 2)))
-        older = await sync_once(dep, people=people)
+        older: Mapping[str, Any] = await sync_once(dep, people=people)
         await sync_once(dep)
         older = await document_of(dep, older["run"])
         assert (older["targets"][TARGET]["status"], exit_code(older), left(switchboard)) == ("paused", 4, 0)
@@ -85,7 +86,7 @@ async def test_a_run_whose_leaver_is_back_is_over(opened: Opened, roster: Path, 
         await sync_once(dep)
         await dep.health.pause(TARGET, paused=True)
         roster.write_text(company(PEOPLE, gone=(1,)))
-        older = await sync_once(dep, people=("W0001",))
+        older: Mapping[str, Any] = await sync_once(dep, people=("W0001",))
         roster.write_text(company(PEOPLE))
         await sync_once(dep)
         older = await document_of(dep, older["run"])

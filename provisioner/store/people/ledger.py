@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
 import polars as pl
 
@@ -15,6 +16,9 @@ from provisioner.store.redis.client import Redis
 from provisioner.store.redis.connection import redis_errors
 from provisioner.store.redis.scripts import Scripts
 
+#: People whose entries are marked in one step.
+_MARKED_AT_ONCE: Final = 500
+
 
 class LedgerStore:
     """Links and acknowledged values of all targets."""
@@ -22,6 +26,7 @@ class LedgerStore:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._rename = Scripts(redis).load("ledger_rename")
+        self._unconfirm = Scripts(redis).load("unconfirm")
 
     async def frame(self, target: str, names: Iterable[str], people: Sequence[str] | None = None) -> pl.DataFrame:
         """The ledger of one target as the planner wants it, for everybody or for some.
@@ -63,6 +68,20 @@ class LedgerStore:
     async def rename(self, target: str, old: str, new: str) -> None:
         """Let a link and what was unlinked by hand go on under a new key, unless that key has one already."""
         await self._rename([keys.ledger(target), keys.unlinked(target)], [old, new])
+
+    async def unconfirm(
+        self, target: str, holds: Mapping[str, Sequence[str]], people: Mapping[str, Mapping[str, Any]]
+    ) -> None:
+        """Mark in people's entries what nobody can say of their accounts; see `model.unconfirmed`.
+
+        Args:
+            holds: by attribute the members that each account may hold, none for what is no set.
+            people: with what the ledger learns of those of whom it has no entry.
+        """
+        everybody, told = list(people.items()), json.dumps(dict(holds))
+        for start in range(0, len(everybody), _MARKED_AT_ONCE):
+            some = json.dumps(dict(everybody[start : start + _MARKED_AT_ONCE]))
+            await self._unconfirm([], ["unconfirm", target, told, some])
 
     async def people(self, target: str) -> list[str]:
         """The keys of everybody who has a link."""

@@ -43,7 +43,7 @@ from provisioner.model.event import (
     text_of,
 )
 from provisioner.model.operation import Kind, Operation
-from provisioner.model.outcome import Done, Outcome, Permanent, Temporary, Unauthorised, Unclear
+from provisioner.model.outcome import DELETED_IN_THE_WAY, Done, Outcome, Permanent, Temporary, Unauthorised, Unclear
 from provisioner.model.unconfirmed import parted
 from provisioner.settings.nearest import nearest
 from provisioner.settings.targets import EnrolmentRule, Section, Sql, TargetSettings
@@ -77,6 +77,7 @@ from provisioner.targets.responses import ADVICE, Answer, Failure, as_outcome, s
 
 __all__ = [
     "ADVICE",
+    "DELETED_IN_THE_WAY",
     "DETAILS_READ_AT",
     "Account",
     "Answer",

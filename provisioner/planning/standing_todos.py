@@ -8,16 +8,16 @@ from provisioner.planning.correlate import DESIRED_ROW, OBSERVED_ROW
 from provisioner.planning.desired import MEMBER, PERSON, STANDING
 from provisioner.planning.spec import ACCOUNT, Observation, TargetSpec
 
-TodoRows = list[tuple[str, str]]
 
-
-def unusable(spec: TargetSpec, desired: pl.DataFrame, pairs: pl.DataFrame, observation: Observation) -> TodoRows:
+def unusable(
+    spec: TargetSpec, desired: pl.DataFrame, pairs: pl.DataFrame, observation: Observation
+) -> list[tuple[str, str]]:
     """A to-do for each member whose account is in a state in which they cannot use it, and which no call changes.
 
     Args:
         pairs: see `provisioner.planning.correlate.Correlation`.
     """
-    todos: TodoRows = []
+    todos: list[tuple[str, str]] = []
     seen = pairs.filter(pl.col(OBSERVED_ROW).is_not_null())
     for name, attribute in spec.attributes.items():
         if not attribute.usable or name not in observation.frame.columns or not seen.height:
@@ -41,7 +41,7 @@ def unusable(spec: TargetSpec, desired: pl.DataFrame, pairs: pl.DataFrame, obser
     return todos
 
 
-def without_unfit(spec: TargetSpec, frame: pl.DataFrame) -> tuple[pl.DataFrame, TodoRows]:
+def without_unfit(spec: TargetSpec, frame: pl.DataFrame) -> tuple[pl.DataFrame, list[tuple[str, str]]]:
     """Leave alone what the vendor would refuse for its form.
 
     Args:
@@ -50,7 +50,7 @@ def without_unfit(spec: TargetSpec, frame: pl.DataFrame) -> tuple[pl.DataFrame, 
     Returns:
         The frame, and a to-do for each person of whom something is left alone.
     """
-    todos: TodoRows = []
+    todos: list[tuple[str, str]] = []
     for name, attribute in spec.attributes.items():
         flag, column = f"d:{name}", f"w:{name}"
         if attribute.update_fault is None or flag not in frame.columns or not frame.height:

@@ -253,8 +253,8 @@ async def plan_and_install(
 
 
 async def to_be_planned(dep: Deployment, run: str, target: str) -> bool:
-    """Whether a run's part for a target is still to be planned."""
-    fields = await dep.runs.target(run, target)
+    """Whether a run's own part for a target is still to be planned; one that joined another run's is not."""
+    fields = await dep.runs.own_part(run, target)
     return fields.get("stage") in ("queued", "planning") and "joined" not in fields
 
 

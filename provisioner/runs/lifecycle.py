@@ -172,7 +172,9 @@ async def plan_part(dep: Deployment, run: str, target: str) -> bool:
     if not urgent and await _joins(dep, run, target):
         return True
     read = partial(_newest, dep, run, target)
-    if not await plan_and_install(dep, run, target, read, urgent=urgent, full=request.full):
+    # What overtook a plan was recorded after the last listing, in which others may have changed the same account
+    full = request.full or request.trigger == "overtaken"
+    if not await plan_and_install(dep, run, target, read, urgent=urgent, full=full):
         return False
     # Whoever waited is not waited for any longer, whichever run it is
     await dep.lifecycle.wait_no_more(target)
@@ -188,8 +190,10 @@ async def _joins(dep: Deployment, run: str, target: str) -> bool:
     waiting = await dep.lifecycle.waiting(target)
     if waiting is None or waiting == run:
         return False
-    if (await dep.runs.target(waiting, target)).get("stage") != "queued":
-        # It plans already, perhaps from an older roster, or was planned by a worker that died before it could say so
+    fields = await dep.runs.own_part(waiting, target)
+    if fields.get("stage") != "queued" or "joined" in fields:
+        # It plans already, perhaps from an older roster, or was planned by a worker that died before it could say so.
+        # One that joined another itself is planned by nobody; two that joined each other would wait for ever.
         await dep.lifecycle.wait_instead(run, target)
         return False
     await dep.runs.set_target(run, target, {"joined": waiting})

@@ -113,7 +113,7 @@ async def observe(
             last = await dep.frames.remembered(target)
         shown = last[0][ACCOUNT] if lost and last is not None else None
         return Seen(Observation(frame, complete=False, began=began, asked=people, shown=shown))
-    if asks is not None and not isinstance(made, LooksUp):
+    if asks is not None and not isinstance(made, LooksUp) and not full:
         last_seen = await _last_seen(dep, target, asks, began)
         if last_seen is not None:
             return Seen(last_seen)

@@ -134,7 +134,7 @@ ADVICE: Mapping[str, str] = {
         ),
         "The mapping gives no value that the target requires. Mend it, then sync again.": "missing_required incomplete",
         "Our credentials may not do this. Ask for that right in the target, then retry.": "forbidden",
-        "The target has this name or email already. Look for the other account, then retry.": "conflict",
+        "The target has this name or email already. Look for the other account, then retry.": "conflict taken",
         "There is no account to do this for. The next run finds out what is right.": "no_account",
         "The account is gone in the target. The next run finds out and makes it anew if it is wanted.": (
             "gone not_found"

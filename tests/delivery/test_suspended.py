@@ -12,6 +12,7 @@ import structlog
 from provisioner.admin import erase
 from provisioner.admin.erase import forget
 from provisioner.errors import ProvisionerError
+from provisioner.progress.run_status import refresh
 from provisioner.progress.writeback import ask_for_table, write_due
 from provisioner.runs import enqueue, lifecycle
 from provisioner.runs.roster_snapshot import Taken, take
@@ -197,6 +198,34 @@ async def test_a_clean_roster_is_planned_by_the_run_with_a_degraded_one_that_it_
         await drain(dep)
         (gone,) = [one for one in switchboard.accounts(TARGET) if one["customer_id"] == "W0001"]
         assert gone["plan"] == "Leaver"
+
+
+async def test_two_runs_never_join_each_other(opened: Opened, roster: Path) -> None:
+    """Who waits is known for a while only, and a worker may ask again for the run that joined."""
+    async with opened(only=(TARGET,)) as dep:
+        roster.write_text(company(3))
+        runs = []
+        for _ in range(3):
+            runs.append(await lifecycle.request_run(dep, Request(trigger="manual")))
+            await lifecycle.begin(dep, runs[-1])
+        busy, first, second = runs
+        async with held(dep.locks, TARGET, busy) as hold:
+            assert hold is not None
+            assert not await lifecycle.plan(dep, first, TARGET)
+            assert await lifecycle.plan(dep, second, TARGET), "it joined the one that waits"
+            await dep.lifecycle.wait_no_more(TARGET)
+            await lifecycle.plan(dep, second, TARGET)
+            await lifecycle.plan(dep, first, TARGET)
+        assert await lifecycle.plan(dep, first, TARGET)
+        assert await lifecycle.plan(dep, second, TARGET)
+        await drain(dep)
+        for run in (first, second):
+            # As each tick does
+            await refresh(dep, run)
+            document = await dep.runs.document(run)
+            assert document is not None
+            assert document["targets"][TARGET]["planned"]["create"] == 3
+            assert document["status"] == "succeeded"
 
 
 async def test_a_planner_suspended_within_its_installation_takes_nothing_from_the_next_one(

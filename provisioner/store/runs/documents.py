@@ -162,10 +162,12 @@ class RunStore:
     async def target(self, run: str, target: str) -> dict[str, str]:
         """The raw fields of a run's part for one target; a part that joined another run's shows that one's, and a part
         whose overtaken people were planned again shows what became of them (see `follow`)."""
-        fields = await self.own_part(run, target)
-        joined, follow = fields.get("joined"), fields.get("follow")
-        if joined and joined != run:
-            return await self.target(joined, target)
+        fields, passed = await self.own_part(run, target), {run}
+        # A Redis that was put back may know two that joined each other
+        while (joined := fields.get("joined")) and joined not in passed:
+            passed.add(joined)
+            fields = await self.own_part(joined, target)
+        follow = fields.get("follow")
         return with_follow(fields, await self.target(follow, target) if follow else None)
 
     async def own_part(self, run: str, target: str) -> dict[str, str]:

@@ -8,7 +8,6 @@ _NO_SUCH_NAME = "The target has nothing of that name. Make it there, or mend the
 
 ADVICE: Mapping[str, str] = {
     "bad_username": "The target refused a value. Mend it in the roster or the mapping, then sync again.",
-    "taken": "The target has this name or email already. Look for the other account, then retry.",
     "deleted_account": "A deleted member is in the way. Restore them in the product, or have them erased there.",
     "unknown_board": _NO_SUCH_NAME,
     "unknown_role": _NO_SUCH_NAME,

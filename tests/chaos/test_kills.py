@@ -86,7 +86,11 @@ def test_whatever_is_killed_nothing_is_lost_or_done_twice(seed: int, tmp_path: P
             roster,
             tmp_path / "data",
             schedule={"sync": None, "full": None, "watch_roster": "2s"},
-            guards={"leavers": {"percent": 100, "absolute": None}, "updates": {"percent": 100}},
+            guards={
+                "leavers": {"percent": 100, "absolute": None},
+                "updates": {"percent": 100},
+                "removals": {"percent": 100},
+            },
         )
         for instance in FAST:
             board.options(instance, rate_limit=RATE, rate_window=1)

@@ -87,7 +87,12 @@ def test_a_thousand_runs_leave_no_more_than_a_hundred(tmp_path: Path) -> None:
             roster,
             tmp_path / "data",
             schedule={"sync": None, "full": None, "watch_roster": None},
-            guards={"leavers": {"percent": 100}, "updates": {"percent": 100}, "window": "0s"},
+            guards={
+                "leavers": {"percent": 100},
+                "updates": {"percent": 100},
+                "removals": {"percent": 100},
+                "window": "0s",
+            },
             retention={"runs": "30s", "operations": "10s"},
         )
         document["targets"] = {name: document["targets"][name] for name in ("traitly", "mtribes")}

@@ -157,7 +157,7 @@ class Stage:
             server.url,
             self.roster,
             folder,
-            guards={"leavers": wide, "updates": wide, "missing": wide, "window": "0s"},
+            guards={"leavers": wide, "updates": wide, "missing": wide, "removals": wide, "window": "0s"},
         )
         document["roster"] |= {
             "absence": {"snapshots": 1, "grace": "0s"},

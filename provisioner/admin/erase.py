@@ -15,7 +15,7 @@ from typing import Final
 
 import structlog
 
-from provisioner.admin.patience import awaited, entered
+from provisioner.admin.patience import PATIENCE, awaited, entered
 from provisioner.dispatch.outcome_spool import Spool
 from provisioner.errors import ProvisionerError, UsageError
 from provisioner.planning.spec import ACCOUNT
@@ -29,8 +29,6 @@ from provisioner.store.runs.locks import FORGETTING, Hold
 
 log = structlog.get_logger(__name__)
 
-#: Seconds for which the end of what is under way is awaited.
-PATIENCE: Final = 60.0
 #: Seconds after which runs may begin again if this process died.
 _HOLD: Final = 15
 _YET: Final = "The person is not forgotten yet"

@@ -7,15 +7,14 @@ is not matched to that person again.
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
 
 import polars as pl
 import structlog
 
-from provisioner.admin.patience import awaited, entered
+from provisioner.admin.patience import PATIENCE, awaited, entered, settled
 from provisioner.errors import ProvisionerError, UsageError
 from provisioner.model.account import LedgerEntry, State
 from provisioner.model.attributes import fold
@@ -31,9 +30,6 @@ from provisioner.runtime.origins import check_origin
 from provisioner.store.people.hand_links import Changed
 
 log = structlog.get_logger(__name__)
-
-#: Seconds for which the end of a plan or a request that is under way is awaited.
-PATIENCE: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +64,9 @@ async def link(
     async with _still(dep, target, patience):
         known, state = await _account(dep, target, account)
         await _check_owner(dep, target, person, known)
-        changed = await _settled(patience, target, lambda: dep.hand_links.link(target, person, known, state))
+        changed = await settled(
+            lambda: dep.hand_links.link(target, person, known, state), patience, _busy(_sending(target))
+        )
         if changed.verdict == "other":
             entry = await dep.ledger.entry(target, person)
             raise _has_another(person, target, entry)
@@ -93,7 +91,7 @@ async def unlink(dep: Deployment, person: str, target: str, *, by: str, patience
                 f"{person!r} has no account in {target}.", remedy=f"`provisioner why {person}` shows which they have."
             )
         store = dep.hand_links
-        changed = await _settled(patience, target, lambda: store.unlink(target, person, entry.account))
+        changed = await settled(lambda: store.unlink(target, person, entry.account), patience, _busy(_sending(target)))
         if changed.verdict == "other":
             raise ProvisionerError(
                 f"The link of {person!r} in {target} changed in this moment; nothing was unlinked.",
@@ -175,14 +173,8 @@ async def _still(dep: Deployment, target: str, patience: float) -> AsyncIterator
         yield
 
 
-async def _settled(patience: float, target: str, change: Callable[[], Awaitable[Changed]]) -> Changed:
-    """What came of a change, once nothing is being sent about the person."""
-
-    async def changed() -> Changed | None:
-        found = await change()
-        return None if found.verdict == "sending" else found
-
-    return await awaited(changed, patience, _busy(f"{target} is being sent something about this person"))
+def _sending(target: str) -> str:
+    return f"{target} is being sent something about this person"
 
 
 def _busy(what: str) -> ProvisionerError:

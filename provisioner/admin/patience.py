@@ -1,4 +1,4 @@
-"""Waiting for what is under way, up to a deadline: `forget`, `link` and `unlink` change nothing beneath it."""
+"""Waiting for what is under way, up to a deadline: `forget`, `link`, `unlink` and `rekey` change nothing beneath it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Final, TypeVar
 
 from provisioner.errors import ProvisionerError
+from provisioner.store.people.hand_links import Changed
 from provisioner.store.runs.locks import Hold
 
 T = TypeVar("T")
 
+#: Seconds for which the end of a plan or a request that is under way is awaited.
+PATIENCE: Final = 60.0
 #: Seconds between looks.
 _POLL: Final = 0.2
 
@@ -29,6 +32,16 @@ async def awaited(look: Callable[[], Awaitable[T | None]], patience: float, late
             raise late
         await asyncio.sleep(_POLL)
     return found
+
+
+async def settled(change: Callable[[], Awaitable[Changed]], patience: float, late: ProvisionerError) -> Changed:
+    """What came of a change of somebody's link, once nothing is being sent about them; the rest as in `awaited`."""
+
+    async def changed() -> Changed | None:
+        found = await change()
+        return None if found.verdict == "sending" else found
+
+    return await awaited(changed, patience, late)
 
 
 async def entered(stack: AsyncExitStack, lock: AbstractAsyncContextManager[Hold | None]) -> Hold | None:

@@ -16,7 +16,7 @@ from typing import Any, Final
 import structlog
 
 from provisioner.admin.erase import nothing_moves
-from provisioner.admin.patience import awaited
+from provisioner.admin.patience import PATIENCE, settled
 from provisioner.errors import ProvisionerError, UsageError
 from provisioner.planning.same_person import Pair
 from provisioner.progress.run_status import refresh
@@ -24,12 +24,9 @@ from provisioner.roster.identity import fold_key
 from provisioner.runs.known_as import known_as
 from provisioner.runtime.audit import record
 from provisioner.runtime.context import Deployment
-from provisioner.store.people.rekeys import Moved
 
 log = structlog.get_logger(__name__)
 
-#: Seconds for which the end of a plan or a request that is under way is awaited.
-PATIENCE: Final = 60.0
 #: Runs in which a new key is looked for that no clean roster holds yet.
 _RUNS: Final = 50
 _YET: Final = "The key was not changed yet"
@@ -182,15 +179,10 @@ def _both(target: str, old: str, new: str) -> UsageError:
 
 async def _move(dep: Deployment, target: str, old: str, new: str, patience: float) -> tuple[str, ...]:
     """The run of each operation that was dropped, once nothing is being sent about either."""
-
-    async def moved() -> tuple[Moved, tuple[str, ...]] | None:
-        found = await dep.rekeys.link(target, old, new)
-        return None if found[0] == "sending" else found
-
     late = ProvisionerError(
         f"{_YET}: {target} is being sent something about this person.", remedy="Ask again when that is over."
     )
-    verdict, runs = await awaited(moved, patience, late)
-    if verdict == "other":
+    changed = await settled(lambda: dep.rekeys.link(target, old, new), patience, late)
+    if changed.verdict == "other":
         raise _both(target, old, new)
-    return runs
+    return changed.runs

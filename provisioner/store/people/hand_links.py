@@ -15,7 +15,7 @@ from provisioner.store.redis.scripts import Scripts
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """What came of it.
+    """What came of a change of somebody's link.
 
     `verdict`: ``done``; ``other``, nothing was changed since the ledger has another link; ``sending``, nothing was
     changed since something is being sent about the person. `runs`: the run of each operation that was dropped.
@@ -34,11 +34,11 @@ class HandLinkStore:
 
     async def link(self, target: str, person: str, account: str, state: State) -> Changed:
         """Link an account to somebody who has none, and drop what stands for them there."""
-        return _changed(await self._script([], ["link", target, person, account, state]))
+        return changed_from(await self._script([], ["link", target, person, account, state]))
 
     async def unlink(self, target: str, person: str, account: str) -> Changed:
         """Take a link away for good, and drop what stands for the person there."""
-        return _changed(await self._script([], ["unlink", target, person, account]))
+        return changed_from(await self._script([], ["unlink", target, person, account]))
 
     async def apart(self, target: str) -> dict[str, frozenset[str]]:
         """By person the accounts that were unlinked from them, and were not linked again."""
@@ -47,7 +47,8 @@ class HandLinkStore:
         return {person.decode(): frozenset(json.loads(text)) for person, text in raw.items()}
 
 
-def _changed(answer: list[int | bytes]) -> Changed:
+def changed_from(answer: list[int | bytes]) -> Changed:
+    """What a script answered that changes links."""
     verdict, *runs = answer
     names = [run.decode() for run in runs if isinstance(run, bytes)]
     if verdict == 1:

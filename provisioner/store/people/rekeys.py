@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
+from provisioner.store.people.hand_links import Changed, changed_from
 from provisioner.store.redis import keys
 from provisioner.store.redis.client import Redis
 from provisioner.store.redis.connection import redis_errors
 from provisioner.store.redis.scripts import Scripts
-
-#: What came of moving a link.
-Moved = Literal["done", "other", "sending"]
 
 
 class RekeyStore:
@@ -32,17 +30,12 @@ class RekeyStore:
         with redis_errors():
             await self._redis.hset(keys.NEWCOMERS, person, json.dumps(dict(record)))
 
-    async def link(self, target: str, old: str, new: str) -> tuple[Moved, tuple[str, ...]]:
+    async def link(self, target: str, old: str, new: str) -> Changed:
         """Move the link in one target, and drop what stands there for either key, which was planned without this.
 
-        Returns:
-            ``done``; ``other``: nothing changed, both keys have a link; ``sending``: nothing changed, something about
-            one of them is being sent. And the run of each operation that was dropped.
+        It comes to ``other`` where both keys have a link.
         """
-        with redis_errors():
-            verdict, *runs = await self._script([], ["link", target, old, new])
-        names = tuple(run.decode() for run in runs if isinstance(run, bytes))
-        return ("done" if verdict == 1 else "sending" if verdict == -1 else "other"), names
+        return changed_from(await self._script([], ["link", target, old, new]))
 
     async def person(self, old: str, new: str) -> None:
         """Move what is kept of them apart from targets: receipts, history, what was heard, and facts."""

@@ -8,21 +8,10 @@
 -- Returns {0} and changes nothing where the ledger says otherwise than expected: for `link` it has another account, for
 -- `unlink` it has not this one. Returns {-1} likewise where something is being sent, whose answer would be recorded.
 -- include: queue_common
+-- include: standing
 
 local person, account = ARGV[3], ARGV[4]
 local UNLINKED = P .. 'unlinked:' .. target
-
-local function standing()
-  local found, cursor, prefix = {}, '0', person .. '\31'
-  repeat
-    local answer = redis.call('HSCAN', SLOTS, cursor, 'COUNT', 10000)
-    cursor = answer[1]
-    for i = 1, #answer[2], 2 do
-      if string.sub(answer[2][i], 1, #prefix) == prefix then table.insert(found, answer[2][i + 1]) end
-    end
-  until cursor == '0'
-  return found
-end
 
 -- Accounts that are not this person's: with this one, or without it.
 local function said(apart)
@@ -41,22 +30,9 @@ end
 local text = redis.call('HGET', LEDGER, person)
 local linked = text and cjson.decode(text).account
 if linked ~= account and (command == 'unlink' or linked) then return { 0 } end
-local members = standing()
-for _, member in ipairs(members) do
-  local run, id = split(member)
-  if redis.call('HGET', op_key(run, id), 'status') == 'sending' then return { -1 } end
-end
-local told = { 1 }
-local why = cjson.encode({ code = 'linked_by_hand',
-  message = 'the link of this person was changed by hand; the next run plans with it' })
-for _, member in ipairs(members) do
-  local run, id = split(member)
-  local status = redis.call('HGET', op_key(run, id), 'status')
-  if status and not OVER[status] then
-    finish(run, id, 'superseded', { 'error', why })
-    table.insert(told, run)
-  end
-end
+local runs = drop_standing({ person }, 'linked_by_hand',
+  'the link of this person was changed by hand; the next run plans with it')
+if not runs then return { -1 } end
 said(command == 'unlink')
 if command == 'unlink' then
   redis.call('HDEL', LEDGER, person)
@@ -65,4 +41,4 @@ if command == 'unlink' then
 elseif not linked then
   record(person, { account = account, state = ARGV[5], matched = 'hand', created = false })
 end
-return told
+return { 1, unpack(runs) }

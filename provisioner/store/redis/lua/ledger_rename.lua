@@ -5,11 +5,7 @@
 -- ARGV[1] the person's old key
 -- ARGV[2] the new one
 -- Returns 1 if this call moved the link.
-local function move(key)
-  local text = redis.call('HGET', key, ARGV[1])
-  if not text or redis.call('HSETNX', key, ARGV[2], text) == 0 then return 0 end
-  return redis.call('HDEL', key, ARGV[1])
-end
+-- include: move_field
 
-move(KEYS[2])
-return move(KEYS[1])
+move_field(KEYS[2], ARGV[1], ARGV[2])
+return move_field(KEYS[1], ARGV[1], ARGV[2])

@@ -25,6 +25,7 @@
 -- seconds, and count: what was sent or is unsent of others, as far as the plan knows; of a plan for everybody what may
 -- go out unapproved beside it).
 -- include: queue_common
+-- include: standing
 -- include: queue_unsure
 
 -- Returns what is not known because of it.
@@ -84,17 +85,9 @@ local function settle_by_link(person, member, link)
 end
 
 -- What stands for a person: slot -> member, of the slots that are named, or of all.
-local function standing_of(person, named)
+local function standing_in(person, named)
+  if named == cjson.null then return standing_of(person) end
   local found = {}
-  if named == cjson.null then
-    local cursor, pattern = '0', string.gsub(person, '[%*%?%[%]\\]', '\\%0') .. '\31*'
-    repeat
-      local answer = redis.call('HSCAN', SLOTS, cursor, 'MATCH', pattern, 'COUNT', 10000)
-      cursor = answer[1]
-      for i = 1, #answer[2], 2 do found[answer[2][i]] = answer[2][i + 1] end
-    until cursor == '0'
-    return found
-  end
   for _, slot in ipairs(named) do found[slot] = redis.call('HGET', SLOTS, slot) or nil end
   return found
 end
@@ -206,7 +199,7 @@ local function install_person(run, began, everybody, watched, row, fresh_slots)
   local link
   for _, one in ipairs(links) do if one.account then link = one end end
   if leaving == 1 then leaves(person) end
-  local busy, doubtful, inherited, ahead, covered = displace(run, began, person, standing_of(person, named), link)
+  local busy, doubtful, inherited, ahead, covered = displace(run, began, person, standing_in(person, named), link)
   local recorded, told = recorded_since(person, began), told_since(person, began)
   local dropped, overtaken, installed = 0, 0, {}
   for _, one in ipairs(wanted) do

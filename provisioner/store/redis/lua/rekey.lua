@@ -8,54 +8,24 @@
 --           link there; {-1} and no change where something about one of them is being sent
 --   person  what belongs to no one target  -> {1}
 -- include: queue_common
+-- include: standing
+-- include: move_field
 
 local old, new = ARGV[3], ARGV[4]
 local commands = {}
 
-local function standing(person)
-  local found, cursor, prefix = {}, '0', person .. '\31'
-  repeat
-    local answer = redis.call('HSCAN', SLOTS, cursor, 'COUNT', 10000)
-    cursor = answer[1]
-    for i = 1, #answer[2], 2 do
-      if string.sub(answer[2][i], 1, #prefix) == prefix then table.insert(found, answer[2][i + 1]) end
-    end
-  until cursor == '0'
-  return found
-end
-
--- A field of a hash under the new key, unless that has one.
-local function move(key)
-  local text = redis.call('HGET', key, old)
-  if text and redis.call('HSETNX', key, new, text) == 1 then redis.call('HDEL', key, old) end
-end
-
 function commands.link()
   if redis.call('HEXISTS', LEDGER, old) == 1 and redis.call('HEXISTS', LEDGER, new) == 1 then return { 0 } end
-  local members = standing(old)
-  for _, member in ipairs(standing(new)) do table.insert(members, member) end
-  for _, member in ipairs(members) do
-    local run, id = split(member)
-    if redis.call('HGET', op_key(run, id), 'status') == 'sending' then return { -1 } end
-  end
-  local told = { 1 }
-  local why = cjson.encode({ code = 'rekeyed', message = 'this person goes on under another key; the next run plans with it' })
-  for _, member in ipairs(members) do
-    local run, id = split(member)
-    local status = redis.call('HGET', op_key(run, id), 'status')
-    if status and not OVER[status] then
-      finish(run, id, 'superseded', { 'error', why })
-      table.insert(told, run)
-    end
-  end
-  move(LEDGER)
-  move(P .. 'unlinked:' .. target)
+  local runs = drop_standing({ old, new }, 'rekeyed', 'this person goes on under another key; the next run plans with it')
+  if not runs then return { -1 } end
+  move_field(LEDGER, old, new)
+  move_field(P .. 'unlinked:' .. target, old, new)
   local since = redis.call('ZSCORE', LEAVERS, old)
   if since then
     redis.call('ZADD', LEAVERS, 'NX', since, new)
     redis.call('ZREM', LEAVERS, old)
   end
-  return told
+  return { 1, unpack(runs) }
 end
 
 function commands.person()

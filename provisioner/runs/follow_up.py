@@ -7,13 +7,12 @@ ones; the overtaken run goes on until that one is over, and shows what becomes o
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
-import polars as pl
 import structlog
 
 from provisioner.progress.run_status import refresh
+from provisioner.runs.known_snapshot import known_snapshot, newest, of_people
 from provisioner.runtime.context import Deployment
 from provisioner.store.people.snapshots import Snapshot
 from provisioner.store.runs.documents import Request
@@ -70,8 +69,9 @@ async def _ask(dep: Deployment, run: str, target: str) -> str | None:
         return None
     follow = dep.runs.id_of(await dep.clock.now())
     await dep.frames.keep_for_run(follow, snapshot, _KEPT)
+    # A new listing, since what overtook the plan came after the last one, in which others may have changed the account
     await dep.overtaken.follow(
-        run, target, follow, Request(TRIGGER, targets=(target,), people=people), roster=_document(snapshot)
+        run, target, follow, Request(TRIGGER, targets=(target,), people=people, full=True), roster=_document(snapshot)
     )
     log.info("planned_again", run=run, target=target, follow=follow, count=len(people))
     return follow
@@ -80,19 +80,12 @@ async def _ask(dep: Deployment, run: str, target: str) -> str | None:
 async def _snapshot(dep: Deployment, run: str, people: tuple[str, ...]) -> Snapshot | None:
     """The rows of these people: those that the run planned from, or of a clean roster that came since."""
     own = await dep.frames.for_run(run)
-    facts = await dep.frames.roster()
-    newer = own is None or (
-        own.removals_wait is None
-        and float(facts.get("taken", b"0")) > own.taken
-        and facts.get("digest", b"").decode() != own.digest
-    )
-    if newer:
-        known = await dep.frames.known()
-        if known is not None:
-            own = Snapshot(known, facts["digest"].decode(), None, float(facts["taken"]))
     if own is None:
-        return None
-    return replace(own, people=own.people.filter(pl.col("_key").is_in(list(people))), keys=people)
+        known = await dep.frames.known()
+        if known is None:
+            return None
+        own = await known_snapshot(dep, known, *await dep.frames.newest())
+    return of_people(await newest(dep, own), people)
 
 
 def _document(snapshot: Snapshot) -> dict[str, object]:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from functools import partial
 from typing import Final
 
-import polars as pl
 import structlog
 
 from provisioner.errors import (
@@ -21,7 +19,8 @@ from provisioner.errors import (
 from provisioner.progress.notifications import roster_read
 from provisioner.progress.run_status import end_with_error, refresh, refresh_outdated
 from provisioner.runs.enqueue import plan_and_install, to_be_planned
-from provisioner.runs.roster_snapshot import RejectedRosterError, keep, known_snapshot, note_leavers, rejects_json, take
+from provisioner.runs.known_snapshot import newest
+from provisioner.runs.roster_snapshot import RejectedRosterError, keep, note_leavers, rejects_json, take
 from provisioner.runtime.context import Deployment
 from provisioner.runtime.faults import SEE_LOG
 from provisioner.runtime.origins import foreign
@@ -172,9 +171,7 @@ async def plan_part(dep: Deployment, run: str, target: str) -> bool:
     if not urgent and await _joins(dep, run, target):
         return True
     read = partial(_newest, dep, run, target)
-    # What overtook a plan was recorded after the last listing, in which others may have changed the same account
-    full = request.full or request.trigger == "overtaken"
-    if not await plan_and_install(dep, run, target, read, urgent=urgent, full=full):
+    if not await plan_and_install(dep, run, target, read, urgent=urgent, full=request.full):
         return False
     # Whoever waited is not waited for any longer, whichever run it is
     await dep.lifecycle.wait_no_more(target)
@@ -201,23 +198,9 @@ async def _joins(dep: Deployment, run: str, target: str) -> bool:
 
 
 async def _newest(dep: Deployment, run: str, target: str) -> Snapshot | None:
-    """What a run plans a target from: its own roster, or a clean one that was read since, while it waited.
-
-    A run about some people takes their rows from it: an older row would undo what the newer one decided.
-    """
+    """What a run plans a target from: its own roster, or a clean one that was read since, while it waited."""
     own = await dep.frames.for_run(run, _columns(dep, target))
-    if own is None:
-        return own
-    digest, taken = await dep.frames.newest()
-    if taken <= own.taken or digest == own.digest:
-        return own
-    known = await dep.frames.known()
-    if known is None:
-        return own
-    newer = await known_snapshot(dep, known, digest, taken, own.keys)
-    if own.keys is None:
-        return newer
-    return replace(newer, people=known.filter(pl.col("_key").is_in(list(own.keys))))
+    return None if own is None else await newest(dep, own)
 
 
 def _columns(dep: Deployment, target: str) -> frozenset[str] | None:

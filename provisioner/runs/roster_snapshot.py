@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from provisioner.errors import ConfigurationError, RosterError, UsageError
+from provisioner.errors import RosterError, UsageError
 from provisioner.expressions import Expression, evaluate_text
 from provisioner.logs import without_secrets
 from provisioner.model.attributes import Type
@@ -30,10 +30,10 @@ from provisioner.roster import (
     read,
     unlisted,
 )
-from provisioner.roster.classify import renamed_in
 from provisioner.roster.identity import Spelling, spelt_as_known
-from provisioner.roster.statuses import statuses_of, unfamiliar
+from provisioner.roster.statuses import statuses_of
 from provisioner.runs.known_as import known_as
+from provisioner.runs.known_snapshot import known_snapshot, of_people, unfamiliar_leavers
 from provisioner.runs.roster_source import DROP, Origin, origin_of, way_out, with_writing, writings
 from provisioner.runs.same_person import pairs_of, vanished_sentence
 from provisioner.runtime.clock import day_in
@@ -159,7 +159,7 @@ async def take(dep: Deployment, request: Request, content: bytes | None) -> Take
         renamed=people.renamed,
         keys=request.people,
         alike=tuple(astuple(pair) for pair in pairs),
-        unfamiliar=await _unfamiliar(dep, people.frame, previous, today),
+        unfamiliar=await unfamiliar_leavers(dep, people.frame, previous, today),
     )
     keep = accepted and request.people is None
     return Taken(
@@ -183,28 +183,6 @@ def _joined(*sentences: str | None) -> str | None:
     return " ".join(one for one in sentences if one) or None
 
 
-async def known_snapshot(
-    dep: Deployment, known: pl.DataFrame, digest: str, taken: float, keys: tuple[str, ...] | None = None
-) -> Snapshot:
-    """A snapshot of the people as they are known, without reading the roster."""
-    today, _ = await dep.clock.today()
-    try:
-        pairs = await pairs_of(dep, known)
-    except ConfigurationError:
-        # An expression does not fit the columns of then, as the plan will tell
-        pairs = ()
-    return Snapshot(
-        known,
-        digest,
-        None,
-        taken,
-        renamed=renamed_in(known, dep.settings.roster),
-        keys=keys,
-        unfamiliar=await _unfamiliar(dep, known.filter(pl.col("_absent_snapshots") == 0), known, today),
-        alike=tuple(astuple(pair) for pair in pairs),
-    )
-
-
 async def keep(dep: Deployment, taken: Taken, hold: Hold | None = None) -> None:
     """Make a clean snapshot the last clean one, unless a run that read the roster later has done so.
 
@@ -217,18 +195,6 @@ async def keep(dep: Deployment, taken: Taken, hold: Hold | None = None) -> None:
         await dep.frames.add_statuses(statuses_of(familiar, dep.settings.roster))
     if taken.push is not None:
         await dep.frames.keep_pushed(taken.push, hold)
-
-
-async def _unfamiliar(
-    dep: Deployment, people: pl.DataFrame, previous: pl.DataFrame | None, today: date
-) -> dict[str, str]:
-    """Leavers by a status that no clean roster held yet; see `provisioner.roster.statuses`."""
-    settings = dep.settings.roster
-    seen = await dep.frames.statuses()
-    if not seen and previous is not None:
-        # The last clean roster is of a version that did not remember them yet
-        seen = statuses_of(previous, settings)
-    return unfamiliar(people, settings, seen, today=today)
 
 
 async def note_leavers(dep: Deployment, snapshot: Snapshot) -> None:
@@ -334,15 +300,15 @@ def _restored(people: pl.DataFrame) -> pl.DataFrame:
 async def _only(dep: Deployment, snapshot: Snapshot) -> Snapshot:
     """The snapshot with the asked people only."""
     asked = [await known_as(dep, key, snapshot.people) for key in snapshot.keys or ()]
-    people = snapshot.people.filter(pl.col("_key").is_in(asked))
-    there = set(people["_key"].to_list())
+    only = of_people(snapshot, tuple(dict.fromkeys(asked)))
+    there = set(only.people["_key"].to_list())
     for key in asked:
         if key not in there and not await _linked(dep, key):
             raise UsageError(
                 f"There is no person {key!r}: neither in the roster nor in the ledger.",
                 remedy=f"Use a value of the column {dep.settings.roster.key!r}.",
             )
-    return replace(snapshot, people=people, keys=tuple(dict.fromkeys(asked)))
+    return only
 
 
 async def _linked(dep: Deployment, key: str) -> bool:

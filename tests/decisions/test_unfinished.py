@@ -335,6 +335,21 @@ async def test_what_a_guard_would_hold_is_held_when_it_is_planned_again(opened: 
         assert document["status"] == "succeeded"
 
 
+async def test_who_leaves_by_an_unknown_status_meanwhile_is_planned_again_with_that_doubt(
+    opened: Opened, roster: Path
+) -> None:
+    async with opened(only=(T,)) as dep:
+        run = await overtaken(dep, roster, gone=(3,))
+        roster.write_text(company(PEOPLE, changes={3: {"employment_status": "seconded"}}))
+        await lifecycle.begin(dep, await lifecycle.request_run(dep, Request("manual")))
+        assert len(await follow_up(dep)) == 1
+        follow = await dep.runs.part_field(run, T, "follow")
+        assert follow is not None
+        snapshot = await dep.frames.for_run(follow)
+        assert snapshot is not None
+        assert "W0003" in snapshot.unfamiliar
+
+
 async def test_whoever_asks_twice_is_answered_once(opened: Opened, roster: Path) -> None:
     async with opened(only=(T,)) as dep:
         run = await overtaken(dep, roster, gone=(3,))

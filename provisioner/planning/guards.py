@@ -24,8 +24,8 @@ COVERS: Mapping[str, tuple[Kind, ...]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Tripped:
-    """A guard that holds, with its numbers."""
+class Measure:
+    """A guard with its numbers; one that is exceeded holds."""
 
     guard: str
     count: int
@@ -40,13 +40,22 @@ class Tripped:
         return COVERS[self.guard]
 
     @property
+    def together(self) -> int:
+        """How many it counts, those of others included."""
+        return self.count + self.sent + self.decided
+
+    @property
+    def room(self) -> int:
+        """How many more may go out beside this plan; below 0 it holds."""
+        return self.limit - self.together
+
+    @property
     def finding(self) -> str:
         """What was counted, and how it compares with the limit."""
         parts = [f"{self.count} {self.guard}"]
         parts += [f"{self.sent} sent or decided without approval in the window"] if self.sent else []
         parts += [f"{self.decided} that the same run holds"] if self.decided else []
-        together = self.count + self.sent + self.decided
-        are = "are" if len(parts) == 1 else f"make {together},"
+        are = "are" if len(parts) == 1 else f"make {self.together},"
         return f"{' and '.join(parts)} {are} more than the limit of {self.limit} (of {self.base} linked accounts)"
 
     @property
@@ -61,14 +70,14 @@ def limit_of(limit: GuardLimit, base: int) -> int:
     return share if limit.absolute is None else min(limit.absolute, share)
 
 
-def tripped(
+def measured(
     settings: GuardSettings,
     planned: Mapping[Kind, int],
     sent: Mapping[str, int],
     base: int,
     decided: Mapping[str, int] | None = None,
-) -> dict[Kind, Tripped]:
-    """The kinds that are held whole.
+) -> dict[str, Measure]:
+    """By guard that has a limit, what it counts, whether it is exceeded or not.
 
     Args:
         planned: how many operations of each kind count in this plan.
@@ -76,30 +85,19 @@ def tripped(
         base: linked accounts not in leaver state, this plan's adoptions included.
         decided: by guard, what the runs that this one continues hold.
     """
-    held: dict[Kind, Tripped] = {}
+    found: dict[str, Measure] = {}
     for guard, kinds in COVERS.items():
         limit: GuardLimit | None = getattr(settings, guard)
-        count = sum(planned.get(kind, 0) for kind in kinds)
-        if limit is None or not count:
-            continue
-        allowed, before, more = limit_of(limit, base), sent.get(guard, 0), (decided or {}).get(guard, 0)
-        if count + before + more > allowed:
-            for kind in kinds:
-                held[kind] = Tripped(guard, count, before, allowed, base, more)
-    return held
-
-
-def room(
-    settings: GuardSettings, planned: Mapping[Kind, int], sent: Mapping[str, int], base: int, decided: Mapping[str, int]
-) -> dict[str, int]:
-    """By guard that counts others and does not hold, how many more may go out beside this plan; see `tripped`."""
-    found: dict[str, int] = {}
-    for guard, before in sent.items():
-        limit: GuardLimit | None = getattr(settings, guard)
         if limit is not None:
-            count = sum(planned.get(kind, 0) for kind in COVERS[guard])
-            found[guard] = limit_of(limit, base) - count - before - decided.get(guard, 0)
+            count = sum(planned.get(kind, 0) for kind in kinds)
+            before, more = sent.get(guard, 0), (decided or {}).get(guard, 0)
+            found[guard] = Measure(guard, count, before, limit_of(limit, base), base, more)
     return found
+
+
+def tripped(found: Mapping[str, Measure]) -> dict[Kind, Measure]:
+    """The kinds that are held whole; see `measured`."""
+    return {kind: one for one in found.values() if one.count and one.room < 0 for kind in one.kinds}
 
 
 def counts(operation: Operation, circumstances: Planning) -> bool:
@@ -114,7 +112,7 @@ def decided(operation: Operation, circumstances: Planning) -> bool:
 
 def guarded(
     operations: Sequence[Operation],
-    trips: Mapping[Kind, Tripped],
+    trips: Mapping[Kind, Measure],
     circumstances: Planning,
     removing: Mapping[str, str] = _NOBODY,
 ) -> list[Operation]:

@@ -15,10 +15,11 @@ from typing import Any, Final, Literal
 import polars as pl
 
 from provisioner.model.attributes import DETAILS_READ_AT
-from provisioner.planning.correlate import DESIRED_ROW, LEDGER_ROW, OBSERVED_ROW
-from provisioner.planning.desired import LEAVER, PERSON, STANDING
+from provisioner.planning.correlate import DESIRED_ROW, LEDGER_ROW, OBSERVED_ROW, Correlation
+from provisioner.planning.desired import LEAVER, PERSON, STANDING, Desired
 from provisioner.planning.guards import limit_of
-from provisioner.planning.spec import ACCOUNT, READ, UNTOUCHABLE, Observation, TargetSpec
+from provisioner.planning.new_accounts import MOST
+from provisioner.planning.spec import ACCOUNT, READ, UNTOUCHABLE, Observation, Planning, TargetSpec
 
 #: The errors of a listing that is not believed.
 Code = Literal["listing_shrank", "listing_blank", "listing_partial"]
@@ -296,3 +297,50 @@ class _Alike:
             if account is not None:
                 return account
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """How far an observation is believed: `missing` ought to be in it and are not, of whom the `unpaired` have no other
+    account there; `base` is what guards measure by."""
+
+    missing: pl.DataFrame
+    unpaired: pl.DataFrame
+    base: int
+    unbelieved: Disbelief | None
+
+
+def trust_of(
+    spec: TargetSpec,
+    desired: Desired,
+    found: Correlation,
+    observation: Observation,
+    ledger: pl.DataFrame,
+    circumstances: Planning,
+    unkept: Mapping[str, int],
+) -> Trust:
+    """How far an observation is believed.
+
+    Args:
+        unkept: by person whose account was never shown, how often in a row it was made.
+    """
+    # Of what was never shown a listing cannot have lost anything; it fails by name
+    never = [person for person, makes in unkept.items() if makes >= MOST]
+    missing = _missing(desired, found, ledger).filter(~pl.col(PERSON).is_in(never))
+    unpaired = missing
+    if missing.height:
+        unpaired = missing.join(found.pairs.select(PERSON), on=PERSON, how="anti", maintain_order="left")
+    left = int((ledger["_state"] == "left").gather(found.pairs[LEDGER_ROW].drop_nulls()).sum())
+    base = found.pairs.height - left + unpaired.height + circumstances.others
+    why = disbelief(spec, desired.frame, found.pairs, observation, ledger, missing=missing.height, base=base)
+    return Trust(missing, unpaired, base, why)
+
+
+def _missing(desired: Desired, found: Correlation, ledger: pl.DataFrame) -> pl.DataFrame:
+    """Whose account ought to be in the listing and is not: a leaver's may have been deleted since, which is no news."""
+    return (
+        desired.frame.select(PERSON, STANDING)
+        .filter(pl.col(PERSON).is_in(list(found.missing)))
+        .join(ledger.select(PERSON, ACCOUNT, "_state"), on=PERSON, how="inner", maintain_order="left")
+        .filter(pl.col("_state") != "left")
+    )

@@ -40,11 +40,11 @@ from provisioner.planning.desired import (
     desired_accounts,
 )
 from provisioner.planning.diff import Held, differing, hold, ours_to_clear, suspects, without_taken
-from provisioner.planning.guards import Tripped, guarded, limit_of, room, tripped
+from provisioner.planning.guards import Measure, guarded, limit_of, measured, tripped
 from provisioner.planning.leavers import to_settle, unfinished_leavers, unkept_leavers, unsettled
-from provisioner.planning.listing_trust import Code, Disbelief, disbelief, doubts, recalled
+from provisioner.planning.listing_trust import Code, Trust, doubts, recalled, trust_of
 from provisioner.planning.new_accounts import CODE as NOT_KEPT
-from provisioner.planning.new_accounts import MOST, never_shown, note, settling, shown_at_last
+from provisioner.planning.new_accounts import never_shown, note, settling, shown_at_last
 from provisioner.planning.rewrite_loops import CODE as REWRITE_LOOP
 from provisioner.planning.rewrite_loops import Counted, Stopped, Watch, sentence
 from provisioner.planning.shared_sets import TooManyRemovals, foreign_removals, merged, observed_values, yielded
@@ -101,7 +101,7 @@ class TargetPlan:
     drift: tuple[Todo, ...] = ()
     orphans: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
-    guards: tuple[Tripped | TooManyRemovals, ...] = ()
+    guards: tuple[Measure | TooManyRemovals, ...] = ()
     notes: tuple[str, ...] = ()
     observed: int = 0
     linked: int = 0
@@ -170,7 +170,7 @@ def plan_target(
         desired.frame, observation, ledger, spec.settings.match, spec.attributes, circumstances.apart, young
     )
     unkept = never_shown(found.missing, ledger, observation)
-    trust = _trust(spec, desired, found, observation, ledger, circumstances, unkept)
+    trust = trust_of(spec, desired, found, observation, ledger, circumstances, unkept)
     if trust.unbelieved:
         # By what it shows nobody is recognised; and a leave may have to carry along what it hides
         found = replace(found, pairs=found.pairs.filter(pl.col(LEDGER_ROW).is_not_null()))
@@ -328,7 +328,7 @@ def _assemble(
     observation: Observation,
     ledger: pl.DataFrame,
     circumstances: Planning,
-    trust: _Trust,
+    trust: Trust,
     *,
     shown: tuple[str, ...],
     removals: TooManyRemovals | None,
@@ -340,8 +340,8 @@ def _assemble(
     if not unbelieved:
         over = trust.unpaired.filter(pl.col(STANDING) == LEAVER).select(PERSON, ACCOUNT)
         links += [Link(person, account, "left", "link") for person, account in over.iter_rows()]
-    trips = tripped(guards, aside.counted, circumstances.sent, trust.base, circumstances.decided) if guards else {}
-    left_over = room(guards, aside.counted, circumstances.sent, trust.base, circumstances.decided) if guards else {}
+    measures = measured(guards, aside.counted, circumstances.sent, trust.base, circumstances.decided) if guards else {}
+    trips = tripped(measures)
     todos = [Todo(person, sentence) for person, sentence in aside.todos]
     todos += [_looping(spec, one) for one in aside.stopped]
     waiting, touched = {todo.person for todo in todos}, 0
@@ -387,49 +387,7 @@ def _assemble(
         shown=shown,
         loops=tuple(aside.loops),
         stopped=frozenset((one.person, one.attribute) for one in aside.stopped),
-        room=left_over,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Trust:
-    """How far an observation is believed: `missing` ought to be in it and are not, of whom the `unpaired` have no other
-    account there; `base` is what guards measure by."""
-
-    missing: pl.DataFrame
-    unpaired: pl.DataFrame
-    base: int
-    unbelieved: Disbelief | None
-
-
-def _trust(
-    spec: TargetSpec,
-    desired: Desired,
-    found: Correlation,
-    observation: Observation,
-    ledger: pl.DataFrame,
-    circumstances: Planning,
-    unkept: Mapping[str, int],
-) -> _Trust:
-    # Of what was never shown a listing cannot have lost anything; it fails by name
-    never = [person for person, makes in unkept.items() if makes >= MOST]
-    missing = _missing(desired, found, ledger).filter(~pl.col(PERSON).is_in(never))
-    unpaired = missing
-    if missing.height:
-        unpaired = missing.join(found.pairs.select(PERSON), on=PERSON, how="anti", maintain_order="left")
-    left = int((ledger["_state"] == "left").gather(found.pairs[LEDGER_ROW].drop_nulls()).sum())
-    base = found.pairs.height - left + unpaired.height + circumstances.others
-    why = disbelief(spec, desired.frame, found.pairs, observation, ledger, missing=missing.height, base=base)
-    return _Trust(missing, unpaired, base, why)
-
-
-def _missing(desired: Desired, found: Correlation, ledger: pl.DataFrame) -> pl.DataFrame:
-    """Whose account ought to be in the listing and is not: a leaver's may have been deleted since, which is no news."""
-    return (
-        desired.frame.select(PERSON, STANDING)
-        .filter(pl.col(PERSON).is_in(list(found.missing)))
-        .join(ledger.select(PERSON, ACCOUNT, "_state"), on=PERSON, how="inner", maintain_order="left")
-        .filter(pl.col("_state") != "left")
+        room={name: one.room for name, one in measures.items() if name in circumstances.sent},
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from provisioner.model.operation import Kind
-from provisioner.planning.guards import COVERS, limit_of, tripped
+from provisioner.planning.guards import COVERS, limit_of, measured, tripped
 from provisioner.settings import GuardLimit, GuardSettings
 from tests.planning.support import World, held_by, linked, person, spec_of
 
@@ -35,31 +35,33 @@ def test_the_limit(percent: float, absolute: int | None, base: int, limit: int) 
 
 def test_only_more_than_the_limit_trips() -> None:
     settings = GuardSettings.model_validate({"leavers": {"percent": 10}})
-    assert tripped(settings, {Kind.LEAVE: 2}, {}, 20) == {}
-    trip = tripped(settings, {Kind.LEAVE: 3}, {}, 20)[Kind.LEAVE]
+    assert tripped(measured(settings, {Kind.LEAVE: 2}, {}, 20)) == {}
+    trip = tripped(measured(settings, {Kind.LEAVE: 3}, {}, 20))[Kind.LEAVE]
     assert (trip.count, trip.sent, trip.limit, trip.base) == (3, 0, 2, 20)
     assert "3 leavers are more than the limit of 2" in trip.sentence
 
 
 def test_what_went_out_within_the_window_counts() -> None:
     settings = GuardSettings.model_validate({"leavers": {"percent": 10}})
-    assert tripped(settings, {Kind.LEAVE: 1}, {"leavers": 1}, 20) == {}
-    trip = tripped(settings, {Kind.LEAVE: 1}, {"leavers": 2}, 20)[Kind.LEAVE]
+    assert tripped(measured(settings, {Kind.LEAVE: 1}, {"leavers": 1}, 20)) == {}
+    trip = tripped(measured(settings, {Kind.LEAVE: 1}, {"leavers": 2}, 20))[Kind.LEAVE]
     assert trip.sentence == (
         "1 leavers and 2 sent or decided without approval in the window make 3, more than the limit of 2 "
         "(of 20 linked accounts): held until approved."
     )
-    assert tripped(settings, {}, {"leavers": 50}, 20) == {}
+    assert tripped(measured(settings, {}, {"leavers": 50}, 20)) == {}
 
 
 def test_updates_and_roles_share_a_guard_and_creates_have_none_unless_set() -> None:
     settings = GuardSettings.model_validate({"updates": {"percent": 10}})
-    assert set(tripped(settings, {Kind.UPDATE: 1, Kind.ROLE: 1, Kind.CREATE: 900, Kind.REJOIN: 900}, {}, 10)) == {
+    assert set(
+        tripped(measured(settings, {Kind.UPDATE: 1, Kind.ROLE: 1, Kind.CREATE: 900, Kind.REJOIN: 900}, {}, 10))
+    ) == {
         Kind.UPDATE,
         Kind.ROLE,
     }
     settings = GuardSettings.model_validate({"creates": {"percent": 10}, "rejoins": {"percent": 10}})
-    assert set(tripped(settings, {Kind.CREATE: 2, Kind.REJOIN: 2}, {}, 10)) == {Kind.CREATE, Kind.REJOIN}
+    assert set(tripped(measured(settings, {Kind.CREATE: 2, Kind.REJOIN: 2}, {}, 10))) == {Kind.CREATE, Kind.REJOIN}
     assert {kind for kinds in COVERS.values() for kind in kinds}.isdisjoint({Kind.ENROL, Kind.EVENT})
 
 

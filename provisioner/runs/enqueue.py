@@ -285,9 +285,8 @@ async def _guarded_install(
             if found.ends and await forgotten(dep, target, snapshot, planned.plan, planned.ledger, first=not attempt):
                 continue
             await recover(dep, target)
-            if hold is not None:
-                # A new plan for everybody is tried at once, whatever older ones ended with
-                await dep.faults.clear_target(target)
+            # A new plan is tried at once, whatever older ones ended with
+            await dep.faults.clear_target(target)
             await keep(dep, target, planned.seen, believed=planned.plan.unbelieved is None)
             if await install(dep, run, target, snapshot, planned, hold):
                 await ends(dep, target, found, planned.plan)

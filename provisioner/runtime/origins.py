@@ -48,7 +48,10 @@ async def check_origin(store: OriginStore, settings: Settings, target: str) -> N
         OriginError: it is elsewhere.
         StoreError: Redis does not answer.
     """
-    known = await store.of(target)
+    _compare(settings, target, await store.of(target))
+
+
+def _compare(settings: Settings, target: str, known: dict[str, Any] | None) -> None:
     ours = origin_of(settings, target)
     if known is not None and _place(known) != _place(ours) and not _moved(settings.targets[target], known, ours):
         raise _elsewhere(target, known, ours)
@@ -58,10 +61,11 @@ async def foreign(dep: Deployment) -> OriginError | None:
     """The error of a deployment none of whose targets is where the ledger has it: its roster is another's as well."""
     found: list[OriginError] = []
     for target in dep.targets:
-        if await dep.origins.of(target) is None:
+        known = await dep.origins.of(target)
+        if known is None:
             continue
         try:
-            await check_origin(dep.origins, dep.settings, target)
+            _compare(dep.settings, target, known)
         except OriginError as exc:
             found.append(exc)
         else:
@@ -81,9 +85,7 @@ async def claim_origin(dep: Deployment, target: str) -> None:
     for old in own.was:
         if old in dep.settings.targets or not await dep.ledger.size(old) or await dep.ledger.size(target):
             continue
-        known = await dep.origins.of(old)
-        if known is not None and _place(known) != _place(ours) and not _moved(own, known, ours):
-            raise _elsewhere(target, known, ours)
+        _compare(dep.settings, target, await dep.origins.of(old))
         if await dep.origins.sending(old):
             raise OriginError(
                 target, f"something is still being sent as {old}.", remedy="Stop the workers with the old settings."

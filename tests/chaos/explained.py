@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
+from typing import Any
 
+from provisioner.example import existing_accounts
 from provisioner.runtime.context import Deployment
-from provisioner.sandbox import Switchboard
+from provisioner.sandbox import SandboxServer, Switchboard
 from provisioner.settings import Settings
+from tests.support.harness import FAST, settings_document
+from tests.support.redis_server import RedisServer
 
 
 def everyday_faults(board: Switchboard, instance: str, seed: int) -> None:
@@ -14,6 +19,21 @@ def everyday_faults(board: Switchboard, instance: str, seed: int) -> None:
     board.fault(instance, status=500, body={"error": "oops"}, share=0.015, times=None, seed=seed)
     board.fault(instance, status=500, body={"error": "oops"}, share=0.015, times=None, seed=seed + 1, after=True)
     board.fault(instance, drop="after", share=0.01, times=None, seed=seed + 2)
+
+
+def everyday_document(
+    sandbox: SandboxServer, redis: RedisServer, folder: Path, *, rate: int, seed: int, **changes: Any
+) -> dict[str, Any]:
+    """Settings whose vendors allow `rate` requests a second and fail as on any day."""
+    board = sandbox.switchboard
+    room = [account for account in existing_accounts()["tribal_habits"] if account["user_name"] == "trainingroom3"]
+    board.seed("tribal_habits", room)
+    document = settings_document(sandbox.url, redis.url, folder / "roster.csv", folder / "data", **changes)
+    for instance in FAST:
+        board.options(instance, rate_limit=rate, rate_window=1)
+        everyday_faults(board, instance, seed)
+        document["targets"][instance]["rate_limit"] = f"{rate}/second"
+    return document
 
 
 async def unexplained(settings: Settings) -> list[str]:

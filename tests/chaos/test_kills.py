@@ -13,7 +13,6 @@ from typing import Any, Final
 import pytest
 
 from provisioner.errors import ProvisionerError
-from provisioner.example import existing_accounts
 from provisioner.example.verify import faults
 from provisioner.model.run_document import RunDocument
 from provisioner.runs import lifecycle
@@ -22,10 +21,10 @@ from provisioner.sandbox import SandboxServer, Switchboard
 from provisioner.settings import Settings
 from provisioner.store.runs.documents import Request
 from provisioner.worker import nudge
-from tests.chaos.explained import everyday_faults, story, unexplained
+from tests.chaos.explained import everyday_document, everyday_faults, story, unexplained
 from tests.chaos.fleet import Fleet
 from tests.chaos.people import as_csv, made_up, moved_on
-from tests.support.harness import FAST, load_settings, settings_document, write_settings
+from tests.support.harness import FAST, load_settings, write_settings
 from tests.support.redis_server import RedisServer
 
 PEOPLE: Final = int(os.environ.get("PROVISIONER_TEST_CHAOS_PEOPLE", "2000"))
@@ -78,13 +77,12 @@ def test_whatever_is_killed_nothing_is_lost_or_done_twice(seed: int, tmp_path: P
     print(f"seed {seed}, {PEOPLE} people, {absent} away for a minute ({how})")  # noqa: T201
     with RedisServer(append_only=True) as redis, SandboxServer() as sandbox:
         board = sandbox.switchboard
-        room = [account for account in existing_accounts()["tribal_habits"] if account["user_name"] == "trainingroom3"]
-        board.seed("tribal_habits", room)
-        document = settings_document(
-            sandbox.url,
-            redis.url,
-            roster,
-            tmp_path / "data",
+        document = everyday_document(
+            sandbox,
+            redis,
+            tmp_path,
+            rate=RATE,
+            seed=seed,
             schedule={"sync": None, "full": None, "watch_roster": "2s"},
             guards={
                 "leavers": {"percent": 100, "absolute": None},
@@ -92,10 +90,6 @@ def test_whatever_is_killed_nothing_is_lost_or_done_twice(seed: int, tmp_path: P
                 "removals": {"percent": 100},
             },
         )
-        for instance in FAST:
-            board.options(instance, rate_limit=RATE, rate_window=1)
-            everyday_faults(board, instance, seed)
-            document["targets"][instance]["rate_limit"] = f"{RATE}/second"
         settings_file = write_settings(tmp_path, document)
         settings = load_settings(tmp_path, document)
         began = time.monotonic()

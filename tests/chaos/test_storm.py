@@ -17,17 +17,16 @@ import pytest
 from provisioner.admin.decisions import pause, resume
 from provisioner.admin.leaver_receipts import receipt
 from provisioner.errors import ProvisionerError
-from provisioner.example import existing_accounts
 from provisioner.example.verify import faults
 from provisioner.runtime.context import Deployment
 from provisioner.sandbox import SandboxServer, Switchboard
 from provisioner.sandbox.options import Options
 from provisioner.settings import Settings
 from tests.chaos.commands import Command, Operator
-from tests.chaos.explained import everyday_faults, story, unexplained
+from tests.chaos.explained import everyday_document, story, unexplained
 from tests.chaos.fleet import Fleet
 from tests.chaos.truth import Company, account_of, keeps, wrong_receipts
-from tests.support.harness import FAST, load_settings, settings_document, write_settings
+from tests.support.harness import FAST, load_settings, write_settings
 from tests.support.redis_server import RedisServer
 
 PEOPLE: Final = int(os.environ.get("PROVISIONER_TEST_STORM_PEOPLE", "400"))
@@ -191,21 +190,16 @@ def test_nobody_keeps_what_they_should_have_lost(seed: int, tmp_path: Path) -> N
     company = Company(tmp_path / "roster.csv", PEOPLE, dice)
     with RedisServer(append_only=True) as redis, SandboxServer() as sandbox:
         board = sandbox.switchboard
-        room = [account for account in existing_accounts()["tribal_habits"] if account["user_name"] == "trainingroom3"]
-        board.seed("tribal_habits", room)
-        document = settings_document(
-            sandbox.url,
-            redis.url,
-            tmp_path / "roster.csv",
-            tmp_path / "data",
+        document = everyday_document(
+            sandbox,
+            redis,
+            tmp_path,
+            rate=RATE,
+            seed=seed,
             # The one that reads everything after Redis was put back begins by itself
             schedule={"sync": "0 0 1 1 *", "full": None, "watch_roster": "2s"},
             guards={"leavers": {"percent": 100, "absolute": LIMIT}, "updates": {"percent": 100}},
         )
-        for instance in FAST:
-            board.options(instance, rate_limit=RATE, rate_window=1)
-            everyday_faults(board, instance, seed)
-            document["targets"][instance]["rate_limit"] = f"{RATE}/second"
         settings_file = write_settings(tmp_path, document)
         settings = load_settings(tmp_path, document)
         with Fleet(redis, settings_file, tmp_path) as fleet:

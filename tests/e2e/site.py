@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Final, TypeVar
@@ -24,6 +24,8 @@ from tests.support.redis_contents import RedisContents
 from tests.support.redis_server import RedisServer
 
 ROOT: Final = Path(__file__).resolve().parents[2]
+#: A schedule by which nothing begins by itself.
+BY_HAND: Final[Mapping[str, None]] = {"sync": None, "full": None, "watch_roster": None}
 KINDS: Final = ("tribal_habits", "habitate", "traitly", "mtribes")
 #: Longest that a process may take to start or to end on a busy machine.
 PATIENCE: Final = 60.0
@@ -215,3 +217,14 @@ def deployment(folder: Path, *, append_only: bool = False, **changes: Any) -> It
         site = Site(folder, server, url, **changes)
         site.empty()
         yield site
+
+
+@contextmanager
+def with_worker(folder: Path, **changes: Any) -> Iterator[Site]:
+    """A deployment with a worker, in which runs begin by hand only."""
+    with deployment(folder, schedule=BY_HAND, **changes) as site:
+        worker = site.start_worker()
+        try:
+            yield site
+        finally:
+            worker.stop()

@@ -18,7 +18,7 @@ import pytest
 
 from tests.cli.calling import call, command, environment, traitly, write_settings
 from tests.cli.test_up import _free_port
-from tests.e2e.site import ROOT, deployment, eventually
+from tests.e2e.site import BY_HAND, ROOT, deployment, eventually
 from tests.inbound.support import next_actions
 from tests.support.redis_server import RedisServer
 
@@ -82,7 +82,7 @@ def test_a_command_of_its_own_ends_in_seconds(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(120)
 def test_a_wait_ends_at_its_deadline_when_redis_hangs_meanwhile(tmp_path: Path) -> None:
-    with deployment(tmp_path, schedule={"sync": None, "full": None, "watch_roster": None}) as site:
+    with deployment(tmp_path, schedule=BY_HAND) as site:
         worker = site.start_worker()
         try:
             # Nothing is sent, so that the run does not end

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests.cli.test_up import _children_of, _free_port
-from tests.e2e.site import ROOT, Process, Site, deployment, eventually
+from tests.e2e.site import BY_HAND, ROOT, Process, Site, deployment, eventually
 
 pytestmark = pytest.mark.slow
 
@@ -250,7 +250,7 @@ class Sync:
 
 @pytest.mark.timeout(240)
 def test_a_sync_waits_for_a_worker_that_is_just_starting(tmp_path: Path) -> None:
-    with deployment(tmp_path, schedule={"sync": None, "full": None, "watch_roster": None}) as site:
+    with deployment(tmp_path, schedule=BY_HAND) as site:
         alone = Sync(site, "alone", "--json")
         assert alone.process.wait(60) == 1
         assert "waiting up to 15 s" in alone.err()

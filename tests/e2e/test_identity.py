@@ -16,7 +16,7 @@ import yaml
 
 from tests.cli.calling import call
 from tests.decisions.conftest import company
-from tests.e2e.site import KINDS, Site, deployment
+from tests.e2e.site import BY_HAND, KINDS, Site, deployment
 from tests.support.harness import raise_limits
 
 pytestmark = pytest.mark.timeout(180)
@@ -40,7 +40,7 @@ Changes = dict[int, dict[str, str]]
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    schedule = {"sync": None, "full": None, "watch_roster": None}
+    schedule = BY_HAND
     with deployment(tmp_path_factory.mktemp("identity"), schedule=schedule, guards=OPEN) as site:
         document = yaml.safe_load(site.config.read_text(encoding="utf-8"))
         document["roster"] |= READING

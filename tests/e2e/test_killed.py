@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.site import KINDS, deployment, eventually
+from tests.e2e.site import BY_HAND, KINDS, deployment, eventually
 
 #: So slow that on any machine most is still to do when the first requests have come in.
 SLOW_MS = 5_000
@@ -15,7 +15,7 @@ SLOW_MS = 5_000
 
 @pytest.mark.timeout(240)
 def test_a_killed_worker_leaves_nothing_undone_and_nothing_doubled(tmp_path: Path) -> None:
-    schedule = {"sync": None, "full": None, "watch_roster": None}
+    schedule = BY_HAND
     with deployment(tmp_path, schedule=schedule) as site, site.running("beat"):
         for kind in KINDS:
             site.switchboard.options(kind, latency_ms=SLOW_MS)

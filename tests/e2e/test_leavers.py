@@ -15,7 +15,7 @@ from provisioner.admin.leaver_receipts import unfinished
 from provisioner.model.person_report import ReceiptDocument
 from provisioner.runtime.context import Deployment
 from tests.decisions.conftest import company
-from tests.e2e.site import Site, deployment, eventually
+from tests.e2e.site import BY_HAND, Site, deployment, eventually
 from tests.e2e.test_sync import assert_balanced
 from tests.support.harness import raise_limits
 
@@ -24,7 +24,6 @@ pytestmark = pytest.mark.timeout(240)
 TARGET = "traitly"
 PEOPLE = 40
 GONE = tuple(range(8))
-SCHEDULE = {"sync": None, "full": None, "watch_roster": None}
 GUARDS = {"leavers": {"percent": "50%"}, "updates": {"percent": "100%"}}
 
 
@@ -33,7 +32,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """One deployment and its worker."""
     folder = tmp_path_factory.mktemp("leavers")
     with (
-        deployment(folder, schedule=SCHEDULE, guards=GUARDS) as site,
+        deployment(folder, schedule=BY_HAND, guards=GUARDS) as site,
         site.running("worker", "--concurrency", "4"),
     ):
         yield site
@@ -191,7 +190,7 @@ def test_a_rejection_is_listed_with_who_and_why_and_is_taken_back(site: Site) ->
 
 def test_overtaken_leavers_are_planned_again_though_the_worker_was_killed(tmp_path: Path) -> None:
     """All that is known of them lies in Redis, and the tick of another worker finds it."""
-    with deployment(tmp_path, schedule=SCHEDULE, guards=GUARDS) as site:
+    with deployment(tmp_path, schedule=BY_HAND, guards=GUARDS) as site:
         worker = site.start_worker()
         try:
             everybody_has_an_account(site)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.decisions.conftest import company
-from tests.e2e.site import deployment, eventually
+from tests.e2e.site import BY_HAND, deployment, eventually
 from tests.support.harness import raise_limits
 
 TARGET = "traitly"
@@ -19,7 +19,7 @@ _WATCHED = 10.0
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_leave_of_yesterday_is_not_sent_by_a_redis_that_was_put_back(tmp_path: Path) -> None:
-    schedule = {"sync": None, "full": None, "watch_roster": None}
+    schedule = BY_HAND
     copy = tmp_path / "copy"
     copy.mkdir()
     with deployment(tmp_path, only=(TARGET,), append_only=True, schedule=schedule) as site:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.e2e.site import KINDS, Site, deployment
+from tests.e2e.site import KINDS, Site, with_worker
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -19,14 +19,8 @@ LATER = 3600.0
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """One deployment and its worker for all tests of this file; whatever is missing is believed to be."""
-    schedule = {"sync": None, "full": None, "watch_roster": None}
-    guards = {"missing": {"percent": 100}}
-    with deployment(tmp_path_factory.mktemp("settled"), schedule=schedule, guards=guards) as site:
-        worker = site.start_worker()
-        try:
-            yield site
-        finally:
-            worker.stop()
+    with with_worker(tmp_path_factory.mktemp("settled"), guards={"missing": {"percent": 100}}) as site:
+        yield site
 
 
 @pytest.fixture

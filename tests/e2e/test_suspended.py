@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.decisions.conftest import company
-from tests.e2e.site import Process, Site, deployment, eventually
+from tests.e2e.site import BY_HAND, Process, Site, deployment, eventually
 from tests.support.harness import raise_limits
 
 TARGET = "habitate"
@@ -25,7 +25,7 @@ _AFTERWARDS = 6.0
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    schedule = {"sync": None, "full": None, "watch_roster": None}
+    schedule = BY_HAND
     with deployment(tmp_path, only=(TARGET,), schedule=schedule) as site:
         site.switchboard.reset()
         raise_limits(site.switchboard)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.site import KINDS, Site, deployment
+from tests.e2e.site import KINDS, Site, with_worker
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -17,13 +17,8 @@ IDENTITY = ("id", "target", "person", "kind", "account", "before", "after", "dri
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """One deployment and its worker for all tests of this file."""
-    schedule = {"sync": None, "full": None, "watch_roster": None}
-    with deployment(tmp_path_factory.mktemp("sync"), schedule=schedule) as site:
-        worker = site.start_worker()
-        try:
-            yield site
-        finally:
-            worker.stop()
+    with with_worker(tmp_path_factory.mktemp("sync")) as site:
+        yield site
 
 
 @pytest.fixture

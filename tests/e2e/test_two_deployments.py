@@ -16,10 +16,9 @@ from provisioner.runtime.context import Deployment
 from provisioner.sandbox import SandboxServer
 from tests.cli.calling import call, command, environment
 from tests.decisions.conftest import company
+from tests.e2e.site import BY_HAND
 from tests.support.harness import load_settings, raise_limits, settings_document, sync_once
 from tests.support.redis_server import RedisServer
-
-QUIET = {"sync": None, "full": None, "watch_roster": None}
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +49,7 @@ class Company:
         folder.mkdir(exist_ok=True)
         self.folder, roster = folder, folder / "roster.csv"
         roster.write_text(company(people))
-        document = settings_document(url, redis_url, roster, folder / "data", schedule=QUIET)
+        document = settings_document(url, redis_url, roster, folder / "data", schedule=BY_HAND)
         document["targets"] = {name: document["targets"][name] for name in only}
         document["roster"]["gate"] = {"max_age": "3650d"}
         for path, value in changes.items():

@@ -16,6 +16,7 @@ import pytest
 
 from provisioner.errors import StoreError
 from provisioner.settings import Settings
+from provisioner.store.redis import embedded
 from provisioner.store.redis.address import LONGEST_SOCKET_PATH, RedisAddress, socket_path, socket_record
 from provisioner.store.redis.connection import connect_sync
 from provisioner.store.redis.embedded import EmbeddedRedis
@@ -126,6 +127,27 @@ def test_a_folder_too_deep_for_a_socket_gets_a_short_one(data_dir: Path) -> None
     for folder in (place.parent, socket_path(deep).parent):
         folder.rmdir()
     assert socket_record(deep).exists()
+
+
+def test_the_folder_for_temporary_files_may_be_too_deep_too(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deep = data_dir / ("x" * LONGEST_SOCKET_PATH)
+    deep.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(deep))
+    with EmbeddedRedis(deep) as server:
+        place = socket_path(deep)
+        assert len(os.fsencode(place)) <= LONGEST_SOCKET_PATH
+        assert pid_of(server)
+    place.parent.rmdir()
+    assert [one.name for one in deep.iterdir()] == ["redis"]
+
+
+def test_no_place_for_a_socket_is_an_error_that_says_so(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deep = data_dir / ("x" * LONGEST_SOCKET_PATH)
+    deep.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(deep))
+    monkeypatch.setattr(embedded, "_SHORT_FOLDERS", ())
+    with pytest.raises(StoreError, match="too long for a socket"):
+        EmbeddedRedis(deep).start()
 
 
 def test_ends_with_its_parent_even_if_that_is_killed(data_dir: Path) -> None:

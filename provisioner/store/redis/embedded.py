@@ -39,6 +39,8 @@ _START_SECONDS: Final = 30.0
 _LOAD_SECONDS: Final = 900.0
 _STOP_SECONDS: Final = 20.0
 _POLL_SECONDS: Final = 0.02
+#: Where a socket goes if the folder for temporary files is too deep for one.
+_SHORT_FOLDERS: Final = ("/tmp", "/var/tmp")  # noqa: S108
 #: What a server writes to its log when it drops the end of its file.
 _CUT: Final = b"Truncating the AOF"
 
@@ -138,9 +140,13 @@ class EmbeddedRedis:
             too_long = len(os.fsencode(usual)) > LONGEST_SOCKET_PATH
             if too_long and (path == usual or not _private(path.parent)):
                 record = socket_record(self._data_dir)
-                folder = tempfile.mkdtemp(prefix="provisioner-")
+                folder = _short_folder()
+                if folder is None:
+                    raise self._failed(
+                        f"{path} is too long for a socket, and so is a folder in {tempfile.gettempdir()}"
+                    )
                 fresh = record.with_suffix(".new")
-                fresh.write_text(folder, encoding="utf-8")
+                fresh.write_text(str(folder), encoding="utf-8")
                 fresh.replace(record)
                 path = socket_path(self._data_dir)
         except OSError as exc:
@@ -261,6 +267,19 @@ class EmbeddedRedis:
             f"data_dir: the Redis server in {self._folder} cannot be used ({reason}).",
             remedy=f"See {self.log}, or set redis_url to a server elsewhere.",
         )
+
+
+def _short_folder() -> Path | None:
+    """A new private folder for a socket; None where every folder for temporary files is too deep for one."""
+    for parent in (tempfile.gettempdir(), *_SHORT_FOLDERS):
+        try:
+            folder = Path(tempfile.mkdtemp(prefix="provisioner-", dir=parent))
+        except OSError:
+            continue
+        if len(os.fsencode(folder / "redis.sock")) <= LONGEST_SOCKET_PATH:
+            return folder
+        folder.rmdir()
+    return None
 
 
 def _private(folder: Path) -> bool:

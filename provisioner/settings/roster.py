@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field, field_validator
 
 from provisioner.settings.targets import Section, Sql
-from provisioner.settings.values import Duration, Percent
+from provisioner.settings.values import DateForms, Duration, Percent
 
 
 class AbsenceSettings(Section):
@@ -41,8 +41,10 @@ class RosterSettings(Section):
     exclude: Sql = Field("FALSE", description="SQL predicate: neither joiner nor leaver.")
     starts: str | None = Field(None, description="Column of the first day.")
     ends: str | None = Field(None, description="Column of the last day; none from the year 2200 on.")
-    dates: Literal["iso", "day_first", "month_first"] = Field(
-        "iso", description="How dates are written; a moment with a zone is its day in `timezone`."
+    dates: DateForms = Field(
+        ("iso",),
+        description="How dates are written, one or several: iso, day_first, month_first, or a format such as %d-%b-%y. "
+        "What two of them read differently is no date; a moment with a zone is its day in `timezone`.",
     )
     trim: bool = Field(True, description="White space and signs without width around every cell go.")
     encoding: str = Field("auto", description="auto, or the name of an encoding such as cp1252.")

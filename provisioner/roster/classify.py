@@ -81,6 +81,8 @@ def judge(read: Read, settings: RosterSettings, *, today: date, zone: ZoneInfo =
         present=read.present | {one.key for one in (*rejects, *unknown) if one.key is not None},
         renamed=renamed_in(believed, settings),
         advice=(*starts.advice, *ends.advice),
+        notes=read.notes,
+        encoding=read.encoding,
     )
 
 

@@ -18,7 +18,7 @@ from provisioner.model.check_result import Line, failure
 from provisioner.planning.desired import MEMBER, STANDING, compile_target, desired_accounts, faults_of, wrong_ones
 from provisioner.planning.spec import TargetSpec
 from provisioner.progress.writeback import check_columns
-from provisioner.roster import fetch, gate
+from provisioner.roster import Note, fetch, gate
 from provisioner.runs.roster_snapshot import people_of
 from provisioner.runs.roster_source import DROP, source_of
 from provisioner.runtime.clock import day_in
@@ -126,7 +126,10 @@ async def _roster(settings: Settings, specs: Mapping[str, TargetSpec], redis: St
         )
     except ProvisionerError as exc:
         return [*lines, failure("roster", exc, "Mend the export.")]
-    verdict = gate(people, baseline, settings.roster, mapped=mapped, modified=source.modified, now=now)
+    verdict = gate(
+        people, baseline, settings.roster, mapped=mapped, modified=source.modified, now=now, known=redis.known
+    )
+    lines += [_noted(note) for note in people.notes]
     facts = f"{source.name}: {people.rows} rows, {people.frame.height} people, {len(people.rejects)} rejected."
     # What is wrong with a whole column is no fault of its rows
     advice = [tuple(one.rsplit(". ", 1)) for one in people.advice]
@@ -146,6 +149,11 @@ async def _roster(settings: Settings, specs: Mapping[str, TargetSpec], redis: St
     for spec in specs.values():
         lines += _sampled(spec, some, today, today_utc, ends=ends)
     return lines
+
+
+def _noted(note: Note) -> Line:
+    example = f" It reads {note.example}." if note.example else ""
+    return Line("roster", "warn" if note.remedy else "ok", f"{note.message}{example}", note.remedy)
 
 
 def _sampled(spec: TargetSpec, people: pl.DataFrame, today: date, today_utc: date, *, ends: bool) -> list[Line]:

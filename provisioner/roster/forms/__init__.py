@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import zlib
+from dataclasses import replace
 from typing import Final
 
 from provisioner.errors import RosterError
@@ -44,7 +45,8 @@ def parse(source: Source, settings: RosterSettings) -> Table:
             f"{source.name} is an old or encrypted Excel file.",
             remedy="Save it as .xlsx without a password, or as CSV.",
         )
-    text = decode(content, settings.encoding)
+    decoded = decode(content, settings.encoding)
+    text = decoded.text
     # A character takes four bytes at most, and the last of these may be cut
     beginning = text[: 4 * _BEGINNING].decode(errors="ignore")[:_BEGINNING].lstrip()
     if beginning.startswith("{"):
@@ -54,7 +56,9 @@ def parse(source: Source, settings: RosterSettings) -> Table:
             f"{source.name} is a web page or XML, not a roster.",
             remedy="If a login page came instead of the file, mend the credentials in roster.url.",
         )
-    return read_delimited(text, source.name, settings.key)
+    table = read_delimited(text, source.name, settings.key)
+    encoding = None if decoded.encoding == "ascii" else decoded.encoding
+    return replace(table, encoding=encoding, guess=decoded.guess)
 
 
 def _unpacked(content: bytes, name: str) -> bytes:

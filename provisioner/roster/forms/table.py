@@ -9,8 +9,9 @@ from typing import Final
 import polars as pl
 
 from provisioner.errors import RosterError
+from provisioner.roster.forms.encodings import Guess
 from provisioner.roster.naming import quoted
-from provisioner.roster.values import RESERVED, clean_name
+from provisioner.roster.values import RESERVED, Note, clean_name
 
 #: Most columns of a roster.
 MAX_COLUMNS: Final = 2_000
@@ -31,13 +32,17 @@ class BadRow:
 class Table:
     """`frame` has the columns as text and `_line`; `bad` are the rows beside it. Blank rows are in neither.
 
-    `marked`: some cell may hold NUL or `UNDECODABLE`.
+    `marked`: some cell may hold NUL or `UNDECODABLE`. `notes` say what was skipped or looked odd; `encoding` is that of
+    the text (none: its form has none, or nothing tells), and `guess` how it was guessed.
     """
 
     columns: tuple[str, ...]
     frame: pl.DataFrame
     bad: list[BadRow] = field(default_factory=list)
     marked: bool = True
+    notes: tuple[Note, ...] = ()
+    encoding: str | None = None
+    guess: Guess | None = None
 
 
 def header(cells: Sequence[str | None], name: str, line: int) -> tuple[str, ...]:

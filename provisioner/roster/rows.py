@@ -42,7 +42,7 @@ def read(source: Source, settings: RosterSettings, *, needs: Collection[str], em
         RosterError: the file cannot be read as a roster, or columns are missing.
         ConfigurationError: the encoding, the sheet, or an expression of the settings is wrong.
     """
-    table = parse(source, settings)
+    table = parse(source, settings, needed_columns(settings) | set(needs))
     _check_columns(table, source.name, settings, needs)
     if settings.trim:
         table = trimmed(table, emails)

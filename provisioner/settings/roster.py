@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
 from provisioner.settings.targets import Section, Sql
 from provisioner.settings.values import DateForms, Duration, Percent
+
+#: Which line is the header.
+HeaderRow = Literal["auto"] | Annotated[int, Field(ge=1)]
 
 
 class AbsenceSettings(Section):
@@ -48,10 +51,21 @@ class RosterSettings(Section):
     )
     trim: bool = Field(True, description="White space and signs without width around every cell go.")
     encoding: str = Field("auto", description="auto, or the name of an encoding such as cp1252.")
+    header_row: HeaderRow = Field(
+        "auto", description="Line of the header; auto: the first that names the key, banner lines above it are skipped."
+    )
+    delimiter: str | None = Field(
+        None, min_length=1, max_length=1, description="Sign between cells of a text; none: it is found out."
+    )
     sheet: str | None = Field(None, description="Sheet of an .xlsx; none: the first.")
     create_days_before_start: int = Field(0, ge=0, description="Accounts are made this many days ahead.")
     absence: AbsenceSettings = Field(default_factory=AbsenceSettings, description="When vanishing means leaving.")
     gate: GateSettings = Field(default_factory=GateSettings, description="What makes a roster believed.")
+
+    @field_validator("delimiter", mode="before")
+    @classmethod
+    def _spelt(cls, value: Any) -> Any:
+        return {"tab": "\t", "\\t": "\t", "": None}.get(value, value) if isinstance(value, str) else value
 
     @field_validator("exclude", mode="before")
     @classmethod

@@ -99,7 +99,10 @@ def test_what_looks_misread(text: str, how: str | None) -> None:
 
 def test_text_that_was_misread_before_is_said() -> None:
     (note,) = export("double_utf8.csv").notes
-    assert "2 cells look like UTF-8 read as Windows-1252 and written again; the first is in line 2, first_name" in note.message
+    assert (
+        "2 cells look like UTF-8 read as Windows-1252 and written again; the first is in line 2, first_name"
+        in note.message
+    )
     assert note.example == "'ChloÃ©'"
     (lost,) = people_of(f"{HEADER}\n1,J\ufffdrgen,,active,,").notes
     assert "letters had been lost" in lost.message

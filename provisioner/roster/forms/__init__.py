@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import zlib
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Final
 
@@ -12,6 +13,7 @@ from provisioner.errors import RosterError
 from provisioner.roster.forms.columnar import read_json_lines, read_parquet
 from provisioner.roster.forms.decoding import decode
 from provisioner.roster.forms.delimited import read_delimited
+from provisioner.roster.forms.layout import Layout
 from provisioner.roster.forms.table import Table
 from provisioner.roster.forms.workbook import read_workbook
 from provisioner.roster.values import Source
@@ -22,8 +24,11 @@ MAX_SIZE: Final = 512 * 1024 * 1024
 _BEGINNING: Final = 200
 
 
-def parse(source: Source, settings: RosterSettings) -> Table:
+def parse(source: Source, settings: RosterSettings, needed: Collection[str] | None = None) -> Table:
     """The rows of a roster of any form: delimited text, .xlsx, Parquet, JSON lines, each perhaps gzipped.
+
+    Args:
+        needed: the file's columns that somebody reads; a row that lacks only others is filled up. None: each is needed.
 
     Raises:
         RosterError: it is none of these, too large, or broken as a whole.
@@ -56,7 +61,8 @@ def parse(source: Source, settings: RosterSettings) -> Table:
             f"{source.name} is a web page or XML, not a roster.",
             remedy="If a login page came instead of the file, mend the credentials in roster.url.",
         )
-    table = read_delimited(text, source.name, settings.key)
+    layout = Layout(frozenset({settings.key}), needed, settings.delimiter, settings.header_row)
+    table = read_delimited(text, source.name, layout)
     encoding = None if decoded.encoding == "ascii" else decoded.encoding
     return replace(table, encoding=encoding, guess=decoded.guess)
 

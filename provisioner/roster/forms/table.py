@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -15,6 +16,8 @@ from provisioner.roster.values import RESERVED, Note, clean_name
 
 #: Most columns of a roster.
 MAX_COLUMNS: Final = 2_000
+#: Names may be broken over several lines.
+_LINE_BREAKS: Final = re.compile(r"\s*[\r\n\t]+\s*")
 #: Longest row, in characters.
 MAX_ROW: Final = 1_048_576
 
@@ -51,7 +54,7 @@ def header(cells: Sequence[str | None], name: str, line: int) -> tuple[str, ...]
     Raises:
         RosterError: a name is missing, doubled, ours or a pattern to polars, or there are too many.
     """
-    names = tuple(clean_name(cell or "") for cell in cells)
+    names = tuple(clean_name(_LINE_BREAKS.sub(" ", cell or "")) for cell in cells)
     if not names:
         raise RosterError(f"{name} has no columns.", remedy="Export the roster again.")
     if len(names) > MAX_COLUMNS:

@@ -57,6 +57,9 @@ class RosterSettings(Section):
     delimiter: str | None = Field(
         None, min_length=1, max_length=1, description="Sign between cells of a text; none: it is found out."
     )
+    records: str | None = Field(
+        None, description="JSON: where the list is, such as data.employees; none: it is the whole."
+    )
     sheet: str | None = Field(None, description="Sheet of an .xlsx; none: the first.")
     create_days_before_start: int = Field(0, ge=0, description="Accounts are made this many days ahead.")
     absence: AbsenceSettings = Field(default_factory=AbsenceSettings, description="When vanishing means leaving.")

@@ -60,7 +60,7 @@ class RosterSettings(Section):
     records: str | None = Field(
         None, description="JSON: where the list is, such as data.employees; none: it is the whole."
     )
-    sheet: str | None = Field(None, description="Sheet of an .xlsx; none: the first.")
+    sheet: str | None = Field(None, description="Sheet of a workbook; none: the first visible one.")
     create_days_before_start: int = Field(0, ge=0, description="Accounts are made this many days ahead.")
     absence: AbsenceSettings = Field(default_factory=AbsenceSettings, description="When vanishing means leaving.")
     gate: GateSettings = Field(default_factory=GateSettings, description="What makes a roster believed.")

@@ -15,7 +15,7 @@ from provisioner.roster.forms.json_rows import read_json
 from provisioner.roster.forms.layout import Layout
 from provisioner.roster.forms.packed import gunzipped, unzipped
 from provisioner.roster.forms.table import Table
-from provisioner.roster.forms.workbook import read_workbook
+from provisioner.roster.forms.workbook import Wanted, read_workbook
 from provisioner.roster.values import Source
 from provisioner.settings import RosterSettings
 
@@ -51,7 +51,8 @@ def _parsed(
     if content.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         unpacked = unzipped(content, name, MAX_SIZE)
         if unpacked is None:
-            return read_workbook(content, name, settings.sheet, MAX_SIZE)
+            wanted = Wanted(settings.sheet, frozenset({settings.key}), settings.header_row)
+            return read_workbook(content, name, wanted, MAX_SIZE)
         if inner:
             raise RosterError(f"{name} is an archive within an archive.", remedy="Give the table inside it.")
         return _parsed(unpacked[0], f"{unpacked[1]} in {name}", settings, needed, inner=True)

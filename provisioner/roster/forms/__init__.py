@@ -14,6 +14,7 @@ from provisioner.roster.forms.delimited import read_delimited
 from provisioner.roster.forms.json_rows import read_json
 from provisioner.roster.forms.layout import Layout
 from provisioner.roster.forms.packed import gunzipped, unzipped
+from provisioner.roster.forms.refused import check_bytes, check_text
 from provisioner.roster.forms.table import Table
 from provisioner.roster.forms.workbook import Wanted, read_workbook
 from provisioner.roster.values import Source
@@ -58,22 +59,14 @@ def _parsed(
         return _parsed(unpacked[0], f"{unpacked[1]} in {name}", settings, needed, inner=True)
     if content.startswith(b"PAR1"):
         return read_parquet(content, name, MAX_SIZE)
-    if content.startswith(b"\xd0\xcf\x11\xe0"):
-        raise RosterError(
-            f"{name} is an old or encrypted Excel file.",
-            remedy="Save it as .xlsx without a password, or as CSV.",
-        )
+    check_bytes(content, name)
     decoded = decode(content, settings.encoding)
     text = decoded.text
     # A character takes four bytes at most, and the last of these may be cut
     beginning = text[: 4 * _BEGINNING].decode(errors="ignore")[:_BEGINNING].lstrip()
     if beginning.startswith("{") or _ARRAY.match(beginning):
         return read_json(text, name, settings.records, {settings.key})
-    if beginning.startswith("<"):
-        raise RosterError(
-            f"{name} is a web page or XML, not a roster.",
-            remedy="If a login page came instead of the file, mend the credentials in roster.url.",
-        )
+    check_text(text, name)
     layout = Layout(frozenset({settings.key}), needed, settings.delimiter, settings.header_row)
     table = read_delimited(text, name, layout)
     encoding = None if decoded.encoding == "ascii" else decoded.encoding

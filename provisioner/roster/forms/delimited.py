@@ -106,7 +106,7 @@ class _Rows:
         read = [place for place, name in enumerate(top.columns, 1) if layout.needed is None or name in layout.needed]
         named = self._width - top.unnamed
         # A row of a few cells is none: it is the total beneath the table, or a remark
-        half = (named + 1) // 2
+        half = named // 2 + 1
         self._least = named if layout.needed is None else max(half, *read, 1)
         self._newline = b"\r\n" if b"\r" in text else b"\n"
         mark = r"\t" if top.delimiter == "\t" else re.escape(top.delimiter)

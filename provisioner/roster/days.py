@@ -94,6 +94,13 @@ def forms_that_fit(cells: Collection[str], zone: ZoneInfo) -> list[str]:
     return [form for form in COMMON if None not in _read(texts, form, zone)]
 
 
+def readable_by(cells: Collection[str], form: str, zone: ZoneInfo) -> set[str]:
+    """The cells that one form reads, and those that mean no day."""
+    texts = pl.Series("cell", list(cells), dtype=pl.String)
+    days = _read(texts, form, zone)
+    return {text for text, day in zip(texts, days, strict=True) if day is not None or _ZEROS.fullmatch(text.strip())}
+
+
 @dataclass(frozen=True, slots=True)
 class Days:
     """A column of days, null where there is none.

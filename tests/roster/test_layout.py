@@ -130,10 +130,10 @@ def test_a_short_row_is_filled_up_where_nothing_reads_what_it_lacks() -> None:
 
 
 def test_a_row_that_may_be_cut_off_is_not_filled_up() -> None:
-    content = "id,name,a,b\n1,Ann,x\n2,Tom"
+    content = "id,name,a,b\n1,Ann,x\n2,Tom,y"
     people = text(content)
     assert people.frame["_key"].to_list() == ["1"]
-    assert [str(one) for one in people.rejects] == ["line 3 (2): has 2 cells, the header has 4"]
+    assert [str(one) for one in people.rejects] == ["line 3 (2): has 3 cells, the header has 4"]
     assert text(f"{content}\n").rejects == ()
     # Neither is one without its first cell, or with too many
     assert len(text("id,name,a\n,Ann\n2,a,b,c\n3,x,y\n").rejects) == 2

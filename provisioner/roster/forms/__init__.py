@@ -11,7 +11,7 @@ from provisioner.errors import RosterError
 from provisioner.roster.forms.columnar import read_parquet
 from provisioner.roster.forms.decoding import decode
 from provisioner.roster.forms.delimited import read_delimited
-from provisioner.roster.forms.json_rows import read_json
+from provisioner.roster.forms.json_rows import lists_in, read_json
 from provisioner.roster.forms.layout import Layout
 from provisioner.roster.forms.packed import gunzipped, unzipped
 from provisioner.roster.forms.refused import check_bytes, check_text
@@ -38,6 +38,13 @@ def parse(source: Source, settings: RosterSettings, needed: Collection[str] | No
         ConfigurationError: the encoding or the sheet does not exist.
     """
     return _parsed(source.content, source.name, settings, needed)
+
+
+def records_in(source: Source, settings: RosterSettings) -> list[str]:
+    """Where lists of objects are in a roster that is one JSON object; none if it is something else."""
+    if source.content[:1].isascii() and source.content.lstrip()[:1] == b"{" and len(source.content) <= MAX_SIZE:
+        return lists_in(decode(source.content, settings.encoding).text) or []
+    return []
 
 
 def _parsed(

@@ -156,7 +156,15 @@ class _Rows:
         nameless = columns[len(named) :]
         frame = without_blanks(frame, columns)
         notes = (*self._top.notes, *self._unnamed(frame, nameless, name), *self._filled(odd))
-        return Table(named, frame.drop(nameless), odd.bad, marked=is_marked(self._text), notes=notes)
+        return Table(
+            named,
+            frame.drop(nameless),
+            odd.bad,
+            marked=is_marked(self._text),
+            notes=notes,
+            delimiter=self._top.delimiter,
+            header_line=self._top.header_line,
+        )
 
     def _unnamed(self, frame: pl.DataFrame, nameless: Sequence[str], name: str) -> tuple[Note, ...]:
         """That columns at the end were left out, which have neither name nor value."""

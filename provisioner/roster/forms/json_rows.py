@@ -40,7 +40,7 @@ def read_json(text: bytes, name: str, records: str | None, key_names: Collection
         return _listed(_at(text, records, name), text, name)
     if text.lstrip()[:1] == b"[":
         return _listed(_array(text, name), text, name)
-    places = _lists_in(text)
+    places = lists_in(text)
     table = None if places is None else _by_lines(text, name) if _is_lines(text) else None
     if places and (table is None or not set(key_names).intersection(table.columns)):
         raise RosterError(
@@ -60,7 +60,7 @@ def _is_lines(text: bytes) -> bool:
     return True
 
 
-def _lists_in(text: bytes) -> list[str] | None:
+def lists_in(text: bytes) -> list[str] | None:
     """Where in a text that is one object lists of objects are; None if it is none."""
     try:
         top = _OBJECT.decode(text)

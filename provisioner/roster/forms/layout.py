@@ -59,6 +59,7 @@ class Top:
     columns: tuple[str, ...]
     delimiter: str
     lines: int
+    header_line: int = 1
     unnamed: int = 0
     spaced: bool = False
     notes: tuple[Note, ...] = ()
@@ -97,7 +98,7 @@ def top_of(lines: Sequence[str], first: int, name: str, layout: Layout) -> Top:
     notes = _banner(lines[start:place], start, place)
     rows = place + record.lines
     spaced = _is_spaced(lines[place : rows + _MOST_BANNER], delimiter)
-    return Top((*columns, *nameless), delimiter, rows, unnamed, spaced, notes)
+    return Top((*columns, *nameless), delimiter, rows, place + 1, unnamed, spaced, notes)
 
 
 def _shows(record: Record, names: Collection[str]) -> bool:

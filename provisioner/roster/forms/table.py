@@ -36,7 +36,8 @@ class Table:
     """`frame` has the columns as text and `_line`; `bad` are the rows beside it. Blank rows are in neither.
 
     `marked`: some cell may hold NUL or `UNDECODABLE`. `notes` say what was skipped or looked odd; `encoding` is that of
-    the text (none: its form has none, or nothing tells), and `guess` how it was guessed.
+    the text (none: its form has none, or nothing tells), and `guess` how it was guessed. `delimiter` and `header_line`
+    are set where the form has them.
     """
 
     columns: tuple[str, ...]
@@ -46,6 +47,8 @@ class Table:
     notes: tuple[Note, ...] = ()
     encoding: str | None = None
     guess: Guess | None = None
+    delimiter: str | None = None
+    header_line: int | None = None
 
 
 def header(cells: Sequence[str | None], name: str, line: int) -> tuple[str, ...]:

@@ -22,6 +22,8 @@ from provisioner.roster.values import Note, clean_name
 #: Rows above the header that may be a banner, and ranges that a note names.
 _MOST_BANNER: Final = 50
 _SHOWN: Final = 5
+#: Cells of a row that may be a title or a remark.
+_TITLE: Final = 2
 _MAX_CELLS: Final = 100_000_000
 _EXCEL_COLUMNS: Final = 16_384
 _ROW: Final = re.compile(rb"""<(?:\w+:)?row\s[^>]*?\br=["'](\d{1,7})["']""")
@@ -172,7 +174,7 @@ def _table(
             f"{name}: cells are merged ({shown}); only the first of each range has the value, the others are empty."
         )
         notes = (*notes, Note(message, "Unmerge them and fill each cell, or export the report as CSV."))
-    return Table(columns, frame, notes=notes)
+    return Table(columns, frame, notes=notes, header_line=line)
 
 
 def _header_place(filled: pl.DataFrame, places: list[str], wanted: Wanted, name: str) -> int:
@@ -184,8 +186,11 @@ def _header_place(filled: pl.DataFrame, places: list[str], wanted: Wanted, name:
                 f"{name}: line {wanted.header_row} of the sheet is empty.", remedy="Mend roster.header_row."
             )
         return found
+    widths: list[int] = []
     for place, row in enumerate(filled.head(_MOST_BANNER).select(places).iter_rows()):
         texts = [clean_name(cell) for cell in row if cell]
         if len(texts) > 1 and wanted.key_names.intersection(texts):
             return place
-    return 0
+        widths.append(len(texts))
+    # Without the key, a title is known by its one cell
+    return next((place for place, width in enumerate(widths) if width > _TITLE), 0) if widths[0] <= 1 else 0

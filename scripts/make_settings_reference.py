@@ -22,7 +22,7 @@ from pydantic.fields import FieldInfo
 from provisioner.settings import Cron, Duration, Percent, Settings
 from provisioner.settings.kinds import known_kinds, settings_model
 from provisioner.settings.targets import Sql, TargetSettings
-from provisioner.settings.values import Rate, Rates, format_duration
+from provisioner.settings.values import DateForms, Rate, Rates, format_duration
 
 FILE: Final = Path(__file__).parents[1] / "docs" / "settings.md"
 #: Kinds in the order of the README; any other follows them.
@@ -57,7 +57,13 @@ _PLAIN: Final = {
 }
 #: Sections whose keys stand in the table already, under another name.
 _TOLD_ELSEWHERE: Final = ("targets.<name>.guards", "targets.<name>.leaver")
-_NAMED: Final = ((Duration, "duration"), (Percent, "percent"), (Sql, "SQL"), (Rates, "rate, or a list of rates"))
+_NAMED: Final = (
+    (Duration, "duration"),
+    (Percent, "percent"),
+    (Sql, "SQL"),
+    (Rates, "rate, or a list of rates"),
+    (DateForms, "form, or a list of forms"),
+)
 
 
 def reference() -> str:

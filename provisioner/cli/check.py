@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -32,7 +33,8 @@ def check(
             {"subject": line.subject, "verdict": line.verdict, "message": line.message, "remedy": line.remedy}
             for line in lines
         ]
-        print_json({"checks": told, "exit_code": code})
+        fragments = [asdict(line.fragment) for line in lines if line.fragment is not None]
+        print_json({"checks": told, "exit_code": code, **({"fragment": fragments[0]} if fragments else {})})
         return code
     out = console()
     shown = table("", "Subject", "Finding")
@@ -40,6 +42,10 @@ def check(
         finding = plain(line.message if not line.remedy else f"{line.message} {line.remedy}", keep="\n")
         shown.add_row(*cells(Text(line.verdict, _STYLES[line.verdict]), line.subject, Text(finding)))
     out.print(shown)
+    for line in lines:
+        if line.fragment is not None:
+            out.print(Text("\nSettings to start from, by what the roster looks like:\n", "bold"))
+            out.print(Text(plain(line.fragment.yaml, keep="\n")), soft_wrap=True)
     failed = sum(line.verdict == "fail" for line in lines)
     warned = sum(line.verdict == "warn" for line in lines)
     warnings = f"{warned} warning{'' if warned == 1 else 's'}"

@@ -12,9 +12,12 @@ import polars as pl
 #: The zone of whatever names none.
 UTC_ZONE: Final = ZoneInfo("UTC")
 _CLOCK: Final = re.compile(
-    r"[T ](?P<h>[0-9]{1,2}):(?P<m>[0-9]{2})(?::(?P<s>[0-9]{2})(?:[.,][0-9]+)?)?\s?(?P<z>Z|[+-][0-9]{2}:?[0-9]{2})?\s*\Z"
+    r"[T ](?P<h>[0-9]{1,2}):(?P<m>[0-9]{2})(?::(?P<s>[0-9]{2})(?:[.,][0-9]+)?)?(?:\s?(?P<p>[AaPp])[Mm])?"
+    r"\s?(?P<z>Z|[+-][0-9]{2}:?[0-9]{2})?\s*\Z"
 )
 _ISO: Final = re.compile(r"\s*([0-9]{4})-([0-9]{2})-([0-9]{2})\Z")
+#: A day with a zone and without any time, as XML has it; it is that day wherever it is read.
+_ZONED: Final = re.compile(r"\s*([0-9]{4}-[0-9]{2}-[0-9]{2})[+-][0-9]{2}:[0-9]{2}\s*\Z")
 #: What every text that `_CLOCK` finds holds, seen some ten times faster.
 _HINT: Final = ":"
 
@@ -29,7 +32,7 @@ def local_day(day: date, text: str, zone: ZoneInfo) -> date:
             day.year,
             day.month,
             day.day,
-            int(clock["h"]),
+            int(clock["h"]) if clock["p"] is None else int(clock["h"]) % 12 + 12 * (clock["p"] in "Pp"),
             int(clock["m"]),
             min(int(clock["s"] or 0), 59),
             tzinfo=_offset(clock["z"]),
@@ -56,6 +59,8 @@ def days_of(column: pl.Series, zone: ZoneInfo) -> pl.Series:
 
 
 def _day_of(text: str, zone: ZoneInfo) -> str:
+    if zoned := _ZONED.match(text):
+        return zoned[1]
     clock = _CLOCK.search(text)
     found = _ISO.match(text[: clock.start()]) if clock else None
     if found is None:

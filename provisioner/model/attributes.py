@@ -32,9 +32,11 @@ class Type(StrEnum):
 
 
 #: The time of day behind a date, which does not count, and a date as ISO 8601 has it; for Python and for polars.
-CLOCK = r"(?:[T ][0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]+)?)?(?:\s?Z|[+-][0-9]{2}:?[0-9]{2})?)?"
+CLOCK = r"(?:[T ][0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]+)?)?(?:\s?[AaPp][Mm])?(?:\s?Z|[+-][0-9]{2}:?[0-9]{2})?)?"
 ISO_DATE = (
-    rf"(?P<y>[0-9]{{4}})(?:-(?P<m>[0-9]{{1,2}})-|/(?P<m2>[0-9]{{1,2}})/|(?P<m3>[0-9]{{2}}))(?P<d>[0-9]{{1,2}}){CLOCK}"
+    rf"(?P<y>[0-9]{{4}})(?:-(?P<m>[0-9]{{1,2}})-|/(?P<m2>[0-9]{{1,2}})/|(?P<m3>[0-9]{{2}}))(?P<d>[0-9]{{1,2}})"
+    # A day may have a zone without any time, as XML has it; it is that day wherever it is read
+    rf"(?:{CLOCK}|Z|[+-][0-9]{{2}}:[0-9]{{2}})"
 )
 _ISO = re.compile(ISO_DATE)
 _CLOCKED = re.compile(r"[T ][0-9]{1,2}:[0-9]{2}")

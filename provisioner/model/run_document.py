@@ -39,7 +39,7 @@ class RosterInUse(TypedDict):
 
 
 class RosterDocument(TypedDict):
-    """The roster that a run read; `degraded` are the gate's reasons, as sentences."""
+    """The roster that a run read; `degraded` are the gate's reasons, `notes` what was skipped or guessed; sentences."""
 
     rows: int
     people: int
@@ -50,6 +50,7 @@ class RosterDocument(TypedDict):
     degraded: list[str]
     not_accepted: NotRequired[str]
     advice: NotRequired[list[str]]
+    notes: NotRequired[list[str]]
 
 
 class RejectedRow(TypedDict):

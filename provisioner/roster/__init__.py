@@ -11,11 +11,12 @@ from provisioner.roster.classify import judge
 from provisioner.roster.gate import Baseline, gate
 from provisioner.roster.rows import read
 from provisioner.roster.source import check_allowed, fetch, pushed
-from provisioner.roster.values import RESERVED, People, Read, Reject, Source, Verdict
+from provisioner.roster.values import RESERVED, Note, People, Read, Reject, Source, Verdict
 
 __all__ = [
     "RESERVED",
     "Baseline",
+    "Note",
     "People",
     "Read",
     "Reject",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, timedelta
 from hashlib import blake2b
 from typing import Final
@@ -11,7 +12,7 @@ import polars as pl
 
 from provisioner.expressions import Evaluated, compile_expression, evaluate_predicate
 from provisioner.expressions.moments import UTC_ZONE
-from provisioner.roster.days import SPELT, read_days
+from provisioner.roster.days import Days, read_days
 from provisioner.roster.identity import fold_keys
 from provisioner.roster.values import People, Read, Reject, clean_names
 from provisioner.settings import RosterSettings
@@ -65,7 +66,7 @@ def judge(read: Read, settings: RosterSettings, *, today: date, zone: ZoneInfo =
     rejects = [
         *read.rejects,
         *_without_verdict(judged, employed),
-        *_malformed(judged, read, settings),
+        *_malformed(judged, read, ((settings.starts, _STARTS_WRONG, starts), (settings.ends, _ENDS_WRONG, ends))),
     ]
     unknown = _unknown(judged, exclude)
     valid = judged.filter(pl.col("_verdict").is_in(["employed", "leaver", "excluded", "future"]))
@@ -80,6 +81,8 @@ def judge(read: Read, settings: RosterSettings, *, today: date, zone: ZoneInfo =
         present=read.present | {one.key for one in (*rejects, *unknown) if one.key is not None},
         renamed=renamed_in(believed, settings),
         advice=(*starts.advice, *ends.advice),
+        notes=read.notes,
+        encoding=read.encoding,
     )
 
 
@@ -116,16 +119,15 @@ def _because(answer: Evaluated, row: int) -> str:
     return f": {answer.reasons[row]}" if row in answer.reasons else ""
 
 
-def _malformed(judged: pl.DataFrame, read: Read, settings: RosterSettings) -> list[Reject]:
+def _malformed(judged: pl.DataFrame, read: Read, dates: Sequence[tuple[str | None, str, Days]]) -> list[Reject]:
     """One reject per row, for the first thing that is wrong with it."""
     rows = judged.filter(pl.col("_verdict") == "malformed")
     told: dict[int, Reject] = {}
-    for name, wrong in ((settings.starts, _STARTS_WRONG), (settings.ends, _ENDS_WRONG)):
+    for name, wrong, days in dates:
         if name is None:
             continue
         for line, key, value in rows.filter(pl.col(wrong)).select("_line", "_key", name).iter_rows():
-            reason = f"it is no date ({SPELT[settings.dates]})"
-            told.setdefault(line, Reject(line, key, name, value[:_MAX_SHOWN], reason))
+            told.setdefault(line, Reject(line, key, name, value[:_MAX_SHOWN], days.reasons[value]))
     doubts = rows.select("_line", "_key").join(read.doubts, on="_line")
     for line, key, name, reason in doubts.select("_line", "_key", "column", "reason").iter_rows():
         told.setdefault(line, Reject(line, key, name, None, reason))

@@ -12,6 +12,7 @@ from typing import Any
 
 import polars as pl
 
+from provisioner.roster.legibility import changed_texts
 from provisioner.roster.values import People, Verdict
 from provisioner.settings import RosterSettings
 from provisioner.settings.values import format_duration
@@ -22,11 +23,12 @@ class Baseline:
     """What the gate remembers of the last clean snapshot.
 
     `people` is how many rows were believed. `employed` has a row for each of its employed people: `_key`, and for every
-    column of the roster whether it held a value.
+    column of the roster whether it held a value. `encoding` is that of the last clean text that showed it.
     """
 
     people: int
     employed: pl.DataFrame
+    encoding: str | None = None
 
     @classmethod
     def of(cls, people: People) -> Baseline:
@@ -35,6 +37,7 @@ class Baseline:
         return cls(
             people.frame.height,
             employed.select("_key", *(pl.col(name).is_not_null().alias(name) for name in people.columns)),
+            people.encoding,
         )
 
     def to_bytes(self) -> bytes:
@@ -44,18 +47,19 @@ class Baseline:
         return buffer.getvalue()
 
     @classmethod
-    def from_bytes(cls, people: int, content: bytes) -> Baseline:
-        """The inverse of `to_bytes`, which does not hold the count of people."""
-        return cls(people, pl.read_ipc(io.BytesIO(content)))
+    def from_bytes(cls, people: int, content: bytes, encoding: str | None = None) -> Baseline:
+        """The inverse of `to_bytes`, which holds neither the count of people nor the encoding."""
+        return cls(people, pl.read_ipc(io.BytesIO(content)), encoding)
 
     def to_json(self) -> dict[str, Any]:
         """All of it as one JSON document."""
-        return {"people": self.people, "employed": base64.b64encode(self.to_bytes()).decode()}
+        employed = base64.b64encode(self.to_bytes()).decode()
+        return {"people": self.people, "employed": employed, "encoding": self.encoding}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Baseline:
         """The inverse of `to_json`."""
-        return cls.from_bytes(int(document["people"]), base64.b64decode(document["employed"]))
+        return cls.from_bytes(int(document["people"]), base64.b64decode(document["employed"]), document.get("encoding"))
 
 
 def gate(
@@ -66,11 +70,12 @@ def gate(
     mapped: Collection[str],
     modified: datetime | None,
     now: datetime,
+    known: pl.DataFrame | None = None,
 ) -> Verdict:
     """The verdict over a whole roster.
 
     `baseline` is of the last clean snapshot (None: there was none, so nothing is compared); `mapped` the columns that
-    the mapping reads; `modified` and `now` are UTC.
+    the mapping reads; `modified` and `now` are UTC; `known` are the last clean rows of people, where somebody has them.
     """
     rejected = _reasons_to_reject(people, baseline, settings)
     if rejected:
@@ -80,6 +85,9 @@ def gate(
         degraded += _reasons_of_shrinking(people, baseline, settings)
         degraded += _reasons_of_leaving(people, baseline, settings)
         degraded += _reasons_of_blanks(people, baseline, settings, mapped)
+        degraded += _reasons_of_encoding(people, baseline, settings)
+        changed = None if known is None else changed_texts(people.frame, known)
+        degraded += [changed] if changed else []
     return Verdict("degraded", tuple(degraded)) if degraded else Verdict("clean")
 
 
@@ -143,6 +151,18 @@ def _reasons_of_leaving(people: People, baseline: Baseline, settings: RosterSett
     reason = (
         f"{leaving} people are newly leaving, more than roster.gate.max_leaving allows "
         f"({_share(percent, baseline.people)})."
+    )
+    return [reason]
+
+
+def _reasons_of_encoding(people: People, baseline: Baseline, settings: RosterSettings) -> list[str]:
+    """A file may change its encoding; where nobody says to which, what it is now is found out or guessed."""
+    auto = settings.encoding.strip().lower() == "auto"
+    if not auto or None in (people.encoding, baseline.encoding) or people.encoding == baseline.encoding:
+        return []
+    reason = (
+        f"The encoding of the roster changed from {baseline.encoding} to {people.encoding}; set roster.encoding if "
+        "that is right."
     )
     return [reason]
 

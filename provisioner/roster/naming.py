@@ -10,7 +10,7 @@ from typing import Final
 MAX_LISTED: Final = 40
 _MAX_NAME: Final = 60
 #: Signs that names of columns have; colons, equals signs, braces and the like belong to settings and keys.
-_NAME: Final = re.compile(rf"(?=.*[^\W\d_])[\w .,;#&*%?!/()'+-]{{1,{_MAX_NAME}}}")
+_NAME: Final = re.compile(rf"(?=.*[^\W\d_])(?!\[)[\w .,;#&*%?!/()\[\]'+-]{{1,{_MAX_NAME}}}")
 #: A run of letters and digits as keys and tokens have it.
 _TOKEN: Final = re.compile(r"(?=[^\s]*\d)(?=[^\s]*[^\W\d_])[^\s]{20,}")
 

@@ -16,6 +16,7 @@ from provisioner.roster.forms import parse
 from provisioner.roster.forms.decoding import UNDECODABLE
 from provisioner.roster.forms.table import Table
 from provisioner.roster.identity import fold_keys
+from provisioner.roster.legibility import legibility_notes
 from provisioner.roster.naming import listed, showable
 from provisioner.roster.values import Read, Reject, Source, clean_name, clean_names
 from provisioner.settings import RosterSettings
@@ -41,10 +42,11 @@ def read(source: Source, settings: RosterSettings, *, needs: Collection[str], em
         RosterError: the file cannot be read as a roster, or columns are missing.
         ConfigurationError: the encoding, the sheet, or an expression of the settings is wrong.
     """
-    table = parse(source, settings)
+    table = parse(source, settings, needed_columns(settings) | set(needs))
     _check_columns(table, source.name, settings, needs)
     if settings.trim:
         table = trimmed(table, emails)
+    notes = (*table.notes, *legibility_notes(table, source.name))
     table, errors = without_error_cells(table, settings.key)
     rejects = [Reject(bad.line, _readable(bad.key_cell), None, None, bad.reason) for bad in table.bad]
     frame = table.frame.with_columns(clean_names(table.frame[settings.key]).alias("_key"))
@@ -62,6 +64,8 @@ def read(source: Source, settings: RosterSettings, *, needs: Collection[str], em
         unreadable_keys=any(one.key is None for one in rejects),
         present=frozenset(one.key for one in rejects if one.key is not None),
         doubts=pl.concat([_doubts(frame, table, settings.key, emails), errors]),
+        notes=notes,
+        encoding=table.encoding,
     )
 
 

@@ -13,6 +13,7 @@ from typing import Final
 
 from provisioner.errors import ConfigurationError, RosterError, UsageError
 from provisioner.roster.forms import MAX_SIZE
+from provisioner.roster.forms.packed import TABLES
 from provisioner.roster.remote import fetch_https, fetch_stored
 from provisioner.roster.values import Source
 from provisioner.settings import RosterSettings
@@ -23,7 +24,7 @@ from provisioner.settings.place import path_of, scheme_of, shown
 SETTLE: Final = 0.2
 _YOUNG: Final = 2.0
 _MAX_SHOWN: Final = 120
-_ENDINGS: Final = frozenset({".csv", ".tsv", ".txt", ".xlsx", ".parquet", ".jsonl", ".ndjson", ".json", ".gz"})
+_ENDINGS: Final = TABLES | {".zip"}
 
 
 def fetch(

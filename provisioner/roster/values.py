@@ -40,6 +40,21 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """What was skipped, guessed or looked odd in a whole file; `remedy` where somebody should do something about it.
+
+    `example` is a cell of it. It may hold personal data, so it is shown to somebody who looks and never kept.
+    """
+
+    message: str
+    remedy: str | None = None
+    example: str | None = field(default=None, repr=False)
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.remedy}" if self.remedy else self.message
+
+
+@dataclass(frozen=True, slots=True)
 class Reject:
     """One row that is not believed.
 
@@ -68,6 +83,7 @@ class Read:
     (trimmed, NFC). `rows` counts every row of the file, blank ones aside. `rejects` are rows that nobody can believe;
     `doubts` (columns `_line`, `column`, `reason`) are cells that spoil the row of anybody but a leaver. `present` are
     the keys of rejected rows: these people are there, unchanged. `unreadable_keys`: some rejected row hides its key.
+    `notes` say what was skipped or guessed; `encoding` is that of the text, none where nothing tells.
     """
 
     frame: pl.DataFrame
@@ -77,6 +93,8 @@ class Read:
     unreadable_keys: bool
     present: frozenset[str]
     doubts: pl.DataFrame
+    notes: tuple[Note, ...] = ()
+    encoding: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +105,7 @@ class People:
     `_ends` (dates or null). `rejects` holds the rejected rows of `Read` and those that were rejected since. `unknown`
     are people of whom `exclude` says neither yes nor no: nothing changes for them, and they do not count as rejected.
     `present` are the keys of both. `renamed` maps an earlier key to the present one. `advice` are sentences about whole
-    columns that were read wrong, with the setting to change.
+    columns that were read wrong, with the setting to change; `notes` and `encoding` are those of `Read`.
     """
 
     frame: pl.DataFrame
@@ -99,6 +117,8 @@ class People:
     present: frozenset[str]
     renamed: dict[str, str]
     advice: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
+    encoding: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,7 +104,8 @@ async def take(dep: Deployment, request: Request, content: bytes | None) -> Take
     previous = await dep.frames.known()
     baseline = None
     if "baseline" in facts:
-        baseline = Baseline.from_bytes(int(facts["baseline_people"]), facts["baseline"])
+        encoding = facts.get("encoding", b"").decode() or None
+        baseline = Baseline.from_bytes(int(facts["baseline_people"]), facts["baseline"], encoding)
     today, today_utc = day_in(dep.settings.zone, now)
     moment = datetime.fromtimestamp(now, UTC)
     spelling = Spelling(previous["_key"] if previous is not None else ())
@@ -115,7 +116,7 @@ async def take(dep: Deployment, request: Request, content: bytes | None) -> Take
     except RosterError as exc:
         raise RosterError(exc.message, remedy=_joined(exc.remedy, way_out(origin, dep.settings))) from None
     pairs = await pairs_of(dep, people.frame, unlisted(previous, people))
-    verdict = gate(people, baseline, settings, mapped=mapped, modified=source.modified, now=moment)
+    verdict = gate(people, baseline, settings, mapped=mapped, modified=source.modified, now=moment, known=previous)
     if (lost := vanished_sentence(pairs)) and verdict.status != "rejected":
         verdict = Verdict("degraded", (*verdict.reasons, lost))
     accepted = verdict.status == "clean" or (verdict.status == "degraded" and request.accept == source.digest)
@@ -130,6 +131,8 @@ async def take(dep: Deployment, request: Request, content: bytes | None) -> Take
     )
     if people.advice:
         document["advice"] = list(people.advice)
+    if people.notes:
+        document["notes"] = [without_secrets(str(note)) for note in people.notes]
     if request.accept and request.accept != source.digest:
         document["not_accepted"] = (
             f"Nothing was accepted: {request.accept} was asked for, but the roster that was read is {source.digest}."
@@ -166,7 +169,7 @@ async def take(dep: Deployment, request: Request, content: bytes | None) -> Take
         await _only(dep, snapshot) if request.people is not None else snapshot,
         document,
         (*people.rejects, *people.unknown),
-        {**_facts(source, people, began), "writings": with_writing(facts, source.written)} if keep else None,
+        {**_facts(source, people, began, baseline), "writings": with_writing(facts, source.written)} if keep else None,
         _push_to_keep(origin, accepted=accepted) if request.people is None else None,
     )
 
@@ -340,8 +343,10 @@ def _document(
     }
 
 
-def _facts(source: Source, people: People, now: float) -> dict[str, str | bytes | float]:
+def _facts(source: Source, people: People, now: float, last: Baseline | None) -> dict[str, str | bytes | float]:
     baseline = Baseline.of(people)
+    # A text that is all ASCII does not show its encoding; the next may be compared with the last that did
+    encoding = baseline.encoding or (last.encoding if last is not None else None)
     return {
         "digest": source.digest,
         "written": source.written,
@@ -350,6 +355,7 @@ def _facts(source: Source, people: People, now: float) -> dict[str, str | bytes 
         "modified": source.modified.timestamp() if source.modified else 0.0,
         "baseline": baseline.to_bytes(),
         "baseline_people": baseline.people,
+        "encoding": encoding or "",
     }
 
 

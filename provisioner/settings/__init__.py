@@ -8,12 +8,9 @@ from provisioner.settings.kinds import known_kinds
 from provisioner.settings.loader import DEFAULT_CONFIG, Loaded, load
 from provisioner.settings.root import (
     UNGUESSABLE,
-    AbsenceSettings,
     EventRoute,
-    GateSettings,
     NotifySettings,
     RetentionSettings,
-    RosterSettings,
     ScheduleSettings,
     Settings,
     SloSettings,
@@ -21,6 +18,7 @@ from provisioner.settings.root import (
     WebUser,
     WritebackSettings,
 )
+from provisioner.settings.roster import AbsenceSettings, GateSettings, RosterSettings
 from provisioner.settings.targets import (
     AttributeRule,
     Authority,

@@ -17,58 +17,13 @@ from provisioner.settings.allowed import may_be_prefix
 from provisioner.settings.cron import Cron
 from provisioner.settings.kinds import known_kinds, settings_model
 from provisioner.settings.nearest import nearest
+from provisioner.settings.roster import RosterSettings
 from provisioner.settings.targets import GuardSettings, Section, Sql, TargetSettings
-from provisioner.settings.values import Duration, Percent
+from provisioner.settings.values import Duration
 
 #: Characters from which on a token of the web counts as one that nobody finds by trying.
 UNGUESSABLE: Final = 16
 _TARGET_NAME = re.compile(r"[a-z][a-z0-9_]*")
-
-
-class AbsenceSettings(Section):
-    """When a vanished row becomes a leaver."""
-
-    snapshots: int = Field(2, ge=1, description="Clean snapshots, written anew, without the person.")
-    grace: Duration = Field(timedelta(hours=24), description="And this long since the first of them.")
-
-
-class GateSettings(Section):
-    """What a roster must pass before it is believed; all in percent of people but `max_age`."""
-
-    max_shrink: Percent = Field(10.0, description="People lost since the last clean snapshot.")
-    max_rejected: Percent = Field(2.0, description="Bad rows; over it the roster is rejected.")
-    max_leaving: Percent = Field(20.0, description="People newly leaving.")
-    max_blank_jump: Percent = Field(20.0, description="People who lost their value in a mapped column.")
-    max_age: Duration = Field(timedelta(days=7), description="Age of the file.")
-
-
-class RosterSettings(Section):
-    """Where the truth about people comes from, and how it is read."""
-
-    url: str = Field("config/roster.example.csv", description="Path, folder or glob, https://, sftp:// or s3://.")
-    key: str = Field("employee_id", description="Column of the unique and stable key; never an email.")
-    previous_key: str | None = Field(None, description="Column of the person's earlier key.")
-    same_person: tuple[str, ...] = Field(
-        (), description="Columns that tell a person under a new key; none: the emails that accounts are matched by."
-    )
-    employed: Sql = Field("TRUE", description="SQL predicate over the columns: TRUE is employed, FALSE a leaver.")
-    exclude: Sql = Field("FALSE", description="SQL predicate: neither joiner nor leaver.")
-    starts: str | None = Field(None, description="Column of the first day.")
-    ends: str | None = Field(None, description="Column of the last day; none from the year 2200 on.")
-    dates: Literal["iso", "day_first", "month_first"] = Field(
-        "iso", description="How dates are written; a moment with a zone is its day in `timezone`."
-    )
-    trim: bool = Field(True, description="White space and signs without width around every cell go.")
-    encoding: str = Field("auto", description="auto, or the name of an encoding such as cp1252.")
-    sheet: str | None = Field(None, description="Sheet of an .xlsx; none: the first.")
-    create_days_before_start: int = Field(0, ge=0, description="Accounts are made this many days ahead.")
-    absence: AbsenceSettings = Field(default_factory=AbsenceSettings, description="When vanishing means leaving.")
-    gate: GateSettings = Field(default_factory=GateSettings, description="What makes a roster believed.")
-
-    @field_validator("exclude", mode="before")
-    @classmethod
-    def _no_exclude(cls, value: Any) -> Any:
-        return "FALSE" if value is None else value
 
 
 class ScheduleSettings(Section):

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, GetCoreSchemaHandler, PlainSerializer
+from pydantic import BeforeValidator, Field, GetCoreSchemaHandler, PlainSerializer
 from pydantic_core import core_schema
+
+from provisioner.model.date_format import date_format
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _WINDOWS = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0}
@@ -95,10 +97,35 @@ def parse_rate(value: Any) -> Rate:
     return Rate(int(limit), window)
 
 
+#: Ways to write a date that have a name.
+DATE_FORMS = ("iso", "day_first", "month_first")
+
+
+def parse_date_form(value: Any) -> str:
+    """Read ``iso``, ``day_first``, ``month_first``, or a format as strptime has it, such as ``%d-%b-%y``.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    text = str(value).strip()
+    if text in DATE_FORMS:
+        return text
+    if "%" not in text:
+        raise ValueError(f"{value!r} is no form of a date; write {', '.join(DATE_FORMS)} or a format such as %d-%b-%y")
+    date_format(text)
+    return text
+
+
+def _date_forms(value: Any) -> Any:
+    return _one_or_more(value)
+
+
 def _one_or_more(value: Any) -> Any:
     return value if isinstance(value, (list, tuple)) else [value]
 
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(format_duration)]
 Percent = Annotated[float, BeforeValidator(parse_percent)]
+DateForm = Annotated[str, BeforeValidator(parse_date_form)]
+DateForms = Annotated[tuple[DateForm, ...], BeforeValidator(_date_forms), Field(min_length=1)]
 Rates = Annotated[tuple[Rate, ...], BeforeValidator(_one_or_more)]

@@ -336,3 +336,50 @@ def test_a_pause_says_who_and_why_wherever_one_looks(redis_url: str, tmp_path: P
     assert call("resume", "traitly", **variables).code == 0
     assert "paused" not in found(config)[1]
     assert call("todos", "--json", **variables).document["paused"] == []
+
+
+def test_at_first_contact_it_gives_settings_to_start_from(tmp_path: Path) -> None:
+    rows = (
+        "Report\nMade 2026\nPersNr;Name;Status;Eintritt\n0001;Ann;aktiv;01.05.2020\n0002;Tom;ausgetreten;24.12.2021\n"
+    )
+    (tmp_path / "export.csv").write_text(rows)
+    config = tmp_path / "first.yaml"
+    document = yaml.safe_load(write_settings(tmp_path).read_text())
+    document["roster"] = {"url": str(tmp_path / "export.csv")}
+    config.write_text(yaml.safe_dump(document))
+    answer = call("check", "--json", PROVISIONER_CONFIG=str(config))
+    assert answer.code == 3
+    fragment = answer.document["fragment"]
+    assert fragment["settings"] == {
+        "delimiter": ";",
+        "header_row": 3,
+        "key": "PersNr",
+        "employed": "Status = 'aktiv'",
+        "starts": "Eintritt",
+        "dates": "day_first",
+    }
+    assert fragment["status"] == {"Status": {"aktiv": 1, "ausgetreten": 1}}
+    shown = call("check", PROVISIONER_CONFIG=str(config))
+    assert "Settings to start from" in shown.out
+    assert "  key: PersNr\n" in shown.out
+    # With them it fits, as far as the roster goes
+    document["roster"] |= fragment["settings"]
+    own = {"customer_id": "PersNr", "name": "Name", "email": "NULL"}
+    document["targets"]["traitly"]["attributes"] |= own
+    config.write_text(yaml.safe_dump(document))
+    fits = call("check", "--json", PROVISIONER_CONFIG=str(config)).document
+    assert "fragment" not in fits
+    assert any("2 rows, 2 people, 0 rejected" in line["message"] for line in fits["checks"])
+
+
+def test_a_total_that_would_be_a_person_is_named(tmp_path: Path) -> None:
+    (tmp_path / "export.csv").write_text("employee_id,name,x\nE1,Ann,1\nGrand Total,1,\n")
+    config = tmp_path / "first.yaml"
+    document = yaml.safe_load(write_settings(tmp_path).read_text())
+    document["roster"] = {"url": str(tmp_path / "export.csv")}
+    document["targets"]["traitly"]["attributes"] |= {"customer_id": "employee_id", "name": "name", "email": "NULL"}
+    config.write_text(yaml.safe_dump(document))
+    lines = call("check", "--json", PROVISIONER_CONFIG=str(config)).document["checks"]
+    (line,) = [one for one in lines if "looks like a total" in one["message"]]
+    assert line["message"].startswith("Line 3 ")
+    assert line["remedy"] == "Set `roster.skip: \"employee_id = 'Grand Total'\"`, or the like."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from zoneinfo import ZoneInfo
 
@@ -107,3 +108,95 @@ def test_the_shared_inputs() -> None:
     text = "employee_id,employment_status,start_date,end_date\nE1,active,01.05.2020,31.12.9999\nE2,active,24.12.2021,"
     found = people_of(f"{text}00.00.0000\nE3,active,01.02.2019,30.09.2026", dates="day_first")
     assert found.frame["_ends"].to_list() == [None, None, date(2026, 9, 30)]
+
+
+@pytest.mark.parametrize(
+    ("dates", "cells"),
+    [
+        ("%d-%b-%y", {"05-JAN-20": date(2020, 1, 5), "24-dec-21": date(2021, 12, 24), "05-Jan-70": date(1970, 1, 5)}),
+        ("%d-%b-%y", {"05-JAN-2020": None, "32-JAN-20": None, "05-JÄN-20": None}),
+        ("%d/%m/%Y", {"05/01/24": None, "05/01/2024": date(2024, 1, 5)}),
+        ("%m/%d/%y", {"07/05/11": date(2011, 7, 5), "07/05/2011": None}),
+        ("month_first", {"1/5/2020 12:00:00 AM": date(2020, 1, 5), "12/24/2021 11:59:59 pm": date(2021, 12, 24)}),
+        ("day_first", {"01.05.2020": date(2020, 5, 1), "07/05/11": None}),
+        (
+            "iso",
+            {"2020-03-16-07:00": date(2020, 3, 16), "2020-03-16Z": date(2020, 3, 16), "20200316": date(2020, 3, 16)},
+        ),
+        (["%d %B %Y"], {"5 January 2020": date(2020, 1, 5), "2020-01-05": date(2020, 1, 5)}),
+        ("%Y%m%d%H%M%S.%f%z", {"20200105080000.0Z": date(2020, 1, 5), "20200105180000.0Z": date(2020, 1, 6)}),
+        ("%Y%m%d%H%M%S.0Z", {"20200105180000.0Z": date(2020, 1, 6)}),
+        ("%m/%d/%Y %I:%M %p %z", {"1/5/2024 11:00 PM -0500": date(2024, 1, 6)}),
+        (["day_first", "month_first"], {"18-6-2013": date(2013, 6, 18), "8-17-2005": date(2005, 8, 17)}),
+        (["day_first", "month_first"], {"3-4-2005": None, "5-5-2005": date(2005, 5, 5)}),
+        (["month_first", "iso", "%d-%b-%y"], {"05-JAN-20": date(2020, 1, 5), "1/5/2020": date(2020, 1, 5)}),
+    ],
+)
+def test_forms_of_dates(dates: str | list[str], cells: dict[str, date | None]) -> None:
+    rows = [f'{number},A,,active,"{cell}",' for number, cell in enumerate(cells, 1)]
+    read = read_bytes("\n".join([HEADER, *rows]).encode(), dates=dates)
+    found = judge(read, settings(dates=dates), today=date(2030, 1, 1), zone=SYDNEY)
+    days = dict(zip(found.frame["_key"], found.frame["_starts"], strict=True))
+    assert days == {str(number): day for number, day in enumerate(cells.values(), 1) if day}
+    # Whoever has no day is rejected with line, column and cell
+    told = {one.key: (one.line, one.column, one.value) for one in found.rejects}
+    missing = [(number, cell) for number, (cell, day) in enumerate(cells.items(), 1) if day is None]
+    assert told == {str(number): (number + 1, "start_date", cell) for number, cell in missing}
+
+
+def test_a_day_that_two_forms_read_differently_is_named() -> None:
+    text = "key;name;mail;start;end\nE1;Ann;a@b.co;18-6-2013;\nE2;Tom;t@b.co;8-17-2005;\nE3;Mia;m@b.co;3-4-2005;"
+    changes = {
+        "key": "key",
+        "starts": "start",
+        "ends": "end",
+        "employed": "TRUE",
+        "dates": ["day_first", "month_first"],
+    }
+    read = read_bytes(text.encode(), (), **changes)
+    (reject,) = judge(read, settings(**changes), today=TODAY).rejects
+    assert str(reject) == (
+        "line 4 (E3): start: '3-4-2005' it is a different day by each form of roster.dates: "
+        "2005-04-03 by dd/mm/yyyy, 2005-03-04 by mm/dd/yyyy"
+    )
+    one = judge(read, settings(**{**changes, "dates": "day_first"}), today=TODAY)
+    assert dict(zip(one.frame["_key"], one.frame["_starts"], strict=True))["E3"] == date(2005, 4, 3)
+
+
+@pytest.mark.parametrize("cell", ["31-DEC-99", "30-DEC-99", "31-DEC-12"])
+def test_an_end_by_two_digits_that_may_be_none_is_named(cell: str) -> None:
+    found = people(f"1,A,,active,,{cell}", dates="%d-%b-%y")
+    assert found.frame.is_empty()
+    assert "may as well be 9999 or 4712" in found.rejects[0].reason
+    assert people(f"1,A,,active,{cell},", dates="%d-%b-%y").rejects == ()
+    assert people("1,A,,active,,31-DEC-4712", dates="%d-%b-%Y").frame["_verdict"].to_list() == ["employed"]
+
+
+@pytest.mark.parametrize(
+    "cell", ["9999-12-31-08:00", "12/31/9999 12:00:00 AM", "99991231000000.0Z", "31 December 9999"]
+)
+def test_no_end_in_a_form_of_its_own(cell: str) -> None:
+    dates = ["month_first", "%Y%m%d%H%M%S.%f%z", "%d %B %Y"]
+    found = people(f"1,A,,active,,{cell}", dates=dates)
+    assert (found.rejects, found.frame["_ends"].to_list()) == ((), [None])
+
+
+@pytest.mark.parametrize(
+    ("dates", "why"),
+    [
+        ("dmy", "write iso, day_first, month_first or a format"),
+        (["iso", "%d/%m"], "does not give year, month and day"),
+        ("%d/%m/%Q", "'%Q', which is no part of a date"),
+        ("%d/%d/%Y", "twice"),
+        ([], "at least 1 item"),
+    ],
+)
+def test_what_is_no_form_of_a_date(dates: object, why: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(why)):
+        settings(dates=dates)
+
+
+def test_a_day_with_a_zone_is_a_day_to_expressions_too() -> None:
+    frame = pl.DataFrame({"d": ["2020-03-16-07:00", "2020-03-16"]})
+    expression = compile_expression("DATE(d)", frame.columns, where="x", zone=SYDNEY)
+    assert evaluate_text(expression, frame).values.to_list() == ["2020-03-16", "2020-03-16"]

@@ -10,15 +10,16 @@ from typing import Final
 
 import polars as pl
 
+from provisioner.admin.preflight.first_contact import fragment_of, totals
 from provisioner.admin.preflight.redis import Store, disk, store
 from provisioner.admin.preflight.targets import reach
 from provisioner.errors import ConfigurationError, ProvisionerError
 from provisioner.logs import without_secrets
-from provisioner.model.check_result import Line, failure
+from provisioner.model.check_result import Fragment, Line, failure
 from provisioner.planning.desired import MEMBER, STANDING, compile_target, desired_accounts, faults_of, wrong_ones
 from provisioner.planning.spec import TargetSpec
 from provisioner.progress.writeback import check_columns
-from provisioner.roster import fetch, gate
+from provisioner.roster import Note, Source, fetch, gate
 from provisioner.runs.roster_snapshot import people_of
 from provisioner.runs.roster_source import DROP, source_of
 from provisioner.runtime.clock import day_in
@@ -109,6 +110,7 @@ async def _roster(settings: Settings, specs: Mapping[str, TargetSpec], redis: St
     baseline, push = redis.baseline, redis.pushed
     own = f"roster.url ({shown(settings.roster.url)})"
     lines: list[Line] = []
+    source: Source | None = None
     try:
         if push is not None:
             source = source_of(push)
@@ -125,8 +127,12 @@ async def _roster(settings: Settings, specs: Mapping[str, TargetSpec], redis: St
             people_of, specs, source, settings.roster, today, today_utc, settings.zone
         )
     except ProvisionerError as exc:
-        return [*lines, failure("roster", exc, "Mend the export.")]
-    verdict = gate(people, baseline, settings.roster, mapped=mapped, modified=source.modified, now=now)
+        fragment = await _fragment(source, settings) if source is not None else None
+        return [*lines, replace(failure("roster", exc, "Mend the export."), fragment=fragment)]
+    verdict = gate(
+        people, baseline, settings.roster, mapped=mapped, modified=source.modified, now=now, known=redis.known
+    )
+    lines += [*(_noted(note) for note in people.notes), *totals(people)]
     facts = f"{source.name}: {people.rows} rows, {people.frame.height} people, {len(people.rejects)} rejected."
     # What is wrong with a whole column is no fault of its rows
     advice = [tuple(one.rsplit(". ", 1)) for one in people.advice]
@@ -134,7 +140,8 @@ async def _roster(settings: Settings, specs: Mapping[str, TargetSpec], redis: St
     lines += [Line("roster", "warn", f"rejected row: {reject}", remedy) for reject in people.rejects[:_TOLD]]
     if verdict.status == "rejected":
         message = f"{facts} {' '.join(verdict.reasons)}"
-        return [*lines, Line("roster", "fail", message, " ".join(people.advice) or "Mend the export.", 3)]
+        remedy = " ".join(people.advice) or "Mend the export."
+        return [*lines, Line("roster", "fail", message, remedy, 3, await _fragment(source, settings))]
     lines += [Line("roster", "warn", f"{told}.", what) for told, what in advice]
     if verdict.status == "degraded":
         remedy = f"Mend the export, or let it pass with `provisioner sync --accept {source.digest}`."
@@ -146,6 +153,15 @@ async def _roster(settings: Settings, specs: Mapping[str, TargetSpec], redis: St
     for spec in specs.values():
         lines += _sampled(spec, some, today, today_utc, ends=ends)
     return lines
+
+
+async def _fragment(source: Source, settings: Settings) -> Fragment | None:
+    return await asyncio.to_thread(fragment_of, source, settings.roster, settings.zone)
+
+
+def _noted(note: Note) -> Line:
+    example = f" It reads {note.example}." if note.example else ""
+    return Line("roster", "warn" if note.remedy else "ok", f"{note.message}{example}", note.remedy)
 
 
 def _sampled(spec: TargetSpec, people: pl.DataFrame, today: date, today_utc: date, *, ends: bool) -> list[Line]:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+import polars as pl
+
 from provisioner.dispatch.redis_loss import other_deployment
 from provisioner.errors import (
     ConfigurationError,
@@ -51,13 +53,14 @@ _LEAST_ROOM: Final = 64 * 1024**2
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """Redis: what is told of it, whether it can be used, the roster to compare with, and the pushed one that runs read,
-    where it knows them."""
+    """Redis: what is told of it, whether it can be used, the roster to compare with and its people, and the pushed one
+    that runs read, where it knows them."""
 
     lines: tuple[Line, ...]
     usable: bool
     baseline: Baseline | None = None
     pushed: Pushed | None = None
+    known: pl.DataFrame | None = None
 
 
 async def store(settings: Settings, *, needed: bool) -> Store:
@@ -79,6 +82,7 @@ async def store(settings: Settings, *, needed: bool) -> Store:
         await ensure_schema(client, reading=True)
         ahead = await _ahead(stores.server)
         baseline = _baseline(await stores.frames.roster())
+        known = await stores.frames.known()
         pushed = await stores.frames.pushed(settings.roster.url)
         going = (
             *await _ledgers(stores, settings),
@@ -96,7 +100,7 @@ async def store(settings: Settings, *, needed: bool) -> Store:
     version = Line("redis", "ok", f"{ServerVersion.of_info(info)} answers at {address.redacted}.")
     clock = clocks("Redis's clock", ahead, "Days, rates and ages are counted by Redis's clock: set both by NTP.")
     lines = (version, writes, persistence(info), memory(info), clock, *going)
-    return Store(lines, usable=True, baseline=baseline, pushed=pushed)
+    return Store(lines, usable=True, baseline=baseline, pushed=pushed, known=known)
 
 
 async def _ledgers(stores: Stores, settings: Settings) -> list[Line]:
@@ -146,7 +150,10 @@ async def _writes(server: Server) -> Line:
 
 
 def _baseline(facts: Mapping[str, bytes]) -> Baseline | None:
-    return Baseline.from_bytes(int(facts["baseline_people"]), facts["baseline"]) if "baseline" in facts else None
+    if "baseline" not in facts:
+        return None
+    encoding = facts.get("encoding", b"").decode() or None
+    return Baseline.from_bytes(int(facts["baseline_people"]), facts["baseline"], encoding)
 
 
 def persistence(info: Mapping[str, Any]) -> Line:

@@ -85,6 +85,8 @@ def roster(out: Console, document: Document, rejects: Sequence[Document] = ()) -
         out.print(Text(f"  {plain(_reject(row))}", "yellow"))
     if len(rejects) > _SHOWN_ROWS:
         out.print(f"  and {len(rejects) - _SHOWN_ROWS} more rejected rows; --json has all")
+    for note in read.get("notes") or ():
+        out.print(Text(plain(note), "yellow"), soft_wrap=True)
     for advice in read.get("advice") or ():
         out.print(Text(plain(advice), "bold yellow"), soft_wrap=True)
     if read.get("not_accepted"):

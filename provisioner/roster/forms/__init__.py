@@ -2,72 +2,79 @@
 
 from __future__ import annotations
 
-import gzip
-import io
-import zlib
+import re
+from collections.abc import Collection
+from dataclasses import replace
 from typing import Final
 
 from provisioner.errors import RosterError
-from provisioner.roster.forms.columnar import read_json_lines, read_parquet
+from provisioner.roster.forms.columnar import read_parquet
 from provisioner.roster.forms.decoding import decode
 from provisioner.roster.forms.delimited import read_delimited
+from provisioner.roster.forms.json_rows import lists_in, read_json
+from provisioner.roster.forms.layout import Layout
+from provisioner.roster.forms.packed import gunzipped, unzipped
+from provisioner.roster.forms.refused import check_bytes, check_text
 from provisioner.roster.forms.table import Table
-from provisioner.roster.forms.workbook import read_workbook
+from provisioner.roster.forms.workbook import Wanted, read_workbook
 from provisioner.roster.values import Source
 from provisioner.settings import RosterSettings
 
 #: Largest roster, packed or unpacked, in bytes.
 MAX_SIZE: Final = 512 * 1024 * 1024
 _BEGINNING: Final = 200
+#: Text may begin with a bracket, too, but not so.
+_ARRAY: Final = re.compile(r"\[\s*(?:\{|\]|$)")
 
 
-def parse(source: Source, settings: RosterSettings) -> Table:
-    """The rows of a roster of any form: delimited text, .xlsx, Parquet, JSON lines, each perhaps gzipped.
+def parse(source: Source, settings: RosterSettings, needed: Collection[str] | None = None) -> Table:
+    """The rows of a roster of any form: delimited text, workbooks, Parquet, JSON, each perhaps packed.
+
+    Args:
+        needed: the file's columns that somebody reads; a row that lacks only others is filled up. None: each is needed.
 
     Raises:
         RosterError: it is none of these, too large, or broken as a whole.
         ConfigurationError: the encoding or the sheet does not exist.
     """
-    content = source.content
+    return _parsed(source.content, source.name, settings, needed)
+
+
+def records_in(source: Source, settings: RosterSettings) -> list[str]:
+    """Where lists of objects are in a roster that is one JSON object; none if it is something else."""
+    if source.content[:1].isascii() and source.content.lstrip()[:1] == b"{" and len(source.content) <= MAX_SIZE:
+        return lists_in(decode(source.content, settings.encoding).text) or []
+    return []
+
+
+def _parsed(
+    content: bytes, name: str, settings: RosterSettings, needed: Collection[str] | None, *, inner: bool = False
+) -> Table:
     if content.startswith(b"\x1f\x8b"):
-        content = _unpacked(content, source.name)
+        content = gunzipped(content, name, MAX_SIZE)
     if not content:
-        raise RosterError(f"{source.name} is empty.", remedy="Export the roster again.")
+        raise RosterError(f"{name} is empty.", remedy="Export the roster again.")
     if len(content) > MAX_SIZE:
-        raise RosterError(f"{source.name} is larger than {MAX_SIZE // 1024**2} MiB.")
-    if content.startswith(b"PK\x03\x04"):
-        return read_workbook(content, source.name, settings.sheet, MAX_SIZE)
+        raise RosterError(f"{name} is larger than {MAX_SIZE // 1024**2} MiB.")
+    if content.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        unpacked = unzipped(content, name, MAX_SIZE)
+        if unpacked is None:
+            wanted = Wanted(settings.sheet, frozenset({settings.key}), settings.header_row)
+            return read_workbook(content, name, wanted, MAX_SIZE)
+        if inner:
+            raise RosterError(f"{name} is an archive within an archive.", remedy="Give the table inside it.")
+        return _parsed(unpacked[0], f"{unpacked[1]} in {name}", settings, needed, inner=True)
     if content.startswith(b"PAR1"):
-        return read_parquet(content, source.name, MAX_SIZE)
-    if content.startswith(b"\xd0\xcf\x11\xe0"):
-        raise RosterError(
-            f"{source.name} is an old or encrypted Excel file.",
-            remedy="Save it as .xlsx without a password, or as CSV.",
-        )
-    text = decode(content, settings.encoding)
+        return read_parquet(content, name, MAX_SIZE)
+    check_bytes(content, name)
+    decoded = decode(content, settings.encoding)
+    text = decoded.text
     # A character takes four bytes at most, and the last of these may be cut
     beginning = text[: 4 * _BEGINNING].decode(errors="ignore")[:_BEGINNING].lstrip()
-    if beginning.startswith("{"):
-        return read_json_lines(text.decode(), source.name)
-    if beginning.startswith("<"):
-        raise RosterError(
-            f"{source.name} is a web page or XML, not a roster.",
-            remedy="If a login page came instead of the file, mend the credentials in roster.url.",
-        )
-    return read_delimited(text, source.name, settings.key)
-
-
-def _unpacked(content: bytes, name: str) -> bytes:
-    """gunzip with a bound, so that a small file cannot fill the memory."""
-    try:
-        with gzip.GzipFile(fileobj=io.BytesIO(content)) as stream:
-            unpacked = stream.read(MAX_SIZE + 1)
-    except EOFError:
-        raise RosterError(
-            f"{name} is cut off: its gzip stream has no end.", remedy="Copy or export it again."
-        ) from None
-    except (zlib.error, OSError):
-        raise RosterError(f"{name} is a broken gzip file.", remedy="Copy or export it again.") from None
-    if len(unpacked) > MAX_SIZE:
-        raise RosterError(f"{name} unpacks to more than {MAX_SIZE // 1024**2} MiB.")
-    return unpacked
+    if beginning.startswith("{") or _ARRAY.match(beginning):
+        return read_json(text, name, settings.records, {settings.key})
+    check_text(text, name)
+    layout = Layout(frozenset({settings.key}), needed, settings.delimiter, settings.header_row)
+    table = read_delimited(text, name, layout)
+    encoding = None if decoded.encoding == "ascii" else decoded.encoding
+    return replace(table, encoding=encoding, guess=decoded.guess)

@@ -1,11 +1,13 @@
-"""From bytes to text: UTF-8 with or without byte-order mark, UTF-16, Windows-1252, or what the settings say."""
+"""From bytes to text: UTF-8 with or without byte-order mark, UTF-16, what the settings say, or a guess."""
 
 from __future__ import annotations
 
 import codecs
+from dataclasses import dataclass
 from typing import Final
 
 from provisioner.errors import ConfigurationError
+from provisioner.roster.forms.encodings import Guess, guess
 
 #: Stands where a byte could not be decoded; nobody writes this noncharacter into a roster.
 UNDECODABLE: Final = "\ufdd0"
@@ -29,8 +31,20 @@ def _mark(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error(_ERRORS, _mark)
 
 
-def decode(content: bytes, encoding: str) -> bytes:
-    """The content as UTF-8 without byte-order mark, from the named encoding or, if that is ``auto``, the one found out.
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """Text as UTF-8 without byte-order mark, and which encoding it was in.
+
+    `encoding` is ``ascii`` where nothing tells. `guess` is set where the encoding was guessed by what it gives.
+    """
+
+    text: bytes
+    encoding: str
+    guess: Guess | None = None
+
+
+def decode(content: bytes, encoding: str) -> Decoded:
+    """The content as UTF-8, from the named encoding or, if that is ``auto``, the one found out.
 
     Never fails because of the bytes: what cannot be decoded stands as `UNDECODABLE`. A file that is UTF-8 but for a few
     bytes stays UTF-8, so that one broken row does not spoil everyone's name. What is UTF-8 already is not copied.
@@ -38,13 +52,23 @@ def decode(content: bytes, encoding: str) -> bytes:
     Raises:
         ConfigurationError: there is no such encoding.
     """
-    name, valid = _detect(content) if encoding.strip().lower() == "auto" else (_known(encoding), False)
+    guessed: Guess | None = None
+    valid = False
+    if encoding.strip().lower() == "auto":
+        name, valid = _detect(content)
+        if name is None:
+            guessed = guess(content)
+            name = guessed.encoding
+    else:
+        name = _known(encoding)
     if name in ("utf-8", "utf-8-sig") and (valid or _is_utf_8(content)):
         # Once for the file and once more for what was in it
-        return content.removeprefix(codecs.BOM_UTF8 if name == "utf-8-sig" else b"").removeprefix(codecs.BOM_UTF8)
+        text = content.removeprefix(codecs.BOM_UTF8 if name == "utf-8-sig" else b"").removeprefix(codecs.BOM_UTF8)
+        return Decoded(text, "ascii" if text.isascii() else "utf-8")
     # Some make halves of characters (UTF-7), which are no text
-    text = content.decode(name, errors=_ERRORS)
-    return text.removeprefix("\ufeff").encode(errors="strict" if name in _WHOLE else "replace")
+    decoded = content.decode(name, errors=_ERRORS)
+    text = decoded.removeprefix("\ufeff").encode(errors="strict" if name in _WHOLE else "replace")
+    return Decoded(text, "ascii" if text.isascii() else name.removesuffix("-sig"), guessed)
 
 
 def is_marked(text: bytes) -> bool:
@@ -67,8 +91,8 @@ def _known(encoding: str) -> str:
     return "utf-8-sig" if info.name == "utf-8" else info.name
 
 
-def _detect(content: bytes) -> tuple[str, bool]:
-    """The encoding, and whether the content was looked through already and is valid in it."""
+def _detect(content: bytes) -> tuple[str | None, bool]:
+    """The encoding, none where it can only be guessed, and whether the content is known to be valid in it."""
     if content.startswith(codecs.BOM_UTF8):
         return "utf-8-sig", False
     if content.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
@@ -82,7 +106,9 @@ def _detect(content: bytes) -> tuple[str, bool]:
         return "utf-16-le", False
     if sample[0::2].count(0) / half > _UTF_16_SHARE and sample[1::2].count(0) / half < _UTF_16_SHARE / 3:
         return "utf-16-be", False
-    return ("utf-8", True) if _is_utf_8(content) else (_utf_8_or_western(content), False)
+    if _is_utf_8(content):
+        return "utf-8", True
+    return ("utf-8" if _is_damaged_utf_8(content) else None), False
 
 
 def _is_utf_8(content: bytes) -> bool:
@@ -98,12 +124,12 @@ def _is_utf_8(content: bytes) -> bool:
     return True
 
 
-def _utf_8_or_western(content: bytes) -> str:
-    """Whether bytes that are not all UTF-8 are damaged UTF-8, or Windows-1252: whichever explains more of them."""
+def _is_damaged_utf_8(content: bytes) -> bool:
+    """Whether bytes that are not all UTF-8 are damaged UTF-8: whether that explains more of them than it does not."""
     text = content.decode("utf-8", errors=_ERRORS)
     broken = text.count(UNDECODABLE)
     beyond_ascii = len(text) - broken - (len(content) - _bytes_beyond_ascii(content))
-    return "utf-8" if beyond_ascii > broken else "cp1252"
+    return beyond_ascii > broken
 
 
 def _bytes_beyond_ascii(content: bytes) -> int:

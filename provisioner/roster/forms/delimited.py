@@ -6,58 +6,39 @@ stray quotation mark, cells too many or too few) are looked at one by one.
 
 from __future__ import annotations
 
-import csv
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, islice
+from itertools import chain
 from typing import Final
 
 import polars as pl
 
 from provisioner.errors import RosterError
 from provisioner.roster.forms.decoding import is_marked
-from provisioner.roster.forms.table import MAX_ROW, BadRow, Table, header, without_blanks
-from provisioner.roster.values import clean_name
+from provisioner.roster.forms.layout import MAX_LINES_PER_ROW, Layout, Record, Top, record_of, top_of
+from provisioner.roster.forms.table import MAX_ROW, BadRow, Table, without_blanks
+from provisioner.roster.values import Note
 
-_DELIMITERS: Final = (",", ";", "\t", "|")
-_MAX_LINES_PER_ROW: Final = 1_000
-_UNCLOSED: Final = "a quotation mark is never closed"
-_STRAY: Final = "text follows a closing quotation mark"
-_SEPARATOR_LINE: Final = re.compile(r'"?sep=([\t!-/:-@\[-`{-~])"?\s*', re.IGNORECASE)
 _FILLED: Final = re.compile(rb"[^ \t\r\n\v\f]")
-
-
-@dataclass(frozen=True, slots=True)
-class _Record:
-    """`cells` of one row and over how many `lines` it goes; `fault` says why there are no cells."""
-
-    cells: list[str]
-    lines: int
-    fault: str | None = None
 
 
 @dataclass(slots=True)
 class _Odd:
-    """What became of irregular lines: `rows` and the `lines` they begin in, `bad` rows, and every line so `taken`."""
+    """What became of irregular lines: `rows` and the `lines` they begin in, `bad` rows, and every line so `taken`.
+
+    `filled` are the lines of rows that were filled up.
+    """
 
     rows: list[list[str]] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
     bad: list[BadRow] = field(default_factory=list)
     taken: list[int] = field(default_factory=list)
+    filled: list[int] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class _Top:
-    """What the header says; `lines` is how many lines of the file go before the first row."""
-
-    columns: tuple[str, ...]
-    delimiter: str
-    lines: int
-
-
-def read_delimited(text: bytes, name: str, key: str) -> Table:
-    """Rows of delimited UTF-8 text; `key` is the key column's name, by which the delimiter is recognised.
+def read_delimited(text: bytes, name: str, layout: Layout) -> Table:
+    """Rows of delimited UTF-8 text.
 
     Raises:
         RosterError: there is no header, or it is unusable.
@@ -67,11 +48,11 @@ def read_delimited(text: bytes, name: str, key: str) -> Table:
         # Nearly always each stands before a newline, where nobody minds it, and making such a text anew takes long
         head = _head(text, name)[1]
         if b"\r" not in head.replace(b"\r\n", b"\n"):
-            rows = _Rows(text, _top(text, name, key), key)
+            rows = _Rows(text, _top(text, name, layout), layout)
             if rows.readable:
-                return rows.table()
+                return rows.table(name)
         text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    return _Rows(text, _top(text, name, key), key).table()
+    return _Rows(text, _top(text, name, layout), layout).table(name)
 
 
 def _head(text: bytes, name: str) -> tuple[int, bytes]:
@@ -81,7 +62,7 @@ def _head(text: bytes, name: str) -> tuple[int, bytes]:
         begin = text.rfind(b"\n", 0, found.start()) + 1
         end = _end(text, begin)
         if text[begin:end].decode().strip():
-            return text.count(b"\n", 0, begin), text[: _end(text, end, _MAX_LINES_PER_ROW + 1)]
+            return text.count(b"\n", 0, begin), text[: _end(text, end, MAX_LINES_PER_ROW + 1)]
         begin = end
     raise RosterError(f"{name} is empty.", remedy="Export the roster again.")
 
@@ -104,60 +85,9 @@ def _line(text: bytes, begin: int, end: int) -> str:
     return text[begin:end].decode().removesuffix("\n").removesuffix("\r")
 
 
-def _top(text: bytes, name: str, key: str) -> _Top:
+def _top(text: bytes, name: str, layout: Layout) -> Top:
     blank, head = _head(text, name)
-    lines = head.replace(b"\r\n", b"\n").decode().split("\n")
-    told = _SEPARATOR_LINE.fullmatch(lines[blank])
-    start = blank + 1 if told else blank
-    if start >= len(lines):
-        raise RosterError(f"{name} has no header.", remedy="Export the roster again.")
-    delimiters = (told[1],) if told and told[1] != '"' else _DELIMITERS
-    found = [(one, _record(lines[start:], one, None)) for one in delimiters]
-
-    def rank(candidate: tuple[str, _Record]) -> tuple[bool, bool, int]:
-        record = candidate[1]
-        return record.fault is None, key in map(clean_name, record.cells), len(record.cells)
-
-    # The one that shows the key column, else the one that gives most columns
-    delimiter, record = max(found, key=rank)
-    if record.fault:
-        raise RosterError(f"{name}, line {start + 1}: the header cannot be read: {record.fault}.")
-    return _Top(header(record.cells, name, start + 1), delimiter, start + record.lines)
-
-
-def _record(lines: Iterable[str], delimiter: str, width: int | None) -> _Record:
-    """The row that begins with the first of the lines, over as many of them as its quotation marks span.
-
-    A row over several lines is believed only if it has `width` cells: else an open mark would swallow its neighbours.
-    """
-    taken: list[str] = []
-    size = 0
-    fault = _UNCLOSED
-    for line in islice(lines, _MAX_LINES_PER_ROW):
-        taken.append(line)
-        size += len(line) + 1
-        if size > MAX_ROW:
-            fault = f"the row is longer than {MAX_ROW} characters"
-            break
-        if '"' not in line:
-            if len(taken) > 1:
-                continue
-            if line:
-                return _Record(line.split(delimiter), 1)
-        try:
-            rows = list(csv.reader(["\n".join(taken)], delimiter=delimiter, strict=True))
-        except csv.Error as exc:
-            if "unexpected end" in str(exc):
-                continue
-            fault = _STRAY if len(taken) == 1 else _UNCLOSED
-            if "field limit" in str(exc):
-                fault = "a cell is too long"
-            break
-        cells = rows[0] if rows else [""]
-        if len(taken) > 1 and width is not None and len(cells) != width:
-            break
-        return _Record(cells, len(taken))
-    return _Record([], 1, fault)
+    return top_of(head.replace(b"\r\n", b"\n").decode().split("\n"), blank, name, layout)
 
 
 class _Rows:
@@ -167,11 +97,17 @@ class _Rows:
     can be found in the text only if all end alike.
     """
 
-    def __init__(self, text: bytes, top: _Top, key: str) -> None:
+    def __init__(self, text: bytes, top: Top, layout: Layout) -> None:
         self._text = text
         self._top = top
         self._width = len(top.columns)
-        self._key_first = top.columns[0] == key
+        self._key_first = top.columns[0] in layout.key_names
+        # The columns from the first of these on are read by nobody, so that a row may lack them
+        read = [place for place, name in enumerate(top.columns, 1) if layout.needed is None or name in layout.needed]
+        named = self._width - top.unnamed
+        # A row of a few cells is none: it is the total beneath the table, or a remark
+        half = named // 2 + 1
+        self._least = named if layout.needed is None else max(half, *read, 1)
         self._newline = b"\r\n" if b"\r" in text else b"\n"
         mark = r"\t" if top.delimiter == "\t" else re.escape(top.delimiter)
         cell = rf'(?:"[^"\r]*(?:""[^"\r]*)*"|[^"\r{mark}]*)'
@@ -198,8 +134,12 @@ class _Rows:
         ends_alike = lines["size"].sum() == len(text) + missing and not (missing and text.endswith((b"\r", b"\n")))
         self.readable = self._regular or (ends_alike and not lines["return"].any())
 
-    def table(self) -> Table:
-        """All rows, good and bad."""
+    def table(self, name: str) -> Table:
+        """All rows, good and bad.
+
+        Raises:
+            RosterError: a column without a name holds something.
+        """
         columns, first = self._top.columns, self._top.lines + 1
         lines = pl.int_range(first, first + self._irregular.len(), eager=True, dtype=pl.Int64).alias("_line")
         odd = _Odd()
@@ -212,7 +152,43 @@ class _Rows:
         if odd.rows:
             cells = pl.DataFrame(odd.rows, schema=dict.fromkeys(columns, pl.String), orient="row")
             frame = pl.concat([frame, cells.with_columns(pl.Series("_line", odd.lines, dtype=pl.Int64))]).sort("_line")
-        return Table(columns, without_blanks(frame, columns), odd.bad, marked=is_marked(self._text))
+        named = columns[: self._width - self._top.unnamed]
+        nameless = columns[len(named) :]
+        frame = without_blanks(frame, columns)
+        notes = (*self._top.notes, *self._unnamed(frame, nameless, name), *self._filled(odd))
+        return Table(
+            named,
+            frame.drop(nameless),
+            odd.bad,
+            marked=is_marked(self._text),
+            notes=notes,
+            delimiter=self._top.delimiter,
+            header_line=self._top.header_line,
+        )
+
+    def _unnamed(self, frame: pl.DataFrame, nameless: Sequence[str], name: str) -> tuple[Note, ...]:
+        """That columns at the end were left out, which have neither name nor value."""
+        if not nameless:
+            return ()
+        first = self._width - len(nameless) + 1
+        for place, column in enumerate(nameless, first):
+            if frame[column].null_count() < frame.height:
+                raise RosterError(
+                    f"{name}: the header has no name for column {place}, which holds values.",
+                    remedy="Name every column, or remove the ones without a name.",
+                )
+        some = f"column {first} has" if len(nameless) == 1 else f"columns {first} to {self._width} have"
+        return (Note(f"The {some} neither a name nor a value, and {'is' if len(nameless) == 1 else 'are'} left out."),)
+
+    def _filled(self, odd: _Odd) -> tuple[Note, ...]:
+        """That rows were filled up. Where only columns without a name are missing, nothing is."""
+        short = odd.filled
+        if not short or self._least >= self._width - self._top.unnamed:
+            return ()
+        lacked = ", ".join(self._top.columns[self._least : self._width - self._top.unnamed][:5])
+        rows = "1 row is" if len(short) == 1 else f"{len(short)} rows are"
+        return (Note(f"{rows} shorter than the header and filled up, since nothing reads what is missing (among "
+                     f"{lacked}); the first is in line {min(short)}."),)  # fmt: skip
 
     def _sort_out(self, odd: _Odd) -> bytes:
         """Find out what the irregular lines are, and give the text of the others."""
@@ -227,7 +203,8 @@ class _Rows:
             line = _line(self._text, begin, free)
             taken = 1
             if not (self._blank.fullmatch(line) and self._whole.fullmatch(line)):
-                record = _record(chain((line,), _lines_from(self._text, free)), self._top.delimiter, self._width)
+                lines = chain((line,), _lines_from(self._text, free))
+                record = record_of(lines, self._top.delimiter, self._width, spaced=self._top.spaced)
                 self._judge(record, line, index + self._top.lines + 1, odd)
                 taken = record.lines
                 free = _end(self._text, free, taken - 1)
@@ -235,15 +212,25 @@ class _Rows:
         regular.append(text[free:])
         return b"".join(regular)
 
-    def _judge(self, record: _Record, text: str, line: int, odd: _Odd) -> None:
+    def _judge(self, record: Record, text: str, line: int, odd: _Odd) -> None:
         if record.fault:
             odd.bad.append(BadRow(line, self._trusted(text.split(self._top.delimiter, 1)[0]), record.fault))
         elif len(record.cells) == self._width:
             odd.rows.append(record.cells)
             odd.lines.append(line)
+        elif self._may_lack(record, line):
+            odd.rows.append([*record.cells, *[""] * (self._width - len(record.cells))])
+            odd.lines.append(line)
+            odd.filled.append(line)
         else:
             reason = f"has {len(record.cells)} cells, the header has {self._width}"
             odd.bad.append(BadRow(line, self._trusted(record.cells[0]), reason))
+
+    def _may_lack(self, record: Record, line: int) -> bool:
+        """Whether a row may be filled up. The last one may be cut off, unless its line has an end."""
+        last = line + record.lines - 1 == self._top.lines + self._irregular.len()
+        whole = not last or self._text.endswith(self._newline)
+        return whole and self._least <= len(record.cells) < self._width and bool(record.cells[0].strip())
 
     def _trusted(self, cell: str) -> str | None:
         """Where cells are too many or too few, only the first one surely stands in its own column.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -9,11 +10,14 @@ from typing import Final
 import polars as pl
 
 from provisioner.errors import RosterError
+from provisioner.roster.forms.encodings import Guess
 from provisioner.roster.naming import quoted
-from provisioner.roster.values import RESERVED, clean_name
+from provisioner.roster.values import RESERVED, Note, clean_name
 
 #: Most columns of a roster.
 MAX_COLUMNS: Final = 2_000
+#: Names may be broken over several lines.
+_LINE_BREAKS: Final = re.compile(r"\s*[\r\n\t]+\s*")
 #: Longest row, in characters.
 MAX_ROW: Final = 1_048_576
 
@@ -31,13 +35,20 @@ class BadRow:
 class Table:
     """`frame` has the columns as text and `_line`; `bad` are the rows beside it. Blank rows are in neither.
 
-    `marked`: some cell may hold NUL or `UNDECODABLE`.
+    `marked`: some cell may hold NUL or `UNDECODABLE`. `notes` say what was skipped or looked odd; `encoding` is that of
+    the text (none: its form has none, or nothing tells), and `guess` how it was guessed. `delimiter` and `header_line`
+    are set where the form has them.
     """
 
     columns: tuple[str, ...]
     frame: pl.DataFrame
     bad: list[BadRow] = field(default_factory=list)
     marked: bool = True
+    notes: tuple[Note, ...] = ()
+    encoding: str | None = None
+    guess: Guess | None = None
+    delimiter: str | None = None
+    header_line: int | None = None
 
 
 def header(cells: Sequence[str | None], name: str, line: int) -> tuple[str, ...]:
@@ -46,7 +57,7 @@ def header(cells: Sequence[str | None], name: str, line: int) -> tuple[str, ...]
     Raises:
         RosterError: a name is missing, doubled, ours or a pattern to polars, or there are too many.
     """
-    names = tuple(clean_name(cell or "") for cell in cells)
+    names = tuple(clean_name(_LINE_BREAKS.sub(" ", cell or "")) for cell in cells)
     if not names:
         raise RosterError(f"{name} has no columns.", remedy="Export the roster again.")
     if len(names) > MAX_COLUMNS:

@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from provisioner.cli import plan_files
 from provisioner.cli.awaiting import say_silence, worker_answers
 from provisioner.cli.errors import INTERRUPTED
 from provisioner.cli.render import run_report
 from provisioner.cli.render.output import console, print_json
+from provisioner.cli.render.plan_markdown import markdown
 from provisioner.cli.render.progress import follow, progress
 from provisioner.cli.session import ANSWERS_WITHIN, LONG_COMMAND, log, settings_and_logs, who
 from provisioner.errors import StoreError, UsageError, WorkerError
 from provisioner.model.operation_document import ErrorDocument, OperationDocument
+from provisioner.model.plan_file import PlanFile, plan_file
 from provisioner.model.run_document import UNDONE, PlanDocument, RejectedRow, RunDocument, exit_code
 from provisioner.settings import Settings, parse_duration
 from provisioner.settings.place import scheme_of, shown
@@ -50,13 +53,24 @@ def plan(
     target: Targets = None,
     person: People = None,
     roster: Roster = None,
+    out_file: Annotated[
+        str | None, typer.Option("--out", metavar="FILE", help="Write the plan for review, and keep it for `sync`.")
+    ] = None,
+    as_markdown: Annotated[
+        bool, typer.Option("--markdown", help="Markdown for a pull request on standard output.")
+    ] = False,
     as_json: Json = False,
 ) -> int:
     """Show what a sync would do; changes nothing anywhere."""
+    if as_markdown and as_json:
+        raise UsageError("--markdown and --json exclude each other.")
     settings = settings_and_logs()
-    document = asyncio.run(_preview(settings, _request(target, person, roster)))
+    document, file = asyncio.run(_preview(settings, _request(target, person, roster), out_file))
     if as_json:
-        print_json(document)
+        print_json({**document, "digest": file["digest"]} if out_file else document)
+        return exit_code(document)
+    if as_markdown:
+        sys.stdout.write(markdown(file))
         return exit_code(document)
     out = console()
     run_report.heading(out, document, settings.zone)
@@ -71,7 +85,10 @@ def plan(
         *(("--person", key) for key in person or ()),
         *((("--roster", roster),) if roster else ()),
     ]
-    run_report.next_steps(out, document, again=run_report.command_line("sync", options))
+    again = run_report.command_line("sync", [("--plan", out_file)] if out_file else options)
+    run_report.next_steps(out, document, again=again)
+    if out_file and document["status"] != "rejected":
+        out.print(f"Written to {out_file}; digest {file['digest']}")
     return exit_code(document)
 
 
@@ -82,14 +99,20 @@ def sync(
     accept: Annotated[
         str | None, typer.Option("--accept", metavar="DIGEST", help="Believe the degraded roster of this digest.")
     ] = None,
+    plan: Annotated[
+        str | None,
+        typer.Option("--plan", metavar="FILE|DIGEST", help="Send only what this plan has and is still wanted."),
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Follow the run, and exit with its result.")] = False,
     timeout: Annotated[str, typer.Option("--timeout", metavar="TIME", help="Longest wait: 90s, 30m, 1h.")] = "1h",
     as_json: Json = False,
 ) -> int:
     """Start a run on the workers."""
+    if plan is not None and (target or person):
+        raise UsageError("--plan: the plan says which targets and people it is about; leave --target and --person out.")
     settings = settings_and_logs()
     ends = time.monotonic() + longest_wait(timeout) if wait else None
-    run = asyncio.run(_start(settings, _request(target, person, roster, accept), ends=ends))
+    run = asyncio.run(_start(settings, _request(target, person, roster, accept), ends=ends, plan=plan))
     if ends is None:
         if as_json:
             print_json({"run": run, "status": "queued"})
@@ -215,18 +238,22 @@ def longest_wait(text: str) -> float:
         raise UsageError(f"--timeout: {exc}.") from None
 
 
-async def _preview(settings: Settings, request: Request) -> PlanDocument:
+async def _preview(settings: Settings, request: Request, out_file: str | None) -> tuple[PlanDocument, PlanFile]:
     # Celery, polars and the targets take a second to import, which --help and --version need not wait for
-    from provisioner.runs.preview import preview
+    from provisioner.runs.preview import previewed
     from provisioner.runtime.context import Deployment
 
     async with Deployment.open(settings, within=LONG_COMMAND, reading=True) as dep:
         dep.chosen(request.targets)
         request, content = await _handed_over(settings, request)
-        return await preview(dep, request, content=content)
+        found = await previewed(dep, request, content=content)
+        file = plan_file(found.document, found.links, request.people)
+        if out_file and found.document["status"] != "rejected":
+            await plan_files.keep(dep, out_file, file)
+        return found.document, file
 
 
-async def _start(settings: Settings, request: Request, *, ends: float | None) -> str:
+async def _start(settings: Settings, request: Request, *, ends: float | None, plan: str | None = None) -> str:
     from provisioner.runs.lifecycle import request_run
     from provisioner.runtime.audit import record
     from provisioner.runtime.context import Deployment
@@ -239,11 +266,14 @@ async def _start(settings: Settings, request: Request, *, ends: float | None) ->
                 f"--accept: {request.accept!r} is no roster's digest.",
                 remedy=f"The newest roster's is {await _newest_digest(dep) or 'not known: no run has read one yet'}.",
             )
+        if plan is not None:
+            request = await plan_files.reviewed(dep, plan, request)
         await worker_answers(settings, otherwise="nothing was started", ends=ends)
         own = request.roster and shown(request.roster)
         request, content = await _handed_over(settings, request)
         run = await request_run(dep, request, content=content)
         facts = {"run": run, "targets": request.targets, "accept": request.accept, "roster": own}
+        facts |= {"plan": request.plan} if request.plan else {}
         await record(dep.audit, who(), "run requested", people=request.people, facts=facts)
         try:
             await asyncio.to_thread(nudge, settings, run, urgent=request.people is not None)
@@ -262,13 +292,14 @@ async def _newest_digest(dep: Deployment) -> str | None:
 
 
 async def _follow(settings: Settings, run: str, ends: float) -> RunDocument:
+    from provisioner.runs.orders import with_left_out
     from provisioner.runtime.context import Deployment
 
     async with Deployment.open(settings, within=ANSWERS_WITHIN) as dep:
         silence = asyncio.create_task(say_silence(dep))
         try:
             with progress() as shown:
-                return await follow(dep.runs, run, shown, ends=ends)
+                return await with_left_out(dep, await follow(dep.runs, run, shown, ends=ends))
         finally:
             silence.cancel()
             await asyncio.gather(silence, return_exceptions=True)
@@ -289,12 +320,14 @@ async def _read(
 
     `wanted`: the operations with one of `statuses` are asked for; else, with `explain`, those that were not done.
     """
+    from provisioner.runs.orders import with_left_out
     from provisioner.runtime.context import Deployment
 
     async with Deployment.open(settings, within=ANSWERS_WITHIN) as dep:
         document = await dep.runs.document(run)
         if document is None:
             raise UsageError(f"There is no run {run!r}.", remedy="See `provisioner runs`.")
+        document = await with_left_out(dep, document)
         rows: list[OperationDocument] = []
         if wanted:
             rows = await dep.runs.operations(run, document["targets"], statuses=statuses)
@@ -322,6 +355,7 @@ def _describe(
     run_report.roster(out, document, rejects)
     run_report.figures(out, document)
     run_report.accuracy(out, document)
+    run_report.left_out(out, document)
     run_report.remarks(out, document)
     run_report.causes(out, [row for row in rows if row["status"] in UNDONE])
     if listing:

@@ -45,6 +45,7 @@ from provisioner.planning.leavers import to_settle, unfinished_leavers, unkept_l
 from provisioner.planning.listing_trust import Code, Trust, doubts, recalled, trust_of
 from provisioner.planning.new_accounts import CODE as NOT_KEPT
 from provisioner.planning.new_accounts import never_shown, note, settling, shown_at_last
+from provisioner.planning.reviewed import Unreviewed
 from provisioner.planning.rewrite_loops import CODE as REWRITE_LOOP
 from provisioner.planning.rewrite_loops import Counted, Stopped, Watch, sentence
 from provisioner.planning.shared_sets import TooManyRemovals, foreign_removals, merged, observed_values, yielded
@@ -89,7 +90,7 @@ class TargetPlan:
     an account that the ledger, after the plan's links, does not say to be left, or that does not show it; for
     `leavers_left` of them the plan has no leave. Of the `unsettled` nobody can say whether they leave. `reread` are
     people whose details the next run reads again, since a to-do stands on them. `room` is, by guard, how many
-    operations of others may go out unapproved beside it.
+    operations of others may go out unapproved beside it. `unreviewed` is what was not reviewed.
     """
 
     target: str
@@ -119,6 +120,7 @@ class TargetPlan:
     stopped: frozenset[tuple[str, str]] = frozenset()
     reread: tuple[str, ...] = ()
     room: Mapping[str, int] = field(default_factory=dict)
+    unreviewed: Unreviewed = field(default_factory=Unreviewed)
 
     tally: Mapping[Status, Mapping[Kind, int]] = field(init=False)
 
@@ -340,6 +342,8 @@ def _assemble(
     if not unbelieved:
         over = trust.unpaired.filter(pl.col(STANDING) == LEAVER).select(PERSON, ACCOUNT)
         links += [Link(person, account, "left", "link") for person, account in over.iter_rows()]
+    if (reviewed := circumstances.reviewed) is not None:
+        links = [one for one in links if one.matched == "link" or reviewed.links.get(one.person) == one.account]
     measures = measured(guards, aside.counted, circumstances.sent, trust.base, circumstances.decided) if guards else {}
     trips = tripped(measures)
     todos = [Todo(person, sentence) for person, sentence in aside.todos]
@@ -387,6 +391,7 @@ def _assemble(
         shown=shown,
         loops=tuple(aside.loops),
         stopped=frozenset((one.person, one.attribute) for one in aside.stopped),
+        unreviewed=aside.unreviewed,
         room={name: one.room for name, one in measures.items() if name in circumstances.sent},
     )
 

@@ -33,6 +33,7 @@ from provisioner.runs.existing_enrolments import without_existing
 from provisioner.runs.forecast import predicted
 from provisioner.runs.not_planned import not_planned, refused
 from provisioner.runs.observe import Seen, asks_of, keep, observe
+from provisioner.runs.orders import EVERYTHING, Orders, counted_of, keep_left_out
 from provisioner.runs.plan_figures import base_after, lists_of, part_of
 from provisioner.runs.put_back import ends, forgotten, put_back
 from provisioner.runs.same_person import disputed, identities
@@ -76,13 +77,20 @@ class Planned:
 
 
 async def make_plan(
-    dep: Deployment, target: str, snapshot: Snapshot, *, full: bool = False, decided: Mapping[str, int] | None = None
+    dep: Deployment,
+    target: str,
+    snapshot: Snapshot,
+    *,
+    full: bool = False,
+    decided: Mapping[str, int] | None = None,
+    orders: Orders = EVERYTHING,
 ) -> Planned:
     """Observe a target and plan it; `plan` and `sync` share this.
 
     Args:
         full: list every account, whatever is remembered.
         decided: see `Planning`.
+        orders: what of it may be sent.
 
     Raises:
         TargetError: it could not be read.
@@ -115,7 +123,7 @@ async def make_plan(
     ledger = who.ledger
     others = _others(ledger, snapshot, base)
     circumstances = replace(
-        await _circumstances(dep, target, snapshot, who.moves, now),
+        await _circumstances(dep, target, snapshot, who.moves, now, orders),
         others=others,
         decided=decided or {},
         unsettled=who.unsettled,
@@ -124,15 +132,12 @@ async def make_plan(
         newcomers=await dep.rekeys.newcomers(),
         returned=who.returned,
         disputed=await disputed(dep, target, snapshot),
+        reviewed=orders.reviewed,
     )
     plan = await asyncio.to_thread(plan_target, spec, compiled, snapshot.people, observed, ledger, circumstances)
     plan = await without_deleted(dep, target, plan, observed)
-    plan = await without_existing(dep, target, http, plan)
-    if snapshot.keys is None:
-        counted = {guard: Counted(now, count) for guard, count in plan.room.items()}
-    else:
-        since = now - settings.guards_of(target).window.total_seconds()
-        counted = {guard: Counted(since, count) for guard, count in circumstances.sent.items()}
+    plan = orders.noted(await without_existing(dep, target, http, plan))
+    counted = await counted_of(dep, target, snapshot, plan, circumstances, orders)
     return Planned(plan, seen, http.requests, ledger, counted, who.moves)
 
 
@@ -169,16 +174,17 @@ async def _apart(dep: Deployment, target: str, moves: Mapping[str, str]) -> dict
 
 
 async def _circumstances(
-    dep: Deployment, target: str, snapshot: Snapshot, moves: Mapping[str, str], now: float
+    dep: Deployment, target: str, snapshot: Snapshot, moves: Mapping[str, str], now: float, orders: Orders
 ) -> Planning:
     guards = dep.settings.guards_of(target)
     window = guards.window.total_seconds()
     sent: dict[str, int] = {}
     # A plan for everybody takes the place of whatever is not sent
-    unsent = window > 0 and snapshot.keys is not None
+    unsent = window > 0 and (snapshot.keys is not None or orders.narrow)
+    replaced = orders.replaced(snapshot)
     for guard in COVERS if window else ():
         # First what waits: what is sent in between is counted twice rather than not at all
-        waiting = await dep.health.unsent(target, guard, snapshot.keys or ()) if unsent else 0
+        waiting = await dep.health.unsent(target, guard, replaced) if unsent else 0
         sent[guard] = waiting + await dep.health.sent(target, guard, now - window)
     decisions = await dep.health.decisions(target)
     approval = guards.approval.total_seconds()
@@ -225,6 +231,7 @@ async def plan_and_install(
     *,
     urgent: bool,
     full: bool = False,
+    orders: Orders = EVERYTHING,
 ) -> bool:
     """One run's part for one target, up to the queue.
 
@@ -232,7 +239,7 @@ async def plan_and_install(
         read: the people to plan from, None if the run is over. Read under the lock: a run that joins this one must
             find its roster in it.
         urgent: a run about some people; it waits for no other run.
-        full: see `make_plan`.
+        full, orders: see `make_plan`.
 
     Returns False if another run or task holds the target now, so that this one has to come again.
     """
@@ -247,7 +254,7 @@ async def plan_and_install(
         if snapshot is None:
             return True
         try:
-            return await _guarded_install(dep, run, target, snapshot, hold, full=full)
+            return await _guarded_install(dep, run, target, snapshot, hold, orders, full=full)
         except HoldLostError:
             return False
 
@@ -259,7 +266,7 @@ async def to_be_planned(dep: Deployment, run: str, target: str) -> bool:
 
 
 async def _guarded_install(
-    dep: Deployment, run: str, target: str, snapshot: Snapshot, hold: Hold, *, full: bool
+    dep: Deployment, run: str, target: str, snapshot: Snapshot, hold: Hold, orders: Orders, *, full: bool
 ) -> bool:
     """Plan and install, or note why not; False if others decided about people again and again meanwhile.
 
@@ -278,7 +285,7 @@ async def _guarded_install(
         await claim_origin(dep, target)
         decided = await _decided(dep, run, target)
         for attempt in range(_MOST_COUNTS):
-            planned = await make_plan(dep, target, snapshot, full=full or found.ends, decided=decided)
+            planned = await make_plan(dep, target, snapshot, full=full or found.ends, decided=decided, orders=orders)
             planned = replace(planned, plan=replace(planned.plan, notes=(*planned.plan.notes, *said)))
             planned = replace(planned, plan=found.noted(planned.plan))
             await hold.ensure()
@@ -288,23 +295,27 @@ async def _guarded_install(
             # A new plan is tried at once, whatever older ones ended with
             await dep.faults.clear_target(target)
             await keep(dep, target, planned.seen, believed=planned.plan.unbelieved is None)
-            if await install(dep, run, target, snapshot, planned, hold):
+            if await install(dep, run, target, snapshot, planned, hold, orders):
                 await ends(dep, target, found, planned.plan)
                 return True
         return False
     except TargetError as exc:
         await hold.ensure()
+        await keep_left_out(dep, run, target, orders.all_left_out(exc.message))
         await refused(dep, run, target, exc)
     except StoreError:
         # Says nothing about the target: the tick takes this part up again when Redis is back
         raise
     except ProvisionerError as exc:
         await hold.ensure()
+        await keep_left_out(dep, run, target, orders.all_left_out(exc.message))
         await not_planned(dep, run, target, exc, "failed")
     return True
 
 
-async def install(dep: Deployment, run: str, target: str, snapshot: Snapshot, planned: Planned, hold: Hold) -> bool:
+async def install(
+    dep: Deployment, run: str, target: str, snapshot: Snapshot, planned: Planned, hold: Hold, orders: Orders
+) -> bool:
     """Put a plan into the queue, and its figures into the run; False if its guards have to count anew."""
     plan = planned.plan
     rows = set(snapshot.people["_key"].filter(snapshot.people["_key"].is_in(list(planned.moves))))
@@ -315,6 +326,7 @@ async def install(dep: Deployment, run: str, target: str, snapshot: Snapshot, pl
             await dep.rekeys.person(old, new)
     said = {"predicted": json.dumps(await asyncio.to_thread(predicted, dep, target, plan, planned.requests))}
     await dep.runs.set_target(run, target, part_of(plan) | said)
+    await keep_left_out(dep, run, target, await asyncio.to_thread(orders.left_out, snapshot, plan))
     await dep.runs.add_requests(run, target, planned.requests)
     links: list[dict[str, Any]] = [
         {"person": link.person, "account": link.account, "state": link.state}
@@ -337,11 +349,16 @@ async def install(dep: Deployment, run: str, target: str, snapshot: Snapshot, pl
         unsettled=plan.unsettled,
         hold=hold,
         counted=planned.counted,
+        beside=orders.narrow,
     )
     if dropped is None:
         return False
     await hold.ensure()
-    if snapshot.keys is None:
+    if snapshot.keys is None and orders.narrow:
+        # What was not reviewed is still wanted: the plan takes no other's place, and says nothing of drift
+        some: dict[str, Any] = {name: rows for name, rows in lists_of(plan).items() if name != "drift"}
+        await dep.health.keep_lists(target, {**some, "reread": [*plan.reread], "base": [base_after(plan)]})
+    elif snapshot.keys is None:
         lists: dict[str, Any] = {**lists_of(plan), "reread": [*plan.reread], "plan": [run], "base": [base_after(plan)]}
         if plan.unbelieved:
             # What is not believed says nothing of what changed: the list stays as it was

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from provisioner.errors import TargetError, UnauthorisedError, UnreachableError
 from provisioner.model.attributes import natural_values
 from provisioner.model.operation import URGENCY, Kind, Operation, Status
 from provisioner.model.operation_document import ErrorDocument, PreviewedOperation
+from provisioner.model.plan_file import PlannedLink
 from provisioner.model.run_document import Counts, PartStatus, PlanDocument, RunPart, removals_wait, run_status
 from provisioner.planning.plan import TargetPlan
 from provisioner.runs.enqueue import make_plan
@@ -21,8 +22,21 @@ from provisioner.runtime.origins import remarks
 from provisioner.store.runs.documents import Request
 
 
+@dataclass(frozen=True, slots=True)
+class Previewed:
+    """A plan as JSON, and the accounts that it adopts."""
+
+    document: PlanDocument
+    links: tuple[PlannedLink, ...] = ()
+
+
 async def preview(dep: Deployment, request: Request, *, content: bytes | None = None) -> PlanDocument:
-    """The JSON of a plan: that of a run, with `run` null and a list of `operations`.
+    """The JSON of a plan, see `previewed`."""
+    return (await previewed(dep, request, content=content)).document
+
+
+async def previewed(dep: Deployment, request: Request, *, content: bytes | None = None) -> Previewed:
+    """The JSON of a plan: that of a run, with `run` null and a list of `operations`; and what it adopts.
 
     Raises:
         RosterError: the roster cannot be read (a rejected one comes back as a document of status `rejected`).
@@ -45,9 +59,10 @@ async def preview(dep: Deployment, request: Request, *, content: bytes | None = 
         document["status"], document["roster"] = "rejected", exc.document
         document["error"] = {"code": exc.code, "message": str(exc), "exit": exc.exit_code}
         document["rejects"] = rejects_json(exc.rejects)
-        return document
+        return Previewed(document)
     document["roster"] = taken.document
     document["rejects"] = rejects_json(taken.rejects)
+    links: list[PlannedLink] = []
 
     async def one(target: str) -> tuple[str, RunPart, list[PreviewedOperation]]:
         if not dep.enabled(target):
@@ -60,6 +75,7 @@ async def preview(dep: Deployment, request: Request, *, content: bytes | None = 
         health = await dep.health.of(target)
         part = _part(planned.plan, planned.requests, paused=health.paused)
         part["predicted"] = await asyncio.to_thread(predicted, dep, target, planned.plan, planned.requests)
+        links.extend(_adopted(planned.plan))
         operations = sorted(planned.plan.operations, key=lambda operation: URGENCY[operation.kind])
         return target, part, [_operation(dep, operation) for operation in operations]
 
@@ -68,7 +84,13 @@ async def preview(dep: Deployment, request: Request, *, content: bytes | None = 
         document["operations"] += operations
     statuses = [part["status"] for part in document["targets"].values()]
     document["status"] = run_status(statuses, removals_wait=removals_wait(document["roster"]))
-    return document
+    return Previewed(document, tuple(links))
+
+
+def _adopted(plan: TargetPlan) -> Iterator[PlannedLink]:
+    for link in plan.links:
+        if link.matched != "link":
+            yield {"target": plan.target, "person": link.person, "account": link.account, "matched": link.matched}
 
 
 def _empty(status: PartStatus) -> RunPart:

@@ -45,6 +45,7 @@ from provisioner.store.runs.figures import FigureStore
 from provisioner.store.runs.lifecycle import LifecycleStore
 from provisioner.store.runs.locks import LockStore
 from provisioner.store.runs.paging import OperationPageStore
+from provisioner.store.runs.reviewed import ReviewedStore
 from provisioner.store.runs.table_requests import TableRequestStore
 from provisioner.store.runs.target_health import HealthStore
 
@@ -62,6 +63,7 @@ class Stores:
     figures: FigureStore
     faults: FaultStore
     table_requests: TableRequestStore
+    reviewed: ReviewedStore
     health: HealthStore
     # The queue of each target
     queue: QueueStore
@@ -111,6 +113,7 @@ class Stores:
             figures=FigureStore(redis),
             faults=FaultStore(redis),
             table_requests=TableRequestStore(redis, scripts),
+            reviewed=ReviewedStore(redis),
             health=HealthStore(redis),
             queue=QueueStore(redis, scripts),
             plans=PlanStore(redis, scripts),

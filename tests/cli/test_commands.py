@@ -13,8 +13,8 @@ from tests.support.redis_contents import RedisContents
 #: Command → its options, as the design fixes them.
 COMMANDS = {
     "check": {"--connect", "--json"},
-    "plan": {"--target", "--person", "--roster", "--json"},
-    "sync": {"--target", "--person", "--roster", "--accept", "--wait", "--timeout", "--json"},
+    "plan": {"--target", "--person", "--roster", "--out", "--markdown", "--json"},
+    "sync": {"--target", "--person", "--roster", "--accept", "--plan", "--wait", "--timeout", "--json"},
     "runs": {"--json"},
     "show": {"--operations", "--failed", "--json"},
     "approve": {"--target", "--person", "--all", "--wait", "--json"},

@@ -9,6 +9,7 @@ import pytest
 
 from provisioner.web import request_bodies
 from tests.decisions.conftest import company
+from tests.reviewed.support import written
 from tests.web.conftest import OPERATOR, VIEWER, Site, bearer
 
 
@@ -242,3 +243,21 @@ def test_redis_away(make_site: Callable[..., Site], tmp_path: Path) -> None:
     page = site.client.get("/sign-in")
     assert page.status_code == 503
     assert "Redis does not answer" in page.text
+
+
+def test_a_reviewed_plan_is_applied_by_its_digest(site: Site) -> None:
+    site.roster.write_text(company(3))
+    file = site.work(written)
+    site.roster.write_text(company(4, changes={1: {"last_name": "Other"}}))
+    answer = site.post("/api/runs", {"plan": file["digest"]})
+    assert answer.status_code == 202
+    run = answer.json()["run"]
+    site.carry_out(run)
+    document = site.get(f"/api/runs/{run}").json()
+    assert document["reviewed"] == file["digest"]
+    assert [one["person"] for one in document["left_out"]] == ["W0001"]
+    assert active(site) == {"W0000", "W0002"}
+    unknown = is_problem(site.post("/api/runs", {"plan": f"sha256:{'0' * 64}"}), 422)
+    assert unknown["code"] == "unknown_plan"
+    is_problem(site.post("/api/runs", {"plan": "newest"}), 422)
+    is_problem(site.post("/api/runs", {"plan": file["digest"], "targets": ["tribal_habits"]}), 422)

@@ -130,6 +130,22 @@ def accuracy(out: Console, document: Document) -> None:
             out.print(line)
 
 
+def left_out(out: Console, document: Document) -> None:
+    """What a run was asked to send and does not, by reason, each with its people."""
+    rows = document.get("left_out") or ()
+    if not rows:
+        return
+    people: dict[tuple[str, str, str], list[str]] = {}
+    for row in rows:
+        people.setdefault((row["target"], row["kind"], row["reason"]), []).append(row["person"])
+    made = table("Target", "Kind", "Count", "Left out, because", "People", numbers=("Count",))
+    for (target, kind, reason), named in people.items():
+        shown = ", ".join(named[:_SHOWN_ROWS]) + (", …; --json has all" if len(named) > _SHOWN_ROWS else "")
+        made.add_row(*cells(target, kind, len(named), reason, shown))
+    out.print()
+    out.print(made)
+
+
 def _difference(one: Document) -> str:
     because = ", ".join(f"{count} {_BECAUSE.get(why, why)}" for why, count in one["because"].items())
     return f"{one['kind']}: {one['predicted']} predicted, {one['actual']} done: {because}"

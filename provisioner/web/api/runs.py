@@ -22,6 +22,7 @@ from provisioner.model.operation import Kind, Status
 from provisioner.model.run_document import RunDocument
 from provisioner.roster import check_allowed
 from provisioner.runs.lifecycle import request_run
+from provisioner.runs.orders import with_left_out, with_plan
 from provisioner.runs.roster_source import names_own
 from provisioner.runtime.audit import record
 from provisioner.runtime.context import Deployment
@@ -135,6 +136,8 @@ async def post_run(
     # Named before the key is taken, so that a request which makes no sense leaves none behind
     _known_targets(dep, body.targets)
     asked = RunAsked("api", body.targets, body.people, roster=_allowed_roster(dep, body.roster))
+    if body.plan is not None:
+        asked = await _reviewed(dep, asked, body.plan)
     if idempotency_key is None:
         return JSONResponse({"run": await ask_for_run(site, dep, asked, by=f"api:{user.name}")}, 202)
     if not 0 < len(idempotency_key) <= _KEY_LENGTH:
@@ -153,6 +156,13 @@ async def post_run(
     finally:
         await site.access.end_once(name, content, run)
     return JSONResponse({"run": run}, 202)
+
+
+async def _reviewed(dep: Deployment, asked: RunAsked, digest: str) -> RunAsked:
+    try:
+        return await with_plan(dep, asked, digest)
+    except UsageError as exc:
+        raise unusable(exc.message, exc.remedy, code="unknown_plan") from None
 
 
 def _known_targets(dep: Deployment, targets: tuple[str, ...] | None) -> None:
@@ -189,8 +199,8 @@ async def get_runs(dep: Deployed, limit: Limit = 20, offset: Offset = 0) -> JSON
 
 @router.get("/runs/{run}", responses=_answers(Run, 404), summary="One run")
 async def get_run(run: str, dep: Deployed) -> JSONResponse:
-    """What was asked, what was planned, what became of it."""
-    return JSONResponse(await known_run(dep, run))
+    """What was asked, what was planned, what became of it; of a reviewed plan or an undo also what is left out."""
+    return JSONResponse(await with_left_out(dep, await known_run(dep, run)))
 
 
 @router.get("/runs/{run}/operations", responses=_answers(OperationPage, 404, 422), summary="A run's operations")

@@ -149,6 +149,7 @@ class RunDocument(PassDocument):
     reviewed: NotRequired[Annotated[str, Meta(description="The digest of the reviewed plan that it applies.")]]
     undo: NotRequired[UndoneRun]
     left_out: NotRequired[list[LeftOutRow]]
+    stays: NotRequired[list[LeftOutRow]]
 
 
 class PlanDocument(PassDocument):
@@ -157,6 +158,10 @@ class PlanDocument(PassDocument):
     run: None
     operations: list[PreviewedOperation]
     rejects: NotRequired[list[RejectedRow]]
+    undo: NotRequired[UndoneRun]
+    left_out: NotRequired[list[LeftOutRow]]
+    stays: NotRequired[list[LeftOutRow]]
+    next_sync: NotRequired[str | None]
 
 
 class RequestDocument(TypedDict):

@@ -184,7 +184,7 @@ def plan_target(
     frame, unfit = without_unfit(spec, differing(spec, held))
     frame, claimed = without_taken(spec, frame, observation.frame)
     claimed += [*unfit, *unusable(spec, desired.frame, found.pairs, observation)]
-    frame = frame.with_columns(_protected(spec, compiled, observation, frame))
+    frame = frame.with_columns(protected(spec, compiled, observation, frame))
     creates, clashes, blocked = _creates(spec, desired, found)
     owned = pl.concat([found.pairs[ACCOUNT], ledger[ACCOUNT]])
     perhaps = doubts(spec, creates, observation, owned, circumstances.apart)
@@ -203,7 +203,7 @@ def plan_target(
         due_records(desired.records, found.pairs, ledger),
     )
     gone, believed = Gone(frozenset(found.missing), unkept), trust.unbelieved is None
-    watch = Watch.over(spec.attributes, observation, _drifting(frame, held.names), circumstances.now.timestamp())
+    watch = Watch.over(spec.attributes, observation, drifting(frame, held.names), circumstances.now.timestamp())
     foreign = foreign_removals(spec, frame, held.names)
     beside = resembling(spec, creates, desired, ledger, circumstances)
     circumstances = replace(circumstances, alike={**circumstances.alike, **beside}) if beside else circumstances
@@ -219,7 +219,7 @@ def plan_target(
     observation = replace(
         observation, notes=(*observation.notes, *note(spec, found.pairs, young, observation.frame[ACCOUNT]))
     )
-    return _assemble(
+    return assemble(
         spec, desired, found, drafts, aside, clashes, blocked, observation, ledger, circumstances, trust,
         shown=shown_at_last(found.pairs, ledger, observation.frame[ACCOUNT]),
         removals=removals,
@@ -238,7 +238,7 @@ def _removals(
     return TooManyRemovals.of(aside.removals, limit_of(guards.removals, base), base)
 
 
-def _drifting(frame: pl.DataFrame, names: Sequence[str]) -> pl.Series:
+def drifting(frame: pl.DataFrame, names: Sequence[str]) -> pl.Series:
     """The accounts that do not show something which was acknowledged."""
     flags = [pl.col(f"d:{name}") & pl.col(f"l:{name}").is_not_null() & pl.col("_seen") for name in names]
     return frame.filter(pl.any_horizontal(flags))[ACCOUNT] if flags else frame[ACCOUNT].clear()
@@ -261,7 +261,7 @@ def _waiting(creates: pl.DataFrame, circumstances: Planning) -> list[tuple[str, 
     return [(key, alike) for key in creates[PERSON] if (alike := circumstances.alike.get(key)) is not None]
 
 
-def _protected(spec: TargetSpec, compiled: CompiledTarget, observation: Observation, frame: pl.DataFrame) -> pl.Series:
+def protected(spec: TargetSpec, compiled: CompiledTarget, observation: Observation, frame: pl.DataFrame) -> pl.Series:
     """Who may be neither deactivated nor demoted; unknown protects, and so does an account that was not seen."""
     if spec.settings.protect.strip().upper() == "FALSE":
         return pl.Series("_protected", [False] * frame.height, dtype=pl.Boolean)
@@ -319,7 +319,7 @@ def _without(pairs: pl.DataFrame, height: int) -> pl.Series:
     return pl.repeat(True, height, dtype=pl.Boolean, eager=True).scatter(pairs[DESIRED_ROW], False)
 
 
-def _assemble(
+def assemble(
     spec: TargetSpec,
     desired: Desired,
     found: Correlation,

@@ -105,7 +105,7 @@ class Planning:
     those of whom somebody said that they are not, and `returned` those who left under another key, to which this maps
     them. `unfamiliar` are leavers by a status that no clean roster held yet, with that status. `disputed` are accounts
     that somebody lays claim to whom the plan is not about. `reviewed` are the only operations that may come of it, None
-    for all.
+    for all; `undo` is the run that it takes back, empty for none.
     """
 
     now: datetime
@@ -126,3 +126,4 @@ class Planning:
     returned: Mapping[str, str] = field(default_factory=dict)
     disputed: Mapping[str, str] = field(default_factory=dict)
     reviewed: Reviewed | None = None
+    undo: str = ""

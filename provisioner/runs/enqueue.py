@@ -21,10 +21,11 @@ from provisioner.errors import (
 )
 from provisioner.model.attributes import natural_values
 from provisioner.model.operation import Operation, Status
+from provisioner.model.run_document import LeftOutRow
 from provisioner.model.unconfirmed import at_stake
 from provisioner.planning.desired import PERSON, desired_accounts
 from provisioner.planning.guards import COVERS
-from provisioner.planning.plan import TargetPlan, plan_target
+from provisioner.planning.plan import TargetPlan
 from provisioner.planning.spec import ACCOUNT, Observation, Planning
 from provisioner.progress.quarantine import recover
 from provisioner.runs.deleted_accounts import without_deleted
@@ -69,6 +70,8 @@ class Planned:
     #: What each guard counted of others, and since when (epoch seconds).
     counted: Mapping[str, Counted] = field(default_factory=dict)
     moves: Mapping[str, str] = field(default_factory=dict)
+    #: Of what the run was asked to send, what the plan has not.
+    left_out: Sequence[LeftOutRow] = ()
 
     @property
     def observation(self) -> Observation:
@@ -100,6 +103,7 @@ async def make_plan(
     spec, settings = dep.specs[target], dep.settings
     compiled = dep.compiled(target, snapshot.columns)
     names = [*spec.settings.attributes, *spec.settings.leaver, *([spec.ends_attribute] if spec.ends_attribute else [])]
+    names += orders.names
     now = await dep.clock.now()
     today, today_utc = day_in(settings.zone, now)
     few = snapshot.keys is not None and len(snapshot.keys) <= _LOOKED_UP
@@ -132,13 +136,12 @@ async def make_plan(
         newcomers=await dep.rekeys.newcomers(),
         returned=who.returned,
         disputed=await disputed(dep, target, snapshot),
-        reviewed=orders.reviewed,
     )
-    plan = await asyncio.to_thread(plan_target, spec, compiled, snapshot.people, observed, ledger, circumstances)
+    plan, left = await orders.plan(dep, target, snapshot, observed, ledger, circumstances)
     plan = await without_deleted(dep, target, plan, observed)
-    plan = orders.noted(await without_existing(dep, target, http, plan))
+    plan, left = orders.settled(snapshot, await without_existing(dep, target, http, plan), left)
     counted = await counted_of(dep, target, snapshot, plan, circumstances, orders)
-    return Planned(plan, seen, http.requests, ledger, counted, who.moves)
+    return Planned(plan, seen, http.requests, ledger, counted, who.moves, left)
 
 
 async def _base(dep: Deployment, target: str) -> int | None:
@@ -254,7 +257,7 @@ async def plan_and_install(
         if snapshot is None:
             return True
         try:
-            return await _guarded_install(dep, run, target, snapshot, hold, orders, full=full)
+            return await _guarded_install(dep, run, target, orders.narrowed(snapshot), hold, orders, full=full)
         except HoldLostError:
             return False
 
@@ -299,17 +302,16 @@ async def _guarded_install(
                 await ends(dep, target, found, planned.plan)
                 return True
         return False
-    except TargetError as exc:
-        await hold.ensure()
-        await keep_left_out(dep, run, target, orders.all_left_out(exc.message))
-        await refused(dep, run, target, exc)
     except StoreError:
         # Says nothing about the target: the tick takes this part up again when Redis is back
         raise
     except ProvisionerError as exc:
         await hold.ensure()
-        await keep_left_out(dep, run, target, orders.all_left_out(exc.message))
-        await not_planned(dep, run, target, exc, "failed")
+        await keep_left_out(dep, run, target, orders.all_left_out(target, exc.message))
+        if isinstance(exc, TargetError):
+            await refused(dep, run, target, exc)
+        else:
+            await not_planned(dep, run, target, exc, "failed")
     return True
 
 
@@ -326,7 +328,7 @@ async def install(
             await dep.rekeys.person(old, new)
     said = {"predicted": json.dumps(await asyncio.to_thread(predicted, dep, target, plan, planned.requests))}
     await dep.runs.set_target(run, target, part_of(plan) | said)
-    await keep_left_out(dep, run, target, await asyncio.to_thread(orders.left_out, snapshot, plan))
+    await keep_left_out(dep, run, target, planned.left_out)
     await dep.runs.add_requests(run, target, planned.requests)
     links: list[dict[str, Any]] = [
         {"person": link.person, "account": link.account, "state": link.state}
@@ -344,7 +346,7 @@ async def install(
         links,
         began=planned.observation.began,
         people=snapshot.keys,
-        urgent=snapshot.keys is not None,
+        urgent=snapshot.keys is not None and not (orders.undo and len(snapshot.keys) > _LOOKED_UP),
         leavers=plan.leavers,
         unsettled=plan.unsettled,
         hold=hold,
@@ -370,7 +372,7 @@ async def install(
         for older in before:
             if older != run and await dep.runs.exists(older):
                 await dep.lifecycle.replace_part(older, target, run)
-    elif not plan.unbelieved:
+    elif not plan.unbelieved and orders.undo is None:
         found = lists_of(plan)
         mine = {name: [one for one in found[name] if one["person"] in snapshot.keys] for name in ("conflicts", "todos")}
         await dep.health.replace_in_lists(target, snapshot.keys, mine)

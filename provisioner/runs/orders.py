@@ -1,18 +1,26 @@
-"""What a run may send of what its plans want: all of it, or only what somebody reviewed."""
+"""What a run may send: all that is wanted, only what somebody reviewed, or the way back from another run."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Final
 
+import polars as pl
+
 from provisioner.errors import UsageError
+from provisioner.model.operation import Status
 from provisioner.model.plan_file import ReviewedOperation
 from provisioner.model.run_document import LeftOutRow, RunDocument
-from provisioner.planning.plan import TargetPlan
+from provisioner.planning.plan import TargetPlan, plan_target
 from provisioner.planning.reviewed import Reviewed, left_out, row
-from provisioner.planning.spec import Planning
+from provisioner.planning.spec import Observation, Planning
+from provisioner.planning.undo import UndoPlan, image_row, plan_undo
+from provisioner.planning.undo_images import Undo
+from provisioner.runs.known_snapshot import of_people
+from provisioner.runs.undo import staying_of, undo_of
 from provisioner.runtime.context import Deployment
 from provisioner.store.people.snapshots import Snapshot
 from provisioner.store.queue.plans import Counted
@@ -21,14 +29,25 @@ from provisioner.store.runs.documents import Request
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """What one target's part of a run may send; without `reviewed` everything that is wanted."""
+    """What one target's part of a run may send; without `reviewed` and `undo` everything that is wanted."""
 
     reviewed: Reviewed | None = None
+    undo: Undo | None = None
 
     @property
     def narrow(self) -> bool:
         """Whether the plan takes the place of what stands in its own operations' slots only."""
-        return self.reviewed is not None
+        return self.reviewed is not None or self.undo is not None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Attributes that the plan needs beside those of the mapping."""
+        images = self.undo.images.values() if self.undo else ()
+        return tuple(dict.fromkeys(name for one in images for name in (*one.before, *one.after)))
+
+    def narrowed(self, snapshot: Snapshot) -> Snapshot:
+        """The people whom the part is about: of an undo those whom the run changed in this target."""
+        return snapshot if self.undo is None else of_people(snapshot, tuple(self.undo.images))
 
     def replaced(self, snapshot: Snapshot) -> tuple[str, ...]:
         """The people whose account operations the plan takes the place of; of a plan for everybody none are named."""
@@ -36,31 +55,77 @@ class Orders:
             return snapshot.keys or ()
         return tuple(dict.fromkeys(one["person"] for one in self._asked(snapshot)))
 
-    def left_out(self, snapshot: Snapshot, plan: TargetPlan) -> list[LeftOutRow]:
-        """What was reviewed and is not in the plan."""
+    def all_left_out(self, target: str, reason: str) -> list[LeftOutRow]:
+        """Everything that was asked for, where the target cannot be planned."""
+        if self.undo is not None:
+            return [image_row(target, one, reason) for one in self.undo.images.values()]
+        return [] if self.reviewed is None else [row(one, reason) for one in self.reviewed.operations.values()]
+
+    async def plan(
+        self,
+        dep: Deployment,
+        target: str,
+        snapshot: Snapshot,
+        observed: Observation,
+        ledger: pl.DataFrame,
+        circumstances: Planning,
+    ) -> tuple[TargetPlan, list[LeftOutRow]]:
+        """The plan that the orders ask for, and what an undo leaves out."""
+        spec, compiled = dep.specs[target], dep.compiled(target, snapshot.columns)
+        if self.undo is None:
+            circumstances = replace(circumstances, reviewed=self.reviewed)
+            plan = await asyncio.to_thread(
+                plan_target, spec, compiled, snapshot.people, observed, ledger, circumstances
+            )
+            return plan, []
+        more = {name: dep.targets[target].attribute(name) for name in self.names if name not in spec.attributes}
+        spec = replace(spec, attributes={**spec.attributes, **more})
+        circumstances = replace(circumstances, undo=self.undo.run)
+        undone = await asyncio.to_thread(
+            plan_undo, spec, compiled, snapshot.people, observed, ledger, circumstances, self.undo
+        )
+        return replace(undone.plan, notes=(*undone.plan.notes, *_of_undo(self.undo, undone))), undone.left_out
+
+    def settled(
+        self, snapshot: Snapshot, plan: TargetPlan, left: list[LeftOutRow]
+    ) -> tuple[TargetPlan, list[LeftOutRow]]:
+        """The plan with a note of what nobody reviewed, and what is left out of what was asked for.
+
+        Args:
+            left: of `plan`.
+        """
         if self.reviewed is None:
-            return []
+            return plan, left
         said = {one.person: one.sentence for one in plan.todos}
         said |= {one.person: "whose account it is, is in conflict; see `provisioner todos`" for one in plan.conflicts}
         kept = (one.id for one in plan.operations)
-        return left_out(self._asked(snapshot), kept, plan.unreviewed, said, plan.unbelieved)
-
-    def all_left_out(self, reason: str) -> list[LeftOutRow]:
-        """Everything that was reviewed, where the target cannot be planned."""
-        return [] if self.reviewed is None else [row(one, reason) for one in self.reviewed.operations.values()]
-
-    def noted(self, plan: TargetPlan) -> TargetPlan:
-        """The plan with a note of what it was not asked to send."""
-        count = plan.unreviewed.count
-        if not count:
-            return plan
-        note = f"{count} more operations are wanted and not in the reviewed plan: the next ordinary sync sends them."
-        return replace(plan, notes=(*plan.notes, note))
+        rows = left_out(self._asked(snapshot), kept, plan.unreviewed, said, plan.unbelieved)
+        if count := plan.unreviewed.count:
+            more = f"{count} more operations are wanted and not in the reviewed plan: an ordinary sync sends them."
+            plan = replace(plan, notes=(*plan.notes, more))
+        return plan, rows
 
     def _asked(self, snapshot: Snapshot) -> Iterable[ReviewedOperation]:
         people = None if snapshot.keys is None else set(snapshot.keys)
         found = self.reviewed.operations.values() if self.reviewed else ()
         return (one for one in found if people is None or one["person"] in people)
+
+
+def _of_undo(undo: Undo, undone: UndoPlan) -> list[str]:
+    """What an undo says of the time after it."""
+    count = len(undone.plan.operations)
+    if not count:
+        return [f"There is nothing to take back of run {undo.run} here."]
+    held = sum(undone.plan.tally[Status.HELD].values())
+    notes = [
+        f"For {undone.again} of {count} people roster and mapping still want what run {undo.run} brought about: the "
+        "next ordinary sync brings it about again. Correct them before it, or pause the target once the undo is done."
+        if undone.again
+        else "The roster and the mapping agree with what is brought back; the next ordinary sync leaves it as it is."
+    ]
+    if held:
+        notes.append(f"{held} of it wait for approval. The next ordinary sync takes their place: approve before it.")
+    return notes
 
 
 #: What a run may send without any orders.
@@ -73,8 +138,10 @@ async def orders_of(dep: Deployment, request: Request, target: str) -> Orders:
     Raises:
         UsageError: the reviewed plan is not kept any more.
     """
+    if request.undo is not None:
+        return Orders(undo=await undo_of(dep, request, target))
     if request.plan is None:
-        return Orders()
+        return EVERYTHING
     plan = await dep.reviewed.plan(request.plan)
     if plan is None:
         raise unknown_plan(dep, request.plan)
@@ -124,9 +191,14 @@ async def with_plan(dep: Deployment, request: Request, digest: str) -> Request:
 
 
 async def with_left_out(dep: Deployment, document: RunDocument) -> RunDocument:
-    """A run's document with what the run leaves out of what it was asked to send."""
-    asked = "reviewed" in document or "undo" in document
-    return {**document, "left_out": await left_out_of(dep, document["run"])} if asked else document
+    """A run's document with what the run leaves out of what it was asked to send, and what no undo takes back."""
+    if "undo" in document:
+        request = await dep.runs.request(document["run"])
+        staying = await staying_of(dep, request) if request else []
+        return {**document, "left_out": await left_out_of(dep, document["run"]), "stays": staying}
+    if "reviewed" in document:
+        return {**document, "left_out": await left_out_of(dep, document["run"])}
+    return document
 
 
 async def keep_left_out(dep: Deployment, run: str, target: str, rows: Iterable[LeftOutRow]) -> int:

@@ -40,6 +40,7 @@ from provisioner.store.redis.schema import ensure_schema
 from provisioner.store.redis.scripts import Scripts
 from provisioner.store.redis.server import Server
 from provisioner.store.runs.documents import RunStore
+from provisioner.store.runs.done_operations import DoneOperationStore
 from provisioner.store.runs.faults import FaultStore
 from provisioner.store.runs.figures import FigureStore
 from provisioner.store.runs.lifecycle import LifecycleStore
@@ -64,6 +65,7 @@ class Stores:
     faults: FaultStore
     table_requests: TableRequestStore
     reviewed: ReviewedStore
+    done: DoneOperationStore
     health: HealthStore
     # The queue of each target
     queue: QueueStore
@@ -114,6 +116,7 @@ class Stores:
             faults=FaultStore(redis),
             table_requests=TableRequestStore(redis, scripts),
             reviewed=ReviewedStore(redis),
+            done=DoneOperationStore(redis),
             health=HealthStore(redis),
             queue=QueueStore(redis, scripts),
             plans=PlanStore(redis, scripts),

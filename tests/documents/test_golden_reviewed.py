@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from provisioner.runs.preview import preview
+from provisioner.runs.undo import undo_request
 from tests.decisions.conftest import Opened, company
 from tests.documents.pinning import compare
 from tests.documents.test_golden import one_each
-from tests.reviewed.support import applied, written
+from tests.reviewed.support import applied, undone, written
 from tests.support.harness import sync_once
 
 pytestmark = pytest.mark.anyio
@@ -28,4 +30,22 @@ async def test_a_plan_s_file_and_its_run(opened: Opened, roster: Path, tmp_path:
         document, _ = await applied(dep, file)
         different = compare("plan_file", shown, tmp_path)
         different += compare("run_reviewed", {**document, "reviewed": "DIGEST"}, tmp_path)
+    assert not different, "\n".join(different)
+
+
+async def test_an_undo_and_its_plan(opened: Opened, roster: Path, tmp_path: Path) -> None:
+    guards = {"updates": {"percent": 100}, "leavers": {"percent": 100}, "window": "0s"}
+    reading = {"gate": {"max_leaving": "100%", "max_age": "3650d"}}
+    async with opened(only=ONLY, reading=reading, guards=guards) as dep:
+        roster.write_text(company(5))
+        await sync_once(dep)
+        roster.write_text(company(6, gone=(1,), changes={2: {"last_name": "Other"}, 3: {"job_title": "Manager"}}))
+        changed = await sync_once(dep)
+        request = await undo_request(dep, changed["run"], None, None, force=False)
+        plan = await preview(dep, request)
+        document, code = await undone(dep, changed["run"])
+        assert code == 4
+        shown = {**plan, "operations": one_each(list(plan["operations"]))}
+        different = compare("plan_undo", shown, tmp_path)
+        different += compare("run_undo", document, tmp_path)
     assert not different, "\n".join(different)

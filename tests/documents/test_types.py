@@ -79,6 +79,8 @@ TYPED: Final[Mapping[str, Any]] = {
     "run_held": RunDocument,
     "plan_file": PlanFile,
     "run_reviewed": RunDocument,
+    "plan_undo": PlanDocument,
+    "run_undo": RunDocument,
     "heads": dict[str, RunHead],
     "rejects": list[RejectedRow],
     "operations": list[OperationDocument],

@@ -261,3 +261,23 @@ def test_a_reviewed_plan_is_applied_by_its_digest(site: Site) -> None:
     assert unknown["code"] == "unknown_plan"
     is_problem(site.post("/api/runs", {"plan": "newest"}), 422)
     is_problem(site.post("/api/runs", {"plan": file["digest"], "targets": ["tribal_habits"]}), 422)
+
+
+def test_a_run_is_taken_back(site: Site) -> None:
+    site.roster.write_text(company(3))
+    site.sync()
+    site.roster.write_text(company(5))
+    made = site.sync()
+    assert len(active(site)) == 5
+    answer = site.post("/api/runs", {"undo": made["run"], "people": ["W0004"]})
+    assert answer.status_code == 202
+    run = answer.json()["run"]
+    site.carry_out(run)
+    assert active(site) == {"W0000", "W0001", "W0002", "W0003"}
+    document = site.get(f"/api/runs/{run}").json()
+    assert document["trigger"] == "undo"
+    assert document["undo"] == {"run": made["run"], "force_drift": False}
+    assert [one["person"] for one in document["stays"] if one["kind"] == "create"] == ["W0004"]
+    assert is_problem(site.post("/api/runs", {"undo": "20990101-000000"}), 422)["code"] == "nothing_to_undo"
+    is_problem(site.post("/api/runs", {"undo": run, "roster": "https://example.com/x.csv"}), 422)
+    is_problem(site.post("/api/runs", {"force_drift": True}), 422)

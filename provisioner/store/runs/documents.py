@@ -29,6 +29,8 @@ from provisioner.store.runs.shapes import moment as moment
 from provisioner.store.runs.shapes import operation_document, target_document
 
 _PUSHED_FOR: Final = 7 * 86400
+#: People up to whom an undo goes before everything else.
+_FEW: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,11 @@ class Request:
     plan: str | None = None
     undo: str | None = None
     force: bool = False
+
+    @property
+    def urgent(self) -> bool:
+        """Whether it is about some people and goes before everything else; an undo of very many does not."""
+        return self.people is not None and (self.undo is None or len(self.people) <= _FEW)
 
     def to_json(self) -> RequestDocument:
         """The form in which it lies in Redis."""

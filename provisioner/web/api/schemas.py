@@ -40,8 +40,15 @@ class RunRequest(Sent):
         "sent. It says itself which targets and people it is about.",
     )
 
+    undo: Name | None = Field(None, description="A run that is taken back, for these targets and people or all.")
+    force_drift: bool = Field(False, description="With `undo`: also what somebody changed after that run.")
+
     @model_validator(mode="after")
     def _of_the_plan(self) -> RunRequest:
+        if self.undo is not None and (self.plan is not None or self.roster is not None):
+            raise ValueError("`undo` goes with `targets`, `people` and `force_drift` only")
+        if self.force_drift and self.undo is None:
+            raise ValueError("`force_drift` goes with `undo` only")
         if self.plan is not None and (self.targets is not None or self.people is not None):
             raise ValueError("`plan` says which targets and people it is about; leave `targets` and `people` out")
         return self

@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from provisioner import installed_version
 from provisioner.cli import (
+    access,
     check,
     decisions,
     inspect,
@@ -109,6 +110,7 @@ app.command()(inspect.orphans)
 app.command()(linking.link)
 app.command()(linking.unlink)
 app.command()(rekeying.rekey)
+app.command()(access.access)
 app.command()(inspect.audit)
 app.command()(inspect.export)
 app.command()(webhooks.webhooks)

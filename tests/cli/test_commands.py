@@ -29,6 +29,7 @@ COMMANDS = {
     "unlink": {"--json"},
     "roster": {"--drop-push", "--json"},
     "rekey": {"--all", "--different", "--json"},
+    "access": {"--target", "--out", "--json"},
     "audit": {"--limit", "--json"},
     "export": {"--json"},
     "webhooks": {"--dead", "--show", "--replay", "--limit", "--json"},

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from provisioner.admin.access_report import access
 from provisioner.runs.preview import preview
 from provisioner.runs.undo import undo_request
 from tests.decisions.conftest import Opened, company
@@ -33,7 +34,7 @@ async def test_a_plan_s_file_and_its_run(opened: Opened, roster: Path, tmp_path:
     assert not different, "\n".join(different)
 
 
-async def test_an_undo_and_its_plan(opened: Opened, roster: Path, tmp_path: Path) -> None:
+async def test_an_undo_its_plan_and_who_has_what(opened: Opened, roster: Path, tmp_path: Path) -> None:
     guards = {"updates": {"percent": 100}, "leavers": {"percent": 100}, "window": "0s"}
     reading = {"gate": {"max_leaving": "100%", "max_age": "3650d"}}
     async with opened(only=ONLY, reading=reading, guards=guards) as dep:
@@ -45,7 +46,9 @@ async def test_an_undo_and_its_plan(opened: Opened, roster: Path, tmp_path: Path
         plan = await preview(dep, request)
         document, code = await undone(dep, changed["run"])
         assert code == 4
+        rows = [row async for batch in access(dep, ONLY) for row in batch]
         shown = {**plan, "operations": one_each(list(plan["operations"]))}
         different = compare("plan_undo", shown, tmp_path)
         different += compare("run_undo", document, tmp_path)
+        different += compare("access", rows, tmp_path)
     assert not different, "\n".join(different)

@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 import pytest
 
+from provisioner.admin.access_report import AccessRow
 from provisioner.admin.erase import Forgotten
 from provisioner.admin.linking import HandLink
 from provisioner.model.audit_entry import AuditEntry
@@ -81,6 +82,7 @@ TYPED: Final[Mapping[str, Any]] = {
     "run_reviewed": RunDocument,
     "plan_undo": PlanDocument,
     "run_undo": RunDocument,
+    "access": list[AccessRow],
     "heads": dict[str, RunHead],
     "rejects": list[RejectedRow],
     "operations": list[OperationDocument],

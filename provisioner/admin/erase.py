@@ -77,7 +77,7 @@ async def forget(dep: Deployment, person: str, *, by: str, patience: float = PAT
     await Spool(dep.settings.data_dir).replay(dep.queue)
     person = await known_as(dep, person)
     eraser = dep.erasers.of(person)
-    erased = {"rejects": await eraser.rejects()}
+    erased = {"rejects": await eraser.rejects(), "reviewed": await eraser.reviewed()}
     if not await eraser.known():
         erased["operations"] = await eraser.operations()
         erased["facts"] = await eraser.facts()

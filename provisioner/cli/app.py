@@ -11,7 +11,21 @@ import typer
 from typer.core import TyperGroup
 
 from provisioner import installed_version
-from provisioner.cli import check, decisions, inspect, linking, maintenance, rekeying, roster, runs, serve, webhooks
+from provisioner.cli import (
+    access,
+    check,
+    decisions,
+    inspect,
+    linking,
+    maintenance,
+    plans,
+    rekeying,
+    roster,
+    runs,
+    serve,
+    undo,
+    webhooks,
+)
 from provisioner.cli.errors import report
 from provisioner.cli.session import debug_wanted, use
 
@@ -81,10 +95,11 @@ def provisioner(
 
 
 app.command()(check.check)
-app.command()(runs.plan)
+app.command()(plans.plan)
 app.command()(runs.sync)
 app.command("runs")(runs.list_runs)
 app.command()(runs.show)
+app.command()(undo.undo)
 app.command()(decisions.approve)
 app.command()(decisions.reject)
 app.command()(decisions.retry)
@@ -95,6 +110,7 @@ app.command()(inspect.orphans)
 app.command()(linking.link)
 app.command()(linking.unlink)
 app.command()(rekeying.rekey)
+app.command()(access.access)
 app.command()(inspect.audit)
 app.command()(inspect.export)
 app.command()(webhooks.webhooks)

@@ -12,20 +12,23 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from provisioner.cli import plan_files
 from provisioner.cli.awaiting import say_silence, worker_answers
 from provisioner.cli.errors import INTERRUPTED
 from provisioner.cli.render import run_report
 from provisioner.cli.render.output import console, print_json
 from provisioner.cli.render.progress import follow, progress
-from provisioner.cli.session import ANSWERS_WITHIN, LONG_COMMAND, log, settings_and_logs, who
+from provisioner.cli.session import ANSWERS_WITHIN, log, settings_and_logs, who
 from provisioner.errors import StoreError, UsageError, WorkerError
 from provisioner.model.operation_document import ErrorDocument, OperationDocument
-from provisioner.model.run_document import UNDONE, PlanDocument, RejectedRow, RunDocument, exit_code
+from provisioner.model.run_document import UNDONE, RejectedRow, RunDocument, exit_code
 from provisioner.settings import Settings, parse_duration
 from provisioner.settings.place import scheme_of, shown
 from provisioner.store.runs.documents import Request
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from provisioner.runtime.context import Deployment
 
 #: How a roster's digest is spelt, and runs that are looked through for the newest.
@@ -46,35 +49,6 @@ Key = Annotated[str, typer.Argument(metavar="KEY", help="The person's key in the
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
 
-def plan(
-    target: Targets = None,
-    person: People = None,
-    roster: Roster = None,
-    as_json: Json = False,
-) -> int:
-    """Show what a sync would do; changes nothing anywhere."""
-    settings = settings_and_logs()
-    document = asyncio.run(_preview(settings, _request(target, person, roster)))
-    if as_json:
-        print_json(document)
-        return exit_code(document)
-    out = console()
-    run_report.heading(out, document, settings.zone)
-    run_report.roster(out, document, document.get("rejects") or ())
-    run_report.figures(out, document)
-    rows = document.get("operations") or ()
-    run_report.operations(out, rows, outcome=_any_held(document))
-    run_report.remarks(out, document)
-    run_report.causes(out, [row for row in rows if row["status"] in UNDONE])
-    options = [
-        *(("--target", name) for name in target or ()),
-        *(("--person", key) for key in person or ()),
-        *((("--roster", roster),) if roster else ()),
-    ]
-    run_report.next_steps(out, document, again=run_report.command_line("sync", options))
-    return exit_code(document)
-
-
 def sync(
     target: Targets = None,
     person: People = None,
@@ -82,14 +56,20 @@ def sync(
     accept: Annotated[
         str | None, typer.Option("--accept", metavar="DIGEST", help="Believe the degraded roster of this digest.")
     ] = None,
+    plan: Annotated[
+        str | None,
+        typer.Option("--plan", metavar="FILE|DIGEST", help="Send only what this plan has and is still wanted."),
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Follow the run, and exit with its result.")] = False,
     timeout: Annotated[str, typer.Option("--timeout", metavar="TIME", help="Longest wait: 90s, 30m, 1h.")] = "1h",
     as_json: Json = False,
 ) -> int:
     """Start a run on the workers."""
+    if plan is not None and (target or person):
+        raise UsageError("--plan: the plan says which targets and people it is about; leave --target and --person out.")
     settings = settings_and_logs()
     ends = time.monotonic() + longest_wait(timeout) if wait else None
-    run = asyncio.run(_start(settings, _request(target, person, roster, accept), ends=ends))
+    run = asyncio.run(_start(settings, asked_for(target, person, roster, accept), ends=ends, plan=plan))
     if ends is None:
         if as_json:
             print_json({"run": run, "status": "queued"})
@@ -180,7 +160,7 @@ def _not_finished(run: str) -> ErrorDocument:
     }
 
 
-def _request(
+def asked_for(
     targets: list[str] | None, people: list[str] | None, roster: str | None, accept: str | None = None
 ) -> Request:
     return Request(
@@ -192,7 +172,7 @@ def _request(
     )
 
 
-async def _handed_over(settings: Settings, request: Request) -> tuple[Request, bytes | None]:
+async def handed_over(settings: Settings, request: Request) -> tuple[Request, bytes | None]:
     """The request, and the roster if it is on this machine: the workers may run on another."""
     from provisioner.roster import fetch
 
@@ -215,22 +195,8 @@ def longest_wait(text: str) -> float:
         raise UsageError(f"--timeout: {exc}.") from None
 
 
-async def _preview(settings: Settings, request: Request) -> PlanDocument:
-    # Celery, polars and the targets take a second to import, which --help and --version need not wait for
-    from provisioner.runs.preview import preview
+async def _start(settings: Settings, request: Request, *, ends: float | None, plan: str | None = None) -> str:
     from provisioner.runtime.context import Deployment
-
-    async with Deployment.open(settings, within=LONG_COMMAND, reading=True) as dep:
-        dep.chosen(request.targets)
-        request, content = await _handed_over(settings, request)
-        return await preview(dep, request, content=content)
-
-
-async def _start(settings: Settings, request: Request, *, ends: float | None) -> str:
-    from provisioner.runs.lifecycle import request_run
-    from provisioner.runtime.audit import record
-    from provisioner.runtime.context import Deployment
-    from provisioner.worker import nudge
 
     async with Deployment.open(settings, within=ANSWERS_WITHIN) as dep:
         dep.chosen(request.targets)
@@ -239,17 +205,36 @@ async def _start(settings: Settings, request: Request, *, ends: float | None) ->
                 f"--accept: {request.accept!r} is no roster's digest.",
                 remedy=f"The newest roster's is {await _newest_digest(dep) or 'not known: no run has read one yet'}.",
             )
+        if plan is not None:
+            request = await plan_files.reviewed(dep, plan, request)
         await worker_answers(settings, otherwise="nothing was started", ends=ends)
         own = request.roster and shown(request.roster)
-        request, content = await _handed_over(settings, request)
-        run = await request_run(dep, request, content=content)
-        facts = {"run": run, "targets": request.targets, "accept": request.accept, "roster": own}
-        await record(dep.audit, who(), "run requested", people=request.people, facts=facts)
-        try:
-            await asyncio.to_thread(nudge, settings, run, urgent=request.people is not None)
-        except WorkerError as exc:
-            # The run is on record, and beat looks for such every few seconds
-            log.warning("nudge_lost", run=run, error=str(exc))
+        request, content = await handed_over(settings, request)
+        more = {"accept": request.accept, "roster": own, **({"plan": request.plan} if request.plan else {})}
+        return await started(dep, settings, request, content, more)
+
+
+async def started(
+    dep: Deployment, settings: Settings, request: Request, content: bytes | None, facts: Mapping[str, object]
+) -> str:
+    """Ask for a run, note who did, and wake the workers; its id.
+
+    Args:
+        content: the roster that goes with it.
+        facts: what the audit trail keeps beside run and targets.
+    """
+    from provisioner.runs.lifecycle import request_run
+    from provisioner.runtime.audit import record
+    from provisioner.worker import nudge
+
+    run = await request_run(dep, request, content=content)
+    noted = {"run": run, "targets": request.targets, **facts}
+    await record(dep.audit, who(), "run requested", people=request.people, facts=noted)
+    try:
+        await asyncio.to_thread(nudge, settings, run, urgent=request.urgent)
+    except WorkerError as exc:
+        # The run is on record, and beat looks for such every few seconds
+        log.warning("nudge_lost", run=run, error=str(exc))
     return run
 
 
@@ -262,13 +247,14 @@ async def _newest_digest(dep: Deployment) -> str | None:
 
 
 async def _follow(settings: Settings, run: str, ends: float) -> RunDocument:
+    from provisioner.runs.orders import with_left_out
     from provisioner.runtime.context import Deployment
 
     async with Deployment.open(settings, within=ANSWERS_WITHIN) as dep:
         silence = asyncio.create_task(say_silence(dep))
         try:
             with progress() as shown:
-                return await follow(dep.runs, run, shown, ends=ends)
+                return await with_left_out(dep, await follow(dep.runs, run, shown, ends=ends))
         finally:
             silence.cancel()
             await asyncio.gather(silence, return_exceptions=True)
@@ -289,12 +275,14 @@ async def _read(
 
     `wanted`: the operations with one of `statuses` are asked for; else, with `explain`, those that were not done.
     """
+    from provisioner.runs.orders import with_left_out
     from provisioner.runtime.context import Deployment
 
     async with Deployment.open(settings, within=ANSWERS_WITHIN) as dep:
         document = await dep.runs.document(run)
         if document is None:
             raise UsageError(f"There is no run {run!r}.", remedy="See `provisioner runs`.")
+        document = await with_left_out(dep, document)
         rows: list[OperationDocument] = []
         if wanted:
             rows = await dep.runs.operations(run, document["targets"], statuses=statuses)
@@ -322,12 +310,10 @@ def _describe(
     run_report.roster(out, document, rejects)
     run_report.figures(out, document)
     run_report.accuracy(out, document)
+    run_report.left_out(out, document)
+    run_report.left_out(out, {"left_out": document.get("stays")}, "Stays, because")
     run_report.remarks(out, document)
     run_report.causes(out, [row for row in rows if row["status"] in UNDONE])
     if listing:
         run_report.operations(out, rows, limit=None)
     run_report.next_steps(out, document)
-
-
-def _any_held(document: PlanDocument) -> bool:
-    return any(run_report.total(target, "held") for target in document["targets"].values())

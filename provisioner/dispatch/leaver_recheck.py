@@ -23,7 +23,8 @@ class Recheck:
 
     async def refused(self, operations: Iterable[Operation]) -> frozenset[str]:
         """The ids of those leaves that must not be sent; other kinds always may."""
-        leaves = [operation for operation in operations if operation.kind is Kind.LEAVE]
+        # That a run is taken back is no word of the roster
+        leaves = [one for one in operations if one.kind is Kind.LEAVE and not one.undoes]
         if not leaves:
             return frozenset()
         newest, moment = await self._dep.frames.newest()

@@ -62,7 +62,8 @@ class Operation(Struct, frozen=True, omit_defaults=True, gc=False):
     `makes` is how often in a row its account was made before without being shown. `carries` are the enrolments (their
     `after`) that travel in the same request
     as an account operation, and `rides` marks those that do. `reason` is why, as a short phrase. `counted` is false
-    for what a guard does not count. `hold` says what it waits for, None if it may go out.
+    for what a guard does not count. `hold` says what it waits for, None if it may go out. `undoes` is the run that
+    it takes back.
     """
 
     id: str
@@ -90,6 +91,7 @@ class Operation(Struct, frozen=True, omit_defaults=True, gc=False):
     rides: bool = False
     fails: str = ""
     makes: int = 0
+    undoes: str = ""
 
     @property
     def planned_status(self) -> Status:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal, NotRequired, TypeAlias, Typed
 from msgspec import Meta
 
 from provisioner.model.operation import Kind
-from provisioner.model.operation_document import ErrorDocument, PreviewedOperation
+from provisioner.model.operation_document import ErrorDocument, KindName, PreviewedOperation
 from provisioner.model.worklists import PlanLists
 
 RunStatus: TypeAlias = Literal["running", "succeeded", "held", "failed", "rejected"]
@@ -108,7 +108,27 @@ class RunPart(TypedDict):
     predicted: NotRequired[Prediction]
     actual: NotRequired[Prediction]
     differences: NotRequired[list[Difference]]
+    left_out: NotRequired[
+        Annotated[int, Meta(description="Operations that the run was asked to send and does not; see its `left_out`.")]
+    ]
     lists: NotRequired[PlanLists]
+
+
+class UndoneRun(TypedDict):
+    """The run that an undo takes back; `force_drift`: also what somebody changed since."""
+
+    run: str
+    force_drift: bool
+
+
+class LeftOutRow(TypedDict):
+    """An operation that a run was asked to send and does not, and why."""
+
+    id: str
+    target: str
+    person: str
+    kind: KindName
+    reason: str
 
 
 class PassDocument(TypedDict):
@@ -127,6 +147,10 @@ class RunDocument(PassDocument):
     """One pass over roster and targets."""
 
     run: str
+    reviewed: NotRequired[Annotated[str, Meta(description="The digest of the reviewed plan that it applies.")]]
+    undo: NotRequired[UndoneRun]
+    left_out: NotRequired[list[LeftOutRow]]
+    stays: NotRequired[list[LeftOutRow]]
 
 
 class PlanDocument(PassDocument):
@@ -135,6 +159,10 @@ class PlanDocument(PassDocument):
     run: None
     operations: list[PreviewedOperation]
     rejects: NotRequired[list[RejectedRow]]
+    undo: NotRequired[UndoneRun]
+    left_out: NotRequired[list[LeftOutRow]]
+    stays: NotRequired[list[LeftOutRow]]
+    next_sync: NotRequired[str | None]
 
 
 class RequestDocument(TypedDict):
@@ -146,6 +174,9 @@ class RequestDocument(TypedDict):
     accept: str | None
     roster: str | None
     full: bool
+    plan: NotRequired[str | None]
+    undo: NotRequired[str | None]
+    force: NotRequired[bool]
 
 
 class RunHead(TypedDict):
@@ -242,7 +273,7 @@ def _target_code(target: Mapping[str, Any]) -> int:
         return FAILED
     if status == "held" or _any(target, "held"):
         return WAITS
-    if status == "paused" and _any(target, "waiting"):
+    if (status == "paused" and _any(target, "waiting")) or target.get("left_out"):
         return WAITS
     return DONE
 

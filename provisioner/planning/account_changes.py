@@ -174,7 +174,8 @@ class _Work:
             was = self._circumstances.returned.get(row.person)
             self._change(row, Kind.REJOIN, changed, reason=f"is back, was {was}" if was else None)
             return None
-        if inactive and self._activity in changed:
+        # What an undo makes active again we deactivated ourselves
+        if inactive and self._activity in changed and not self._circumstances.undo:
             return self._deactivated(row, changed)
         self._update(row, changed, loops)
         return "active"
@@ -314,6 +315,7 @@ class _Work:
                 fails=fails,
                 snapshot=self._circumstances.snapshot,
                 planned=self._moment,
+                undoes=self._circumstances.undo,
                 row=row.digest or row_digest(row.standing, wants),
             )
         )

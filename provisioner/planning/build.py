@@ -19,6 +19,7 @@ from provisioner.planning.creations import Gone
 from provisioner.planning.creations import creations as creations_of
 from provisioner.planning.desired import PERSON
 from provisioner.planning.guards import counts, decided
+from provisioner.planning.reviewed import Unreviewed, only_reviewed
 from provisioner.planning.rewrite_loops import Counted, Stopped, Watch
 from provisioner.planning.shared_sets import Removal
 from provisioner.planning.side_changes import DueRecord, enrolments, events, knowledge
@@ -64,8 +65,8 @@ class Material:
 @dataclass(slots=True)
 class Aside:
     """What is found out beside the operations: links and states to record, to-dos, reported drift, how many operations
-    of each kind count for a guard, whose account was made and never shown, what did not stay, and whose details are to
-    be read again."""
+    of each kind count for a guard, whose account was made and never shown, what did not stay, whose details are to be
+    read again, and what nobody reviewed."""
 
     links: list[LinkRow] = field(default_factory=list)
     todos: list[tuple[str, str]] = field(default_factory=list)
@@ -76,6 +77,7 @@ class Aside:
     removals: Counter[Removal] = field(default_factory=Counter)
     loops: list[Counted] = field(default_factory=list)
     stopped: list[Stopped] = field(default_factory=list)
+    unreviewed: Unreviewed = field(default_factory=Unreviewed)
 
 
 def drafted(
@@ -132,6 +134,8 @@ def drafted(
             operations += knowledge(spec, part.records, operations, circumstances)
             operations += failing
             aside.unkept += [(one.person, (one.planned_error or {})["message"]) for one in failing]
+        if circumstances.reviewed is not None:
+            operations = only_reviewed(circumstances.reviewed, operations, aside.unreviewed)
         for one in operations:
             if one.kind is Kind.UPDATE and one.person in foreign and not decided(one, circumstances):
                 aside.removals.update(foreign[one.person])

@@ -45,6 +45,7 @@ from provisioner.planning.leavers import to_settle, unfinished_leavers, unkept_l
 from provisioner.planning.listing_trust import Code, Trust, doubts, recalled, trust_of
 from provisioner.planning.new_accounts import CODE as NOT_KEPT
 from provisioner.planning.new_accounts import never_shown, note, settling, shown_at_last
+from provisioner.planning.reviewed import Unreviewed
 from provisioner.planning.rewrite_loops import CODE as REWRITE_LOOP
 from provisioner.planning.rewrite_loops import Counted, Stopped, Watch, sentence
 from provisioner.planning.shared_sets import TooManyRemovals, foreign_removals, merged, observed_values, yielded
@@ -89,7 +90,7 @@ class TargetPlan:
     an account that the ledger, after the plan's links, does not say to be left, or that does not show it; for
     `leavers_left` of them the plan has no leave. Of the `unsettled` nobody can say whether they leave. `reread` are
     people whose details the next run reads again, since a to-do stands on them. `room` is, by guard, how many
-    operations of others may go out unapproved beside it.
+    operations of others may go out unapproved beside it. `unreviewed` is what was not reviewed.
     """
 
     target: str
@@ -119,6 +120,7 @@ class TargetPlan:
     stopped: frozenset[tuple[str, str]] = frozenset()
     reread: tuple[str, ...] = ()
     room: Mapping[str, int] = field(default_factory=dict)
+    unreviewed: Unreviewed = field(default_factory=Unreviewed)
 
     tally: Mapping[Status, Mapping[Kind, int]] = field(init=False)
 
@@ -182,7 +184,7 @@ def plan_target(
     frame, unfit = without_unfit(spec, differing(spec, held))
     frame, claimed = without_taken(spec, frame, observation.frame)
     claimed += [*unfit, *unusable(spec, desired.frame, found.pairs, observation)]
-    frame = frame.with_columns(_protected(spec, compiled, observation, frame))
+    frame = frame.with_columns(protected(spec, compiled, observation, frame))
     creates, clashes, blocked = _creates(spec, desired, found)
     owned = pl.concat([found.pairs[ACCOUNT], ledger[ACCOUNT]])
     perhaps = doubts(spec, creates, observation, owned, circumstances.apart)
@@ -201,7 +203,7 @@ def plan_target(
         due_records(desired.records, found.pairs, ledger),
     )
     gone, believed = Gone(frozenset(found.missing), unkept), trust.unbelieved is None
-    watch = Watch.over(spec.attributes, observation, _drifting(frame, held.names), circumstances.now.timestamp())
+    watch = Watch.over(spec.attributes, observation, drifting(frame, held.names), circumstances.now.timestamp())
     foreign = foreign_removals(spec, frame, held.names)
     beside = resembling(spec, creates, desired, ledger, circumstances)
     circumstances = replace(circumstances, alike={**circumstances.alike, **beside}) if beside else circumstances
@@ -217,7 +219,7 @@ def plan_target(
     observation = replace(
         observation, notes=(*observation.notes, *note(spec, found.pairs, young, observation.frame[ACCOUNT]))
     )
-    return _assemble(
+    return assemble(
         spec, desired, found, drafts, aside, clashes, blocked, observation, ledger, circumstances, trust,
         shown=shown_at_last(found.pairs, ledger, observation.frame[ACCOUNT]),
         removals=removals,
@@ -236,7 +238,7 @@ def _removals(
     return TooManyRemovals.of(aside.removals, limit_of(guards.removals, base), base)
 
 
-def _drifting(frame: pl.DataFrame, names: Sequence[str]) -> pl.Series:
+def drifting(frame: pl.DataFrame, names: Sequence[str]) -> pl.Series:
     """The accounts that do not show something which was acknowledged."""
     flags = [pl.col(f"d:{name}") & pl.col(f"l:{name}").is_not_null() & pl.col("_seen") for name in names]
     return frame.filter(pl.any_horizontal(flags))[ACCOUNT] if flags else frame[ACCOUNT].clear()
@@ -259,7 +261,7 @@ def _waiting(creates: pl.DataFrame, circumstances: Planning) -> list[tuple[str, 
     return [(key, alike) for key in creates[PERSON] if (alike := circumstances.alike.get(key)) is not None]
 
 
-def _protected(spec: TargetSpec, compiled: CompiledTarget, observation: Observation, frame: pl.DataFrame) -> pl.Series:
+def protected(spec: TargetSpec, compiled: CompiledTarget, observation: Observation, frame: pl.DataFrame) -> pl.Series:
     """Who may be neither deactivated nor demoted; unknown protects, and so does an account that was not seen."""
     if spec.settings.protect.strip().upper() == "FALSE":
         return pl.Series("_protected", [False] * frame.height, dtype=pl.Boolean)
@@ -317,7 +319,7 @@ def _without(pairs: pl.DataFrame, height: int) -> pl.Series:
     return pl.repeat(True, height, dtype=pl.Boolean, eager=True).scatter(pairs[DESIRED_ROW], False)
 
 
-def _assemble(
+def assemble(
     spec: TargetSpec,
     desired: Desired,
     found: Correlation,
@@ -340,6 +342,8 @@ def _assemble(
     if not unbelieved:
         over = trust.unpaired.filter(pl.col(STANDING) == LEAVER).select(PERSON, ACCOUNT)
         links += [Link(person, account, "left", "link") for person, account in over.iter_rows()]
+    if (reviewed := circumstances.reviewed) is not None:
+        links = [one for one in links if one.matched == "link" or reviewed.links.get(one.person) == one.account]
     measures = measured(guards, aside.counted, circumstances.sent, trust.base, circumstances.decided) if guards else {}
     trips = tripped(measures)
     todos = [Todo(person, sentence) for person, sentence in aside.todos]
@@ -387,6 +391,7 @@ def _assemble(
         shown=shown,
         loops=tuple(aside.loops),
         stopped=frozenset((one.person, one.attribute) for one in aside.stopped),
+        unreviewed=aside.unreviewed,
         room={name: one.room for name, one in measures.items() if name in circumstances.sent},
     )
 

@@ -11,6 +11,7 @@ import polars as pl
 
 from provisioner.expressions.moments import UTC_ZONE
 from provisioner.model.attributes import Attribute
+from provisioner.planning.reviewed import Reviewed
 from provisioner.settings import EnrolmentRule, TargetSettings
 
 
@@ -103,7 +104,8 @@ class Planning:
     alone shows that only a person can settle. `alike` are people who may be somebody else under a new key, `newcomers`
     those of whom somebody said that they are not, and `returned` those who left under another key, to which this maps
     them. `unfamiliar` are leavers by a status that no clean roster held yet, with that status. `disputed` are accounts
-    that somebody lays claim to whom the plan is not about.
+    that somebody lays claim to whom the plan is not about. `reviewed` are the only operations that may come of it, None
+    for all; `undo` is the run that it takes back, empty for none.
     """
 
     now: datetime
@@ -123,3 +125,5 @@ class Planning:
     unfamiliar: Mapping[str, str] = field(default_factory=dict)
     returned: Mapping[str, str] = field(default_factory=dict)
     disputed: Mapping[str, str] = field(default_factory=dict)
+    reviewed: Reviewed | None = None
+    undo: str = ""

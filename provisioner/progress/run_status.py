@@ -49,7 +49,8 @@ def target_status(fields: Mapping[str, str], health: Health) -> str:
         return fields.get("outcome", "failed")
     if stage == "unbelieved" or counts(fields, "failed"):
         return "failed"
-    return "held" if counts(fields, "held") or _leavers_left(fields) else "succeeded"
+    incomplete = counts(fields, "held") or _leavers_left(fields) or int(fields.get("left_out") or 0)
+    return "held" if incomplete else "succeeded"
 
 
 def _leavers_left(fields: Mapping[str, str]) -> bool:

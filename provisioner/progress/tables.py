@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Callable, Mapping
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import IO, BinaryIO, Final
 from xml.sax.saxutils import escape
 
 import polars as pl
@@ -27,6 +27,8 @@ _UNWRITABLE: Final = dict.fromkeys(
 )
 #: A moment for the entries of the archive, so that equal tables are equal files.
 _MADE: Final = (1980, 1, 1, 0, 0, 0)
+_BEGINS_FORMULA: Final = tuple("=+-@\t\r\n")
+_XML: Final = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
 #: Rows of a sheet beneath its header, and characters of a cell.
 _MOST_ROWS: Final = 1_048_575
 _LONGEST_CELL: Final = 32_767
@@ -92,6 +94,85 @@ def _xlsx(table: pl.DataFrame) -> bytes:
             entry.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(entry, f'<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n{text}')
     return stream.getvalue()
+
+
+class WorkbookStream:
+    """A workbook that is written row by row; where a sheet is full, the next one goes on.
+
+    Use it as a context; the file is whole when the context ends.
+    """
+
+    def __init__(self, file: BinaryIO, header: Sequence[str]) -> None:
+        self._archive = zipfile.ZipFile(file, "w")
+        self._header = list(header)
+        self._sheets = 0
+        self._rows = 0
+        self._sheet: IO[bytes] | None = None
+
+    def __enter__(self) -> WorkbookStream:
+        self._begin()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._end()
+        if kind is None:
+            for path, text in _frame_of(self._sheets).items():
+                entry = zipfile.ZipInfo(path, _MADE)
+                entry.compress_type = zipfile.ZIP_DEFLATED
+                self._archive.writestr(entry, f"{_XML}{text}")
+        self._archive.close()
+
+    def write(self, cells: Sequence[str]) -> None:
+        """Add a row; no cell of it is taken for a formula."""
+        if self._rows == _MOST_ROWS:
+            self._end()
+            self._begin()
+        self._rows += 1
+        self._put(_row(self._rows + 1, [plain_cell(one) for one in cells]))
+
+    def _begin(self) -> None:
+        self._sheets, self._rows = self._sheets + 1, 0
+        entry = zipfile.ZipInfo(f"xl/worksheets/sheet{self._sheets}.xml", _MADE)
+        entry.compress_type = zipfile.ZIP_DEFLATED
+        self._sheet = self._archive.open(entry, "w", force_zip64=True)
+        self._put(f'{_XML}<worksheet xmlns="{_SHEET}"><sheetData>')
+        self._put(_row(1, self._header))
+
+    def _end(self) -> None:
+        if self._sheet is not None:
+            self._put("</sheetData></worksheet>")
+            self._sheet.close()
+            self._sheet = None
+
+    def _put(self, text: str) -> None:
+        if self._sheet is not None:
+            self._sheet.write(text.encode())
+
+
+def plain_cell(value: str) -> str:
+    """A cell that no spreadsheet takes for a formula."""
+    return f"'{value}" if value[:1] in _BEGINS_FORMULA else value
+
+
+def _frame_of(sheets: int) -> dict[str, str]:
+    """What a workbook of so many sheets has beside them."""
+    numbers = range(1, sheets + 1)
+    kinds = "".join(
+        f'<Override PartName="/xl/worksheets/sheet{one}.xml" ContentType="{_MAIN}.worksheet+xml"/>' for one in numbers
+    )
+    names = "".join(f'<sheet name="rows{one}" sheetId="{one}" r:id="s{one}"/>' for one in numbers)
+    leads = "".join(
+        f'<Relationship Id="s{one}" Type="{_OFFICE}/worksheet" Target="worksheets/sheet{one}.xml"/>' for one in numbers
+    )
+    return {
+        "[Content_Types].xml": f'<Types xmlns="{_PACKAGE}/content-types">'
+        '<Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'
+        f'<Override PartName="/xl/workbook.xml" ContentType="{_MAIN}.sheet.main+xml"/>{kinds}</Types>',
+        "_rels/.rels": f'<Relationships xmlns="{_PACKAGE}/relationships"><Relationship Id="r1" '
+        f'Type="{_OFFICE}/officeDocument" Target="xl/workbook.xml"/></Relationships>',
+        "xl/workbook.xml": f'<workbook xmlns="{_SHEET}" xmlns:r="{_OFFICE}"><sheets>{names}</sheets></workbook>',
+        "xl/_rels/workbook.xml.rels": f'<Relationships xmlns="{_PACKAGE}/relationships">{leads}</Relationships>',
+    }
 
 
 def _row(number: int, cells: Mapping[str, str] | list[str] | tuple[str | None, ...]) -> str:

@@ -21,10 +21,11 @@ from provisioner.errors import (
 )
 from provisioner.model.attributes import natural_values
 from provisioner.model.operation import Operation, Status
+from provisioner.model.run_document import LeftOutRow
 from provisioner.model.unconfirmed import at_stake
 from provisioner.planning.desired import PERSON, desired_accounts
 from provisioner.planning.guards import COVERS
-from provisioner.planning.plan import TargetPlan, plan_target
+from provisioner.planning.plan import TargetPlan
 from provisioner.planning.spec import ACCOUNT, Observation, Planning
 from provisioner.progress.quarantine import recover
 from provisioner.runs.deleted_accounts import without_deleted
@@ -33,6 +34,7 @@ from provisioner.runs.existing_enrolments import without_existing
 from provisioner.runs.forecast import predicted
 from provisioner.runs.not_planned import not_planned, refused
 from provisioner.runs.observe import Seen, asks_of, keep, observe
+from provisioner.runs.orders import EVERYTHING, Orders, counted_of, keep_left_out
 from provisioner.runs.plan_figures import base_after, lists_of, part_of
 from provisioner.runs.put_back import ends, forgotten, put_back
 from provisioner.runs.same_person import disputed, identities
@@ -68,6 +70,8 @@ class Planned:
     #: What each guard counted of others, and since when (epoch seconds).
     counted: Mapping[str, Counted] = field(default_factory=dict)
     moves: Mapping[str, str] = field(default_factory=dict)
+    #: Of what the run was asked to send, what the plan has not.
+    left_out: Sequence[LeftOutRow] = ()
 
     @property
     def observation(self) -> Observation:
@@ -76,13 +80,20 @@ class Planned:
 
 
 async def make_plan(
-    dep: Deployment, target: str, snapshot: Snapshot, *, full: bool = False, decided: Mapping[str, int] | None = None
+    dep: Deployment,
+    target: str,
+    snapshot: Snapshot,
+    *,
+    full: bool = False,
+    decided: Mapping[str, int] | None = None,
+    orders: Orders = EVERYTHING,
 ) -> Planned:
     """Observe a target and plan it; `plan` and `sync` share this.
 
     Args:
         full: list every account, whatever is remembered.
         decided: see `Planning`.
+        orders: what of it may be sent.
 
     Raises:
         TargetError: it could not be read.
@@ -92,6 +103,7 @@ async def make_plan(
     spec, settings = dep.specs[target], dep.settings
     compiled = dep.compiled(target, snapshot.columns)
     names = [*spec.settings.attributes, *spec.settings.leaver, *([spec.ends_attribute] if spec.ends_attribute else [])]
+    names += orders.names
     now = await dep.clock.now()
     today, today_utc = day_in(settings.zone, now)
     few = snapshot.keys is not None and len(snapshot.keys) <= _LOOKED_UP
@@ -115,7 +127,7 @@ async def make_plan(
     ledger = who.ledger
     others = _others(ledger, snapshot, base)
     circumstances = replace(
-        await _circumstances(dep, target, snapshot, who.moves, now),
+        await _circumstances(dep, target, snapshot, who.moves, now, orders),
         others=others,
         decided=decided or {},
         unsettled=who.unsettled,
@@ -125,15 +137,11 @@ async def make_plan(
         returned=who.returned,
         disputed=await disputed(dep, target, snapshot),
     )
-    plan = await asyncio.to_thread(plan_target, spec, compiled, snapshot.people, observed, ledger, circumstances)
+    plan, left = await orders.plan(dep, target, snapshot, observed, ledger, circumstances)
     plan = await without_deleted(dep, target, plan, observed)
-    plan = await without_existing(dep, target, http, plan)
-    if snapshot.keys is None:
-        counted = {guard: Counted(now, count) for guard, count in plan.room.items()}
-    else:
-        since = now - settings.guards_of(target).window.total_seconds()
-        counted = {guard: Counted(since, count) for guard, count in circumstances.sent.items()}
-    return Planned(plan, seen, http.requests, ledger, counted, who.moves)
+    plan, left = orders.settled(snapshot, await without_existing(dep, target, http, plan), left)
+    counted = await counted_of(dep, target, snapshot, plan, circumstances, orders)
+    return Planned(plan, seen, http.requests, ledger, counted, who.moves, left)
 
 
 async def _base(dep: Deployment, target: str) -> int | None:
@@ -169,16 +177,17 @@ async def _apart(dep: Deployment, target: str, moves: Mapping[str, str]) -> dict
 
 
 async def _circumstances(
-    dep: Deployment, target: str, snapshot: Snapshot, moves: Mapping[str, str], now: float
+    dep: Deployment, target: str, snapshot: Snapshot, moves: Mapping[str, str], now: float, orders: Orders
 ) -> Planning:
     guards = dep.settings.guards_of(target)
     window = guards.window.total_seconds()
     sent: dict[str, int] = {}
     # A plan for everybody takes the place of whatever is not sent
-    unsent = window > 0 and snapshot.keys is not None
+    unsent = window > 0 and (snapshot.keys is not None or orders.narrow)
+    replaced = orders.replaced(snapshot)
     for guard in COVERS if window else ():
         # First what waits: what is sent in between is counted twice rather than not at all
-        waiting = await dep.health.unsent(target, guard, snapshot.keys or ()) if unsent else 0
+        waiting = await dep.health.unsent(target, guard, replaced) if unsent else 0
         sent[guard] = waiting + await dep.health.sent(target, guard, now - window)
     decisions = await dep.health.decisions(target)
     approval = guards.approval.total_seconds()
@@ -225,6 +234,7 @@ async def plan_and_install(
     *,
     urgent: bool,
     full: bool = False,
+    orders: Orders = EVERYTHING,
 ) -> bool:
     """One run's part for one target, up to the queue.
 
@@ -232,7 +242,7 @@ async def plan_and_install(
         read: the people to plan from, None if the run is over. Read under the lock: a run that joins this one must
             find its roster in it.
         urgent: a run about some people; it waits for no other run.
-        full: see `make_plan`.
+        full, orders: see `make_plan`.
 
     Returns False if another run or task holds the target now, so that this one has to come again.
     """
@@ -247,7 +257,7 @@ async def plan_and_install(
         if snapshot is None:
             return True
         try:
-            return await _guarded_install(dep, run, target, snapshot, hold, full=full)
+            return await _guarded_install(dep, run, target, orders.narrowed(snapshot), hold, orders, full=full)
         except HoldLostError:
             return False
 
@@ -259,7 +269,7 @@ async def to_be_planned(dep: Deployment, run: str, target: str) -> bool:
 
 
 async def _guarded_install(
-    dep: Deployment, run: str, target: str, snapshot: Snapshot, hold: Hold, *, full: bool
+    dep: Deployment, run: str, target: str, snapshot: Snapshot, hold: Hold, orders: Orders, *, full: bool
 ) -> bool:
     """Plan and install, or note why not; False if others decided about people again and again meanwhile.
 
@@ -278,7 +288,7 @@ async def _guarded_install(
         await claim_origin(dep, target)
         decided = await _decided(dep, run, target)
         for attempt in range(_MOST_COUNTS):
-            planned = await make_plan(dep, target, snapshot, full=full or found.ends, decided=decided)
+            planned = await make_plan(dep, target, snapshot, full=full or found.ends, decided=decided, orders=orders)
             planned = replace(planned, plan=replace(planned.plan, notes=(*planned.plan.notes, *said)))
             planned = replace(planned, plan=found.noted(planned.plan))
             await hold.ensure()
@@ -288,23 +298,26 @@ async def _guarded_install(
             # A new plan is tried at once, whatever older ones ended with
             await dep.faults.clear_target(target)
             await keep(dep, target, planned.seen, believed=planned.plan.unbelieved is None)
-            if await install(dep, run, target, snapshot, planned, hold):
+            if await install(dep, run, target, snapshot, planned, hold, orders):
                 await ends(dep, target, found, planned.plan)
                 return True
         return False
-    except TargetError as exc:
-        await hold.ensure()
-        await refused(dep, run, target, exc)
     except StoreError:
         # Says nothing about the target: the tick takes this part up again when Redis is back
         raise
     except ProvisionerError as exc:
         await hold.ensure()
-        await not_planned(dep, run, target, exc, "failed")
+        await keep_left_out(dep, run, target, orders.all_left_out(target, exc.message))
+        if isinstance(exc, TargetError):
+            await refused(dep, run, target, exc)
+        else:
+            await not_planned(dep, run, target, exc, "failed")
     return True
 
 
-async def install(dep: Deployment, run: str, target: str, snapshot: Snapshot, planned: Planned, hold: Hold) -> bool:
+async def install(
+    dep: Deployment, run: str, target: str, snapshot: Snapshot, planned: Planned, hold: Hold, orders: Orders
+) -> bool:
     """Put a plan into the queue, and its figures into the run; False if its guards have to count anew."""
     plan = planned.plan
     rows = set(snapshot.people["_key"].filter(snapshot.people["_key"].is_in(list(planned.moves))))
@@ -315,6 +328,7 @@ async def install(dep: Deployment, run: str, target: str, snapshot: Snapshot, pl
             await dep.rekeys.person(old, new)
     said = {"predicted": json.dumps(await asyncio.to_thread(predicted, dep, target, plan, planned.requests))}
     await dep.runs.set_target(run, target, part_of(plan) | said)
+    await keep_left_out(dep, run, target, planned.left_out)
     await dep.runs.add_requests(run, target, planned.requests)
     links: list[dict[str, Any]] = [
         {"person": link.person, "account": link.account, "state": link.state}
@@ -332,16 +346,21 @@ async def install(dep: Deployment, run: str, target: str, snapshot: Snapshot, pl
         links,
         began=planned.observation.began,
         people=snapshot.keys,
-        urgent=snapshot.keys is not None,
+        urgent=snapshot.keys is not None and not (orders.undo and len(snapshot.keys) > _LOOKED_UP),
         leavers=plan.leavers,
         unsettled=plan.unsettled,
         hold=hold,
         counted=planned.counted,
+        beside=orders.narrow,
     )
     if dropped is None:
         return False
     await hold.ensure()
-    if snapshot.keys is None:
+    if snapshot.keys is None and orders.narrow:
+        # What was not reviewed is still wanted: the plan takes no other's place, and says nothing of drift
+        some: dict[str, Any] = {name: rows for name, rows in lists_of(plan).items() if name != "drift"}
+        await dep.health.keep_lists(target, {**some, "reread": [*plan.reread], "base": [base_after(plan)]})
+    elif snapshot.keys is None:
         lists: dict[str, Any] = {**lists_of(plan), "reread": [*plan.reread], "plan": [run], "base": [base_after(plan)]}
         if plan.unbelieved:
             # What is not believed says nothing of what changed: the list stays as it was
@@ -353,7 +372,7 @@ async def install(dep: Deployment, run: str, target: str, snapshot: Snapshot, pl
         for older in before:
             if older != run and await dep.runs.exists(older):
                 await dep.lifecycle.replace_part(older, target, run)
-    elif not plan.unbelieved:
+    elif not plan.unbelieved and orders.undo is None:
         found = lists_of(plan)
         mine = {name: [one for one in found[name] if one["person"] in snapshot.keys] for name in ("conflicts", "todos")}
         await dep.health.replace_in_lists(target, snapshot.keys, mine)

@@ -7,6 +7,7 @@ ones; the overtaken run goes on until that one is over, and shows what becomes o
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -67,12 +68,11 @@ async def _ask(dep: Deployment, run: str, target: str) -> str | None:
     if snapshot is None:
         await dep.overtaken.over(run, target)
         return None
+    asked = await dep.runs.request(run)
     follow = dep.runs.id_of(await dep.clock.now())
     await dep.frames.keep_for_run(follow, snapshot, _KEPT)
     # A new listing, since what overtook the plan came after the last one, in which others may have changed the account
-    await dep.overtaken.follow(
-        run, target, follow, Request(TRIGGER, targets=(target,), people=people, full=True), roster=_document(snapshot)
-    )
+    await dep.overtaken.follow(run, target, follow, _request(asked, target, people), roster=_document(snapshot))
     log.info("planned_again", run=run, target=target, follow=follow, count=len(people))
     return follow
 
@@ -86,6 +86,12 @@ async def _snapshot(dep: Deployment, run: str, people: tuple[str, ...]) -> Snaps
             return None
         own = await known_snapshot(dep, known, *await dep.frames.newest())
     return of_people(await newest(dep, own), people)
+
+
+def _request(asked: Request | None, target: str, people: tuple[str, ...]) -> Request:
+    """About these people, with the orders of the run that was overtaken."""
+    plain = Request(TRIGGER, targets=(target,), people=people, full=True)
+    return plain if asked is None else replace(plain, plan=asked.plan, undo=asked.undo, force=asked.force)
 
 
 def _document(snapshot: Snapshot) -> dict[str, object]:

@@ -15,11 +15,14 @@ from provisioner.errors import (
     RosterError,
     StoreError,
     UnexpectedError,
+    UsageError,
 )
 from provisioner.progress.notifications import roster_read
 from provisioner.progress.run_status import end_with_error, refresh, refresh_outdated
 from provisioner.runs.enqueue import plan_and_install, to_be_planned
 from provisioner.runs.known_snapshot import newest
+from provisioner.runs.not_planned import not_planned
+from provisioner.runs.orders import keep_left_out, orders_of, unknown_plan
 from provisioner.runs.roster_snapshot import RejectedRosterError, keep, note_leavers, rejects_json, take
 from provisioner.runtime.context import Deployment
 from provisioner.runtime.faults import SEE_LOG
@@ -79,7 +82,8 @@ def _serves(other: Request, request: Request) -> bool:
 
 
 def _plain(request: Request) -> bool:
-    return request.people is None and request.accept is None and request.roster is None and request.pushed_at is None
+    own = (request.people, request.accept, request.roster, request.pushed_at, request.plan, request.undo)
+    return all(one is None for one in own)
 
 
 async def begin(dep: Deployment, run: str) -> tuple[str, ...]:
@@ -121,6 +125,8 @@ async def _begin(dep: Deployment, run: str, request: Request, hold: Hold) -> tup
         await end_with_error(dep, run, error)
         return ()
     try:
+        if request.plan is not None and await dep.reviewed.plan(request.plan) is None:
+            raise unknown_plan(dep, request.plan)
         taken = await take(dep, request, await dep.runs.content(run))
     except StoreError:
         raise
@@ -143,6 +149,10 @@ async def _begin(dep: Deployment, run: str, request: Request, hold: Hold) -> tup
     for target in targets:
         if not dep.enabled(target):
             await dep.runs.set_target(run, target, {"stage": "skipped", "status": "skipped"})
+            orders = await orders_of(dep, request, target)
+            await keep_left_out(
+                dep, run, target, orders.all_left_out(target, f"{target} is switched off in the settings")
+            )
     reasons = [] if taken.document["accepted"] else taken.document["degraded"]
     await roster_read(dep, run, reasons, everybody=request.people is None)
     await dep.lifecycle.begun(run, hold)
@@ -167,11 +177,16 @@ async def plan_part(dep: Deployment, run: str, target: str) -> bool:
     request = await dep.runs.request(run)
     if request is None or not await to_be_planned(dep, run, target):
         return True
-    urgent = request.people is not None
-    if not urgent and await _joins(dep, run, target):
+    urgent = request.urgent
+    if not urgent and request.plan is None and request.undo is None and await _joins(dep, run, target):
+        return True
+    try:
+        orders = await orders_of(dep, request, target)
+    except UsageError as exc:
+        await not_planned(dep, run, target, exc, "failed")
         return True
     read = partial(_newest, dep, run, target)
-    if not await plan_and_install(dep, run, target, read, urgent=urgent, full=request.full):
+    if not await plan_and_install(dep, run, target, read, urgent=urgent, full=request.full, orders=orders):
         return False
     # Whoever waited is not waited for any longer, whichever run it is
     await dep.lifecycle.wait_no_more(target)

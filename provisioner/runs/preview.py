@@ -3,26 +3,50 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from provisioner.errors import TargetError, UnauthorisedError, UnreachableError
 from provisioner.model.attributes import natural_values
 from provisioner.model.operation import URGENCY, Kind, Operation, Status
 from provisioner.model.operation_document import ErrorDocument, PreviewedOperation
-from provisioner.model.run_document import Counts, PartStatus, PlanDocument, RunPart, removals_wait, run_status
+from provisioner.model.plan_file import PlannedLink
+from provisioner.model.run_document import (
+    Counts,
+    LeftOutRow,
+    PartStatus,
+    PlanDocument,
+    RunPart,
+    removals_wait,
+    run_status,
+)
 from provisioner.planning.plan import TargetPlan
 from provisioner.runs.enqueue import make_plan
 from provisioner.runs.forecast import predicted
+from provisioner.runs.orders import orders_of
 from provisioner.runs.plan_figures import figures_of, lists_of
 from provisioner.runs.roster_snapshot import RejectedRosterError, rejects_json, take
+from provisioner.runs.undo import staying_of
 from provisioner.runtime.context import Deployment
 from provisioner.runtime.origins import remarks
 from provisioner.store.runs.documents import Request
 
 
+@dataclass(frozen=True, slots=True)
+class Previewed:
+    """A plan as JSON, and the accounts that it adopts."""
+
+    document: PlanDocument
+    links: tuple[PlannedLink, ...] = ()
+
+
 async def preview(dep: Deployment, request: Request, *, content: bytes | None = None) -> PlanDocument:
-    """The JSON of a plan: that of a run, with `run` null and a list of `operations`.
+    """The JSON of a plan, see `previewed`."""
+    return (await previewed(dep, request, content=content)).document
+
+
+async def previewed(dep: Deployment, request: Request, *, content: bytes | None = None) -> Previewed:
+    """The JSON of a plan: that of a run, with `run` null and a list of `operations`; and what it adopts.
 
     Raises:
         RosterError: the roster cannot be read (a rejected one comes back as a document of status `rejected`).
@@ -45,21 +69,28 @@ async def preview(dep: Deployment, request: Request, *, content: bytes | None = 
         document["status"], document["roster"] = "rejected", exc.document
         document["error"] = {"code": exc.code, "message": str(exc), "exit": exc.exit_code}
         document["rejects"] = rejects_json(exc.rejects)
-        return document
+        return Previewed(document)
     document["roster"] = taken.document
     document["rejects"] = rejects_json(taken.rejects)
+    links: list[PlannedLink] = []
+    left: list[LeftOutRow] = []
 
     async def one(target: str) -> tuple[str, RunPart, list[PreviewedOperation]]:
         if not dep.enabled(target):
             return target, _empty("skipped"), []
         try:
-            planned = await make_plan(dep, target, taken.snapshot)
+            orders = await orders_of(dep, request, target)
+            planned = await make_plan(dep, target, orders.narrowed(taken.snapshot), orders=orders)
         except TargetError as exc:
             return target, _failed(exc), []
         planned = replace(planned, plan=replace(planned.plan, notes=(*planned.plan.notes, *await remarks(dep, target))))
         health = await dep.health.of(target)
         part = _part(planned.plan, planned.requests, paused=health.paused)
         part["predicted"] = await asyncio.to_thread(predicted, dep, target, planned.plan, planned.requests)
+        left.extend(planned.left_out)
+        if planned.left_out:
+            part["left_out"] = len(planned.left_out)
+        links.extend(_adopted(planned.plan))
         operations = sorted(planned.plan.operations, key=lambda operation: URGENCY[operation.kind])
         return target, part, [_operation(dep, operation) for operation in operations]
 
@@ -68,7 +99,17 @@ async def preview(dep: Deployment, request: Request, *, content: bytes | None = 
         document["operations"] += operations
     statuses = [part["status"] for part in document["targets"].values()]
     document["status"] = run_status(statuses, removals_wait=removals_wait(document["roster"]))
-    return document
+    if request.undo is not None:
+        document["undo"] = {"run": request.undo, "force_drift": request.force}
+        document["left_out"] = left
+        document["stays"] = await staying_of(dep, request)
+    return Previewed(document, tuple(links))
+
+
+def _adopted(plan: TargetPlan) -> Iterator[PlannedLink]:
+    for link in plan.links:
+        if link.matched != "link":
+            yield {"target": plan.target, "person": link.person, "account": link.account, "matched": link.matched}
 
 
 def _empty(status: PartStatus) -> RunPart:

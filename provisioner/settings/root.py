@@ -73,6 +73,10 @@ class RetentionSettings(Section):
 
     runs: Duration = Field(timedelta(days=400), description="Runs.")
     operations: Duration = Field(timedelta(days=90), description="Operations with their images.")
+    plans: Duration = Field(
+        timedelta(days=30),
+        description="Plans for review (`plan --out`), so that `sync --plan DIGEST` finds them.",
+    )
 
 
 class WebUser(Section):

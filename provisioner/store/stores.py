@@ -40,11 +40,13 @@ from provisioner.store.redis.schema import ensure_schema
 from provisioner.store.redis.scripts import Scripts
 from provisioner.store.redis.server import Server
 from provisioner.store.runs.documents import RunStore
+from provisioner.store.runs.done_operations import DoneOperationStore
 from provisioner.store.runs.faults import FaultStore
 from provisioner.store.runs.figures import FigureStore
 from provisioner.store.runs.lifecycle import LifecycleStore
 from provisioner.store.runs.locks import LockStore
 from provisioner.store.runs.paging import OperationPageStore
+from provisioner.store.runs.reviewed import ReviewedStore
 from provisioner.store.runs.table_requests import TableRequestStore
 from provisioner.store.runs.target_health import HealthStore
 
@@ -62,6 +64,8 @@ class Stores:
     figures: FigureStore
     faults: FaultStore
     table_requests: TableRequestStore
+    reviewed: ReviewedStore
+    done: DoneOperationStore
     health: HealthStore
     # The queue of each target
     queue: QueueStore
@@ -111,6 +115,8 @@ class Stores:
             figures=FigureStore(redis),
             faults=FaultStore(redis),
             table_requests=TableRequestStore(redis, scripts),
+            reviewed=ReviewedStore(redis),
+            done=DoneOperationStore(redis),
             health=HealthStore(redis),
             queue=QueueStore(redis, scripts),
             plans=PlanStore(redis, scripts),

@@ -57,7 +57,7 @@ def begin(run: str) -> None:
         request = await dep.runs.request(run)
         if request is None:
             return
-        urgent = request.people is not None
+        urgent = request.urgent
         async with once(dep.locks, f"begin:{run}") as free:
             if not free:
                 return

@@ -13,8 +13,9 @@ from tests.support.redis_contents import RedisContents
 #: Command → its options, as the design fixes them.
 COMMANDS = {
     "check": {"--connect", "--json"},
-    "plan": {"--target", "--person", "--roster", "--json"},
-    "sync": {"--target", "--person", "--roster", "--accept", "--wait", "--timeout", "--json"},
+    "plan": {"--target", "--person", "--roster", "--out", "--markdown", "--undo", "--force-drift", "--json"},
+    "sync": {"--target", "--person", "--roster", "--accept", "--plan", "--wait", "--timeout", "--json"},
+    "undo": {"--target", "--person", "--force-drift", "--wait", "--timeout", "--json"},
     "runs": {"--json"},
     "show": {"--operations", "--failed", "--json"},
     "approve": {"--target", "--person", "--all", "--wait", "--json"},
@@ -28,6 +29,7 @@ COMMANDS = {
     "unlink": {"--json"},
     "roster": {"--drop-push", "--json"},
     "rekey": {"--all", "--different", "--json"},
+    "access": {"--target", "--out", "--json"},
     "audit": {"--limit", "--json"},
     "export": {"--json"},
     "webhooks": {"--dead", "--show", "--replay", "--limit", "--json"},

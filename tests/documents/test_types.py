@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 import pytest
 
+from provisioner.admin.access_report import AccessRow
 from provisioner.admin.erase import Forgotten
 from provisioner.admin.linking import HandLink
 from provisioner.model.audit_entry import AuditEntry
@@ -19,6 +20,7 @@ from provisioner.model.decision_document import DecisionDocument
 from provisioner.model.event_lists import DeadLetter, EventLists
 from provisioner.model.operation_document import OperationDocument, RunOperation
 from provisioner.model.person_report import PersonReport, ReceiptDocument, TodoDocument
+from provisioner.model.plan_file import PlanFile
 from provisioner.model.run_document import PlanDocument, RejectedRow, RunDocument, RunHead
 from provisioner.model.worklists import WorklistRow
 from provisioner.progress.writeback import Exported
@@ -76,6 +78,11 @@ TYPED: Final[Mapping[str, Any]] = {
     "plan_rejected": PlanDocument,
     "run": RunDocument,
     "run_held": RunDocument,
+    "plan_file": PlanFile,
+    "run_reviewed": RunDocument,
+    "plan_undo": PlanDocument,
+    "run_undo": RunDocument,
+    "access": list[AccessRow],
     "heads": dict[str, RunHead],
     "rejects": list[RejectedRow],
     "operations": list[OperationDocument],

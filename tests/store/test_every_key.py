@@ -19,7 +19,7 @@ LEFT_OUT = {
     *("slots:fresh:<target>", "observed:<target>", "tagging:<target>:<person>", "history:<person>", "heard:<person>"),
     "unsent:<target>:<guard>",
     *("inbound", "inbound:errors", "inbound:later", "inbound:unknown", "outbox", "outbox:items", "notices"),
-    *("restoring:<name>", "audit:anew"),
+    *("restoring:<name>", "audit:anew", "reviewed:<digest>", "run:<run>:left_out"),
 }
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from provisioner.web import request_bodies
 from tests.decisions.conftest import company
+from tests.reviewed.support import written
 from tests.web.conftest import OPERATOR, VIEWER, Site, bearer
 
 
@@ -242,3 +243,41 @@ def test_redis_away(make_site: Callable[..., Site], tmp_path: Path) -> None:
     page = site.client.get("/sign-in")
     assert page.status_code == 503
     assert "Redis does not answer" in page.text
+
+
+def test_a_reviewed_plan_is_applied_by_its_digest(site: Site) -> None:
+    site.roster.write_text(company(3))
+    file = site.work(written)
+    site.roster.write_text(company(4, changes={1: {"last_name": "Other"}}))
+    answer = site.post("/api/runs", {"plan": file["digest"]})
+    assert answer.status_code == 202
+    run = answer.json()["run"]
+    site.carry_out(run)
+    document = site.get(f"/api/runs/{run}").json()
+    assert document["reviewed"] == file["digest"]
+    assert [one["person"] for one in document["left_out"]] == ["W0001"]
+    assert active(site) == {"W0000", "W0002"}
+    unknown = is_problem(site.post("/api/runs", {"plan": f"sha256:{'0' * 64}"}), 422)
+    assert unknown["code"] == "unknown_plan"
+    is_problem(site.post("/api/runs", {"plan": "newest"}), 422)
+    is_problem(site.post("/api/runs", {"plan": file["digest"], "targets": ["tribal_habits"]}), 422)
+
+
+def test_a_run_is_taken_back(site: Site) -> None:
+    site.roster.write_text(company(3))
+    site.sync()
+    site.roster.write_text(company(5))
+    made = site.sync()
+    assert len(active(site)) == 5
+    answer = site.post("/api/runs", {"undo": made["run"], "people": ["W0004"]})
+    assert answer.status_code == 202
+    run = answer.json()["run"]
+    site.carry_out(run)
+    assert active(site) == {"W0000", "W0001", "W0002", "W0003"}
+    document = site.get(f"/api/runs/{run}").json()
+    assert document["trigger"] == "undo"
+    assert document["undo"] == {"run": made["run"], "force_drift": False}
+    assert [one["person"] for one in document["stays"] if one["kind"] == "create"] == ["W0004"]
+    assert is_problem(site.post("/api/runs", {"undo": "20990101-000000"}), 422)["code"] == "nothing_to_undo"
+    is_problem(site.post("/api/runs", {"undo": run, "roster": "https://example.com/x.csv"}), 422)
+    is_problem(site.post("/api/runs", {"force_drift": True}), 422)

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from provisioner.cli.render.output import cells, local, plain, span, table
-from provisioner.model.run_document import KINDS, OUTCOMES
+from provisioner.model.run_document import KINDS, OUTCOMES, UNDONE
 
 #: Operations that are listed for one target, unless all are asked for.
 SHOWN: Final = 50
@@ -130,6 +130,36 @@ def accuracy(out: Console, document: Document) -> None:
         out.print()
         for line in lines:
             out.print(line)
+
+
+def plan(out: Console, document: Document, zone: ZoneInfo, *, again: str) -> None:
+    """A plan for people to read; `again` is the command that does it, empty for none."""
+    heading(out, document, zone)
+    roster(out, document, document.get("rejects") or ())
+    figures(out, document)
+    rows = document.get("operations") or ()
+    held = any(total(target, "held") for target in (document.get("targets") or {}).values())
+    operations(out, rows, outcome=held)
+    remarks(out, document)
+    causes(out, [row for row in rows if row["status"] in UNDONE])
+    if again:
+        next_steps(out, document, again=again)
+
+
+def left_out(out: Console, document: Document, why: str = "Left out, because") -> None:
+    """What a run was asked to send and does not, by reason, each with its people."""
+    rows = document.get("left_out") or ()
+    if not rows:
+        return
+    people: dict[tuple[str, str, str], list[str]] = {}
+    for row in rows:
+        people.setdefault((row["target"], row["kind"], row["reason"]), []).append(row["person"])
+    made = table("Target", "Kind", "Count", why, "People", numbers=("Count",))
+    for (target, kind, reason), named in people.items():
+        shown = ", ".join(named[:_SHOWN_ROWS]) + (", …; --json has all" if len(named) > _SHOWN_ROWS else "")
+        made.add_row(*cells(target, kind, len(named), reason, shown))
+    out.print()
+    out.print(made)
 
 
 def _difference(one: Document) -> str:

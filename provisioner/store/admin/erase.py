@@ -266,6 +266,33 @@ class Eraser:
                     count += len(rows) - len(rest)
         return count
 
+    async def reviewed(self) -> int:
+        """Operations in plans for review, and those that runs left out; how many."""
+        count = 0
+        async for key in self._scan(keys.reviewed.pattern):
+            with redis_errors():
+                packed = await self._redis.get(key)
+                plan = json.loads(zlib.decompress(packed)) if packed else {}
+                gone = 0
+                for name in ("operations", "links"):
+                    rest = [row for row in plan.get(name, ()) if row["person"] != self._person]
+                    gone += len(plan.get(name, ())) - len(rest)
+                    plan[name] = rest
+                if gone:
+                    people = plan["asked"]["people"]
+                    plan["asked"]["people"] = people and [FORGOTTEN if one == self._person else one for one in people]
+                    await self._redis.set(key, zlib.compress(json.dumps(plan).encode()), keepttl=True)
+                    count += gone
+        async for key in self._scan(keys.left_out.pattern):
+            with redis_errors():
+                for target, packed in (await self._redis.hgetall(key)).items():
+                    rows = json.loads(zlib.decompress(packed))
+                    rest = [row for row in rows if row["person"] != self._person]
+                    if len(rest) < len(rows):
+                        await self._redis.hset(key, target, zlib.compress(json.dumps(rest).encode()))
+                        count += len(rows) - len(rest)
+        return count
+
     async def requests(self) -> int:
         """The name in requests for single people; how many runs were asked for."""
         count = 0

@@ -114,7 +114,8 @@ class HistoryStore:
                 gone += [keys.run_by_status(run, target, status.value) for status in Status]
                 gone += [keys.run_by_status(run, target, listed) for listed in LISTED]
                 await self._redis.delete(*gone)
-            await self._redis.delete(keys.run(run), keys.rejects(run), keys.run_beginning(run))
+            gone = [keys.run(run), keys.rejects(run), keys.left_out(run), keys.run_beginning(run)]
+            await self._redis.delete(*gone)
 
     async def unlist_run(self, run: str) -> None:
         """Take a run that was forgotten off the list, the last step."""

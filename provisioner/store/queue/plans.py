@@ -57,11 +57,12 @@ class Counted:
     """What a guard counted of others: sent without approval since a moment (epoch seconds), or decided and unsent.
 
     A plan about everybody takes the place of what others decided: then `count` is how many may go out beside it from
-    that moment on.
+    that moment on. `whole`: what the plan itself replaces is counted, too.
     """
 
     since: float
     count: int
+    whole: bool = False
 
 
 class PlanStore:
@@ -86,6 +87,7 @@ class PlanStore:
         unsettled: Collection[str] = (),
         hold: Hold | None = None,
         counted: Mapping[str, Counted] | None = None,
+        beside: bool = False,
     ) -> int | None:
         """Put a plan in place of whatever older plans have not sent; a second plan of the same run is ignored.
 
@@ -102,6 +104,7 @@ class PlanStore:
             unsettled: people of whom the plan cannot tell whether they leave.
             hold: the lock under which this plan is laid down.
             counted: by guard, what the plan stands on.
+            beside: it takes the place of what stands in its own operations' slots only.
 
         Returns:
             How many operations were dropped because something newer had been sent or recorded about their person; None
@@ -124,15 +127,15 @@ class PlanStore:
                 rows = await self._lay_down(run, target, operations, entries, urgent=urgent)
                 for link in links:
                     _row_of(rows, link["person"])[2].append(link)
-                for person in (*(people or ()), *leavers):
+                for person in (*(() if beside else people or ()), *leavers):
                     _row_of(rows, person)
-                scanned = people is None or len(people) > _NAMED
+                scanned = not beside and (people is None or len(people) > _NAMED)
                 if scanned:
                     await self._add_standing(run, target, rows, everybody=people is None)
                 guards = {name: asdict(one) for name, one in (counted or {}).items() if name in entries.guards}
-                head = {"began": began, "everybody": people is None, "guards": guards}
+                head = {"began": began, "everybody": people is None and not beside, "guards": guards}
                 leaving = {**dict.fromkeys(unsettled), **dict.fromkeys(leavers, 1)}
-                await self._begin(run, target, rows, head, hold, leaving, scanned=scanned)
+                await self._begin(run, target, rows, head, hold, leaving, named=scanned or beside)
         return await self._go_on(run, target)
 
     async def _go_on(self, run: str, target: str) -> int | None:
@@ -205,12 +208,13 @@ class PlanStore:
         hold: Hold | None,
         leaving: Mapping[str, int | None],
         *,
-        scanned: bool,
+        named: bool,
     ) -> None:
         """Cut a plan into parts, each of which is installed in one step.
 
         Args:
             leaving: 1 or None, see lua/queue_install.lua; who is not in it does not leave.
+            named: the slots that stand are those that were found, and no step looks for others.
         """
         parts: list[list[Any]] = [[]]
         weight = 0
@@ -218,8 +222,8 @@ class PlanStore:
             if weight > _PART:
                 parts.append([])
                 weight = 0
-            # Where they were not scanned, the step itself looks for what stands
-            parts[-1].append([person, slots if scanned else None, ids, links, leaving.get(person, 0)])
+            # Where they were not looked for, the step itself does so
+            parts[-1].append([person, slots if named else None, ids, links, leaving.get(person, 0)])
             weight += 1 + len(slots) + len(ids) + len(links)
 
         def write(pipe: Redis, start: int) -> None:

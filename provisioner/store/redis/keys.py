@@ -147,6 +147,20 @@ rejects: Final = _key(
     _RUNS,
     personal="of rejected rows the key and the reason",
 )
+left_out: Final = _key(
+    "run:<run>:left_out",
+    "HASH",
+    "target → operations that it was asked to send and does not, with the reasons; compressed",
+    _RUNS,
+    personal="of such operations the key, the kind and the reason",
+)
+reviewed: Final = _key(
+    "reviewed:<digest>",
+    "STRING",
+    "a plan for review: ids of its operations, compressed",
+    "`retention.plans`, 30 days",
+    personal="keys and accounts of its operations",
+)
 run_people: Final = _key(
     "run:<run>:people", "STRING", "the people that it plans from, columnar", _RUN_ENDS, personal="their rows, whole"
 )

@@ -29,6 +29,8 @@ from provisioner.store.runs.shapes import moment as moment
 from provisioner.store.runs.shapes import operation_document, target_document
 
 _PUSHED_FOR: Final = 7 * 86400
+#: People up to whom an undo goes before everything else.
+_FEW: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,8 @@ class Request:
     """What a run was asked for: `targets` and `people` None for all, `accept` a digest of a degraded roster.
 
     `written` is the writing of a roster that was handed over; `pushed_at` (epoch seconds) that it was pushed to stay.
+    `plan` is the digest of a reviewed plan; nothing else is sent. `undo` is a run whose changes are taken back, `force`
+    also where somebody changed them since.
     """
 
     trigger: str
@@ -46,6 +50,14 @@ class Request:
     full: bool = False
     written: str | None = None
     pushed_at: float | None = None
+    plan: str | None = None
+    undo: str | None = None
+    force: bool = False
+
+    @property
+    def urgent(self) -> bool:
+        """Whether it is about some people and goes before everything else; an undo of very many does not."""
+        return self.people is not None and (self.undo is None or len(self.people) <= _FEW)
 
     def to_json(self) -> RequestDocument:
         """The form in which it lies in Redis."""
@@ -57,7 +69,7 @@ class Request:
         lists = {
             name: tuple(document[name]) if document.get(name) is not None else None for name in ("targets", "people")
         }
-        names = ("trigger", "accept", "roster", "full", "written", "pushed_at")
+        names = ("trigger", "accept", "roster", "full", "written", "pushed_at", "plan", "undo", "force")
         rest = {name: document[name] for name in names if name in document}
         return cls(**{**rest, **lists})
 
@@ -224,6 +236,11 @@ class RunStore:
             "roster": json.loads(fields["roster"]) if "roster" in fields else None,
             "targets": targets,
         }
+        asked = json.loads(fields.get("request") or "{}")
+        if asked.get("plan"):
+            document["reviewed"] = asked["plan"]
+        if asked.get("undo"):
+            document["undo"] = {"run": asked["undo"], "force_drift": bool(asked.get("force"))}
         if "error" in fields:
             document["error"] = json.loads(fields["error"])
         return document

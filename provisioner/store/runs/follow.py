@@ -46,7 +46,7 @@ def with_follow(own: Mapping[str, str], follow: Mapping[str, str] | None) -> dic
             unchanged += count - _number(follow, f"planned:{kind}")
     if planned and follow is not None:
         unchanged -= _number(follow, "todo") + _number(follow, "conflicts")
-        for name in ("todo", "conflicts", "requests", "leavers_left"):
+        for name in ("todo", "conflicts", "requests", "leavers_left", "left_out"):
             _add(fields, name, _number(follow, name))
         # Those whose account came about meanwhile are linked now
         _add(fields, "linked", max(0, -unchanged))

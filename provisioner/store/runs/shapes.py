@@ -50,6 +50,8 @@ def target_document(fields: Mapping[str, str]) -> RunPart:
             document["waiting"][kind] = document["waiting"].get(kind, 0) + count
     if int(fields.get("leavers_left") or 0):
         document["leavers_left"] = int(fields["leavers_left"])
+    if int(fields.get("left_out") or 0):
+        document["left_out"] = int(fields["left_out"])
     if fields.get("fault"):
         document["error"] = json.loads(fields["fault"])
     for name in _AS_JSON:

@@ -22,7 +22,9 @@ from provisioner.model.operation import Kind, Status
 from provisioner.model.run_document import RunDocument
 from provisioner.roster import check_allowed
 from provisioner.runs.lifecycle import request_run
+from provisioner.runs.orders import with_left_out, with_plan
 from provisioner.runs.roster_source import names_own
+from provisioner.runs.undo import undo_request
 from provisioner.runtime.audit import record
 from provisioner.runtime.context import Deployment
 from provisioner.settings.place import shown
@@ -110,7 +112,7 @@ async def ask_for_run(site: Site, dep: Deployment, asked: RunAsked, *, by: str, 
     roster = shown(asked.roster) if asked.roster else None
     facts = {"run": run, "targets": asked.targets, "accept": asked.accept, "roster": roster}
     await record(dep.audit, by, "run requested", people=asked.people, facts=facts)
-    await site.nudge(run, urgent=asked.people is not None)
+    await site.nudge(run, urgent=asked.urgent)
     return run
 
 
@@ -135,6 +137,8 @@ async def post_run(
     # Named before the key is taken, so that a request which makes no sense leaves none behind
     _known_targets(dep, body.targets)
     asked = RunAsked("api", body.targets, body.people, roster=_allowed_roster(dep, body.roster))
+    if body.plan is not None or body.undo is not None:
+        asked = await _ordered(dep, asked, body)
     if idempotency_key is None:
         return JSONResponse({"run": await ask_for_run(site, dep, asked, by=f"api:{user.name}")}, 202)
     if not 0 < len(idempotency_key) <= _KEY_LENGTH:
@@ -153,6 +157,16 @@ async def post_run(
     finally:
         await site.access.end_once(name, content, run)
     return JSONResponse({"run": run}, 202)
+
+
+async def _ordered(dep: Deployment, asked: RunAsked, body: RunRequest) -> RunAsked:
+    """The request for a run that applies a reviewed plan, or takes a run back; 422 where that makes no sense."""
+    try:
+        if body.undo is not None:
+            return await undo_request(dep, body.undo, body.targets, body.people, force=body.force_drift)
+        return await with_plan(dep, asked, body.plan or "")
+    except UsageError as exc:
+        raise unusable(exc.message, exc.remedy, code="unknown_plan" if body.plan else "nothing_to_undo") from None
 
 
 def _known_targets(dep: Deployment, targets: tuple[str, ...] | None) -> None:
@@ -189,8 +203,8 @@ async def get_runs(dep: Deployed, limit: Limit = 20, offset: Offset = 0) -> JSON
 
 @router.get("/runs/{run}", responses=_answers(Run, 404), summary="One run")
 async def get_run(run: str, dep: Deployed) -> JSONResponse:
-    """What was asked, what was planned, what became of it."""
-    return JSONResponse(await known_run(dep, run))
+    """What was asked, what was planned, what became of it; of a reviewed plan or an undo also what is left out."""
+    return JSONResponse(await with_left_out(dep, await known_run(dep, run)))
 
 
 @router.get("/runs/{run}/operations", responses=_answers(OperationPage, 404, 422), summary="A run's operations")

@@ -19,6 +19,7 @@ SCHEMAS: Final = "#/components/schemas/"
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Names = Annotated[tuple[Name, ...], Field(min_length=1, max_length=10_000)]
 Reason = Annotated[str, Field(max_length=2000)]
+Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 
 
 class Sent(BaseModel):
@@ -33,6 +34,24 @@ class RunRequest(Sent):
     targets: Names | None = Field(None, description="Names of targets, as in the settings.")
     people: Names | None = Field(None, description="Keys of persons; the run is then about them only, and goes first.")
     roster: Name | None = Field(None, description="A roster under one of web.rosters, read instead of roster.url.")
+    plan: Digest | None = Field(
+        None,
+        description="The digest of a reviewed plan that is kept (`provisioner plan --out`): only its operations are "
+        "sent. It says itself which targets and people it is about.",
+    )
+
+    undo: Name | None = Field(None, description="A run that is taken back, for these targets and people or all.")
+    force_drift: bool = Field(False, description="With `undo`: also what somebody changed after that run.")
+
+    @model_validator(mode="after")
+    def _of_the_plan(self) -> RunRequest:
+        if self.undo is not None and (self.plan is not None or self.roster is not None):
+            raise ValueError("`undo` goes with `targets`, `people` and `force_drift` only")
+        if self.force_drift and self.undo is None:
+            raise ValueError("`force_drift` goes with `undo` only")
+        if self.plan is not None and (self.targets is not None or self.people is not None):
+            raise ValueError("`plan` says which targets and people it is about; leave `targets` and `people` out")
+        return self
 
 
 class RetryRequest(Sent):

@@ -22,8 +22,8 @@
 -- A part is JSON: n its number from 1 on, people a list of {person, slots that may stand (null: look for them), ids of
 -- operations, links, whether they leave (1: their leave is unfinished, 0: they do not leave, null: unknown)}. Field
 -- `installing` of the run's part for the target is JSON: began (epoch seconds), everybody, guards (guard -> since, epoch
--- seconds, and count: what was sent or is unsent of others, as far as the plan knows; of a plan for everybody what may
--- go out unapproved beside it).
+-- seconds, and count: what was sent or is unsent of others, as far as the plan knows, where `whole` is true with what the
+-- plan replaces; of a plan for everybody what may go out unapproved beside it).
 -- include: queue_common
 -- include: standing
 -- include: queue_unsure
@@ -261,7 +261,7 @@ local function guards_moved(run, plan, people)
   local guards = plan.guards
   for guard, known in pairs(guards or {}) do
     local count = redis.call('SCARD', unsent_key(guard))
-    for _, row in ipairs(people) do
+    for _, row in ipairs(known.whole and {} or people) do
       local member = redis.call('HGET', SLOTS, row[1] .. '\31account')
       if member then count = count - redis.call('SISMEMBER', unsent_key(guard), member) end
     end

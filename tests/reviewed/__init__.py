@@ -1,0 +1,1 @@
+"""Plans that people review before they are applied."""

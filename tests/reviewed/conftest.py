@@ -1,0 +1,7 @@
+"""A deployment over a sandbox; the same as for the tests of decisions."""
+
+from __future__ import annotations
+
+from tests.decisions.conftest import anyio_backend, opened, roster, sandbox, switchboard
+
+__all__ = ["anyio_backend", "opened", "roster", "sandbox", "switchboard"]

@@ -7,8 +7,9 @@
 --   and tally:<day>.
 -- ARGV[1] the command, ARGV[2] the target, then:
 --   claim    lease seconds, token, limits (JSON group -> size, "*" the default), only urgent (1/0), position that the
---            caller knows of -> list of rows; the name of the group that is next, alone, where limits has neither it
---            nor a default; -1 where Redis is at an earlier position
+--            caller knows of, mark that it has it from (or empty) -> list of rows; the name of the group that is next,
+--            alone, where limits has neither it nor a default; -1 where Redis is at an earlier position, or is not the
+--            one of that mark
 --   done     run, id, token, patch (JSON), account, person, claimed (epoch seconds), guard that it counts for (or empty)
 --            -> 1 if taken, 2 if only remembered
 --   fail     run, id, token, error (JSON), patch (JSON) of what must not be asked for again        -> 1 if taken
@@ -108,8 +109,10 @@ function commands.claim()
     end
     return rows
   end
-  local position, rewound = unpack(redis.call('HMGET', MARK, 'position', 'rewound'))
+  local position, rewound, mark = unpack(redis.call('HMGET', MARK, 'position', 'rewound', 'mark'))
   if (tonumber(position) or 0) < (tonumber(ARGV[7]) or 0) then return -1 end
+  -- A position says nothing of another Redis: lost and made anew, or brought back from before its loss
+  if ARGV[8] ~= '' and mark and mark ~= ARGV[8] then return -1 end
   rewound = tonumber(rewound)
   local paused, quarantined = unpack(redis.call('HMGET', P .. 'target:' .. target, 'paused', 'quarantined'))
   if paused == '1' or quarantined == '1' then return rows end

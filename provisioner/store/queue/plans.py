@@ -119,18 +119,19 @@ class PlanStore:
             if installed is not None:
                 return int(installed)
             if begun is None:
-                await self._forget_attempt(run, target, left_over, hold)
+                await self._forget_attempt(run, target, left_over, hold, counted or ())
                 entries = _Entries(entry)
-                rows = await self._lay_down(run, target, operations, entries, urgent=urgent)
+                scanned = people is None or len(people) > _NAMED
+                guards = counted.keys() if counted and scanned else ()
+                rows = await self._lay_down(run, target, operations, entries, urgent=urgent, guards=guards)
                 for link in links:
                     _row_of(rows, link["person"])[2].append(link)
                 for person in (*(people or ()), *leavers):
                     _row_of(rows, person)
-                scanned = people is None or len(people) > _NAMED
                 if scanned:
                     await self._add_standing(run, target, rows, everybody=people is None)
-                guards = {name: asdict(one) for name, one in (counted or {}).items() if name in entries.guards}
-                head = {"began": began, "everybody": people is None, "guards": guards}
+                counts = {name: asdict(one) for name, one in (counted or {}).items() if name in entries.guards}
+                head = {"began": began, "everybody": people is None, "guards": counts}
                 leaving = {**dict.fromkeys(unsettled), **dict.fromkeys(leavers, 1)}
                 await self._begin(run, target, rows, head, hold, leaving, scanned=scanned)
         return await self._go_on(run, target)
@@ -159,8 +160,14 @@ class PlanStore:
         entry: Callable[[Operation], Entry],
         *,
         urgent: bool,
+        guards: Collection[str],
     ) -> dict[str, _Row]:
-        """Write a plan's operations into Redis, as yet without a status; by person what there is to install."""
+        """Write a plan's operations into Redis, as yet without a status; by person what there is to install.
+
+        Args:
+            guards: those for which it is noted whose changes are still to be installed: others count them once the
+                first part is.
+        """
         rows: dict[str, _Row] = {}
         place = 0
         for batch in batches_of(operations):
@@ -172,8 +179,12 @@ class PlanStore:
                 async with self._redis.pipeline(transaction=False) as pipe:
                     order = {}
                     for operation in batch[start : start + _CHUNK]:
-                        fields = _fields(entry(operation), place, followers.get(operation.id, ()), urgent=urgent)
+                        made = entry(operation)
+                        fields = _fields(made, place, followers.get(operation.id, ()), urgent=urgent)
                         pipe.hset(keys.operation(run, target, operation.id), mapping=fields)
+                        if made.guard in guards:
+                            pipe.sadd(keys.coming(run, target, made.guard), operation.person)
+                            pipe.expire(keys.coming(run, target, made.guard), _KEPT)
                         order[operation.id] = _order(operation, place)
                         _row_of(rows, operation.person)[1].append(operation.id)
                         place += 1
@@ -268,14 +279,17 @@ class PlanStore:
         with redis_errors():
             await self._redis.zremrangebyscore(keys.added(target), "-inf", before)
 
-    async def _forget_attempt(self, run: str, target: str, left_over: Sequence[bytes], hold: Hold | None) -> None:
+    async def _forget_attempt(
+        self, run: str, target: str, left_over: Sequence[bytes], hold: Hold | None, guards: Iterable[str]
+    ) -> None:
         """Take away what a worker that was killed on the way had put there of this plan."""
         for start in range(0, len(left_over), _CHUNK):
             some = [keys.operation(run, target, name.decode()) for name in left_over[start : start + _CHUNK]]
             # Whoever has the lock meanwhile may have begun to install them
             await commit(self._redis, hold, partial(_take_away, names=some))
         if left_over:
-            await commit(self._redis, hold, partial(_take_away, names=[keys.run_operations(run, target)]))
+            names = [keys.run_operations(run, target), *(keys.coming(run, target, guard) for guard in guards)]
+            await commit(self._redis, hold, partial(_take_away, names=names))
 
 
 class _Entries:

@@ -249,13 +249,24 @@ class HealthStore:
             but: people whose account operations do not count, since a plan about them takes their place.
         """
         with redis_errors():
-            count = int(await self._redis.scard(keys.unsent(target, guard)))
+            count = int(await self._redis.scard(keys.unsent(target, guard))) + await self._coming(target, guard, but)
             if not count or not but:
                 return count
             slots = [f"{person}\x1faccount" for person in but]
             members = [one for one in await self._redis.hmget(keys.slots(target), slots) if one]
             own = await self._redis.smismember(keys.unsent(target, guard), members) if members else []
         return count - sum(map(int, own))
+
+    async def _coming(self, target: str, guard: str, but: Sequence[str]) -> int:
+        """How many of plans that are installed in part are still to be installed; see lua/queue_install.lua."""
+        count = 0
+        for raw in await self._redis.zrange(keys.installing(target), 0, -1):
+            run = raw.decode()
+            if await self._redis.hexists(keys.run_target(run, target), "chunk"):
+                name = keys.coming(run, target, guard)
+                count += int(await self._redis.scard(name))
+                count -= sum(await self._redis.smismember(name, list(but))) if but else 0
+        return count
 
     async def decisions(self, target: str) -> dict[str, KeptDecision]:
         """Approvals and rejections by operation id."""

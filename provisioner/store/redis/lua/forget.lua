@@ -1,7 +1,7 @@
 -- Everything that stands for one person in one target, taken away in one step.
 --
 -- Keys: none are passed; all are made from the names as store/keys.py lists them (one server, no cluster): slots:, q:,
---   parked:, leases:, ledger:, unlinked:, leavers:, unsent: each followed by <target>, and run:<run>:t:<target>,
+--   parked:, leases:, ledger:, unlinked:, leavers:, looked:, unsent: each followed by <target>, and run:<run>:t:<target>,
 --   run:<run>:ops:<target>, run:<run>:by:<target>:<status>, run:<run>:op:<target>:<id>.
 -- ARGV: target, person
 -- Returns how many operations stood and are dropped, or -1 and changes nothing: one of them is being sent right now, and
@@ -44,4 +44,5 @@ end
 redis.call('HDEL', P .. 'ledger:' .. target, person)
 redis.call('HDEL', P .. 'unlinked:' .. target, person)
 redis.call('ZREM', P .. 'leavers:' .. target, person)
+redis.call('ZREM', P .. 'looked:' .. target, person)
 return #standing

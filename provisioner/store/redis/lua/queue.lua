@@ -290,9 +290,11 @@ end
 function commands.release()
   local run, id, by, said = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
   local key = op_key(run, id)
-  local status, slot, follows, last = unpack(redis.call('HMGET', key, 'status', 'slot', 'follows', 'said'))
+  local status, slot, follows, last, person, observed = unpack(
+    redis.call('HMGET', key, 'status', 'slot', 'follows', 'said', 'person', 'began'))
   if last == said then return 1 end
   if status ~= 'held' and status ~= 'failed' then return 0 end
+  if observed and decided_later(person, tonumber(observed), true) then return 0 end
   local member = run .. '|' .. id
   local standing = redis.call('HGET', SLOTS, slot)
   if standing and standing ~= member then return 0 end

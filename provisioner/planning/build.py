@@ -64,8 +64,8 @@ class Material:
 @dataclass(slots=True)
 class Aside:
     """What is found out beside the operations: links and states to record, to-dos, reported drift, how many operations
-    of each kind count for a guard, whose account was made and never shown, what did not stay, and whose details are to
-    be read again."""
+    of each kind count for a guard, whose account was made and never shown, what did not stay, whose details are to be
+    read again, and what would be taken away that we never wrote, `removing` how many values of whom."""
 
     links: list[LinkRow] = field(default_factory=list)
     todos: list[tuple[str, str]] = field(default_factory=list)
@@ -74,6 +74,7 @@ class Aside:
     counted: Counter[Kind] = field(default_factory=Counter)
     unkept: list[tuple[str, str]] = field(default_factory=list)
     removals: Counter[Removal] = field(default_factory=Counter)
+    removing: dict[str, int] = field(default_factory=dict)
     loops: list[Counted] = field(default_factory=list)
     stopped: list[Stopped] = field(default_factory=list)
 
@@ -135,6 +136,7 @@ def drafted(
         for one in operations:
             if one.kind is Kind.UPDATE and one.person in foreign and not decided(one, circumstances):
                 aside.removals.update(foreign[one.person])
+                aside.removing[one.person] = len(foreign[one.person])
         aside.counted.update(one.kind for one in operations if counts(one, circumstances))
         return operations
 

@@ -103,7 +103,8 @@ class Planning:
     alone shows that only a person can settle. `alike` are people who may be somebody else under a new key, `newcomers`
     those of whom somebody said that they are not, and `returned` those who left under another key, to which this maps
     them. `unfamiliar` are leavers by a status that no clean roster held yet, with that status. `disputed` are accounts
-    that somebody lays claim to whom the plan is not about.
+    that somebody lays claim to whom the plan is not about. `values` is how many members the sets of all linked accounts
+    held, by the newest plan of everybody.
     """
 
     now: datetime
@@ -123,3 +124,4 @@ class Planning:
     unfamiliar: Mapping[str, str] = field(default_factory=dict)
     returned: Mapping[str, str] = field(default_factory=dict)
     disputed: Mapping[str, str] = field(default_factory=dict)
+    values: int = 0

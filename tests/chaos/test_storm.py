@@ -206,8 +206,8 @@ def test_nobody_keeps_what_they_should_have_lost(seed: int, tmp_path: Path) -> N
             storm = Storm(fleet, board, settings, Operator(settings_file, tmp_path), company)
             try:
                 blows = _blow(storm, dice)
-                held = _held(storm)
-                _approve(storm)
+                run, held = _held(storm)
+                _approve(storm, run)
             except BaseException:
                 print(fleet.tell())  # noqa: T201
                 raise

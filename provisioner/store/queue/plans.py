@@ -30,6 +30,8 @@ _PART: Final = 400
 _PIPED: Final = 20
 #: Persons for whom a plan is asked by name, up to whom the slots of each are looked for by themselves.
 _NAMED: Final = 20
+#: The guard that counts values, see lua/queue_common.lua.
+_REMOVALS: Final = "removals"
 #: Seconds for which it is noted what comes to stand while a plan is being installed, should that never end.
 _KEPT: Final = 86400
 
@@ -42,7 +44,8 @@ class Entry:
     """An operation on its way into the queue.
 
     `group` is the batch group that its target gave it, `guard` the guard it counts for, `shown` its `before` and
-    `after` as JSON shows them, `stake` what is not known any more if its end is not (see `model.unsure`).
+    `after` as JSON shows them, `stake` what is not known any more if its end is not (see `model.unsure`). `removes` is
+    how many values it takes away that we never wrote, for which the guard `removals` counts it.
     """
 
     operation: Operation
@@ -50,6 +53,16 @@ class Entry:
     guard: str = ""
     shown: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     stake: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    removes: int = 0
+
+    @property
+    def coming(self) -> dict[str, list[str]]:
+        """By guard that it counts for, as many names as it counts; they stand in `coming` until it is installed."""
+        person = self.operation.person
+        found = {self.guard: [person]} if self.guard else {}
+        if self.removes and not self.operation.hold:
+            found[_REMOVALS] = [person, *(f"{person}\x1f{number}" for number in range(2, self.removes + 1))]
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,9 +195,10 @@ class PlanStore:
                         made = entry(operation)
                         fields = _fields(made, place, followers.get(operation.id, ()), urgent=urgent)
                         pipe.hset(keys.operation(run, target, operation.id), mapping=fields)
-                        if made.guard in guards:
-                            pipe.sadd(keys.coming(run, target, made.guard), operation.person)
-                            pipe.expire(keys.coming(run, target, made.guard), _KEPT)
+                        for guard, names in made.coming.items():
+                            if guard in guards:
+                                pipe.sadd(keys.coming(run, target, guard), *names)
+                                pipe.expire(keys.coming(run, target, guard), _KEPT)
                         order[operation.id] = _order(operation, place)
                         _row_of(rows, operation.person)[1].append(operation.id)
                         place += 1
@@ -301,8 +315,7 @@ class _Entries:
 
     def __call__(self, operation: Operation) -> Entry:
         made = self._entry(operation)
-        if made.guard:
-            self.guards.add(made.guard)
+        self.guards |= made.coming.keys()
         return made
 
 
@@ -336,6 +349,8 @@ def _fields(entry: Entry, place: int, followers: Sequence[str], *, urgent: bool)
         fields["shown"] = json.dumps(dict(entry.shown), ensure_ascii=False)
     if entry.guard:
         fields["guard"] = entry.guard
+    if entry.removes:
+        fields["removes"] = entry.removes
     if followers:
         fields["followers"] = json.dumps(list(followers))
     if operation.planned_error:

@@ -19,16 +19,19 @@ for i = 1, #slots, 2 do
     local at = string.find(slots[i + 1], '|', 1, true)
     local run, id = string.sub(slots[i + 1], 1, at - 1), string.sub(slots[i + 1], at + 1)
     local key = P .. 'run:' .. run .. ':op:' .. target .. ':' .. id
-    local status, kind, guard = unpack(redis.call('HMGET', key, 'status', 'kind', 'guard'))
+    local status, kind, guard, removes = unpack(redis.call('HMGET', key, 'status', 'kind', 'guard', 'removes'))
     if status == 'sending' then return -1 end
     table.insert(standing, { slot = slots[i], member = slots[i + 1], run = run, id = id, key = key, status = status,
-      kind = kind, guard = guard })
+      kind = kind, guard = guard, removes = tonumber(removes) or 0 })
   end
 end
 for _, one in ipairs(standing) do
   for _, queue in ipairs({ 'q:', 'parked:', 'leases:' }) do redis.call('ZREM', P .. queue .. target, one.member) end
   if one.guard and one.guard ~= '' then
     redis.call('SREM', P .. 'unsent:' .. target .. ':' .. one.guard, one.member)
+  end
+  for value = 1, one.removes do
+    redis.call('SREM', P .. 'unsent:' .. target .. ':removals', one.member .. '|' .. value)
   end
   if one.status then
     -- The run's figures go on adding up

@@ -305,6 +305,7 @@ function commands.release()
   stand(slot, member, watched)
   -- What somebody approved counts for no guard
   redis.call('HSET', key, 'guard', '')
+  redis.call('HDEL', key, 'removes')
   become(run, id, 'pending', { 'by', by, 'said', said, 'error', '', 'since', '', 'attempts', '0' })
   if not leader or leader == 'succeeded' then enqueue(run, id) end
   -- What failed only because this one did goes again with it

@@ -92,8 +92,11 @@ end
 -- Change an operation's status and everything that counts it.
 local function become(run, id, status, extra)
   local key = op_key(run, id)
-  local was, kind, guard, attempts = unpack(redis.call('HMGET', key, 'status', 'kind', 'guard', 'attempts'))
+  local was, kind, guard, attempts, removes = unpack(
+    redis.call('HMGET', key, 'status', 'kind', 'guard', 'attempts', 'removes'))
   if guard and guard ~= '' then count_for_guard(run, id, status, guard, attempts) end
+  -- This guard counts values: each has a name of its own
+  for one = 1, tonumber(removes) or 0 do count_for_guard(run, id .. '|' .. one, status, 'removals', attempts) end
   redis.call('HSET', key, 'status', status, 'changed', tostring(now()), unpack(extra or {}))
   -- By this number a Redis that was put back to an earlier state is known
   redis.call('HINCRBY', MARK, 'position', 1)

@@ -245,6 +245,22 @@ end
 
 local function coming_key(run, guard) return P .. 'run:' .. run .. ':coming:' .. target .. ':' .. guard end
 
+-- The names under which a person counts for a guard there: one, but for the one that counts values as many as these are.
+local function coming_names(run, guard, person)
+  local names, key = { person }, coming_key(run, guard)
+  while guard == 'removals' and redis.call('SISMEMBER', key, person .. '\31' .. #names + 1) == 1 do
+    table.insert(names, person .. '\31' .. #names + 1)
+  end
+  return names
+end
+
+-- How much of what an unsent operation counts for a guard.
+local function unsent_of(guard, member)
+  if guard ~= 'removals' then return redis.call('SISMEMBER', unsent_key(guard), member) end
+  local removes = tonumber(redis.call('HGET', op_key(split(member)), 'removes')) or 0
+  return redis.call('SISMEMBER', unsent_key(guard), member .. '|1') * removes
+end
+
 -- How many people's changes count for a guard in those plans of others that are installed in part, and not yet for them.
 -- `people` are left out; with `began`, so are plans that stand on no later look.
 local function coming(run, guard, people, began)
@@ -253,7 +269,11 @@ local function coming(run, guard, people, began)
     local text, chunk = unpack(redis.call('HMGET', run_key(other), 'installing', 'chunk'))
     if other ~= run and text and chunk and (not began or is_later(cjson.decode(text).began, began)) then
       count = count + redis.call('SCARD', coming_key(other, guard))
-      for _, row in ipairs(people) do count = count - redis.call('SISMEMBER', coming_key(other, guard), row[1]) end
+      for _, row in ipairs(people) do
+        for _, name in ipairs(coming_names(other, guard, row[1])) do
+          count = count - redis.call('SISMEMBER', coming_key(other, guard), name)
+        end
+      end
     end
   end
   return count
@@ -263,13 +283,15 @@ end
 -- since, and those that a later look decided about, which it leaves in place.
 local function beside(run, guard, known, began)
   local ours, later, count = P .. 'run:' .. run .. ':ops:' .. target, {}, 0
-  local function is_other(id) return not redis.call('ZSCORE', ours, id) end
+  local function is_other(id) return not redis.call('ZSCORE', ours, string.match(id, '^[^|]*')) end
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', sent_key(guard), '(' .. exactly(known.since), '+inf')) do
     if is_other(id) then count = count + 1 end
   end
   for _, member in ipairs(redis.call('SMEMBERS', unsent_key(guard))) do
     local other, id = split(member)
-    if later[other] == nil then later[other] = is_later(redis.call('HGET', op_key(other, id), 'began'), began) end
+    if later[other] == nil then
+      later[other] = is_later(redis.call('HGET', op_key(other, string.match(id, '^[^|]*')), 'began'), began)
+    end
     if later[other] and is_other(id) then count = count + 1 end
   end
   return count + coming(run, guard, {}, began)
@@ -286,7 +308,7 @@ local function guards_moved(run, plan, people)
     local count = redis.call('SCARD', unsent_key(guard)) + coming(run, guard, people)
     for _, row in ipairs(people) do
       local member = redis.call('HGET', SLOTS, row[1] .. '\31account')
-      if member then count = count - redis.call('SISMEMBER', unsent_key(guard), member) end
+      if member then count = count - unsent_of(guard, member) end
     end
     count = count + redis.call('ZCOUNT', sent_key(guard), known.since, '+inf')
     if count > known.count then return true end
@@ -351,7 +373,9 @@ function commands.install()
     for _, row in ipairs(chunk.people) do
       dropped = dropped + (overtaken and drop_person(run, row)
         or install_person(run, plan.began, plan.everybody, watched, row, fresh_slots))
-      for guard in pairs(plan.guards) do redis.call('SREM', coming_key(run, guard), row[1]) end
+      for guard in pairs(plan.guards) do
+        redis.call('SREM', coming_key(run, guard), unpack(coming_names(run, guard, row[1])))
+      end
     end
     if plan.everybody and not overtaken and redis.call('LLEN', stage) == 0 then displace_fresh(run, plan.began) end
     redis.call('HINCRBY', part, 'dropped', dropped)

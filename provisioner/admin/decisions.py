@@ -182,7 +182,7 @@ async def _one(
         if not await dep.queue.refuse(holder, target, operation_id, record):
             return no("it changed meanwhile")
     elif not await dep.queue.release(holder, target, operation_id, record):
-        return no("another operation stands for this person now")
+        return no("something newer was decided about this person, or is on its way")
     if verdict == "approved" and json.loads(row["doc"]).get("reason") == PERHAPS_KNOWN:
         await dep.rekeys.say_new(person, {"by": by, "at": now})
     if verdict == "approved" and document["kind"] == Kind.LEAVE.value:

@@ -15,7 +15,7 @@ from typing import Final
 
 import structlog
 
-from provisioner.admin.patience import PATIENCE, awaited, entered
+from provisioner.admin.patience import PATIENCE, awaited, entered, finish_installing
 from provisioner.dispatch.outcome_spool import Spool
 from provisioner.errors import ProvisionerError, UsageError
 from provisioner.planning.spec import ACCOUNT
@@ -168,6 +168,7 @@ async def nothing_moves(
             return None if await _moving(dep, people) else 0
 
         await _awaited(patience, "a run is reading the roster", settled, yet)
+        await finish_installing(dep, {*dep.settings.targets, *targets})
         yield
         for hold in holds:
             if not await hold.still():

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import polars as pl
 import structlog
 
-from provisioner.admin.patience import PATIENCE, awaited, entered, settled
+from provisioner.admin.patience import PATIENCE, awaited, entered, finish_installing, settled
 from provisioner.errors import ProvisionerError, UsageError
 from provisioner.model.account import LedgerEntry, State
 from provisioner.model.attributes import fold
@@ -170,6 +170,7 @@ async def _still(dep: Deployment, target: str, patience: float) -> AsyncIterator
         await awaited(
             lambda: entered(stack, held(dep.locks, target, name)), patience, _busy(f"a run is planning {target}")
         )
+        await finish_installing(dep, (target,))
         yield
 
 

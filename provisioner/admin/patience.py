@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Final, TypeVar
 
 from provisioner.errors import ProvisionerError
+from provisioner.runtime.context import Deployment
 from provisioner.store.people.hand_links import Changed
 from provisioner.store.runs.locks import Hold
 
@@ -53,3 +54,14 @@ async def entered(stack: AsyncExitStack, lock: AbstractAsyncContextManager[Hold 
     else:
         stack.push_async_exit(attempt)
     return hold
+
+
+async def finish_installing(dep: Deployment, targets: Collection[str]) -> None:
+    """Bring plans to their end whose planner died while it installed them.
+
+    Else the rest of them would be installed later, about people as they were known before. Nobody may plan meanwhile.
+    """
+    for run in await dep.runs.unfinished():
+        for target in await dep.runs.targets(run):
+            if target in targets:
+                await dep.plans.resume(run, target)

@@ -17,6 +17,7 @@ import structlog
 
 from provisioner.admin.erase import nothing_moves
 from provisioner.admin.patience import PATIENCE, settled
+from provisioner.dispatch.outcome_spool import Spool
 from provisioner.errors import ProvisionerError, UsageError
 from provisioner.planning.same_person import Pair
 from provisioner.progress.run_status import refresh
@@ -65,6 +66,8 @@ async def rekey(dep: Deployment, old: str, new: str, *, by: str, patience: float
     await _check(dep, old, new)
     targets = await dep.erasers.of(old).targets()
     async with nothing_moves(dep, targets, (old, new), patience, _YET):
+        # What was acknowledged and kept on disk is about the old key
+        await Spool(dep.settings.data_dir).replay(dep.queue)
         await _check_links(dep, targets, old, new)
         moved: list[str] = []
         runs: list[str] = []

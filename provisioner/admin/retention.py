@@ -7,7 +7,7 @@ from typing import Final
 import structlog
 
 from provisioner.model.operation import FINAL, Status
-from provisioner.planning.guards import COVERS
+from provisioner.planning.guards import WINDOWED
 from provisioner.runtime.context import Deployment
 
 log = structlog.get_logger(__name__)
@@ -46,7 +46,7 @@ async def sweep(dep: Deployment, *, now: float | None = None) -> bool:
 
 async def _trim_counts(dep: Deployment, target: str, now: float) -> None:
     window = dep.settings.guards_of(target).window.total_seconds()
-    for guard in COVERS:
+    for guard in WINDOWED:
         await dep.history.forget_sent(target, guard, now - max(window, 86400.0))
 
 

@@ -7,15 +7,18 @@ in a listing, so from then on each is looked up before it is sent.
 
 The copy also has the greatest position of Redis that was seen (see `store.admin.position`). A Redis at an earlier one
 was put back: what waits in it was perhaps sent or given up since. Nothing of it is sent before a run about everybody
-has read the target, and no run begins before the last request that may be in flight is over.
+has read the target, and no run begins before the last request that may be in flight is over. The same holds for a Redis
+that comes back from before a loss, as its mark is one that the copy knows from earlier.
 """
 
 from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from itertools import zip_longest
 from pathlib import Path
 from typing import Final
 
@@ -32,6 +35,8 @@ from provisioner.targets.http import DEADLINE
 log = structlog.get_logger(__name__)
 
 _NAME: Final = "redis-mark"
+#: Marks that are known, of so many losses.
+_MARKS: Final = 8
 #: Seconds after a loss in which a request from before it may still be carried out.
 QUIET: Final = DEADLINE + 10.0
 
@@ -55,6 +60,31 @@ class Memory:
         return frozenset(kinds | {Kind.EVENT} if self.went_back else kinds)
 
 
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """What a `data_dir` knows of Redis: by mark, the newest first, the greatest position that was seen."""
+
+    positions: Mapping[str, int]
+
+    @property
+    def word(self) -> str:
+        """The mark that Redis had last; empty if nobody knows one."""
+        return next(iter(self.positions), "")
+
+    def left(self, mark: Mark) -> bool:
+        """Whether Redis has a mark again that it had before a loss."""
+        return mark.word != self.word and mark.word in self.positions
+
+    def at(self, word: str, position: int) -> Copy:
+        """The same, once Redis was seen with a mark at a position."""
+        now = {word: max(position, self.positions.get(word, 0))}
+        return Copy(dict([*now.items(), *((one, at) for one, at in self.positions.items() if one != word)][:_MARKS]))
+
+    def __str__(self) -> str:
+        """As it lies in its file."""
+        return " ".join(f"{word} {position}" for word, position in self.positions.items())
+
+
 async def remembers(dep: Deployment) -> Memory:
     """Compare the two marks, make those that are missing, and say what holds now.
 
@@ -63,25 +93,29 @@ async def remembers(dep: Deployment) -> Memory:
         StoreError: Redis does not answer.
     """
     path = dep.settings.data_dir / _NAME
-    copy, seen = await asyncio.to_thread(_read, path)
+    copy = await asyncio.to_thread(_read, path)
     mark = await dep.mark.read()
     if (other := _foreign(copy, mark, path)) is not None:
         raise other
     if mark is None:
-        quiet_until = await dep.clock.now() + QUIET if copy else 0.0
-        mark = Mark(secrets.token_hex(8), lost=bool(copy), quiet_until=quiet_until, former=copy)
+        quiet_until = await dep.clock.now() + QUIET if copy.word else 0.0
+        mark = Mark(secrets.token_hex(8), lost=bool(copy.word), quiet_until=quiet_until, former=copy.word)
         if not await dep.mark.make(mark):
             return await remembers(dep)
-        if copy:
+        if copy.word:
             log.error("redis_lost_its_data", remedy="The next run reads every target whole and adopts what is there.")
     # A position says nothing about a Redis that has another mark
-    known = max(dep.queue.position if dep.queue.mark == mark.word else 0, seen if copy == mark.word else 0)
+    known = max(dep.queue.position if dep.queue.mark == mark.word else 0, copy.positions.get(mark.word, 0))
     position = await dep.position.read()
+    if copy.left(mark) and (position.number <= known or mark.former != copy.word):
+        # Where nothing was changed since its copy was made, it still does not know what came after its loss
+        await _went_back(dep, max(known, position.number) + 1, position, former=copy.word)
+        return await remembers(dep)
     if position.number < known:
         await _went_back(dep, known, position)
         return await remembers(dep)
     dep.queue.mark, dep.queue.position = mark.word, max(known, position.number)
-    await _keep(path, mark.word, position.number, (copy, seen))
+    await _keep(path, copy.at(mark.word, position.number), copy)
     quiet = max(0.0, mark.quiet_until - await dep.clock.now()) if mark.quiet_until else 0.0
     return Memory(mark.lost, quiet, position.went_back > 0)
 
@@ -89,13 +123,12 @@ async def remembers(dep: Deployment) -> Memory:
 async def other_deployment(marks: MarkStore, data_dir: Path) -> OtherDeploymentError | None:
     """The error to raise where `data_dir` belongs to a deployment with another Redis; changes nothing."""
     path = data_dir / _NAME
-    copy, _ = await asyncio.to_thread(_read, path)
-    return _foreign(copy, await marks.read(), path)
+    return _foreign(await asyncio.to_thread(_read, path), await marks.read(), path)
 
 
-def _foreign(copy: str, mark: Mark | None, path: Path) -> OtherDeploymentError | None:
+def _foreign(copy: Copy, mark: Mark | None, path: Path) -> OtherDeploymentError | None:
     """A Redis that lost its data has a new mark, and knows the one of before, which other folders still have."""
-    if mark is None or mark.is_of(copy):
+    if mark is None or mark.is_of(copy.word) or copy.left(mark):
         return None
     return OtherDeploymentError(
         f"data_dir {path.parent} belongs to a deployment with another Redis than the one of redis_url.",
@@ -103,10 +136,14 @@ def _foreign(copy: str, mark: Mark | None, path: Path) -> OtherDeploymentError |
     )
 
 
-async def _went_back(dep: Deployment, known: int, position: Position) -> None:
-    """Note that Redis is behind the position that is `known`, for all processes."""
+async def _went_back(dep: Deployment, known: int, position: Position, former: str = "") -> None:
+    """Note that Redis is behind the position that is `known`, for all processes.
+
+    Args:
+        former: the mark that it had after a loss, where it was put back to before that.
+    """
     now = await dep.clock.now()
-    if await dep.position.went_back(known, dep.settings.targets, now=now, quiet=QUIET):
+    if await dep.position.went_back(known, dep.settings.targets, now=now, quiet=QUIET, former=former):
         log.error(
             "redis_went_back",
             changes=known - position.number,
@@ -119,16 +156,17 @@ async def _went_back(dep: Deployment, known: int, position: Position) -> None:
 async def note_position(dep: Deployment) -> None:
     """Keep how far Redis is known to have come, at the end of some work."""
     path = dep.settings.data_dir / _NAME
-    copy, seen = await asyncio.to_thread(_read, path)
-    if copy:
-        await _keep(path, copy, dep.queue.position, (copy, seen))
+    copy = await asyncio.to_thread(_read, path)
+    # Redis may have lost its data meanwhile, and another process found that: then this position is of the one before
+    if copy.word and copy.word == dep.queue.mark:
+        await _keep(path, copy.at(copy.word, dep.queue.position), copy)
 
 
-async def _keep(path: Path, mark: str, position: int, there: tuple[str, int]) -> None:
-    if there[0] == mark and there[1] >= position:
+async def _keep(path: Path, copy: Copy, there: Copy) -> None:
+    if copy == there:
         return
     try:
-        await asyncio.to_thread(_write, path, f"{mark} {position}")
+        await asyncio.to_thread(_write, path, str(copy))
     except OSError as exc:
         _warn_once(path, exc.strerror or type(exc).__name__)
 
@@ -138,13 +176,13 @@ def _warn_once(path: Path, reason: str) -> None:
     log.warning("mark_not_kept", file=str(path), reason=reason, remedy="Make data_dir writable for this process.")
 
 
-def _read(path: Path) -> tuple[str, int]:
-    """The copy of the mark, and the position; earlier versions kept the mark alone."""
+def _read(path: Path) -> Copy:
+    """The copy of the mark; earlier versions kept one position, or none."""
     try:
-        mark, _, position = path.read_text(encoding="ascii").strip().partition(" ")
-        return mark, int(position or 0)
+        words = path.read_text(encoding="ascii").split()
+        return Copy({word: int(number) for word, number in zip_longest(words[::2], words[1::2], fillvalue="0")})
     except (FileNotFoundError, NotADirectoryError, ValueError):
-        return "", 0
+        return Copy({})
 
 
 def _write(path: Path, text: str) -> None:

@@ -66,7 +66,8 @@ class Material:
 class Aside:
     """What is found out beside the operations: links and states to record, to-dos, reported drift, how many operations
     of each kind count for a guard, whose account was made and never shown, what did not stay, whose details are to be
-    read again, and what nobody reviewed."""
+    read again, what nobody reviewed, and what would be taken away that we never wrote, `removing` how many values of
+    whom."""
 
     links: list[LinkRow] = field(default_factory=list)
     todos: list[tuple[str, str]] = field(default_factory=list)
@@ -75,6 +76,7 @@ class Aside:
     counted: Counter[Kind] = field(default_factory=Counter)
     unkept: list[tuple[str, str]] = field(default_factory=list)
     removals: Counter[Removal] = field(default_factory=Counter)
+    removing: dict[str, int] = field(default_factory=dict)
     loops: list[Counted] = field(default_factory=list)
     stopped: list[Stopped] = field(default_factory=list)
     unreviewed: Unreviewed = field(default_factory=Unreviewed)
@@ -139,6 +141,7 @@ def drafted(
         for one in operations:
             if one.kind is Kind.UPDATE and one.person in foreign and not decided(one, circumstances):
                 aside.removals.update(foreign[one.person])
+                aside.removing[one.person] = len(foreign[one.person])
         aside.counted.update(one.kind for one in operations if counts(one, circumstances))
         return operations
 

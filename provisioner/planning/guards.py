@@ -21,6 +21,10 @@ COVERS: Mapping[str, tuple[Kind, ...]] = {
     "creates": (Kind.CREATE,),
     "rejoins": (Kind.REJOIN,),
 }
+#: The guard that counts values and not operations, see `planning.shared_sets`.
+REMOVALS: Final = "removals"
+#: The guards that count what others decided, too.
+WINDOWED: Final = (*COVERS, REMOVALS)
 
 
 @dataclass(frozen=True, slots=True)

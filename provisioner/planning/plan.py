@@ -40,7 +40,7 @@ from provisioner.planning.desired import (
     desired_accounts,
 )
 from provisioner.planning.diff import Held, differing, hold, ours_to_clear, suspects, without_taken
-from provisioner.planning.guards import Measure, guarded, limit_of, measured, tripped
+from provisioner.planning.guards import REMOVALS, Measure, guarded, limit_of, measured, tripped
 from provisioner.planning.leavers import to_settle, unfinished_leavers, unkept_leavers, unsettled
 from provisioner.planning.listing_trust import Code, Trust, doubts, recalled, trust_of
 from provisioner.planning.new_accounts import CODE as NOT_KEPT
@@ -90,7 +90,9 @@ class TargetPlan:
     an account that the ledger, after the plan's links, does not say to be left, or that does not show it; for
     `leavers_left` of them the plan has no leave. Of the `unsettled` nobody can say whether they leave. `reread` are
     people whose details the next run reads again, since a to-do stands on them. `room` is, by guard, how many
-    operations of others may go out unapproved beside it. `unreviewed` is what was not reviewed.
+    operations of others may go out unapproved beside it. `removing` is, by person, how many values that we never wrote
+    their update would take away without approval; `values` is how many there are to measure that by. `unreviewed` is
+    what was not reviewed.
     """
 
     target: str
@@ -121,6 +123,8 @@ class TargetPlan:
     reread: tuple[str, ...] = ()
     room: Mapping[str, int] = field(default_factory=dict)
     unreviewed: Unreviewed = field(default_factory=Unreviewed)
+    removing: Mapping[str, int] = field(default_factory=dict)
+    values: int = 0
 
     tally: Mapping[Status, Mapping[Kind, int]] = field(init=False)
 
@@ -211,7 +215,8 @@ def plan_target(
     drafts, aside = drafted(
         spec, material, held.names, gone, circumstances, watch, foreign, claimed_by, believed=believed
     )
-    removals = _removals(spec, aside, found.pairs, observation, held.names)
+    values = removal_base(spec, found.pairs, observation, held.names, circumstances)
+    removals = too_many_removals(spec, aside, values, circumstances)
     if believed:
         blocked += [Todo(key, alike.sentence, linked=False) for key, alike in _waiting(creates, circumstances)]
     aside.todos += claimed if believed else ()
@@ -223,19 +228,28 @@ def plan_target(
         spec, desired, found, drafts, aside, clashes, blocked, observation, ledger, circumstances, trust,
         shown=shown_at_last(found.pairs, ledger, observation.frame[ACCOUNT]),
         removals=removals,
+        values=values,
         removing=dict.fromkeys(foreign, removals.sentence) if removals else {},
     )  # fmt: skip
 
 
-def _removals(
-    spec: TargetSpec, aside: Aside, pairs: pl.DataFrame, observation: Observation, names: Sequence[str]
-) -> TooManyRemovals | None:
+def removal_base(
+    spec: TargetSpec, pairs: pl.DataFrame, observation: Observation, names: Sequence[str], circumstances: Planning
+) -> int:
+    """How many values the guard of removals measures by; those of all people also where the plan is about some."""
+    guards = spec.settings.guards
+    if guards is None or guards.removals is None:
+        return 0
+    return max(observed_values(spec, pairs, observation, names), circumstances.values)
+
+
+def too_many_removals(spec: TargetSpec, aside: Aside, values: int, circumstances: Planning) -> TooManyRemovals | None:
     """The guard over what would be taken away that we never wrote, if it holds."""
     guards = spec.settings.guards
-    if guards is None or guards.removals is None or not aside.removals:
+    if guards is None or guards.removals is None:
         return None
-    base = observed_values(spec, pairs, observation, names)
-    return TooManyRemovals.of(aside.removals, limit_of(guards.removals, base), base)
+    others = circumstances.sent.get(REMOVALS, 0) + circumstances.decided.get(REMOVALS, 0)
+    return TooManyRemovals.of(aside.removals, limit_of(guards.removals, values), values, others)
 
 
 def drifting(frame: pl.DataFrame, names: Sequence[str]) -> pl.Series:
@@ -334,6 +348,7 @@ def assemble(
     *,
     shown: tuple[str, ...],
     removals: TooManyRemovals | None,
+    values: int,
     removing: Mapping[str, str],
 ) -> TargetPlan:
     """The plan: what was drafted, guarded and in order, and what is told beside it."""
@@ -348,6 +363,10 @@ def assemble(
     trips = tripped(measures)
     todos = [Todo(person, sentence) for person, sentence in aside.todos]
     todos += [_looping(spec, one) for one in aside.stopped]
+    room = {name: one.room for name, one in measures.items() if name in circumstances.sent}
+    if guards and guards.removals and REMOVALS in circumstances.sent:
+        taken = aside.removals.total() + circumstances.sent[REMOVALS] + circumstances.decided.get(REMOVALS, 0)
+        room[REMOVALS] = limit_of(guards.removals, values) - taken
     waiting, touched = {todo.person for todo in todos}, 0
     leavers = unfinished_leavers(desired.frame, found.pairs, ledger, {link.person: link.state for link in links})
     leavers |= unkept_leavers(desired.frame, ledger, aside.loops)
@@ -392,7 +411,9 @@ def assemble(
         loops=tuple(aside.loops),
         stopped=frozenset((one.person, one.attribute) for one in aside.stopped),
         unreviewed=aside.unreviewed,
-        room={name: one.room for name, one in measures.items() if name in circumstances.sent},
+        room=room,
+        removing=aside.removing,
+        values=values,
     )
 
 

@@ -116,18 +116,23 @@ def observed_values(spec: TargetSpec, pairs: pl.DataFrame, observation: Observat
 
 @dataclass(frozen=True, slots=True)
 class TooManyRemovals:
-    """The guard `removals`, which holds; `values` with how often each would be taken away."""
+    """The guard `removals`, which holds; `values` with how often each would be taken away, and how many others take."""
 
     values: tuple[tuple[Removal, int], ...]
     limit: int
     base: int
+    others: int = 0
 
     @classmethod
-    def of(cls, counted: Counter[Removal], limit: int, base: int) -> TooManyRemovals | None:
-        """What holds, None if nothing does."""
-        if counted.total() <= limit:
+    def of(cls, counted: Counter[Removal], limit: int, base: int, others: int = 0) -> TooManyRemovals | None:
+        """What holds, None if nothing does.
+
+        Args:
+            others: how many values others took away without approval within the window, or are about to.
+        """
+        if not counted or counted.total() + others <= limit:
             return None
-        return cls(tuple(counted.most_common()), limit, base)
+        return cls(tuple(counted.most_common()), limit, base, others)
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
@@ -145,7 +150,8 @@ class TooManyRemovals:
         named = ", ".join(f"{one.attribute} {one.value!r} of {count}" for one, count in self.values[:_NAMED])
         more = f" and {len(self.values) - _NAMED} values more" if len(self.values) > _NAMED else ""
         total = sum(count for _, count in self.values)
+        beside = f" and {self.others} sent or decided without approval in the window make {total + self.others}"
         return (
-            f"{total} values that we never wrote would be taken away ({named}{more}), "
+            f"{total} values that we never wrote would be taken away ({named}{more}){beside if self.others else ''}, "
             f"more than the limit of {self.limit} (of {self.base} observed)"
         )

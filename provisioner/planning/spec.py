@@ -105,7 +105,8 @@ class Planning:
     those of whom somebody said that they are not, and `returned` those who left under another key, to which this maps
     them. `unfamiliar` are leavers by a status that no clean roster held yet, with that status. `disputed` are accounts
     that somebody lays claim to whom the plan is not about. `reviewed` are the only operations that may come of it, None
-    for all; `undo` is the run that it takes back, empty for none.
+    for all; `undo` is the run that it takes back, empty for none. `values` is how many members the sets of all linked
+    accounts held, by the newest plan of everybody.
     """
 
     now: datetime
@@ -127,3 +128,4 @@ class Planning:
     disputed: Mapping[str, str] = field(default_factory=dict)
     reviewed: Reviewed | None = None
     undo: str = ""
+    values: int = 0

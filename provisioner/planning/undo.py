@@ -36,7 +36,14 @@ from provisioner.planning.desired import (
 from provisioner.planning.diff import Held, differing, hold, names_of, without_taken
 from provisioner.planning.listing_trust import trust_of
 from provisioner.planning.new_accounts import settling
-from provisioner.planning.plan import TargetPlan, assemble, drifting, protected
+from provisioner.planning.plan import (
+    TargetPlan,
+    assemble,
+    drifting,
+    protected,
+    removal_base,
+    too_many_removals,
+)
 from provisioner.planning.rewrite_loops import Watch
 from provisioner.planning.shared_sets import foreign_removals, merged
 from provisioner.planning.side_changes import due_records
@@ -121,8 +128,11 @@ def plan_undo(
         kept.add(person, sentence)
     if trust.unbelieved:
         drafts = ()
+    values = removal_base(own, found.pairs, observation, held.names, circumstances)
+    removals = too_many_removals(own, aside, values, circumstances)
     plan = assemble(own, desired, found, drafts, aside, (), (), observation, ledger, circumstances, trust,
-                    shown=(), removals=None, removing={})  # fmt: skip
+                    shown=(), removals=removals, values=values,
+                    removing=dict.fromkeys(foreign, removals.sentence) if removals else {})  # fmt: skip
     plan = replace(
         plan, links=(), todos=(), drift=(), orphans=(), missing=(), loops=(), reread=(), adopted=0,
         leavers=frozenset(), leavers_left=0, unsettled=frozenset(undo.images),

@@ -20,11 +20,11 @@ from provisioner.errors import (
     TargetError,
 )
 from provisioner.model.attributes import natural_values
-from provisioner.model.operation import Operation, Status
+from provisioner.model.operation import Kind, Operation, Status
 from provisioner.model.run_document import LeftOutRow
 from provisioner.model.unconfirmed import at_stake
 from provisioner.planning.desired import PERSON, desired_accounts
-from provisioner.planning.guards import COVERS
+from provisioner.planning.guards import COVERS, REMOVALS, WINDOWED
 from provisioner.planning.plan import TargetPlan
 from provisioner.planning.spec import ACCOUNT, Observation, Planning
 from provisioner.progress.quarantine import recover
@@ -185,7 +185,7 @@ async def _circumstances(
     # A plan for everybody takes the place of whatever is not sent
     unsent = window > 0 and (snapshot.keys is not None or orders.narrow)
     replaced = orders.replaced(snapshot)
-    for guard in COVERS if window else ():
+    for guard in WINDOWED if window else ():
         # First what waits: what is sent in between is counted twice rather than not at all
         waiting = await dep.health.unsent(target, guard, replaced) if unsent else 0
         sent[guard] = waiting + await dep.health.sent(target, guard, now - window)
@@ -205,6 +205,7 @@ async def _circumstances(
         # An earlier version's decision names no person, and its row is digested otherwise
         rejected={key: made["row"] if "person" in made else None for key, made in standing_rejections.items()},
         apart=await _apart(dep, target, {**snapshot.renamed, **moves}),
+        values=(await dep.health.list(target, "values") or [0])[0] if snapshot.keys is not None else 0,
     )
 
 
@@ -213,7 +214,7 @@ async def _decided(dep: Deployment, run: str, target: str) -> dict[str, int]:
 
     What they have not sent is counted with everybody's, unless the guards have no window.
     """
-    found = dict.fromkeys(COVERS, 0)
+    found = dict.fromkeys(WINDOWED, 0)
     statuses = [Status.HELD]
     if not dep.settings.guards_of(target).window:
         statuses += [Status.PENDING, Status.WAITING]
@@ -222,6 +223,7 @@ async def _decided(dep: Deployment, run: str, target: str) -> dict[str, int]:
         for guard, kinds in COVERS.items():
             unsent = (counts(fields, status) for status in statuses)
             found[guard] += sum(one.get(kind, 0) for one in unsent for kind in kinds)
+        found[REMOVALS] += await dep.health.held_removals(parent, target)
         run = parent
     return found
 
@@ -342,7 +344,7 @@ async def install(
         run,
         target,
         plan.operations,
-        partial(_entry, dep, target),
+        partial(_entry, dep, target, plan.removing),
         links,
         began=planned.observation.began,
         people=snapshot.keys,
@@ -366,6 +368,7 @@ async def install(
             # What is not believed says nothing of what changed: the list stays as it was
             del lists["drift"]
         else:
+            lists["values"] = [plan.values]
             lists["drift"] = await drift_list(dep, run, snapshot, planned.observation, planned.ledger, plan)
         before = await dep.health.list(target, "plan")
         await dep.health.keep_lists(target, lists)
@@ -388,7 +391,7 @@ async def install(
     return True
 
 
-def _entry(dep: Deployment, target: str, operation: Operation) -> Entry:
+def _entry(dep: Deployment, target: str, removing: Mapping[str, int], operation: Operation) -> Entry:
     attributes = dep.specs[target].attributes
     return Entry(
         operation,
@@ -399,4 +402,5 @@ def _entry(dep: Deployment, target: str, operation: Operation) -> Entry:
             "after": natural_values(operation.after, attributes),
         },
         stake=at_stake(operation, attributes),
+        removes=removing.get(operation.person, 0) if operation.kind is Kind.UPDATE else 0,
     )

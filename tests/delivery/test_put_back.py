@@ -14,7 +14,7 @@ from provisioner.admin.decisions import resume
 from provisioner.dispatch.leases import LEASE, Lease
 from provisioner.dispatch.outcome_spool import Spool
 from provisioner.dispatch.pool import deliver
-from provisioner.dispatch.redis_loss import QUIET, remembers
+from provisioner.dispatch.redis_loss import QUIET, note_position, remembers
 from provisioner.errors import ClaimLostError, RedisBehindError, StoreError
 from provisioner.runs import lifecycle
 from provisioner.runtime.clock import since_boot
@@ -367,3 +367,49 @@ async def test_a_redis_that_lost_everything_was_not_put_back(
         memory = await remembers(dep)
         assert memory.lost is copy
         assert not memory.went_back
+
+
+async def test_a_redis_that_is_brought_back_from_before_its_loss_was_put_back(
+    opened: Callable[..., Any], server: RedisServer, roster: Path, switchboard: Switchboard, tmp_path: Path
+) -> None:
+    """Somebody finds it empty, and brings back the last copy of its volume."""
+    async with opened("traitly") as dep, opened("traitly") as other:
+        roster.write_text(company(PEOPLE))
+        await sync_once(dep)
+        roster.write_text(company(PEOPLE, gone=(1,)))
+        run = await lifecycle.request_run(dep, Request(trigger="manual"))
+        for target in await lifecycle.begin(dep, run):
+            await lifecycle.plan(dep, run, target)
+        await remembers(dep)
+
+        async def lost() -> None:
+            RedisContents(dep).delete_ours()
+            assert (await remembers(dep)).lost
+
+        # Nothing was changed between the copy and the loss, so its position is the greatest that is known
+        await put_back(server, dep, tmp_path / "copy", lost)
+        with pytest.raises(RedisBehindError):
+            await dep.queue.claim("traitly", lease=60, token="t", limits={"*": 9})
+        assert (await remembers(dep)).went_back
+        assert (await dep.health.of("traitly")).unseen
+        await deliver(dep, "traitly")
+        assert plans(switchboard)["W0001"] == "Employee"
+        position = (await dep.position.read()).number
+        assert (await remembers(other)).went_back
+        assert (await remembers(dep)).went_back
+        assert (await dep.position.read()).number == position, "noted once"
+        await sync_once(dep)
+        assert plans(switchboard)["W0001"] == "Leaver"
+
+
+async def test_a_position_of_before_a_loss_is_not_kept_for_the_new_redis(
+    opened: Callable[..., Any], roster: Path
+) -> None:
+    """Another process notices the loss while this one delivers."""
+    async with opened("traitly") as dep, opened("traitly") as other:
+        roster.write_text(company(2))
+        await sync_once(dep)
+        RedisContents(dep).delete_ours()
+        await remembers(other)
+        await note_position(dep)
+        assert not (await remembers(other)).went_back

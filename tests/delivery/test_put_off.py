@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from provisioner.admin.decisions import Choice, decide_about
+from provisioner.admin.leaver_receipts import unfinished
+from provisioner.admin.rekeying import rekey
 from provisioner.model.run_document import exit_code
 from provisioner.progress.run_status import refresh_outdated
 from provisioner.runtime.context import Deployment
@@ -91,3 +93,24 @@ async def test_a_run_whose_leaver_is_back_is_over(opened: Opened, roster: Path, 
         await sync_once(dep)
         older = await document_of(dep, older["run"])
         assert (left(switchboard), older["status"], exit_code(older)) == (0, "succeeded", 0)
+
+
+async def test_a_run_goes_on_waiting_for_a_leaver_under_their_new_key(
+    opened: Opened, roster: Path, switchboard: Switchboard
+) -> None:
+    async with opened(only=(TARGET,), guards=GUARDS) as dep:
+        roster.write_text(company(PEOPLE))
+        await sync_once(dep)
+        await dep.health.pause(TARGET, paused=True)
+        roster.write_text(company(PEOPLE + 1, gone=(1, PEOPLE), changes={PEOPLE: {"employee_id": "N0001"}}))
+        older: Mapping[str, Any] = await sync_once(dep)
+        assert (older["targets"][TARGET]["status"], exit_code(older)) == ("paused", 4)
+        await rekey(dep, "W0001", "N0001", by="test")
+        older = await document_of(dep, older["run"])
+        assert (left(switchboard), exit_code(older)) == (0, 4)
+        assert [(one["person"], one["finished_at"]) for one in await unfinished(dep)] == [("N0001", None)]
+        await dep.health.pause(TARGET, paused=False)
+        await sync_once(dep)
+        older = await document_of(dep, older["run"])
+        assert (left(switchboard), older["status"], exit_code(older)) == (1, "succeeded", 0)
+        assert await unfinished(dep) == []

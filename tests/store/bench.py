@@ -6,16 +6,18 @@ import asyncio
 import itertools
 import json
 from collections import Counter
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from provisioner.model.account import LedgerEntry
 from provisioner.model.operation import Kind, Operation, operation_id
 from provisioner.store.admin.position import PositionStore
 from provisioner.store.people.ledger import LedgerStore
+from provisioner.store.people.rekeys import RekeyStore
 from provisioner.store.people.snapshots import FrameStore
 from provisioner.store.queue.operations import Claim, QueueStore
-from provisioner.store.queue.plans import Entry, PlanStore
+from provisioner.store.queue.overtaken import OvertakenStore
+from provisioner.store.queue.plans import Counted, Entry, PlanStore
 from provisioner.store.queue.rate_limit import Claims, Lost, PaceStore
 from provisioner.store.redis import keys
 from provisioner.store.redis.address import RedisAddress
@@ -87,6 +89,8 @@ class Bench:
         self.pace = PaceStore(self.redis, scripts)
         self.position = PositionStore(self.redis)
         self.frames = FrameStore(self.redis)
+        self.overtaken = OvertakenStore(self.redis, scripts)
+        self.rekeys = RekeyStore(self.redis, scripts)
         self._numbers = itertools.count(1)
 
     def __call__(self, work: Awaitable[T]) -> T:
@@ -104,6 +108,10 @@ class Bench:
         """The server's clock."""
         return self(Server(self.redis).now())
 
+    def name_run(self) -> str:
+        """A name that no run has yet."""
+        return f"run-{next(self._numbers):03}"
+
     def install(
         self,
         operations: Iterable[Operation],
@@ -113,21 +121,35 @@ class Bench:
         people: Sequence[str] | None = None,
         links: Iterable[Mapping[str, Any]] = (),
         urgent: bool = False,
+        leavers: Collection[str] = (),
         guard: str = "",
+        counted: Counted | None = None,
         group: str | None = None,
+        stake: Mapping[str, Sequence[str]] | None = None,
     ) -> tuple[str, int]:
-        """Install a plan that was observed at `began` (just now); (its run, how many were dropped)."""
-        run = run or f"run-{next(self._numbers):03}"
+        """Install a plan that was observed at `began` (just now); (its run, how many were dropped; -1: its guard would
+        count more by now than `counted`, and nothing is installed)."""
+        run = run or self.name_run()
 
         def entry(one: Operation) -> Entry:
-            return Entry(one, group or ("event" if one.kind is Kind.EVENT else "save"), guard)
+            return Entry(one, group or ("event" if one.kind is Kind.EVENT else "save"), guard, stake=stake or {})
 
         since = self.now() if began is None else began
         dropped = self(
-            self.plans.install(run, TARGET, tuple(operations), entry, links, began=since, people=people, urgent=urgent)
+            self.plans.install(
+                run,
+                TARGET,
+                tuple(operations),
+                entry,
+                links,
+                began=since,
+                people=people,
+                urgent=urgent,
+                leavers=leavers,
+                counted={guard: counted} if counted else None,
+            )
         )
-        assert dropped is not None
-        return run, dropped
+        return run, -1 if dropped is None else dropped
 
     def claim(
         self, limit: int = 100, *, lease: float = LEASE, token: str | None = None, urgent: bool = False
@@ -191,6 +213,21 @@ class Bench:
     def entry(self, person: str) -> LedgerEntry | None:
         """A person's entry in the ledger."""
         return self(self.ledger.entry(TARGET, person))
+
+    def standing(self) -> dict[tuple[str, str], str]:
+        """By person and slot what stands there: the member of the queue."""
+        found = self(self.redis.hgetall(keys.slots(TARGET)))
+        names = {slot.decode().partition("\x1f"): member.decode() for slot, member in found.items()}
+        return {(person, slot): member for (person, _, slot), member in names.items()}
+
+    def staged(self, run: str) -> frozenset[str]:
+        """The people of those parts of a plan that are not installed yet."""
+        parts = self(self.redis.lrange(keys.stage(run, TARGET), 0, -1))
+        return frozenset(row[0] for part in parts for row in json.loads(part)["people"])
+
+    def again(self, run: str) -> tuple[str, ...]:
+        """Whom a run plans again."""
+        return self(self.overtaken.people(run, TARGET))
 
     def ready(self) -> list[str]:
         """What can be claimed now, in order: the members of the queue."""

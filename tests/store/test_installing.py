@@ -9,6 +9,7 @@ import pytest
 
 from provisioner.model.operation import Kind
 from provisioner.store.queue import plans as plans_module
+from provisioner.store.queue.plans import Counted
 from provisioner.store.redis import keys
 from tests.store.bench import TARGET, Bench, operation, patch
 
@@ -48,10 +49,12 @@ def dying(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return steps
 
 
-def half_installed(bench: Bench, dying: list[int], run: str, parts: int, *, began: float | None = None) -> None:
+def half_installed(
+    bench: Bench, dying: list[int], run: str, parts: int, *, began: float | None = None, counted: Counted | None = None
+) -> None:
     dying[0] = parts
     with pytest.raises(DiedError):
-        bench.install([operation(person) for person in PEOPLE], run=run, began=began)
+        bench.install([operation(person) for person in PEOPLE], run=run, began=began, guard="updates", counted=counted)
     dying[0] = 10_000
 
 
@@ -116,6 +119,93 @@ def test_an_older_look_takes_nothing_from_a_newer_decision_about_one_person(benc
     assert dropped == 0
     assert bench.status(single, operation("B", value="2")) == "superseded"
     assert bench.status(newest, operation("B", value="3")) == "pending"
+
+
+def test_a_newer_look_that_wanted_nothing_is_a_decision_too(bench: Bench) -> None:
+    """A large listing takes minutes; meanwhile a change is taken back in the roster, and one person is synced."""
+    began = bench.now()
+    bench.install([], people=["B"], urgent=True)
+    whole, dropped = bench.install([operation(person) for person in "ABC"], began=began)
+    assert dropped == 1
+    assert bench.error(whole, operation("B")) == "overtaken"
+    assert bench.again(whole) == ("B",)
+    newest, dropped = bench.install([operation("B")])
+    assert dropped == 0
+    assert not bench(bench.redis.exists(keys.looked(TARGET)))
+    assert bench.again(newest) == ()
+
+
+def test_a_decision_of_a_newer_look_that_failed_is_one_too(bench: Bench) -> None:
+    began = bench.now()
+    bench.install([operation("B", value="2")], people=["B"], urgent=True)
+    assert bench(bench.queue.fail(bench.take(), {"code": "no", "message": "no"}))
+    whole, _ = bench.install([operation("B")], began=began)
+    assert bench.error(whole, operation("B")) == "overtaken"
+
+
+def test_a_small_plan_of_an_older_look_takes_no_place_of_a_newer_plan_for_everybody(bench: Bench) -> None:
+    """The large one wanted nothing for the person, so nothing stands for them."""
+    began = bench.now()
+    bench.install([operation("A")])
+    single, dropped = bench.install([operation("B")], began=began, people=["B"], urgent=True)
+    assert dropped == 1
+    assert bench.again(single) == ("B",)
+    assert len(bench.ready()) == 1
+
+
+def test_an_older_look_says_nothing_of_who_leaves(bench: Bench) -> None:
+    began = bench.now()
+    linked = [{"person": "B", "account": "b", "state": "active"}]
+    bench.install([operation("B", Kind.LEAVE)], links=linked, people=["B"], leavers=["B"])
+    assert bench(bench.queue.fail(bench.take(), {"code": "no", "message": "no"}))
+    bench.install([], people=["B"], began=began)
+    assert bench(bench.redis.zscore(keys.leavers(TARGET), "B")) is not None
+
+
+def test_nothing_of_an_older_decision_is_let_go(bench: Bench) -> None:
+    """Somebody asks for what failed once more, and a newer run about the person wanted something else."""
+    older, _ = bench.install([operation("A")], people=["A"])
+    assert bench(bench.queue.fail(bench.take(), {"code": "no", "message": "no"}))
+    assert bench(bench.queue.release(older, TARGET, operation("A").id, {"by": "me"}))
+    assert bench(bench.queue.fail(bench.take(), {"code": "no", "message": "no"}))
+    bench.install([], people=["A"])
+    assert not bench(bench.queue.release(older, TARGET, operation("A").id, {"by": "me"}))
+    assert bench.ready() == []
+
+
+def test_what_an_older_look_put_there_while_a_newer_plan_was_installed_is_taken_away(
+    bench: Bench, dying: list[int]
+) -> None:
+    """The large plan wants nothing for Z, and when it was laid down nothing stood for Z."""
+    before = bench.now()
+    half_installed(bench, dying, "run-1", 0)
+    older, dropped = bench.install([operation("Z")], people=["Z"], began=before)
+    newer, _ = bench.install([operation("Y")], people=["Y"])
+    assert dropped == 0
+    bench.install([], run="run-1")
+    assert bench.status(older, operation("Z")) == "superseded"
+    assert bench.status(newer, operation("Y")) == "pending"
+
+
+def test_a_small_plan_between_two_parts_counts_what_the_large_one_still_brings(bench: Bench, dying: list[int]) -> None:
+    """Of ten that may go out unapproved the large plan takes eight; three parts of it are installed."""
+    began = bench.now()
+    half_installed(bench, dying, "run-1", 3, began=began, counted=Counted(began, 2))
+
+    def single(person: str, known: int) -> int:
+        counted = Counted(0.0, known)
+        return bench.install([operation(person, value="2")], people=[person], guard="updates", counted=counted)[1]
+
+    unsent = bench(bench.health.unsent(TARGET, "updates", ["Z"]))
+    assert unsent == len(PEOPLE)
+    assert single("Z", len(PEOPLE) - 1) == -1, "planned when fewer had been decided"
+    assert single("Z", unsent) == 0
+    # Whoever the large plan is about as well counts once
+    assert bench(bench.health.unsent(TARGET, "updates", ["H"])) == len(PEOPLE)
+    assert single("H", len(PEOPLE)) == 0
+    bench.install([], run="run-1")
+    assert not bench(bench.redis.exists(keys.coming("run-1", TARGET, "updates")))
+    assert bench(bench.health.unsent(TARGET, "updates", [])) == len(PEOPLE) + 1
 
 
 def test_a_clock_that_was_set_back_does_not_keep_newer_plans_out(bench: Bench) -> None:

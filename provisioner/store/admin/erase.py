@@ -150,7 +150,7 @@ class Eraser:
         count += await self._operations(some)
         with redis_errors():
             await self._redis.delete(keys.history(self._person))
-            for pattern in (keys.run_again.pattern, keys.run_put_off.pattern):
+            for pattern in (keys.run_again.pattern, keys.run_put_off.pattern, keys.coming.pattern):
                 async for key in self._scan(pattern):
                     await self._redis.srem(key, self._person)
             async for key in self._scan(keys.decisions.pattern):

@@ -41,7 +41,9 @@ class PositionStore:
             number, moment = await self._redis.hmget(keys.MARK, ["position", "rewound"])
         return Position(int(number or 0), float(moment or 0))
 
-    async def went_back(self, known: int, targets: Iterable[str], *, now: float, quiet: float) -> bool:
+    async def went_back(
+        self, known: int, targets: Iterable[str], *, now: float, quiet: float, former: str = ""
+    ) -> bool:
         """Note that Redis was put back, unless another process has done so. What is claimed in it is claimed no more.
 
         Args:
@@ -49,6 +51,7 @@ class PositionStore:
             targets: those that must be read by a run about everybody before anything is sent to them.
             now: epoch seconds by Redis's clock.
             quiet: seconds for which no run may begin.
+            former: the mark of what it was put back from, if that was another.
 
         Returns:
             Whether this call noted it.
@@ -64,6 +67,8 @@ class PositionStore:
 
         def write(pipe: Redis) -> None:
             pipe.hset(keys.MARK, mapping={"position": known, "rewound": now, "quiet": now + quiet})
+            if former:
+                pipe.hset(keys.MARK, "former", former)
             for target, name in leases.items():
                 pipe.hset(keys.health(target), mapping=blocked)
                 # Else a plan would spare them, and they would be sent again after it

@@ -152,7 +152,9 @@ class QueueStore:
         self, target: str, lease: float, token: str, limits: Mapping[str, int], *, urgent: bool
     ) -> list[Any]:
         limited = json.dumps(dict(limits))
-        rows: list[Any] | int = await self._call("claim", target, lease, token, limited, int(urgent), self.position)
+        rows: list[Any] | int = await self._call(
+            "claim", target, lease, token, limited, int(urgent), self.position, self.mark
+        )
         if isinstance(rows, int):
             raise RedisBehindError(
                 "Redis holds an earlier state than this process has seen; nothing is sent.",

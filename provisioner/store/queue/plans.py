@@ -30,6 +30,8 @@ _PART: Final = 400
 _PIPED: Final = 20
 #: Persons for whom a plan is asked by name, up to whom the slots of each are looked for by themselves.
 _NAMED: Final = 20
+#: The guard that counts values, see lua/queue_common.lua.
+_REMOVALS: Final = "removals"
 #: Seconds for which it is noted what comes to stand while a plan is being installed, should that never end.
 _KEPT: Final = 86400
 
@@ -42,7 +44,8 @@ class Entry:
     """An operation on its way into the queue.
 
     `group` is the batch group that its target gave it, `guard` the guard it counts for, `shown` its `before` and
-    `after` as JSON shows them, `stake` what is not known any more if its end is not (see `model.unsure`).
+    `after` as JSON shows them, `stake` what is not known any more if its end is not (see `model.unsure`). `removes` is
+    how many values it takes away that we never wrote, for which the guard `removals` counts it.
     """
 
     operation: Operation
@@ -50,6 +53,16 @@ class Entry:
     guard: str = ""
     shown: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     stake: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    removes: int = 0
+
+    @property
+    def coming(self) -> dict[str, list[str]]:
+        """By guard that it counts for, as many names as it counts; they stand in `coming` until it is installed."""
+        person = self.operation.person
+        found = {self.guard: [person]} if self.guard else {}
+        if self.removes and not self.operation.hold:
+            found[_REMOVALS] = [person, *(f"{person}\x1f{number}" for number in range(2, self.removes + 1))]
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,18 +135,20 @@ class PlanStore:
             if installed is not None:
                 return int(installed)
             if begun is None:
-                await self._forget_attempt(run, target, left_over, hold)
+                await self._forget_attempt(run, target, left_over, hold, counted or ())
                 entries = _Entries(entry)
-                rows = await self._lay_down(run, target, operations, entries, urgent=urgent)
+                scanned = not beside and (people is None or len(people) > _NAMED)
+                # A plan of very many is installed in parts
+                guards = counted.keys() if counted and (scanned or beside) else ()
+                rows = await self._lay_down(run, target, operations, entries, urgent=urgent, guards=guards)
                 for link in links:
                     _row_of(rows, link["person"])[2].append(link)
                 for person in (*(() if beside else people or ()), *leavers):
                     _row_of(rows, person)
-                scanned = not beside and (people is None or len(people) > _NAMED)
                 if scanned:
                     await self._add_standing(run, target, rows, everybody=people is None)
-                guards = {name: asdict(one) for name, one in (counted or {}).items() if name in entries.guards}
-                head = {"began": began, "everybody": people is None and not beside, "guards": guards}
+                counts = {name: asdict(one) for name, one in (counted or {}).items() if name in entries.guards}
+                head = {"began": began, "everybody": people is None and not beside, "guards": counts}
                 leaving = {**dict.fromkeys(unsettled), **dict.fromkeys(leavers, 1)}
                 await self._begin(run, target, rows, head, hold, leaving, named=scanned or beside)
         return await self._go_on(run, target)
@@ -162,8 +177,14 @@ class PlanStore:
         entry: Callable[[Operation], Entry],
         *,
         urgent: bool,
+        guards: Collection[str],
     ) -> dict[str, _Row]:
-        """Write a plan's operations into Redis, as yet without a status; by person what there is to install."""
+        """Write a plan's operations into Redis, as yet without a status; by person what there is to install.
+
+        Args:
+            guards: those for which it is noted whose changes are still to be installed: others count them once the
+                first part is.
+        """
         rows: dict[str, _Row] = {}
         place = 0
         for batch in batches_of(operations):
@@ -175,8 +196,13 @@ class PlanStore:
                 async with self._redis.pipeline(transaction=False) as pipe:
                     order = {}
                     for operation in batch[start : start + _CHUNK]:
-                        fields = _fields(entry(operation), place, followers.get(operation.id, ()), urgent=urgent)
+                        made = entry(operation)
+                        fields = _fields(made, place, followers.get(operation.id, ()), urgent=urgent)
                         pipe.hset(keys.operation(run, target, operation.id), mapping=fields)
+                        for guard, names in made.coming.items():
+                            if guard in guards:
+                                pipe.sadd(keys.coming(run, target, guard), *names)
+                                pipe.expire(keys.coming(run, target, guard), _KEPT)
                         order[operation.id] = _order(operation, place)
                         _row_of(rows, operation.person)[1].append(operation.id)
                         place += 1
@@ -272,14 +298,17 @@ class PlanStore:
         with redis_errors():
             await self._redis.zremrangebyscore(keys.added(target), "-inf", before)
 
-    async def _forget_attempt(self, run: str, target: str, left_over: Sequence[bytes], hold: Hold | None) -> None:
+    async def _forget_attempt(
+        self, run: str, target: str, left_over: Sequence[bytes], hold: Hold | None, guards: Iterable[str]
+    ) -> None:
         """Take away what a worker that was killed on the way had put there of this plan."""
         for start in range(0, len(left_over), _CHUNK):
             some = [keys.operation(run, target, name.decode()) for name in left_over[start : start + _CHUNK]]
             # Whoever has the lock meanwhile may have begun to install them
             await commit(self._redis, hold, partial(_take_away, names=some))
         if left_over:
-            await commit(self._redis, hold, partial(_take_away, names=[keys.run_operations(run, target)]))
+            names = [keys.run_operations(run, target), *(keys.coming(run, target, guard) for guard in guards)]
+            await commit(self._redis, hold, partial(_take_away, names=names))
 
 
 class _Entries:
@@ -291,8 +320,7 @@ class _Entries:
 
     def __call__(self, operation: Operation) -> Entry:
         made = self._entry(operation)
-        if made.guard:
-            self.guards.add(made.guard)
+        self.guards |= made.coming.keys()
         return made
 
 
@@ -326,6 +354,8 @@ def _fields(entry: Entry, place: int, followers: Sequence[str], *, urgent: bool)
         fields["shown"] = json.dumps(dict(entry.shown), ensure_ascii=False)
     if entry.guard:
         fields["guard"] = entry.guard
+    if entry.removes:
+        fields["removes"] = entry.removes
     if followers:
         fields["followers"] = json.dumps(list(followers))
     if operation.planned_error:

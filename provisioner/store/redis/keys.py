@@ -185,6 +185,20 @@ installing: Final = _key(
 fresh_slots: Final = _key(
     "slots:fresh:<target>", "SET", "slots that were filled while a plan was installed", "minutes", personal="the key"
 )
+looked: Final = _key(
+    "looked:<target>",
+    "ZSET",
+    "people about whom a plan about some was installed, by when its observation began",
+    "until a newer plan about everybody is installed",
+    personal="the key",
+)
+coming: Final = _key(
+    "run:<run>:coming:<target>:<guard>",
+    "SET",
+    "people of a plan whose change counts for a guard and is not installed yet",
+    "minutes",
+    personal="the key",
+)
 added: Final = _key(
     "added:<target>", "ZSET", "what was queued once and for ever, by time", "a month", personal="digests", backup=True
 )

@@ -16,6 +16,10 @@ from provisioner.store.runs.faults import FIELDS, Fault
 
 #: Parts into which a window of outcomes is cut, so that it moves on without a record of each.
 _SLICES: Final = 10
+#: Operations that are read in one go.
+_CHUNK: Final = 500
+#: The guard that counts values and not operations, see lua/queue_common.lua.
+_REMOVALS: Final = "removals"
 #: Seconds for which it is known what went out without approval, see lua/queue_common.lua.
 _SENT_KEPT: Final = 31 * 86400
 
@@ -243,19 +247,60 @@ class HealthStore:
         return bool(new)
 
     async def unsent(self, target: str, guard: str, but: Sequence[str] = ()) -> int:
-        """How many operations of a guard are decided without approval and wait to be sent.
+        """How many operations of a guard (values, for `removals`) are decided without approval and wait to be sent.
 
         Args:
             but: people whose account operations do not count, since a plan about them takes their place.
         """
         with redis_errors():
-            count = int(await self._redis.scard(keys.unsent(target, guard)))
+            count = int(await self._redis.scard(keys.unsent(target, guard))) + await self._coming(target, guard, but)
             if not count or not but:
                 return count
             slots = [f"{person}\x1faccount" for person in but]
             members = [one for one in await self._redis.hmget(keys.slots(target), slots) if one]
-            own = await self._redis.smismember(keys.unsent(target, guard), members) if members else []
-        return count - sum(map(int, own))
+            own = await self._of(target, guard, members)
+        return count - own
+
+    async def _of(self, target: str, guard: str, members: Sequence[bytes]) -> int:
+        """How much of an unsent count these operations are."""
+        if not members:
+            return 0
+        if guard != _REMOVALS:
+            return sum(await self._redis.smismember(keys.unsent(target, guard), members))
+        count = 0
+        for member in members:
+            run, _, operation = member.decode().partition("|")
+            removes = int(await self._redis.hget(keys.operation(run, target, operation), "removes") or 0)
+            values = [f"{member.decode()}|{number}" for number in range(1, removes + 1)]
+            count += sum(await self._redis.smismember(keys.unsent(target, guard), values)) if values else 0
+        return count
+
+    async def held_removals(self, run: str, target: str) -> int:
+        """How many values that we never wrote the held operations of a run would take away."""
+        count = 0
+        with redis_errors():
+            held = await self._redis.zrange(keys.run_by_status(run, target, "held"), 0, -1)
+            for start in range(0, len(held), _CHUNK):
+                async with self._redis.pipeline(transaction=False) as pipe:
+                    for name in held[start : start + _CHUNK]:
+                        pipe.hget(keys.operation(run, target, name.decode()), "removes")
+                    count += sum(int(found or 0) for found in await pipe.execute())
+        return count
+
+    async def _coming(self, target: str, guard: str, but: Sequence[str]) -> int:
+        """How many of plans that are installed in part are still to be installed; see lua/queue_install.lua."""
+        count = 0
+        for raw in await self._redis.zrange(keys.installing(target), 0, -1):
+            run = raw.decode()
+            if await self._redis.hexists(keys.run_target(run, target), "chunk"):
+                name = keys.coming(run, target, guard)
+                count += int(await self._redis.scard(name))
+                for person in but:
+                    count -= int(await self._redis.sismember(name, person))
+                    number = 2
+                    while await self._redis.sismember(name, f"{person}\x1f{number}"):
+                        count, number = count - 1, number + 1
+        return count
 
     async def decisions(self, target: str) -> dict[str, KeptDecision]:
         """Approvals and rejections by operation id."""

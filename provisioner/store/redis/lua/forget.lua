@@ -1,7 +1,7 @@
 -- Everything that stands for one person in one target, taken away in one step.
 --
 -- Keys: none are passed; all are made from the names as store/keys.py lists them (one server, no cluster): slots:, q:,
---   parked:, leases:, ledger:, unlinked:, leavers:, unsent: each followed by <target>, and run:<run>:t:<target>,
+--   parked:, leases:, ledger:, unlinked:, leavers:, looked:, unsent: each followed by <target>, and run:<run>:t:<target>,
 --   run:<run>:ops:<target>, run:<run>:by:<target>:<status>, run:<run>:op:<target>:<id>.
 -- ARGV: target, person
 -- Returns how many operations stood and are dropped, or -1 and changes nothing: one of them is being sent right now, and
@@ -19,16 +19,19 @@ for i = 1, #slots, 2 do
     local at = string.find(slots[i + 1], '|', 1, true)
     local run, id = string.sub(slots[i + 1], 1, at - 1), string.sub(slots[i + 1], at + 1)
     local key = P .. 'run:' .. run .. ':op:' .. target .. ':' .. id
-    local status, kind, guard = unpack(redis.call('HMGET', key, 'status', 'kind', 'guard'))
+    local status, kind, guard, removes = unpack(redis.call('HMGET', key, 'status', 'kind', 'guard', 'removes'))
     if status == 'sending' then return -1 end
     table.insert(standing, { slot = slots[i], member = slots[i + 1], run = run, id = id, key = key, status = status,
-      kind = kind, guard = guard })
+      kind = kind, guard = guard, removes = tonumber(removes) or 0 })
   end
 end
 for _, one in ipairs(standing) do
   for _, queue in ipairs({ 'q:', 'parked:', 'leases:' }) do redis.call('ZREM', P .. queue .. target, one.member) end
   if one.guard and one.guard ~= '' then
     redis.call('SREM', P .. 'unsent:' .. target .. ':' .. one.guard, one.member)
+  end
+  for value = 1, one.removes do
+    redis.call('SREM', P .. 'unsent:' .. target .. ':removals', one.member .. '|' .. value)
   end
   if one.status then
     -- The run's figures go on adding up
@@ -44,4 +47,5 @@ end
 redis.call('HDEL', P .. 'ledger:' .. target, person)
 redis.call('HDEL', P .. 'unlinked:' .. target, person)
 redis.call('ZREM', P .. 'leavers:' .. target, person)
+redis.call('ZREM', P .. 'looked:' .. target, person)
 return #standing

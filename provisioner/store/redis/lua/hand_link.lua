@@ -8,6 +8,7 @@
 -- Returns {0} and changes nothing where the ledger says otherwise than expected: for `link` it has another account, for
 -- `unlink` it has not this one. Returns {-1} likewise where something is being sent, whose answer would be recorded.
 -- include: queue_common
+-- include: queue_unsure
 -- include: standing
 
 local person, account = ARGV[3], ARGV[4]

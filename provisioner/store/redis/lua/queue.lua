@@ -7,8 +7,9 @@
 --   and tally:<day>.
 -- ARGV[1] the command, ARGV[2] the target, then:
 --   claim    lease seconds, token, limits (JSON group -> size, "*" the default), only urgent (1/0), position that the
---            caller knows of -> list of rows; the name of the group that is next, alone, where limits has neither it
---            nor a default; -1 where Redis is at an earlier position
+--            caller knows of, mark that it has it from (or empty) -> list of rows; the name of the group that is next,
+--            alone, where limits has neither it nor a default; -1 where Redis is at an earlier position, or is not the
+--            one of that mark
 --   done     run, id, token, patch (JSON), account, person, claimed (epoch seconds), guard that it counts for (or empty)
 --            -> 1 if taken, 2 if only remembered
 --   fail     run, id, token, error (JSON), patch (JSON) of what must not be asked for again        -> 1 if taken
@@ -108,8 +109,10 @@ function commands.claim()
     end
     return rows
   end
-  local position, rewound = unpack(redis.call('HMGET', MARK, 'position', 'rewound'))
+  local position, rewound, mark = unpack(redis.call('HMGET', MARK, 'position', 'rewound', 'mark'))
   if (tonumber(position) or 0) < (tonumber(ARGV[7]) or 0) then return -1 end
+  -- A position says nothing of another Redis: lost and made anew, or brought back from before its loss
+  if ARGV[8] ~= '' and mark and mark ~= ARGV[8] then return -1 end
   rewound = tonumber(rewound)
   local paused, quarantined = unpack(redis.call('HMGET', P .. 'target:' .. target, 'paused', 'quarantined'))
   if paused == '1' or quarantined == '1' then return rows end
@@ -287,9 +290,11 @@ end
 function commands.release()
   local run, id, by, said = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
   local key = op_key(run, id)
-  local status, slot, follows, last = unpack(redis.call('HMGET', key, 'status', 'slot', 'follows', 'said'))
+  local status, slot, follows, last, person, observed = unpack(
+    redis.call('HMGET', key, 'status', 'slot', 'follows', 'said', 'person', 'began'))
   if last == said then return 1 end
   if status ~= 'held' and status ~= 'failed' then return 0 end
+  if observed and decided_later(person, tonumber(observed), true) then return 0 end
   local member = run .. '|' .. id
   local standing = redis.call('HGET', SLOTS, slot)
   if standing and standing ~= member then return 0 end
@@ -300,6 +305,7 @@ function commands.release()
   stand(slot, member, watched)
   -- What somebody approved counts for no guard
   redis.call('HSET', key, 'guard', '')
+  redis.call('HDEL', key, 'removes')
   become(run, id, 'pending', { 'by', by, 'said', said, 'error', '', 'since', '', 'attempts', '0' })
   if not leader or leader == 'succeeded' then enqueue(run, id) end
   -- What failed only because this one did goes again with it

@@ -7,6 +7,7 @@ local Q, PARKED, LEASES = P .. 'q:' .. target, P .. 'parked:' .. target, P .. 'l
 local SLOTS, LEDGER = P .. 'slots:' .. target, P .. 'ledger:' .. target
 local LEAVERS = P .. 'leavers:' .. target
 local INSTALLING, FRESH = P .. 'slots:installing:' .. target, P .. 'slots:fresh:' .. target
+local LOOKED, HEALTH = P .. 'looked:' .. target, P .. 'target:' .. target
 local MARK = P .. 'mark'
 local HISTORY_LENGTH = 200
 -- Seconds for which it is noted what comes to stand while a plan is being installed, should that never end.
@@ -91,8 +92,11 @@ end
 -- Change an operation's status and everything that counts it.
 local function become(run, id, status, extra)
   local key = op_key(run, id)
-  local was, kind, guard, attempts = unpack(redis.call('HMGET', key, 'status', 'kind', 'guard', 'attempts'))
+  local was, kind, guard, attempts, removes = unpack(
+    redis.call('HMGET', key, 'status', 'kind', 'guard', 'attempts', 'removes'))
   if guard and guard ~= '' then count_for_guard(run, id, status, guard, attempts) end
+  -- This guard counts values: each has a name of its own
+  for one = 1, tonumber(removes) or 0 do count_for_guard(run, id .. '|' .. one, status, 'removals', attempts) end
   redis.call('HSET', key, 'status', status, 'changed', tostring(now()), unpack(extra or {}))
   -- By this number a Redis that was put back to an earlier state is known
   redis.call('HINCRBY', MARK, 'position', 1)
@@ -188,6 +192,21 @@ local function record(person, patch)
   if patch.paid or patch.enrolled then entry.told = now() end
   redis.call('HSET', LEDGER, person, cjson.encode(entry))
   if entry.state == 'left' and not entry.loops then leaves_no_more(person) end
+end
+
+local function exactly(moment) return string.format('%.17g', moment) end
+
+-- Whether an observation began after another. A moment to come is of a clock that was set back since.
+local function is_later(observed, began)
+  observed = tonumber(observed) or 0
+  return observed > began and observed <= now() + 1
+end
+
+-- Whether a plan that was observed later decided about a person, be it that it wanted nothing. One about everybody is
+-- looked for where that is asked.
+local function decided_later(person, began, by_everybody)
+  return is_later(redis.call('ZSCORE', LOOKED, person), began)
+    or (by_everybody and is_later(redis.call('HGET', HEALTH, 'planned'), began))
 end
 
 local function recorded_since(person, began)

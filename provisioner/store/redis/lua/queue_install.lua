@@ -25,8 +25,8 @@
 -- seconds, and count: what was sent or is unsent of others, as far as the plan knows, where `whole` is true with what the
 -- plan replaces; of a plan for everybody what may go out unapproved beside it).
 -- include: queue_common
--- include: standing
 -- include: queue_unsure
+-- include: standing
 
 -- Returns what is not known because of it.
 local function supersede(member)
@@ -39,14 +39,6 @@ local function supersede(member)
   finish(run, id, 'superseded')
   finish_followers(run, id, 'superseded', '')
   return doubts
-end
-
-local function exactly(moment) return string.format('%.17g', moment) end
-
--- Whether an observation began after another. A moment to come is of a clock that was set back since.
-local function is_later(observed, began)
-  observed = tonumber(observed) or 0
-  return observed > began and observed <= now() + 1
 end
 
 -- Whether an event or an enrolment of the person was accepted since: a plan from before would ask for it once more.
@@ -181,6 +173,12 @@ local function drop_person(run, row)
   return dropped
 end
 
+-- Drop what a plan wants for a person, because something newer was decided, sent or recorded about them.
+local function overtake(run, one)
+  become(run, one.id, 'superseded', { 'error', OVERTAKEN })
+  redis.call('HINCRBY', run_key(run), 'overtaken:' .. one.kind, 1)
+end
+
 -- One person's part of a plan; how many of its operations were dropped.
 local function install_person(run, began, everybody, watched, row, fresh_slots)
   local person, named, ids, links, leaving = row[1], row[2], row[3], row[4], row[5]
@@ -191,6 +189,13 @@ local function install_person(run, began, everybody, watched, row, fresh_slots)
       redis.call('HMGET', op_key(run, id), 'slot', 'wanted_status', 'follows', 'kind'))
     -- Without one it was put there before
     if status then table.insert(wanted, { id = id, slot = slot, status = status, follows = follows, kind = kind }) end
+    redis.call('HDEL', op_key(run, id), 'wanted_status')
+  end
+  if decided_later(person, began, not everybody) then
+    -- Nothing need stand for them: the newer plan may have wanted nothing, or what it wanted may have ended
+    for _, one in ipairs(wanted) do overtake(run, one) end
+    if #wanted > 0 then again(run, person, {}) end
+    return #wanted
   end
   if named ~= cjson.null then
     for _, one in ipairs(wanted) do table.insert(named, one.slot) end
@@ -203,15 +208,15 @@ local function install_person(run, began, everybody, watched, row, fresh_slots)
   local recorded, told = recorded_since(person, began), told_since(person, began)
   local dropped, overtaken, installed = 0, 0, {}
   for _, one in ipairs(wanted) do
-    redis.call('HDEL', op_key(run, one.id), 'wanted_status')
     local leaderless = one.follows ~= '' and not installed[one.follows]
     if leaderless or busy[one.slot] or busy[fact_of(one.slot)] or busy[account] or recorded
       or (told and one.slot ~= account) then
       dropped = dropped + 1
-      become(run, one.id, 'superseded', { 'error', OVERTAKEN })
-      if not covered[one.slot] then
+      if covered[one.slot] then
+        become(run, one.id, 'superseded', { 'error', OVERTAKEN })
+      else
         overtaken = overtaken + 1
-        redis.call('HINCRBY', run_key(run), 'overtaken:' .. one.kind, 1)
+        overtake(run, one)
       end
     else
       settle_in(run, began, one.id, one.slot, one.status, one.follows, inherited[one.slot],
@@ -223,6 +228,8 @@ local function install_person(run, began, everybody, watched, row, fresh_slots)
   -- That a plan wants nothing is as stale as what it wants: a joiner's account may come about after they left
   if overtaken > 0 or busy[account] and #ahead > 0 or recorded and redis.call('ZSCORE', LEAVERS, person) then
     again(run, person, ahead)
+  elseif not everybody then
+    redis.call('ZADD', LOOKED, exactly(began), person)
   end
   for _, one in ipairs(links) do
     if one.loops then
@@ -236,20 +243,58 @@ local function install_person(run, began, everybody, watched, row, fresh_slots)
   return dropped
 end
 
+local function coming_key(run, guard) return P .. 'run:' .. run .. ':coming:' .. target .. ':' .. guard end
+
+-- The names under which a person counts for a guard there: one, but for the one that counts values as many as these are.
+local function coming_names(run, guard, person)
+  local names, key = { person }, coming_key(run, guard)
+  while guard == 'removals' and redis.call('SISMEMBER', key, person .. '\31' .. #names + 1) == 1 do
+    table.insert(names, person .. '\31' .. #names + 1)
+  end
+  return names
+end
+
+-- How much of what an unsent operation counts for a guard.
+local function unsent_of(guard, member)
+  if guard ~= 'removals' then return redis.call('SISMEMBER', unsent_key(guard), member) end
+  local removes = tonumber(redis.call('HGET', op_key(split(member)), 'removes')) or 0
+  return redis.call('SISMEMBER', unsent_key(guard), member .. '|1') * removes
+end
+
+-- How many people's changes count for a guard in those plans of others that are installed in part, and not yet for them.
+-- `people` are left out; with `began`, so are plans that stand on no later look.
+local function coming(run, guard, people, began)
+  local count = 0
+  for _, other in ipairs(redis.call('ZRANGE', INSTALLING, 0, -1)) do
+    local text, chunk = unpack(redis.call('HMGET', run_key(other), 'installing', 'chunk'))
+    if other ~= run and text and chunk and (not began or is_later(cjson.decode(text).began, began)) then
+      count = count + redis.call('SCARD', coming_key(other, guard))
+      for _, row in ipairs(people) do
+        for _, name in ipairs(coming_names(other, guard, row[1])) do
+          count = count - redis.call('SISMEMBER', coming_key(other, guard), name)
+        end
+      end
+    end
+  end
+  return count
+end
+
 -- How many operations of others go out beside a plan for everybody, of which it does not know: those that were sent
 -- since, and those that a later look decided about, which it leaves in place.
 local function beside(run, guard, known, began)
   local ours, later, count = P .. 'run:' .. run .. ':ops:' .. target, {}, 0
-  local function is_other(id) return not redis.call('ZSCORE', ours, id) end
+  local function is_other(id) return not redis.call('ZSCORE', ours, string.match(id, '^[^|]*')) end
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', sent_key(guard), '(' .. exactly(known.since), '+inf')) do
     if is_other(id) then count = count + 1 end
   end
   for _, member in ipairs(redis.call('SMEMBERS', unsent_key(guard))) do
     local other, id = split(member)
-    if later[other] == nil then later[other] = is_later(redis.call('HGET', op_key(other, id), 'began'), began) end
+    if later[other] == nil then
+      later[other] = is_later(redis.call('HGET', op_key(other, string.match(id, '^[^|]*')), 'began'), began)
+    end
     if later[other] and is_other(id) then count = count + 1 end
   end
-  return count
+  return count + coming(run, guard, {}, began)
 end
 
 -- Whether somebody else decided about more people than the plan knows of: its guards would let through too much.
@@ -260,10 +305,11 @@ local function guards_moved(run, plan, people)
   if plan.everybody then return false end
   local guards = plan.guards
   for guard, known in pairs(guards or {}) do
-    local count = redis.call('SCARD', unsent_key(guard))
-    for _, row in ipairs(known.whole and {} or people) do
+    local replaced = known.whole and {} or people
+    local count = redis.call('SCARD', unsent_key(guard)) + coming(run, guard, replaced)
+    for _, row in ipairs(replaced) do
       local member = redis.call('HGET', SLOTS, row[1] .. '\31account')
-      if member then count = count - redis.call('SISMEMBER', unsent_key(guard), member) end
+      if member then count = count - unsent_of(guard, member) end
     end
     count = count + redis.call('ZCOUNT', sent_key(guard), known.since, '+inf')
     if count > known.count then return true end
@@ -271,7 +317,21 @@ local function guards_moved(run, plan, people)
   return false
 end
 
-local HEALTH = P .. 'target:' .. target
+-- Take away what came to stand while a plan for everybody was installed and stands on an older look: the plan had no part
+-- about its person, or they were being sent something and are planned again.
+local function displace_fresh(run, began)
+  for _, slot in ipairs(redis.call('SMEMBERS', FRESH)) do
+    local member = redis.call('HGET', SLOTS, slot)
+    local other, id = split(member or '|')
+    local status, kept, observed, follows = unpack(redis.call('HMGET', op_key(other, id), 'status', 'kept', 'began', 'follows'))
+    local leader = follows and follows ~= '' and redis.call('HGET', op_key(other, follows), 'status')
+    local older = observed and tonumber(observed) < began and other ~= run and not kept
+    if older and (status == 'pending' or status == 'waiting' or status == 'held') and leader ~= 'sending' then
+      supersede(member)
+    end
+  end
+end
+
 local commands = {}
 
 function commands.install()
@@ -289,6 +349,7 @@ function commands.install()
   if chunk and chunk.n > tonumber(last or '0') then
     if chunk.n == 1 and guards_moved(run, plan, chunk.people) then
       redis.call('DEL', stage)
+      for guard in pairs(plan.guards) do redis.call('DEL', coming_key(run, guard)) end
       redis.call('HDEL', part, 'installing', 'chunk', 'dropped')
       redis.call('ZREM', INSTALLING, run)
       return { -1, 0 }
@@ -303,12 +364,21 @@ function commands.install()
     end
     -- A planner may die while it installs, and be gone on for after a newer plan for everybody was installed
     local overtaken = plan.everybody and is_later(redis.call('HGET', HEALTH, 'planned'), plan.began)
-    if plan.everybody and not overtaken then redis.call('HSET', HEALTH, 'planned', exactly(plan.began)) end
+    if plan.everybody and not overtaken then
+      redis.call('HSET', HEALTH, 'planned', exactly(plan.began))
+      -- This plan is newer, or a clock was set back since
+      redis.call('ZREMRANGEBYSCORE', LOOKED, '-inf', exactly(plan.began))
+      redis.call('ZREMRANGEBYSCORE', LOOKED, exactly(now() + 1), '+inf')
+    end
     local dropped = 0
     for _, row in ipairs(chunk.people) do
       dropped = dropped + (overtaken and drop_person(run, row)
         or install_person(run, plan.began, plan.everybody, watched, row, fresh_slots))
+      for guard in pairs(plan.guards) do
+        redis.call('SREM', coming_key(run, guard), unpack(coming_names(run, guard, row[1])))
+      end
     end
+    if plan.everybody and not overtaken and redis.call('LLEN', stage) == 0 then displace_fresh(run, plan.began) end
     redis.call('HINCRBY', part, 'dropped', dropped)
     redis.call('HSET', part, 'chunk', chunk.n)
   end
@@ -316,6 +386,7 @@ function commands.install()
   local dropped = tonumber(redis.call('HGET', part, 'dropped') or '0')
   if left == 0 then
     redis.call('HSET', part, 'installed', dropped)
+    for guard in pairs(plan.guards) do redis.call('DEL', coming_key(run, guard)) end
     redis.call('HDEL', part, 'installing', 'chunk', 'dropped')
     redis.call('ZREM', INSTALLING, run)
     if redis.call('ZCARD', INSTALLING) == 0 then redis.call('DEL', FRESH) end

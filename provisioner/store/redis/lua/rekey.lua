@@ -1,18 +1,27 @@
 -- What is kept of one person, moved to another key. Done twice, it does the same as once.
 --
 -- Keys: none are passed; all are made from the names as store/keys.py lists them (one server, no cluster): those of
---   queue.lua, and unlinked:<target>; history:<person>, heard:<person>, facts:<person>, receipt:<person>, receipts and
+--   queue.lua, and unlinked:<target>, looked:<target>, put_off:<target>, run:<run>:put_off:<target>, overtaken,
+--   run:<run>:again:<target>, outdated; history:<person>, heard:<person>, facts:<person>, receipt:<person>, receipts and
 --   roster:newcomers.
 -- ARGV[1] the command, ARGV[2] the target, ARGV[3] the old key, ARGV[4] the new one:
 --   link    the part of one target  -> {1, run of each operation taken away…}; {0} and no change where both keys have a
 --           link there; {-1} and no change where something about one of them is being sent
 --   person  what belongs to no one target  -> {1}
 -- include: queue_common
+-- include: queue_unsure
 -- include: standing
 -- include: move_field
 
 local old, new = ARGV[3], ARGV[4]
 local commands = {}
+
+local function rename_in(set, run)
+  if redis.call('SREM', set, old) == 1 then
+    redis.call('SADD', set, new)
+    redis.call('SADD', P .. 'outdated', run)
+  end
+end
 
 function commands.link()
   if redis.call('HEXISTS', LEDGER, old) == 1 and redis.call('HEXISTS', LEDGER, new) == 1 then return { 0 } end
@@ -22,8 +31,15 @@ function commands.link()
   move_field(P .. 'unlinked:' .. target, old, new)
   local since = redis.call('ZSCORE', LEAVERS, old)
   if since then
-    redis.call('ZADD', LEAVERS, 'NX', since, new)
+    redis.call('ZADD', LEAVERS, 'LT', since, new)
     redis.call('ZREM', LEAVERS, old)
+  end
+  redis.call('ZREM', LOOKED, old)
+  -- Runs whose leave of this person something newer took, and those that plan them again, go on waiting for them
+  for _, run in ipairs(redis.call('SMEMBERS', PUT_OFF)) do rename_in(put_off_key(run), run) end
+  for _, part in ipairs(redis.call('SMEMBERS', P .. 'overtaken')) do
+    local run, other = split(part)
+    if other == target then rename_in(P .. 'run:' .. run .. ':again:' .. target, run) end
   end
   return { 1, unpack(runs) }
 end

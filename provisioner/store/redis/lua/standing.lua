@@ -1,4 +1,5 @@
--- What stands for a person in a target: found, and taken away by whoever changes who the person is. Needs queue_common.
+-- What stands for a person in a target: found, and taken away by whoever changes who the person is. Needs queue_common
+-- and queue_unsure.
 
 -- Slot -> member, of all of a person's slots.
 local function standing_of(person)
@@ -25,8 +26,10 @@ local function drop_standing(people, code, message)
   local why = cjson.encode({ code = code, message = message })
   for _, member in ipairs(members) do
     local run, id = split(member)
-    local status = redis.call('HGET', op_key(run, id), 'status')
+    local status, of, attempts = unpack(redis.call('HMGET', op_key(run, id), 'status', 'person', 'attempts'))
     if status and not OVER[status] then
+      -- What was perhaps done by it is known to nobody else
+      unsure(of, doubts_of(run, id, (tonumber(attempts) or 0) > 0))
       finish(run, id, 'superseded', { 'error', why })
       table.insert(runs, run)
     end

@@ -229,7 +229,9 @@ async def started(
 
     run = await request_run(dep, request, content=content)
     noted = {"run": run, "targets": request.targets, **facts}
-    await record(dep.audit, who(), "run requested", people=request.people, facts=noted)
+    # An undo of very many names the run, which names them
+    people = request.people if request.urgent else None
+    await record(dep.audit, who(), "run requested", people=people, facts=noted)
     try:
         await asyncio.to_thread(nudge, settings, run, urgent=request.urgent)
     except WorkerError as exc:

@@ -103,7 +103,7 @@ def show_undo(
     if begins:
         out.print(
             f"The next ordinary sync begins {local(begins, settings.zone)} by schedule. It plans from the roster and "
-            "the mapping as they are then, and takes the place of what is still held of the undo. "
+            "the mapping as they are then, and takes the place of what the undo has not sent by then. "
             "Correct the mapping or the roster before, or once the undo is done: provisioner pause TARGET",
             soft_wrap=True,
         )

@@ -24,6 +24,7 @@ from provisioner.runs.undo import staying_of, undo_of
 from provisioner.runtime.context import Deployment
 from provisioner.store.people.snapshots import Snapshot
 from provisioner.store.queue.plans import Counted
+from provisioner.store.runs.counters import counts
 from provisioner.store.runs.documents import Request
 
 
@@ -84,7 +85,9 @@ class Orders:
         undone = await asyncio.to_thread(
             plan_undo, spec, compiled, snapshot.people, observed, ledger, circumstances, self.undo
         )
-        return replace(undone.plan, notes=(*undone.plan.notes, *_of_undo(self.undo, undone))), undone.left_out
+        unsent = await _unsent(dep, self.undo.run, target)
+        notes = (*undone.plan.notes, *unsent, *_of_undo(self.undo, undone))
+        return replace(undone.plan, notes=notes), undone.left_out
 
     def settled(
         self, snapshot: Snapshot, plan: TargetPlan, left: list[LeftOutRow]
@@ -109,6 +112,19 @@ class Orders:
         people = None if snapshot.keys is None else set(snapshot.keys)
         found = self.reviewed.operations.values() if self.reviewed else ()
         return (one for one in found if people is None or one["person"] in people)
+
+
+async def _unsent(dep: Deployment, run: str, target: str) -> list[str]:
+    """What is said of a run that still has something to send, which an undo cannot know."""
+    fields = await dep.runs.target(run, target)
+    waiting = (counts(fields, one) for one in (Status.PENDING, Status.SENDING, Status.WAITING, Status.HELD))
+    count = sum(sum(one.values()) for one in waiting)
+    if not count:
+        return []
+    said = (
+        f"Run {run} still has {count} operations here that are held or not sent. What it sends later is not taken back"
+    )
+    return [f"{said}: reject what is held (provisioner reject {run}), and undo it once nothing of it is under way."]
 
 
 def _of_undo(undo: Undo, undone: UndoPlan) -> list[str]:

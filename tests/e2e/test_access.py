@@ -50,7 +50,7 @@ def test_who_has_what(tmp_path: Path) -> None:
             assert people == sorted(people)
         portal = {one["user_name"]: one for one in site.switchboard.accounts("tribal_habits")}
         for row in (one for one in rows if one["target"] == "tribal_habits" and one["person"]):
-            held = next(one for one in portal.values() if str(one["user_name"]) == row["person"])
+            held = portal[row["account"]]
             assert row["has"]["active"] == str(held["active"]).lower()
             assert row["has"].get("role_1") == held["role_1"]
             assert (row["access"] == "left") == (held["active"] is False)

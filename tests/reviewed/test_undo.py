@@ -248,3 +248,19 @@ async def test_only_whom_and_where_it_is_asked_for(opened: Opened, roster: Path)
         nothing = await sync_once(dep, people=("W0003",))
         with pytest.raises(UsageError, match="nothing to take back"):
             await undo_request(dep, nothing["run"], None, None, force=False)
+
+
+async def test_what_the_run_still_has_to_send_is_named(opened: Opened, roster: Path) -> None:
+    guards = {**OPEN, "leavers": {"percent": 1}}
+    async with opened(reading=READING, guards=guards, only=("tribal_habits",)) as dep:
+        roster.write_text(company(10))
+        await sync_once(dep)
+        roster.write_text(company(10, gone=(1, 2), changes={3: wrong(3)}))
+        changed = await sync_once(dep)
+        assert changed["targets"]["tribal_habits"]["held"] == {"leave": 2}
+        first, _ = await undone(dep, changed["run"])
+        assert "still has 2 operations here" in " ".join(first["targets"]["tribal_habits"]["notes"])
+        assert planned(first) == {"tribal_habits": {"update": 1}}
+        # They stand as they stood
+        held = await dep.runs.operations(changed["run"], ("tribal_habits",), statuses=["held"])
+        assert {one["person"] for one in held} == {"W0001", "W0002"}

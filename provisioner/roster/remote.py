@@ -7,6 +7,7 @@ import ipaddress
 import socket
 import time
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
@@ -16,21 +17,56 @@ import fsspec
 import httpx
 
 from provisioner.errors import ConfigurationError, RosterError
+from provisioner.roster.pages import read_pages
 from provisioner.roster.values import Source
 from provisioner.settings.allowed import UnclearAddressError, is_allowed
 from provisioner.settings.place import EXTRAS, is_loopback, scheme_of, shown
+from provisioner.settings.roster import PageSettings
 
 _TIMEOUT: Final = httpx.Timeout(30.0, connect=10.0)
 #: All of a download has to be done within this many seconds.
 DEADLINE: Final = 600.0
 
 
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How the own roster is asked for.
+
+    `headers` may hold secrets, and go to the host of `own` alone. `pages` are of an address there, with the list of
+    people at `records`.
+    """
+
+    own: str
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    pages: PageSettings | None = None
+    records: str | None = None
+
+    def covers(self, url: httpx.URL) -> bool:
+        """Whether an address is on the host of the own roster."""
+        try:
+            own = httpx.URL(self.own)
+        except httpx.InvalidURL:
+            return False
+        return (own.scheme, own.host, _port(own)) == (url.scheme, url.host, _port(url))
+
+
+def _port(url: httpx.URL) -> int:
+    return url.port or {"https": 443, "http": 80}.get(url.scheme, 0)
+
+
 def fetch_https(
-    url: str, known: Mapping[str, str], limit: int, *, prefixes: Collection[str] = (), bound: bool = False
+    url: str,
+    known: Mapping[str, str],
+    limit: int,
+    *,
+    access: Access | None = None,
+    prefixes: Collection[str] = (),
+    bound: bool = False,
 ) -> Source:
     """Download the roster, unless the server says that it is the writing that is known.
 
     Args:
+        access: how the own roster is asked for; it counts where `url` is on the same host.
         prefixes: `web.rosters`: where a redirect may lead, whatever network that is in.
         bound: every address on the way has to lie under one of the prefixes.
 
@@ -46,14 +82,19 @@ def fetch_https(
         headers["If-None-Match"] = written.removeprefix("etag:")
     elif written.startswith("modified:"):
         headers["If-Modified-Since"] = written.removeprefix("modified:")
+    access = access or Access(url)
+    client = httpx.Client(
+        timeout=_TIMEOUT,
+        follow_redirects=True,
+        max_redirects=5,
+        event_hooks=_only_safe(url, name, prefixes, access, bound=bound),
+    )
     try:
+        if access.pages is not None and access.covers(httpx.URL(url)):
+            with client:
+                return _paged(client, httpx.URL(url), name, access, access.pages, known, limit)
         with (
-            httpx.Client(
-                timeout=_TIMEOUT,
-                follow_redirects=True,
-                max_redirects=5,
-                event_hooks=_only_safe(url, name, prefixes, bound=bound),
-            ) as client,
+            client,
             client.stream("GET", url, headers=headers) as answer,
         ):
             if answer.status_code == httpx.codes.NOT_MODIFIED and written:
@@ -70,30 +111,70 @@ def fetch_https(
     return Source(name, content, identity, _modified(answer), digest)
 
 
+def _paged(
+    client: httpx.Client,
+    first: httpx.URL,
+    name: str,
+    access: Access,
+    pages: PageSettings,
+    known: Mapping[str, str],
+    limit: int,
+) -> Source:
+    """All pages as one writing. What is known of the first page says nothing about the others, so each is read."""
+    end = time.monotonic() + DEADLINE
+    auth = httpx.BasicAuth(first.username, first.password) if first.userinfo else None
+
+    def ask(address: httpx.URL, room: int) -> tuple[httpx.Response, bytes]:
+        own = auth if access.covers(address) else None
+        with client.stream("GET", address, headers={"Accept": "*/*", "User-Agent": "provisioner"}, auth=own) as answer:
+            _check_status(answer, name)
+            return answer, _bounded(answer, name, limit, room=room, end=end)
+
+    content = read_pages(first.copy_with(username=None, password=None), name, pages, access.records, limit, ask)
+    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    written = f"content:{digest}"
+    if written == known.get("written"):
+        return Source(name, b"", written, None, digest, unchanged=True)
+    return Source(name, content, written, None, digest)
+
+
 def _check_scheme(url: str, name: str) -> None:
     if scheme_of(url) == "https" or is_loopback(urlsplit(url).hostname or ""):
         return
     raise ConfigurationError(f"roster.url: {name} is not encrypted.", remedy="Use https://.")
 
 
-def _only_safe(url: str, name: str, prefixes: Collection[str], *, bound: bool) -> dict[str, list[Any]]:
-    """Redirects must neither leave encryption, nor lead into a network that the settings do not name."""
+def _only_safe(url: str, name: str, prefixes: Collection[str], access: Access, *, bound: bool) -> dict[str, list[Any]]:
+    """Requests must neither leave encryption, nor lead into a network that the settings do not name.
+
+    That holds for redirects and for addresses of next pages. The headers of the settings go to their host alone.
+    """
     first = httpx.URL(url)
 
     def check(request: httpx.Request) -> None:
         there = request.url
+        for header, value in access.headers.items():
+            # What follows a redirect keeps the headers of the request before
+            if access.covers(there):
+                request.headers[header] = value
+            elif header in request.headers:
+                del request.headers[header]
         if there.scheme != "https" and not (is_loopback(there.host) and is_loopback(first.host)):
-            raise RosterError(f"{name} redirects to an address that is not encrypted.", remedy="Check roster.url.")
-        if there == first or _covered(str(there), prefixes):
+            raise RosterError(f"{name} leads to an address that is not encrypted.", remedy="Check roster.url.")
+        if (
+            there == first
+            or (access.pages is not None and access.covers(there) and access.covers(first) and not bound)
+            or _covered(str(there), prefixes)
+        ):
             return
         if bound:
             raise RosterError(
-                f"{name} redirects to an address that web.rosters does not cover.",
+                f"{name} leads to an address that web.rosters does not cover.",
                 remedy="Add the prefix to web.rosters if that address is right.",
             )
         if there.host != first.host and _is_private(there.host, there.port):
             raise RosterError(
-                f"{name} redirects to an address in a private network.",
+                f"{name} leads to an address in a private network.",
                 remedy="Add its prefix to web.rosters if that address is right.",
             )
 
@@ -131,13 +212,16 @@ def _check_status(answer: httpx.Response, name: str) -> None:
     raise RosterError(f"{name} answered {status}.", remedy=remedies.get(status, "Try again later."))
 
 
-def _bounded(answer: httpx.Response, name: str, limit: int) -> bytes:
+def _bounded(
+    answer: httpx.Response, name: str, limit: int, *, room: int | None = None, end: float | None = None
+) -> bytes:
+    """The body, of at most `room` bytes (none: `limit`, which is what all of it may have) and by the moment `end`."""
     parts: list[bytes] = []
     size = 0
-    end = time.monotonic() + DEADLINE
+    end = time.monotonic() + DEADLINE if end is None else end
     for part in answer.iter_bytes():
         size += len(part)
-        if size > limit:
+        if size > (limit if room is None else room):
             raise RosterError(f"{name} is larger than {limit // 1024**2} MiB.")
         if time.monotonic() > end:
             raise RosterError(f"{name} took longer than {DEADLINE:g} s.", remedy="Try again later.")
@@ -215,8 +299,8 @@ def _newest_stored(system: Any, path: str, name: str, known: Mapping[str, str], 
 
 
 def _stored_at(info: Mapping[str, Any]) -> datetime | None:
-    for field in ("LastModified", "mtime", "modified", "created"):
-        value = info.get(field)
+    for part in ("LastModified", "mtime", "modified", "created"):
+        value = info.get(part)
         if isinstance(value, (int, float)):
             value = datetime.fromtimestamp(value, UTC)
         if isinstance(value, datetime):

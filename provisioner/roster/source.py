@@ -14,7 +14,7 @@ from typing import Final
 from provisioner.errors import ConfigurationError, RosterError, UsageError
 from provisioner.roster.forms import MAX_SIZE
 from provisioner.roster.forms.packed import TABLES
-from provisioner.roster.remote import fetch_https, fetch_stored
+from provisioner.roster.remote import Access, fetch_https, fetch_stored
 from provisioner.roster.values import Source
 from provisioner.settings import RosterSettings
 from provisioner.settings.allowed import UnclearAddressError, is_allowed
@@ -54,7 +54,9 @@ def fetch(
         check_allowed(address, prefixes)
     scheme = scheme_of(address)
     if scheme in ("http", "https"):
-        return fetch_https(address, known, MAX_SIZE, prefixes=prefixes, bound=bound)
+        headers = {name: value.get_secret_value() for name, value in settings.headers.items()}
+        access = Access(settings.url, headers, settings.pages, settings.records)
+        return fetch_https(address, known, MAX_SIZE, access=access, prefixes=prefixes, bound=bound)
     if scheme in ("sftp", "s3"):
         return fetch_stored(address, known, MAX_SIZE)
     if scheme != "file":

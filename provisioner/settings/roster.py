@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from provisioner.settings.targets import Section, Sql
 from provisioner.settings.values import DateForms, Duration, Percent
@@ -29,6 +30,31 @@ class GateSettings(Section):
     max_leaving: Percent = Field(20.0, description="People newly leaving.")
     max_blank_jump: Percent = Field(20.0, description="People who lost their value in a mapped column.")
     max_age: Duration = Field(timedelta(days=7), description="Age of the file.")
+
+
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE: Final = re.compile(r"[\x20-\x7e]+")
+#: Headers that belong to the connection and not to the settings.
+_OUR_HEADERS: Final = frozenset({"host", "content-length", "transfer-encoding", "connection", "accept-encoding"})
+
+
+class PageSettings(Section):
+    """How a roster that comes in pages is read: by what each says of the next, or by numbers."""
+
+    next: str | None = Field(
+        None, description="Where a page has the address or the cursor of the next; link: in its header Link."
+    )
+    cursor: str = Field("cursor", min_length=1, description="Parameter of the address that takes a cursor.")
+    page: str | None = Field(None, min_length=1, description="Parameter that takes the number of the page.")
+    size: str | None = Field(None, min_length=1, description="Parameter that takes how many records a page has.")
+    per: int = Field(100, ge=1, description="Records a page, where `size` is set.")
+    first: int = Field(1, ge=0, description="Number of the first page.")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> PageSettings:
+        if (self.next is None) == (self.page is None):
+            raise ValueError("name either `next` or `page`")
+        return self
 
 
 class RosterSettings(Section):
@@ -61,9 +87,23 @@ class RosterSettings(Section):
         None, description="JSON: where the list is, such as data.employees; none: it is the whole."
     )
     sheet: str | None = Field(None, description="Sheet of a workbook; none: the first visible one.")
+    pages: PageSettings | None = Field(None, description="JSON over https that comes in pages; none: in one piece.")
+    headers: dict[str, SecretStr] = Field(
+        default_factory=dict, description="Headers of the request over https; sent to the host of `url` alone."
+    )
     create_days_before_start: int = Field(0, ge=0, description="Accounts are made this many days ahead.")
     absence: AbsenceSettings = Field(default_factory=AbsenceSettings, description="When vanishing means leaving.")
     gate: GateSettings = Field(default_factory=GateSettings, description="What makes a roster believed.")
+
+    @field_validator("headers")
+    @classmethod
+    def _proper_headers(cls, value: dict[str, SecretStr]) -> dict[str, SecretStr]:
+        for name, secret in value.items():
+            if not _HEADER_NAME.fullmatch(name) or name.lower() in _OUR_HEADERS:
+                raise ValueError(f"{name!r} is no header that may be set")
+            if not _HEADER_VALUE.fullmatch(secret.get_secret_value()):
+                raise ValueError(f"the value of {name!r} is empty, or holds signs that no header may have")
+        return value
 
     @field_validator("delimiter", mode="before")
     @classmethod

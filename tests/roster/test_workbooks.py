@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import time
+import zipfile
 from datetime import date
 from typing import Any
 
@@ -13,7 +15,7 @@ from provisioner.roster import Read
 from tests.roster.support import read_bytes
 from tests.roster.test_exports import days
 from tests.roster.test_exports import people_of as export
-from tests.roster.workbooks import open_document, workbook
+from tests.roster.workbooks import binary_workbook, open_document, workbook
 
 
 def sheet(content: bytes, **changes: Any) -> Read:
@@ -110,12 +112,46 @@ def test_a_million_empty_rows() -> None:
 
 
 def _with_rows(content: bytes, rows: str) -> bytes:
-    import io
-    import zipfile
-
     stream = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as new:
         for name in old.namelist():
             text = old.read(name).decode()
             new.writestr(name, text.replace("</sheetData>", f"{rows}</sheetData>"))
     return stream.getvalue()
+
+
+@pytest.mark.parametrize("first", [0, 3])
+def test_a_binary_workbook(first: int) -> None:
+    content = binary_workbook(
+        ["id", "department", "n"],
+        [(1001, "000000"), "Sales", 5],
+        [(42, '"E"0000'), "#N/A", None],
+        [7, "Łódź", "#REF!"],
+        first=first,
+    )
+    read = sheet(content)
+    assert read.frame.select("_line", "id", "department", "n").rows() == [
+        (2, "001001", "Sales", "5"),
+        (3, "E0042", None, None),
+        (4, "7", "Łódź", None),
+    ]
+    assert read.doubts.select("_line", "column").rows() == [(3, "department"), (4, "n")]
+    assert "cells are merged (B2:B3)" in str(read.notes[0])
+
+
+def test_a_binary_workbook_with_a_cell_far_off() -> None:
+    wide: list[Any] = [None] * 16_383
+    content = binary_workbook(["id"], *[[] for _ in range(50_000)], [*wide, "x"])
+    with pytest.raises(RosterError, match="a sheet spans"):
+        sheet(content)
+    with pytest.raises(RosterError):
+        sheet(binary_workbook(["id"], ["1"])[:200])
+
+
+def test_a_damaged_workbook_has_a_sentence() -> None:
+    content = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(binary_workbook(["id"], ["1"]))) as old, zipfile.ZipFile(content, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, b"\xe9\x04\x00" if name.endswith("styles.bin") else old.read(name))
+    with pytest.raises(RosterError, match=r"damaged workbook|cannot be read as an Excel workbook"):
+        sheet(content.getvalue())

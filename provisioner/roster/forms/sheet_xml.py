@@ -72,7 +72,7 @@ def overrides_of(content: bytes, sheet: str) -> Overrides:
     if masks and re.search(rb"\bs=[\"'](?:" + styles + rb")[\"']", text):
         for match in _NUMBER.finditer(text):
             if int(match[2]) in masks and _value_type(match[1]) in (None, b"n"):
-                _note(found, match[1], _masked(match[3].decode(), masks[int(match[2])]))
+                _note(found, match[1], masked(match[3].decode(), masks[int(match[2])]))
     ranges = (one.decode() for one in _MERGED.findall(text))
     merged = tuple((int(re.split("[A-Z]+", one)[-1]), one) for one in ranges)
     if not found:
@@ -90,7 +90,7 @@ def _masks(archive: zipfile.ZipFile) -> dict[int, list[str]]:
     for element in _FORMATS.findall(text):
         number, code = _FORMAT_ID.search(element), _FORMAT_CODE.search(element)
         if number is not None and code is not None:
-            parts = _parts(unescape(code[1].decode(errors="replace")))
+            parts = mask_of(unescape(code[1].decode(errors="replace")))
             if parts:
                 codes[int(number[1])] = parts
     if not codes or (styles := _STYLES.search(text)) is None:
@@ -99,13 +99,14 @@ def _masks(archive: zipfile.ZipFile) -> dict[int, list[str]]:
     return {place: codes[int(one[1])] for place, one in enumerate(ids) if one is not None and int(one[1]) in codes}
 
 
-def _parts(code: str) -> list[str]:
+def mask_of(code: str) -> list[str]:
+    """The parts of a number format that shows a fixed count of digits and nothing else; none if it is another."""
     first = code.split(";")[0]
     parts = _SHOWN.findall(first)
     return parts if "".join(parts) == first and parts.count("0") >= _LEAST_DIGITS else []
 
 
-def _masked(number: str, parts: list[str]) -> str:
+def masked(number: str, parts: list[str]) -> str:
     """A whole number as its format shows it."""
     zeros = parts.count("0")
     digits = list(number.zfill(zeros))

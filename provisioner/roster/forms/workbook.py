@@ -14,7 +14,7 @@ import fastexcel
 import polars as pl
 
 from provisioner.errors import ConfigurationError, RosterError
-from provisioner.roster.forms import open_document
+from provisioner.roster.forms import binary_workbook, open_document
 from provisioner.roster.forms.sheet_xml import Overrides, overrides_of
 from provisioner.roster.forms.table import MAX_COLUMNS, Table, header, without_blanks
 from provisioner.roster.values import Note, clean_name
@@ -65,8 +65,15 @@ def read_workbook(content: bytes, name: str, wanted: Wanted, limit: int) -> Tabl
             f"{name} cannot be read as an Excel workbook ({type(exc).__name__}).",
             remedy="Save it again as .xlsx or CSV.",
         ) from None
+    except BaseException as exc:
+        # What a damaged workbook throws the reader off with is no Exception
+        if type(exc).__name__ != "PanicException":
+            raise
+        raise RosterError(f"{name} is a damaged workbook.", remedy="Save it again as .xlsx or CSV.") from None
     if "content.xml" in parts:
         left_out = Overrides(open_document.overrides(_read(content, "content.xml"), chosen))
+    elif "xl/workbook.bin" in parts:
+        left_out = binary_workbook.left_out(content, chosen)
     else:
         left_out = overrides_of(content, chosen)
     return _table(_with_texts(cells, left_out.texts), name, wanted, left_out.merged, notes)
@@ -118,7 +125,7 @@ def _check_archive(content: bytes, name: str, limit: int) -> frozenset[str]:
             if "content.xml" in names:
                 largest = open_document.extent(archive.read("content.xml"))
             else:
-                largest = max((_extent(archive.read(sheet)) for sheet in sheets), default=0)
+                largest = max((_measured(archive.read(sheet), sheet.filename) for sheet in sheets), default=0)
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, ValueError, EOFError, OSError):
         raise RosterError(f"{name} is a broken archive.", remedy="Copy or export it again.") from None
     if largest > _MAX_CELLS:
@@ -127,6 +134,10 @@ def _check_archive(content: bytes, name: str, limit: int) -> frozenset[str]:
             remedy="Delete stray cells far off the table.",
         )
     return names
+
+
+def _measured(sheet: bytes, path: str) -> int:
+    return binary_workbook.extent(sheet) if path.endswith(".bin") else _extent(sheet)
 
 
 def _extent(sheet: bytes) -> int:

@@ -351,6 +351,7 @@ async def install(
         urgent=snapshot.keys is not None and not (orders.undo and len(snapshot.keys) > _LOOKED_UP),
         leavers=plan.leavers,
         unsettled=plan.unsettled,
+        roster=(snapshot.taken, snapshot.digest),
         hold=hold,
         counted=planned.counted,
         beside=orders.narrow,

@@ -80,8 +80,6 @@ class QueueMachine(QueueInvariants):
     def begin(self) -> None:
         self.copy()
 
-    # What planners do
-
     @rule(plan=plans, ago=agos, steps=dies, taken=st.integers(0, 3), end=ends)
     def install_for_everybody(self, plan: Plans, ago: int, steps: int, taken: int, end: str) -> None:
         """A plan about everybody that was observed a while ago; its planner may die after some parts, one a person."""
@@ -193,8 +191,6 @@ class QueueMachine(QueueInvariants):
     def _status(self, name: Name | None) -> str:
         row = self.bench(self.bench.runs.operation(name[0], TARGET, name[1])) if name else None
         return row["status"] if row else "forgotten"
-
-    # What workers do
 
     @rule(limit=st.integers(1, 3))
     def claim(self, limit: int) -> None:
@@ -319,8 +315,6 @@ class QueueMachine(QueueInvariants):
             assert after is not None
             assert after.version >= before.version
         self.moments.append(self.bench.now())
-
-    # What time and people do
 
     @rule(seconds=spans)
     def pass_time(self, seconds: float) -> None:

@@ -294,7 +294,9 @@ async def _guarded_install(
             planned = replace(planned, plan=replace(planned.plan, notes=(*planned.plan.notes, *said)))
             planned = replace(planned, plan=found.noted(planned.plan))
             await hold.ensure()
-            if found.ends and await forgotten(dep, target, snapshot, planned.plan, planned.ledger, first=not attempt):
+            # Whatever is planned while the target waits for its look may record that somebody left
+            first = found.ends and not attempt
+            if found.unseen and await forgotten(dep, target, snapshot, planned.plan, planned.ledger, first=first):
                 continue
             await recover(dep, target)
             # A new plan is tried at once, whatever older ones ended with
@@ -351,6 +353,7 @@ async def install(
         urgent=snapshot.keys is not None and not (orders.undo and len(snapshot.keys) > _LOOKED_UP),
         leavers=plan.leavers,
         unsettled=plan.unsettled,
+        roster=(snapshot.taken, snapshot.digest),
         hold=hold,
         counted=planned.counted,
         beside=orders.narrow,

@@ -209,7 +209,8 @@ async def note_leavers(dep: Deployment, snapshot: Snapshot) -> None:
         return
     for target in dep.targets:
         leavers, unsettled = await asyncio.to_thread(leaving, dep.compiled(target, snapshot.columns), snapshot.people)
-        await dep.receipts.note(target, sorted(leavers), unsettled if snapshot.keys is None else None)
+        others = unsettled if snapshot.keys is None else None
+        await dep.receipts.note(target, sorted(leavers), others, taken=snapshot.taken, digest=snapshot.digest)
 
 
 def people_of(

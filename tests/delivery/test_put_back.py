@@ -179,8 +179,14 @@ async def test_a_process_that_has_seen_more_takes_nothing(
         assert switchboard.counts("traitly")["writes"] == writes
 
 
+@pytest.mark.parametrize("alone", [False, True], ids=["by the look", "by a run that comes before it"])
 async def test_the_guard_counts_leaves_that_redis_forgot(
-    opened: Callable[..., Any], server: RedisServer, roster: Path, switchboard: Switchboard, tmp_path: Path
+    opened: Callable[..., Any],
+    server: RedisServer,
+    roster: Path,
+    switchboard: Switchboard,
+    tmp_path: Path,
+    alone: bool,
 ) -> None:
     async with opened("traitly", guards={"leavers": {"percent": 100, "absolute": 2}}) as dep:
         roster.write_text(company(PEOPLE))
@@ -192,6 +198,9 @@ async def test_the_guard_counts_leaves_that_redis_forgot(
 
         await put_back(server, dep, tmp_path / "copy", left)
         await remembers(dep)
+        if alone:
+            # It finds them in leaver state and records that, before the look
+            await sync_once(dep, people=("W0001", "W0002"))
         roster.write_text(company(PEOPLE, gone=(1, 2, 3)))
         document = await sync_once(dep)
         assert document["targets"]["traitly"]["held"]["leave"] == 1, document

@@ -35,6 +35,8 @@ TARGET: Final = "target"
 LEASE: Final = 600.0
 #: Far enough ahead that it never comes while a test runs.
 LATER: Final = 3600.0
+#: More steps than the plans of any test take.
+ALL: Final = 1_000_000
 
 
 def operation(
@@ -74,6 +76,10 @@ def patch(claim: Claim, **more: Any) -> dict[str, Any]:
     return {"account": account, "values": dict(claim.operation.after), "state": "active", **more}
 
 
+class DiedError(Exception):
+    """The planner's process was killed."""
+
+
 class Bench:
     """All stores of one server. `bench(awaitable)` waits for it."""
 
@@ -83,6 +89,7 @@ class Bench:
         scripts = Scripts(self.redis)
         self.queue = QueueStore(self.redis, scripts)
         self.plans = PlanStore(self.redis, scripts)
+        self.plans._script = self._mortal(self.plans._script)
         self.ledger = LedgerStore(self.redis)
         self.runs = RunStore(self.redis)
         self.health = HealthStore(self.redis)
@@ -92,6 +99,17 @@ class Bench:
         self.overtaken = OvertakenStore(self.redis, scripts)
         self.rekeys = RekeyStore(self.redis, scripts)
         self._numbers = itertools.count(1)
+        #: Steps of installing plans after which their planner dies.
+        self.steps = ALL
+
+    def _mortal(self, script: Any) -> Any:
+        async def step(names: list[str], arguments: list[str]) -> Any:
+            if not self.steps:
+                raise DiedError
+            self.steps -= 1
+            return await script(names, arguments)
+
+        return step
 
     def __call__(self, work: Awaitable[T]) -> T:
         async def main() -> T:
@@ -122,6 +140,7 @@ class Bench:
         links: Iterable[Mapping[str, Any]] = (),
         urgent: bool = False,
         leavers: Collection[str] = (),
+        roster: tuple[float, str] = (0.0, ""),
         guard: str = "",
         counted: Counted | None = None,
         group: str | None = None,
@@ -146,6 +165,7 @@ class Bench:
                 people=people,
                 urgent=urgent,
                 leavers=leavers,
+                roster=roster,
                 counted={guard: counted} if counted else None,
             )
         )

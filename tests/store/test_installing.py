@@ -8,16 +8,13 @@ from collections.abc import Iterator
 import pytest
 
 from provisioner.model.operation import Kind
+from provisioner.store.people.receipts import ReceiptStore
 from provisioner.store.queue import plans as plans_module
 from provisioner.store.queue.plans import Counted
 from provisioner.store.redis import keys
-from tests.store.bench import TARGET, Bench, operation, patch
+from tests.store.bench import ALL, TARGET, Bench, DiedError, operation, patch
 
 PEOPLE = tuple("ABCDEFGH")
-
-
-class DiedError(Exception):
-    """The planner's process was killed."""
 
 
 @pytest.fixture
@@ -33,29 +30,13 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plans_module, "_PART", 0)
 
 
-@pytest.fixture
-def dying(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Lets a planner die after so many steps: the list's one number."""
-    steps = [10_000]
-    script = bench.plans._script
-
-    async def step(names: list[str], arguments: list[str]) -> object:
-        if not steps[0]:
-            raise DiedError
-        steps[0] -= 1
-        return await script(names, arguments)
-
-    monkeypatch.setattr(bench.plans, "_script", step)
-    return steps
-
-
 def half_installed(
-    bench: Bench, dying: list[int], run: str, parts: int, *, began: float | None = None, counted: Counted | None = None
+    bench: Bench, run: str, parts: int, *, began: float | None = None, counted: Counted | None = None
 ) -> None:
-    dying[0] = parts
+    bench.steps = parts
     with pytest.raises(DiedError):
         bench.install([operation(person) for person in PEOPLE], run=run, began=began, guard="updates", counted=counted)
-    dying[0] = 10_000
+    bench.steps = ALL
 
 
 def test_all_parts_are_installed(bench: Bench) -> None:
@@ -76,13 +57,13 @@ def test_nothing_of_the_installing_is_left_over(bench: Bench) -> None:
     assert "installing" not in bench(bench.runs.target("run-1", TARGET))
 
 
-def test_what_is_installed_goes_out_before_the_rest_is(bench: Bench, dying: list[int]) -> None:
-    half_installed(bench, dying, "run-1", 3)
+def test_what_is_installed_goes_out_before_the_rest_is(bench: Bench) -> None:
+    half_installed(bench, "run-1", 3)
     assert [one.operation.person for one in bench.claim(10)] == ["A", "B", "C"]
 
 
-def test_whoever_comes_after_a_dead_planner_goes_on_with_its_plan(bench: Bench, dying: list[int]) -> None:
-    half_installed(bench, dying, "run-1", 3)
+def test_whoever_comes_after_a_dead_planner_goes_on_with_its_plan(bench: Bench) -> None:
+    half_installed(bench, "run-1", 3)
     sent = bench.claim(1)[0]
     assert bench(bench.queue.done(sent, patch(sent), sent.operation.account))
     assert bench(bench.plans.resume("run-2", TARGET)) is None
@@ -95,9 +76,9 @@ def test_whoever_comes_after_a_dead_planner_goes_on_with_its_plan(bench: Bench, 
     assert bench.counters_are_right("run-1")
 
 
-def test_a_plan_that_is_gone_on_with_after_a_newer_one_drops_the_rest(bench: Bench, dying: list[int]) -> None:
+def test_a_plan_that_is_gone_on_with_after_a_newer_one_drops_the_rest(bench: Bench) -> None:
     """Its planner died, and the next run did not wait for whoever goes on with it."""
-    half_installed(bench, dying, "run-1", 3)
+    half_installed(bench, "run-1", 3)
     newer, _ = bench.install([operation("A", value="2"), operation("H", value="2")], run="run-2")
     assert bench(bench.plans.resume("run-1", TARGET)) == len(PEOPLE) - 3
     assert {bench.status("run-1", operation(person)) for person in PEOPLE} == {"superseded"}
@@ -162,6 +143,29 @@ def test_an_older_look_says_nothing_of_who_leaves(bench: Bench) -> None:
     assert bench(bench.redis.zscore(keys.leavers(TARGET), "B")) is not None
 
 
+@pytest.mark.parametrize("by", ["a plan", "a roster"])
+def test_an_older_roster_says_nothing_of_who_has_come_back(bench: Bench, by: str) -> None:
+    """A run reads the roster, then somebody leaves and is synced by themselves; the run goes on with what it read."""
+    bench.install([], links=[{"person": "B", "account": "b", "state": "active"}])
+    receipts = ReceiptStore(bench.redis)
+    before, since = bench.now() - 60, bench.now() - 30
+
+    def left() -> bool:
+        return "B" in bench(receipts.unfinished([TARGET]))
+
+    def goes_on(taken: float, digest: str) -> None:
+        if by == "a plan":
+            bench.install([], roster=(taken, digest))
+        else:
+            bench(receipts.note(TARGET, [], (), taken=taken, digest=digest))
+
+    bench(receipts.note(TARGET, ["B"], None, taken=since, digest="newer"))
+    goes_on(before, "older")
+    assert left()
+    goes_on(since + 1, "newest")
+    assert not left()
+
+
 def test_nothing_of_an_older_decision_is_let_go(bench: Bench) -> None:
     """Somebody asks for what failed once more, and a newer run about the person wanted something else."""
     older, _ = bench.install([operation("A")], people=["A"])
@@ -173,12 +177,10 @@ def test_nothing_of_an_older_decision_is_let_go(bench: Bench) -> None:
     assert bench.ready() == []
 
 
-def test_what_an_older_look_put_there_while_a_newer_plan_was_installed_is_taken_away(
-    bench: Bench, dying: list[int]
-) -> None:
+def test_what_an_older_look_put_there_while_a_newer_plan_was_installed_is_taken_away(bench: Bench) -> None:
     """The large plan wants nothing for Z, and when it was laid down nothing stood for Z."""
     before = bench.now()
-    half_installed(bench, dying, "run-1", 0)
+    half_installed(bench, "run-1", 0)
     older, dropped = bench.install([operation("Z")], people=["Z"], began=before)
     newer, _ = bench.install([operation("Y")], people=["Y"])
     assert dropped == 0
@@ -187,10 +189,10 @@ def test_what_an_older_look_put_there_while_a_newer_plan_was_installed_is_taken_
     assert bench.status(newer, operation("Y")) == "pending"
 
 
-def test_a_small_plan_between_two_parts_counts_what_the_large_one_still_brings(bench: Bench, dying: list[int]) -> None:
+def test_a_small_plan_between_two_parts_counts_what_the_large_one_still_brings(bench: Bench) -> None:
     """Of ten that may go out unapproved the large plan takes eight; three parts of it are installed."""
     began = bench.now()
-    half_installed(bench, dying, "run-1", 3, began=began, counted=Counted(began, 2))
+    half_installed(bench, "run-1", 3, began=began, counted=Counted(began, 2))
 
     def single(person: str, known: int) -> int:
         counted = Counted(0.0, known)
@@ -218,19 +220,19 @@ def test_a_clock_that_was_set_back_does_not_keep_newer_plans_out(bench: Bench) -
     )
 
 
-def test_what_was_recorded_between_two_parts_wins(bench: Bench, dying: list[int]) -> None:
+def test_what_was_recorded_between_two_parts_wins(bench: Bench) -> None:
     bench.install([operation("H", value="old")], run="older")
     claim = bench.take()
     began = bench.now()
-    half_installed(bench, dying, "run-1", 3, began=began)
+    half_installed(bench, "run-1", 3, began=began)
     assert bench(bench.queue.done(claim, patch(claim), claim.operation.account))
     assert bench.install([], run="run-1")[1] == 1
     assert bench.error("run-1", operation("H")) == "overtaken"
     assert bench.counters_are_right("run-1")
 
 
-def test_what_came_to_stand_between_two_parts_is_seen(bench: Bench, dying: list[int]) -> None:
-    half_installed(bench, dying, "run-1", 3)
+def test_what_came_to_stand_between_two_parts_is_seen(bench: Bench) -> None:
+    half_installed(bench, "run-1", 3)
     urgent, _ = bench.install([operation("H", Kind.EVENT, slot="event:told")], run="urgent", people=["H"], urgent=True)
     assert bench(bench.redis.smembers(keys.fresh_slots(TARGET))) == {b"H\x1fevent:told"}
     claim = bench.claim(1, urgent=True)[0]
@@ -241,8 +243,8 @@ def test_what_came_to_stand_between_two_parts_is_seen(bench: Bench, dying: list[
     assert not bench(bench.redis.exists(keys.fresh_slots(TARGET)))
 
 
-def test_a_part_that_was_put_there_twice_is_installed_once(bench: Bench, dying: list[int]) -> None:
-    half_installed(bench, dying, "run-1", 0)
+def test_a_part_that_was_put_there_twice_is_installed_once(bench: Bench) -> None:
+    half_installed(bench, "run-1", 0)
     parts = bench(bench.redis.lrange(keys.stage("run-1", TARGET), 0, -1))
     bench(bench.redis.rpush(keys.stage("run-1", TARGET), *parts))
     bench.install([], run="run-1")

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    RuleBasedStateMachine,
     initialize,
-    invariant,
     precondition,
     rule,
     run_state_machine_as_test,
@@ -26,21 +24,18 @@ from provisioner.errors import ClaimLostError
 from provisioner.model.operation import Kind, Operation
 from provisioner.store.queue import plans as plans_module
 from provisioner.store.queue.operations import Claim
-from tests.store.bench import LATER, TARGET, Bench, operation, patch
+from tests.store.bench import ALL, LATER, TARGET, Bench, DiedError, operation, patch
 from tests.store.queue_model import (
-    ALL,
     ERROR,
-    OPEN,
-    OVER,
     PEOPLE,
     SLOTS,
     STANDING,
     Copy,
     Decision,
-    DiedError,
     Laid,
     Name,
     Plans,
+    QueueInvariants,
     Wanted,
     agos,
     dies,
@@ -51,7 +46,7 @@ from tests.store.queue_model import (
 )
 
 
-class QueueMachine(RuleBasedStateMachine):
+class QueueMachine(QueueInvariants):
     """Planners, workers that die or are suspended, people who decide, and a Redis that is put back."""
 
     url: ClassVar[str]
@@ -62,7 +57,6 @@ class QueueMachine(RuleBasedStateMachine):
         super().__init__()
         self.bench = Bench(self.url)
         self.bench(self.bench.redis.flushall())
-        self.bench.plans._script = self.dying(self.bench.plans._script)
         self.runs: list[str] = []
         self.installed: set[Name] = set()
         self.live: dict[Name, Claim] = {}
@@ -75,22 +69,9 @@ class QueueMachine(RuleBasedStateMachine):
         self.accepted: dict[tuple[str, str], Decision] = {}
         #: Plans whose planner died while they were installed.
         self.laid: list[Laid] = []
-        #: Steps of installing after which the planner dies.
-        self.steps = ALL
         self.copied: Copy | None = None
         #: Since when the target waits for a run about everybody, by Redis's clock; 0: it does not.
         self.unseen = 0.0
-
-    def dying(self, script: Any) -> Any:
-        """A script that installs plans, of a planner that dies before it once no steps are left."""
-
-        async def step(names: list[str], arguments: list[str]) -> Any:
-            if not self.steps:
-                raise DiedError
-            self.steps -= 1
-            return await script(names, arguments)
-
-        return step
 
     def teardown(self) -> None:
         self.bench.close()
@@ -98,8 +79,6 @@ class QueueMachine(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.copy()
-
-    # What planners do
 
     @rule(plan=plans, ago=agos, steps=dies, taken=st.integers(0, 3), end=ends)
     def install_for_everybody(self, plan: Plans, ago: int, steps: int, taken: int, end: str) -> None:
@@ -152,15 +131,28 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(data=st.data(), steps=st.sampled_from([1, ALL, ALL]))
     def go_on(self, data: st.DataObject, steps: int) -> None:
         """Somebody goes on with a plan whose planner died."""
-        laid = self.laid.pop(data.draw(st.integers(0, len(self.laid) - 1)))
+        self.resume(data.draw(st.integers(0, len(self.laid) - 1)), steps)
+
+    def resume(self, place: int, steps: int) -> None:
+        """Go on with one of them."""
+        laid = self.laid.pop(place)
         self.advance(laid, steps, lambda: self.bench(self.bench.plans.resume(laid.run, TARGET)))
+
+    @rule(person=st.sampled_from(PEOPLE), plan=plans, then=wants)
+    def install_between(self, person: str, plan: Plans, then: Wanted) -> None:
+        """A planner dies once a plan about everybody is laid down, and an older look at somebody comes first."""
+        began = self.bench.now()
+        self.install(plan, 0, 0, alone=False)
+        place = len(self.laid) - 1
+        self.install({person: then}, 0, ALL, alone=True, began=began)
+        self.resume(place, ALL)
 
     def advance(self, laid: Laid, steps: int, do: Callable[[], object]) -> None:
         """Install some parts of a plan, and note what the queue accepted by it."""
-        self.steps = steps
+        self.bench.steps = steps
         with suppress(DiedError):
             do()
-        self.steps = ALL
+        self.bench.steps = ALL
         over = self.bench(self.bench.runs.part_field(laid.run, TARGET, "installed")) is not None
         # Whoever has no part of their own is decided about with the last one
         left = frozenset() if over else laid.people - (laid.parted - self.bench.staged(laid.run))
@@ -199,8 +191,6 @@ class QueueMachine(RuleBasedStateMachine):
     def _status(self, name: Name | None) -> str:
         row = self.bench(self.bench.runs.operation(name[0], TARGET, name[1])) if name else None
         return row["status"] if row else "forgotten"
-
-    # What workers do
 
     @rule(limit=st.integers(1, 3))
     def claim(self, limit: int) -> None:
@@ -326,8 +316,6 @@ class QueueMachine(RuleBasedStateMachine):
             assert after.version >= before.version
         self.moments.append(self.bench.now())
 
-    # What time and people do
-
     @rule(seconds=spans)
     def pass_time(self, seconds: float) -> None:
         """Time passes, also for whoever is suspended."""
@@ -396,38 +384,6 @@ class QueueMachine(RuleBasedStateMachine):
         self.pass_time(QUIET)
         self.bench(queue.reap(TARGET))
         self.send(data, first)
-
-    @invariant()
-    def everything_is_somewhere(self) -> None:
-        """An open operation is in one place, the one of its status; any other is in none."""
-        places = {"pending": self.bench.ready(), "waiting": self.bench.parked(), "sending": self.bench.leased()}
-        everywhere = [member for members in places.values() for member in members]
-        assert len(set(everywhere)) == len(everywhere)
-        for run, one in self.installed:
-            fields = self.bench.fields(run, one)
-            status, member = fields["status"], f"{run}|{one}"
-            assert status in OPEN | OVER
-            if status in OVER:
-                assert member not in everywhere
-            elif status != "pending" or not fields["follows"]:
-                assert member in places[status], (status, member)
-            elif member not in everywhere:
-                assert self.bench.status(run, fields["follows"]) not in ("succeeded", "superseded", "rejected")
-        assert {f"{run}|{one}" for run, one in self.live} == set(places["sending"])
-
-    @invariant()
-    def what_may_go_out_is_the_newest_decision(self) -> None:
-        """Each open operation is what was decided last about its person; else a request of it could be let out."""
-        for name in self.installed if not self.unseen else ():
-            fields = self.bench.fields(*name)
-            if fields["status"] in OPEN:
-                person, _, slot = fields["slot"].partition("\x1f")
-                assert self.accepted[person, slot].name == name, (fields["status"], fields["began"])
-
-    @invariant()
-    def the_counters_are_right(self) -> None:
-        """The figures of every run are those of its operations."""
-        assert all(self.bench.counters_are_right(run) for run in self.runs)
 
 
 @pytest.mark.timeout(180)

@@ -47,23 +47,26 @@ class ReceiptStore:
         self._redis = redis
         self._script = (scripts or Scripts(redis)).load("queue_install")
 
-    async def note(self, target: str, leaving: Iterable[str], unsettled: Collection[str] | None) -> None:
+    async def note(
+        self, target: str, leaving: Iterable[str], unsettled: Collection[str] | None, *, taken: float, digest: str
+    ) -> None:
         """Note who leaves a target, by a roster that was accepted.
 
         Of these, who has an account there that the ledger does not say to be left is unfinished from now on; whoever
-        was, and does not leave any more, is so no longer.
+        was, and does not leave any more, is so no longer, unless a roster that was read later has been noted.
 
         Args:
             unsettled: of whom nobody can say whether they leave; None: of all others, as the roster is about some only.
+            taken: when the roster was read (epoch seconds); `digest`: of its content.
         """
         people = list(leaving)
         with redis_errors():
             noted = {name.decode() for name in await self._redis.zrange(keys.leavers(target), 0, -1)}
         back = sorted(noted - set(people) - set(unsettled)) if unsettled is not None else []
         for start in range(0, len(people), _CHUNK):
-            await self._script([], ["leavers", target, json.dumps(people[start : start + _CHUNK]), "[]"])
+            await self._script([], ["leavers", target, json.dumps(people[start : start + _CHUNK]), "[]", taken, digest])
         for start in range(0, len(back), _CHUNK):
-            await self._script([], ["leavers", target, "[]", json.dumps(back[start : start + _CHUNK])])
+            await self._script([], ["leavers", target, "[]", json.dumps(back[start : start + _CHUNK]), taken, digest])
 
     async def of(self, person: str, targets: Collection[str]) -> Receipt:
         """A person's receipt; empty if they never left, or not for as long as runs are kept.

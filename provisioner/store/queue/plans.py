@@ -98,6 +98,7 @@ class PlanStore:
         urgent: bool,
         leavers: Collection[str] = (),
         unsettled: Collection[str] = (),
+        roster: tuple[float, str] = (0.0, ""),
         hold: Hold | None = None,
         counted: Mapping[str, Counted] | None = None,
         beside: bool = False,
@@ -115,6 +116,7 @@ class PlanStore:
             urgent: single-person work, which goes before everything else.
             leavers: people who leave and whom the ledger, after this plan's links, does not say to have left.
             unsettled: people of whom the plan cannot tell whether they leave.
+            roster: when the roster was read that the plan stands on (epoch seconds), and its digest; 0: nobody knows.
             hold: the lock under which this plan is laid down.
             counted: by guard, what the plan stands on.
             beside: it takes the place of what stands in its own operations' slots only.
@@ -148,7 +150,12 @@ class PlanStore:
                 if scanned:
                     await self._add_standing(run, target, rows, everybody=people is None)
                 counts = {name: asdict(one) for name, one in (counted or {}).items() if name in entries.guards}
-                head = {"began": began, "everybody": people is None and not beside, "guards": counts}
+                head = {
+                    "began": began,
+                    "everybody": people is None and not beside,
+                    "guards": counts,
+                    "roster": roster,
+                }
                 leaving = {**dict.fromkeys(unsettled), **dict.fromkeys(leavers, 1)}
                 await self._begin(run, target, rows, head, hold, leaving, named=scanned or beside)
         return await self._go_on(run, target)

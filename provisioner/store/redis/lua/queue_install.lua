@@ -13,7 +13,8 @@
 --            or {-1, 0} where its guards counted too few: then nothing of it is installed
 --   add      run, tokens (JSON id -> token)  staged operations beside what stands, once for ever per token -> added count
 --
---   leavers  people who leave, people who do not leave any more (JSON lists)     -> 0
+--   leavers  people who leave, people who do not leave any more (JSON lists), when their roster was read (epoch seconds),
+--            its digest                                                          -> 0
 --   behind   run             how many of the operations that overtook its plan are still on their way
 --
 -- Who was overtaken is kept in run:<run>:again:<target>, by what in run:<run>:behind:<target>, and that there is anybody
@@ -179,8 +180,14 @@ local function overtake(run, one)
   redis.call('HINCRBY', run_key(run), 'overtaken:' .. one.kind, 1)
 end
 
--- One person's part of a plan; how many of its operations were dropped.
-local function install_person(run, began, everybody, watched, row, fresh_slots)
+-- Whether no roster that was read later has been noted with other content: an older one says nothing of who has come back.
+local function is_newest_roster(read, digest)
+  local at, of = unpack(redis.call('HMGET', HEALTH, 'roster', 'roster_digest'))
+  return read == 0 or digest == of or not is_later(at, read)
+end
+
+-- One person's part of a plan; how many of its operations were dropped. `settles`: who does not leave by it, does not.
+local function install_person(run, began, everybody, watched, row, fresh_slots, settles)
   local person, named, ids, links, leaving = row[1], row[2], row[3], row[4], row[5]
   local account = person .. '\31account'
   local wanted = {}
@@ -224,7 +231,7 @@ local function install_person(run, began, everybody, watched, row, fresh_slots)
       installed[one.id] = true
     end
   end
-  if leaving == 0 and not busy[account] then leaves_no_more(person) end
+  if leaving == 0 and settles and not busy[account] then leaves_no_more(person) end
   -- That a plan wants nothing is as stale as what it wants: a joiner's account may come about after they left
   if overtaken > 0 or busy[account] and #ahead > 0 or recorded and redis.call('ZSCORE', LEAVERS, person) then
     again(run, person, ahead)
@@ -370,10 +377,11 @@ function commands.install()
       redis.call('ZREMRANGEBYSCORE', LOOKED, '-inf', exactly(plan.began))
       redis.call('ZREMRANGEBYSCORE', LOOKED, exactly(now() + 1), '+inf')
     end
-    local dropped = 0
+    local dropped, roster = 0, plan.roster or { 0, '' }
+    local settles = is_newest_roster(roster[1], roster[2])
     for _, row in ipairs(chunk.people) do
       dropped = dropped + (overtaken and drop_person(run, row)
-        or install_person(run, plan.began, plan.everybody, watched, row, fresh_slots))
+        or install_person(run, plan.began, plan.everybody, watched, row, fresh_slots, settles))
       for guard in pairs(plan.guards) do
         redis.call('SREM', coming_key(run, guard), unpack(coming_names(run, guard, row[1])))
       end
@@ -411,6 +419,9 @@ end
 
 -- Whose leave is unfinished because an accepted roster says that they leave; and who does not leave any more.
 function commands.leavers()
+  local read, digest = tonumber(ARGV[5]), ARGV[6]
+  local newest = is_newest_roster(read, digest)
+  if newest then redis.call('HSET', HEALTH, 'roster', exactly(read), 'roster_digest', digest) end
   for _, person in ipairs(cjson.decode(ARGV[3])) do
     local text = redis.call('HGET', LEDGER, person)
     local entry = text and not string.find(text, '"state":"left"', 1, true) and cjson.decode(text)
@@ -420,7 +431,7 @@ function commands.leavers()
   end
   for _, person in ipairs(cjson.decode(ARGV[4])) do
     -- What is on its way for them is for the next plan to settle
-    if not redis.call('HGET', SLOTS, person .. '\31account') then leaves_no_more(person) end
+    if newest and not redis.call('HGET', SLOTS, person .. '\31account') then leaves_no_more(person) end
   end
   return 0
 end

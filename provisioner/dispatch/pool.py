@@ -30,6 +30,7 @@ from provisioner.errors import UNEXPECTED, ClaimLostError, OriginError, StoreErr
 from provisioner.model.operation import Kind
 from provisioner.model.outcome import Done, Outcome, Temporary, Unclear
 from provisioner.planning.ledger_update import ledger_patch, never_again
+from provisioner.planning.rewrite_loops import shown_by_answer
 from provisioner.progress.quarantine import WINDOW, judge, quarantine, recovers
 from provisioner.progress.run_status import refresh
 from provisioner.runtime.clock import since_boot
@@ -315,6 +316,9 @@ class _Wave:
 
     def _success(self, claim: Claim, done: Done) -> Spooled:
         patch = ledger_patch(claim.operation, done)
+        if done.unkept:
+            attributes = {name: self.made.attribute(name) for name in done.unkept}
+            patch["unkept"] = shown_by_answer(claim.operation.after, done.unkept, attributes, claim.claimed)
         tags = learnt_tags(claim.operation, tag_attribute(self.made))
         if tags:
             patch["values"] = {**patch.get("values", {}), **tags}

@@ -16,12 +16,14 @@ class Done:
     """The target holds what we wanted.
 
     `account` is the identifier, where the answer told it. `learnt` are values that the answer showed beside those we
-    sent (canonical text), such as an msid. `adopted`: the account turned out to be there already. `carried`: so
-    were the enrolments done that travelled with it. `note` is a remark for the history.
+    sent (canonical text), such as an msid. `unkept` are values of the answer, by attribute, that differ from what was
+    sent: accepted, and by the answer itself not kept. `adopted`: the account turned out to be there already. `carried`:
+    so were the enrolments done that travelled with it. `note` is a remark for the history.
     """
 
     account: str | None = None
     learnt: Mapping[str, str | None] = field(default_factory=dict)
+    unkept: Mapping[str, str | None] = field(default_factory=dict)
     adopted: bool = False
     carried: bool = True
     note: str | None = None

@@ -182,6 +182,8 @@ function commands.done()
   if not (late and recorded_since(person, claimed)) then
     record(person, patch)
     sure(person, at_stake(run, id))
+    -- Acknowledged, and by the answer itself not kept: the next runs see whether it is
+    if patch.state == 'left' and patch.unkept then put_off(run, person) end
   elseif patch.enrolled then
     record(person, { enrolled = patch.enrolled })
   end

@@ -165,7 +165,8 @@ class TribalHabits(Vendor[TribalHabitsOptions]):
                 seen.add(user_name)
                 self._save_row(given, user_name, call, invitations, language, counts)
             except RowError as error:
-                errors.append({"user_name": user_name, "error_reason": error.reason})
+                errors += [{"user_name": user_name, "error_reason": error.reason}] * self.options.errors_each
+                counts["unchanged"] += self.options.refused_in_unchanged
         if self.options.counts_off:
             name = max(("created", "updated", "unchanged"), key=lambda one: counts[one])
             counts[name] = max(counts[name] - 1, 0)

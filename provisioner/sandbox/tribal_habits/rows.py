@@ -57,7 +57,8 @@ class TribalHabitsOptions(Options):
     `{type: string | date | number | list, items}`. `external_knowledge_ids`: answers carry an `id`, which no
     published answer does. `dates_shown`: how custom dates are shown (`strftime`), whatever was sent; `dates_taken`: in
     which forms they are taken, `dd/mm/yyyy` and `yyyy-mm-dd`. `counts_off`: `batch_save` counts one row less, as the
-    page's own sample does.
+    page's own sample does; `refused_in_unchanged`: it counts refused rows among the unchanged ones too.
+    `errors_each`: how many entries of the list of errors a refused row has.
     """
 
     rate_limit: int = 300
@@ -70,6 +71,8 @@ class TribalHabitsOptions(Options):
     dates_shown: str = "%d/%m/%Y"
     dates_taken: tuple[str, ...] = ("dd/mm/yyyy",)
     counts_off: bool = False
+    refused_in_unchanged: bool = False
+    errors_each: int = 1
 
 
 class RowError(Exception):

@@ -16,6 +16,7 @@ COMMANDS = {
     "plan": {"--target", "--person", "--roster", "--out", "--markdown", "--undo", "--force-drift", "--json"},
     "sync": {"--target", "--person", "--roster", "--accept", "--plan", "--wait", "--timeout", "--json"},
     "undo": {"--target", "--person", "--force-drift", "--wait", "--timeout", "--json"},
+    "pull": {"--target", "--timeout", "--json"},
     "runs": {"--json"},
     "show": {"--operations", "--failed", "--json"},
     "approve": {"--target", "--person", "--all", "--wait", "--json"},

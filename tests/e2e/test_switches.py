@@ -1,4 +1,4 @@
-"""Two days of a small company under each reading that the vendors' texts leave open: the same end, or the cause by name.
+"""Two days of a small company under each reading that the vendors' texts leave open: one end, or the cause by name.
 
 In this process, over real HTTP and with a real Redis. Under no switch does an account come to hold what it neither held
 before nor should hold, and nobody gets a second one.
@@ -62,7 +62,7 @@ THERE: Final[Mapping[str, list[dict[str, Any]]]] = {
     ],
 }
 IDENTITY: Final = {"tribal_habits": "email", "habitate": "email", "traitly": "customer_id", "mtribes": "id"}
-#: Somebody moves, somebody leaves, somebody else was there before and leaves, and somebody joins. The last day comes twice.
+#: Somebody moves, two leave, of whom one was there before, and somebody joins. The last day comes twice.
 DAYS: Final = (
     company(PEOPLE),
     company(PEOPLE + 1, gone=(1, 3), changes={2: {"department": "Sales", "job_title": "Sales Manager"}}),
@@ -90,7 +90,7 @@ class Stage:
     async def days(self, kind: str, settings: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[list[State], str]:
         """What the vendor holds before and after each day, and the last run with its lists as text."""
         wide = {"percent": 100}
-        guards = {name: wide for name in ("leavers", "updates", "missing", "removals")} | {"window": "0s"}
+        guards = dict.fromkeys(("leavers", "updates", "missing", "removals"), wide) | {"window": "0s"}
         roster = self.folder / "roster.csv"
         document = settings_document(self.sandbox.url, self.server.url, roster, self.folder, guards=guards)
         document["targets"] = {kind: {**document["targets"][kind], **settings}}
@@ -99,15 +99,17 @@ class Stage:
         states = [self.state(kind)]
         async with Deployment.open(load_settings(self.folder, document)) as dep:
             said: list[Any] = []
+            code = 0
             for day in (*DAYS, DAYS[-1]):
                 roster.write_text(day)
                 run = await sync_once(dep)
+                code = exit_code(run)
                 operations = await dep.runs.operations(run["run"], (kind,))
                 said += [run, [one["error"] for one in operations], await dep.health.list(kind, "todos")]
                 states.append(self.state(kind))
             again = await plan_once(dep)
             said += await unfinished(dep)
-            said += [{"plan": again["operations"], "exit": exit_code(run)}]
+            said += [{"plan": again["operations"], "exit": code}]
         return states, json.dumps(said, default=str)
 
     def state(self, kind: str) -> State:

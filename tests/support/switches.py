@@ -1,13 +1,14 @@
 """The switches of the sandbox: the readings that a vendor's text leaves open, and how a run may end under each.
 
-`PROVISIONER_TEST_SANDBOX="traitly.known_customer=append,habitate.empty_every=2"` lets every test begin with these; a test
-that sets an option of its own still wins. `python -m tests.support.switches` prints those under which all tests that
-ask for nothing else are to pass.
+`PROVISIONER_TEST_SANDBOX="traitly.known_customer=append,habitate.empty_every=2"` lets every test begin with these;
+a test that sets an option of its own still wins. `python -m tests.support.switches` prints those under which all tests
+that ask for nothing else are to pass.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -118,4 +119,4 @@ def turn_on(switchboard: Switchboard, instance: str | None = None) -> None:
 
 
 if __name__ == "__main__":
-    print(*(one.name for one in SAME), sep="\n")
+    sys.stdout.writelines(f"{one.name}\n" for one in SAME)

@@ -72,6 +72,7 @@ SAME: Final = (
     _same("traitly", typed=True),
     _same("mtribes", bare_lists=True),
     _same("mtribes", page_cap=2),
+    _same("mtribes", row_errors="listed"),
     _same("mtribes", batch_cap=2),
 )
 #: Where somebody has to say what the answer means, or has to look.

@@ -127,8 +127,7 @@ class Mtribes(Target[MtribesSettings], CarriesObserved, TagsFromEvents, ReadsBac
                 outcomes[index] = Permanent("invalid_tag", str(exc))
         for body, indexes in writing.bodies(rows, self.settings.envelope):
             answer = await http.send("POST", self.lists.path("ingest"), body)
-            for index in indexes:
-                outcomes[index] = writing.outcome(answer, rows[index])
+            outcomes |= writing.outcomes(answer, {index: rows[index] for index in indexes})
         return [outcomes[index] for index in range(len(operations))]
 
     async def probe(self, http: Http) -> tuple[str, ...]:

@@ -33,12 +33,14 @@ class Done:
 class Permanent:
     """Sending the same again would fail again; a person must look.
 
-    `perhaps`: it may have been done nevertheless, so that no later plan may ask for it by itself.
+    `perhaps`: it may have been done nevertheless, so that no later plan may ask for it by itself. `kept` is what the
+    target took of it, where it refused a part only: the account is there, and holds what was not refused.
     """
 
     code: str
     message: str
     perhaps: bool = False
+    kept: Done | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,6 +130,10 @@ def new_client() -> httpx.AsyncClient:
     )
 
 
+#: Takes an answer: its path, its query, and itself.
+Heard = Callable[[str, Mapping[str, str | int], "Answer"], None]
+
+
 class Http:
     """The transport of one target, for one purpose (an observation, a delivery, a probe).
 
@@ -147,10 +151,12 @@ class Http:
         read_only: bool = False,
         fence: Fence | None = None,
         run: str = "",
+        heard: Heard | None = None,
     ) -> None:
         """
         Args:
             fence: asked right before each write leaves; None where nobody else may take the work over.
+            heard: gets each answer, with its path and query.
         """
         self.target = target
         self.run = run
@@ -163,6 +169,7 @@ class Http:
         self._pace = pace
         self._read_only = read_only
         self._fence = fence
+        self._heard = heard
         self._kept: dict[type[Any], Any] = {}
 
     def kept(self, kind: type[T], make: Callable[[], T]) -> T:
@@ -194,6 +201,8 @@ class Http:
         for attempt in range(1, READ_TRIES + 1):
             result = await self._exchange("GET", path, params, None, READ_DEADLINE)
             if isinstance(result, Answer):
+                if self._heard is not None:
+                    self._heard(path, params or {}, result)
                 if result.status in accept:
                     return result
                 failure = classify(result, unauthorised=unauthorised)

@@ -44,9 +44,10 @@ class MtribesOptions(Options):
     envelope. `users_listing`: 200, or the status (404, 405) that listing users answers. `tags_merge`: an
     ingest adds to the tags. `page_cap`: largest `page_size`, more is answered with this many. `batch_cap`: most
     rows of an ingest. `tag_objects`: users are listed with their tags as objects, the words under `name`.
-    `told_total`: a list says how many there are beside it, and ignores `page`. `tribes`: `{id, name, tag}`, a Tribe
-    holds whoever has the tag or one below it. `row_errors`: a bad row refuses itself alone, and 200 lists it under
-    `errors`, as an object with the id or (`keyed`) under it; `row_errors_of`: ids that are refused so.
+    `nested`: users are listed with all but the id under this key. `told_total`: a list says how many there are beside
+    it, and ignores `page`. `tribes`: `{id, name, tag}`, a Tribe holds whoever has the tag or one below it.
+    `row_errors`: a bad row refuses itself alone, and 200 lists it under `errors`, as an object with the id or (`keyed`)
+    under it; `row_errors_of`: ids that are refused so.
     """
 
     version: str = "v1.0"
@@ -58,6 +59,7 @@ class MtribesOptions(Options):
     page_cap: int = 100
     batch_cap: int = 100
     tag_objects: bool = False
+    nested: str = ""
     told_total: bool = False
     row_errors: str = ""
     row_errors_of: tuple[str, ...] = ()
@@ -191,6 +193,9 @@ class Mtribes(Vendor[MtribesOptions]):
         items = list(everything[(page - 1) * size : page * size])
         if name == "users" and self.options.tag_objects:
             items = [{**one, "tags": [{"id": k, "name": tag} for k, tag in enumerate(one["tags"])]} for one in items]
+        if name == "users" and self.options.nested:
+            inside = self.options.nested
+            items = [{"id": one["id"], inside: {k: v for k, v in one.items() if k != "id"}} for one in items]
         return Answer(200, items if self.options.bare_lists else {name: items})
 
     def ingest(self, call: Call, space: str, environment: str = "") -> Answer:

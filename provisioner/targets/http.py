@@ -152,14 +152,17 @@ class Http:
         fence: Fence | None = None,
         run: str = "",
         heard: Heard | None = None,
+        page_size: int = 100,
     ) -> None:
         """
         Args:
+            page_size: of the target's settings, for every list that it reads.
             fence: asked right before each write leaves; None where nobody else may take the work over.
             heard: gets each answer, with its path and query.
         """
         self.target = target
         self.run = run
+        self.page_size = page_size
         self.requests = 0
         self.writes = 0
         self._client = client

@@ -49,6 +49,7 @@ def _same(kind: str, **options: Any) -> Switch:
 #: Where the end is the same, by the settings if need be.
 SAME: Final = (
     _same("tribal_habits", page_cap=2),
+    Switch("tribal_habits", {"page_cap": -10}, settings={"page_size": 10}),
     _same("tribal_habits", counts_off=True),
     _same("tribal_habits", refused_in_unchanged=True),
     _same("tribal_habits", errors_each=2),
@@ -72,6 +73,12 @@ SAME: Final = (
     _same("traitly", typed=True),
     _same("mtribes", bare_lists=True),
     _same("mtribes", page_cap=2),
+    Switch(
+        "mtribes",
+        {"nested": "attributes"},
+        settings={"fields": {name: f"attributes.{name}" for name in ("name", "email", "tags")}},
+    ),
+    Switch("mtribes", {"tag_objects": True}, settings={"fields": {"tags": "tags.name"}}),
     _same("mtribes", row_errors="listed"),
     _same("mtribes", batch_cap=2),
 )
@@ -98,6 +105,7 @@ NAMED: Final = (
     Switch("mtribes", {"users_listing": 405}, "cannot list users (405)", lost=("tags",)),
     Switch("mtribes", {"bare_object": True}, "", 5),
     Switch("mtribes", {"tag_objects": True}, "targets.mtribes.fields", 5),
+    Switch("mtribes", {"nested": "attributes"}, "targets.mtribes.fields", 5),
     Switch("mtribes", {"told_total": True}, "paging.next_cursor", 5),
 )
 
@@ -120,4 +128,4 @@ def turn_on(switchboard: Switchboard, instance: str | None = None) -> None:
 
 
 if __name__ == "__main__":
-    sys.stdout.writelines(f"{one.name}\n" for one in SAME)
+    sys.stdout.writelines(f"{one.name}\n" for one in SAME if not one.settings)

@@ -90,7 +90,10 @@ async def _target(target: Target[Any], dep: Deployment | None, recorder: Recorde
     heard = None if recorder is None else await _heard(target, dep, recorder)
     async with new_client() as client:
         client.event_hooks = {"response": [clock.note]}
-        http = Http(target.name, client, target.origin, target.headers(), pace, read_only=True, heard=heard)
+        size = target.settings.page_size
+        http = Http(
+            target.name, client, target.origin, target.headers(), pace, read_only=True, heard=heard, page_size=size
+        )
         lines: list[Line] = []
         try:
             said = await target.probe(http)

@@ -120,6 +120,8 @@ class TribalHabits(Vendor[TribalHabitsOptions]):
         return Answer(200, envelope | {"records": [read_form(person) for person in records]})
 
     def one_user(self, _call: Call, user_name: str) -> Answer:
+        if self.options.dots_cut and "." in user_name:
+            raise RefusedError(404, "User not found")
         return Answer(200, read_form(self._people.need(user_name)))
 
     def create_user(self, call: Call) -> Answer:

@@ -26,7 +26,7 @@ AGAIN := $(if $(STALE),FORCE)
 # Pure decisions, readers, the store, vendors over HTTP: few real processes, so it takes two or three minutes.
 QUICK := tests/decisions tests/packaging tests/planning tests/roster tests/settings tests/store tests/targets tests/test_ground.py
 
-.PHONY: help demo test test-quick test-slow test-packaging lint format bench docs dist pins clean
+.PHONY: help demo test test-quick test-slow test-switches test-packaging lint format bench docs dist pins clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / && index(" $(ABSENT) ", " " $$1 " ") == 0 {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,10 @@ test-quick: $(DEV) ## run the tests that need few processes, in two or three min
 
 test-slow: $(DEV) ## run the tests that wait for real silences and back-offs
 	@$(BIN)/python -m pytest --quiet --numprocesses $(WORKERS) --no-loadscope-reorder -m slow $(ARGS)
+
+test-switches: $(DEV) ## run the tests of convergence under each reading that the vendors' texts leave open
+	@for switch in $$($(BIN)/python -m tests.support.switches); do echo "$$switch" >&2; \
+	  PROVISIONER_TEST_SANDBOX="$$switch" $(BIN)/python -m pytest --quiet tests/e2e/test_convergence.py tests/e2e/test_sync.py $(ARGS) || exit 1; done
 
 test-packaging: $(DEV) ## install pins and wheel into empty environments, and run what was installed
 	@$(BIN)/python -m pytest --quiet --numprocesses 2 --dist loadfile -m packaging tests/packaging $(ARGS)

@@ -19,6 +19,7 @@ from provisioner.cli import (
     linking,
     maintenance,
     plans,
+    pulling,
     rekeying,
     roster,
     runs,
@@ -97,6 +98,7 @@ def provisioner(
 app.command()(check.check)
 app.command()(plans.plan)
 app.command()(runs.sync)
+app.command()(pulling.pull)
 app.command("runs")(runs.list_runs)
 app.command()(runs.show)
 app.command()(undo.undo)

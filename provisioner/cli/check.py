@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,6 +13,7 @@ from rich.text import Text
 
 from provisioner.cli.render.output import cells, console, plain, print_json, table
 from provisioner.cli.session import loaded_and_logs, missing_file
+from provisioner.errors import UsageError
 from provisioner.model.run_document import first_of
 
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
@@ -19,14 +21,26 @@ _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 def check(
     connect: Annotated[bool, typer.Option("--connect", help="Read once from every target, harmlessly.")] = False,
+    record: Annotated[
+        Path | None,
+        typer.Option("--record", metavar="FILE", help="With --connect: keep what answers look like, without values."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> int:
     """Check settings, mapping, roster, Redis and disk."""
     # Celery, polars and the targets take a second to import, which --help and --version need not wait for
     from provisioner.admin.preflight import check as checked
+    from provisioner.admin.preflight.recording import Recorder
 
+    if record is not None and not connect:
+        raise UsageError("--record keeps what targets answer.", remedy="Give --connect as well.")
     loaded = loaded_and_logs()
-    lines = asyncio.run(checked(loaded.settings, connect=connect, missing=missing_file(loaded), say=_say))
+    recorder = None if record is None else Recorder()
+    lines = asyncio.run(
+        checked(loaded.settings, connect=connect, missing=missing_file(loaded), say=_say, recorder=recorder)
+    )
+    if record is not None and recorder is not None:
+        recorder.write(record)
     code = first_of(line.exit_code for line in lines)
     if as_json:
         told = [

@@ -29,7 +29,8 @@ from provisioner.dispatch.write import Applying
 from provisioner.errors import UNEXPECTED, ClaimLostError, OriginError, StoreError, UnexpectedError
 from provisioner.model.operation import Kind
 from provisioner.model.outcome import Done, Outcome, Temporary, Unclear
-from provisioner.planning.ledger_update import ledger_patch, never_again
+from provisioner.planning.ledger_update import failure_patch, ledger_patch
+from provisioner.planning.rewrite_loops import shown_by_answer
 from provisioner.progress.quarantine import WINDOW, judge, quarantine, recovers
 from provisioner.progress.run_status import refresh
 from provisioner.runtime.clock import since_boot
@@ -305,7 +306,7 @@ class _Wave:
             case Fail(code, message):
                 one = claim.operation
                 log.warning("operation_failed", target=self.target, person=one.person, id=one.id, code=code)
-                return Spooled(claim, never_again(one, outcome), None, {"code": code, "message": message}), None
+                return Spooled(claim, failure_patch(one, outcome), None, {"code": code, "message": message}), None
             case Park(seconds, code, message, unclear, spend):
                 error = {"code": code, "message": message}
                 return End.parked(claim, seconds, error, unclear=unclear, spend=spend), None
@@ -315,6 +316,9 @@ class _Wave:
 
     def _success(self, claim: Claim, done: Done) -> Spooled:
         patch = ledger_patch(claim.operation, done)
+        if done.unkept:
+            attributes = {name: self.made.attribute(name) for name in done.unkept}
+            patch["unkept"] = shown_by_answer(claim.operation.after, done.unkept, attributes, claim.claimed)
         tags = learnt_tags(claim.operation, tag_attribute(self.made))
         if tags:
             patch["values"] = {**patch.get("values", {}), **tags}

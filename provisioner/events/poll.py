@@ -7,6 +7,7 @@ next time.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import structlog
@@ -21,20 +22,24 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ReadBack:
-    """How many facts were new, by target, and what could not be read, and why."""
+    """How many facts were new, by target, and what could not be read, and why; how many requests that took."""
 
     new: dict[str, int] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+    requests: dict[str, int] = field(default_factory=dict)
 
 
-async def read_back(dep: Deployment) -> ReadBack:
+async def read_back(dep: Deployment, targets: Collection[str] | None = None) -> ReadBack:
     """Read what every enabled target has to tell of linked people, and keep it.
+
+    Args:
+        targets: only these.
 
     Raises:
         StoreError: Redis does not answer.
     """
     result = ReadBack()
-    for target in dep.targets:
+    for target in [name for name in dep.targets if targets is None or name in targets]:
         work = f"readback:{target}"
         try:
             await _read_target(dep, target, result)
@@ -59,9 +64,11 @@ async def _read_target(dep: Deployment, target: str, result: ReadBack) -> None:
         return
     frame = await dep.ledger.frame(target, ())
     people = {account: person for account, person in frame.select("_account", "_person").iter_rows() if account}
-    told = await made.read_back(
-        dep.reading(target), sorted(people), await dep.inbound.mark(target), await dep.clock.now()
-    )
+    mark, moment, http = await dep.inbound.mark(target), await dep.clock.now(), dep.reading(target)
+    try:
+        told = await made.read_back(http, sorted(people), mark, moment)
+    finally:
+        result.requests[target] = http.requests
     count = 0
     now = await dep.clock.now()
     for account, facts in told.facts.items():

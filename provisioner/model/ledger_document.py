@@ -27,6 +27,7 @@ class LedgerPatch(TypedDict, total=False):
     """What an outcome changes in an entry; what is absent stays. Known-empty values are the empty text.
 
     `enrolled` are codes to add, `owe` facts whose event is due from now on, and `paid` those whose event was accepted.
+    `unkept` are loops to begin (see `planning.rewrite_loops`), of what the answer showed otherwise than it was sent.
     """
 
     account: str
@@ -38,3 +39,4 @@ class LedgerPatch(TypedDict, total=False):
     owe: dict[str, int]
     paid: list[str]
     makes: int
+    unkept: dict[str, list[Any]]

@@ -16,12 +16,14 @@ class Done:
     """The target holds what we wanted.
 
     `account` is the identifier, where the answer told it. `learnt` are values that the answer showed beside those we
-    sent (canonical text), such as an msid. `adopted`: the account turned out to be there already. `carried`: so
-    were the enrolments done that travelled with it. `note` is a remark for the history.
+    sent (canonical text), such as an msid. `unkept` are values of the answer, by attribute, that differ from what was
+    sent: accepted, and by the answer itself not kept. `adopted`: the account turned out to be there already. `carried`:
+    so were the enrolments done that travelled with it. `note` is a remark for the history.
     """
 
     account: str | None = None
     learnt: Mapping[str, str | None] = field(default_factory=dict)
+    unkept: Mapping[str, str | None] = field(default_factory=dict)
     adopted: bool = False
     carried: bool = True
     note: str | None = None
@@ -31,12 +33,14 @@ class Done:
 class Permanent:
     """Sending the same again would fail again; a person must look.
 
-    `perhaps`: it may have been done nevertheless, so that no later plan may ask for it by itself.
+    `perhaps`: it may have been done nevertheless, so that no later plan may ask for it by itself. `kept` is what the
+    target took of it, where it refused a part only: the account is there, and holds what was not refused.
     """
 
     code: str
     message: str
     perhaps: bool = False
+    kept: Done | None = None
 
 
 @dataclass(frozen=True, slots=True)

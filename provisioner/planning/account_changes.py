@@ -27,7 +27,7 @@ _NO_LOOPS: Final[Mapping[str, Loop]] = {}
 class Changes:
     """What follows from the differences: operations, links and states to record, to-dos, reported drift, what the
     ledger is to know of changes that do not stay, and those that are written no more; people of whom a to-do stands on
-    details, which are not read in each run."""
+    details, which are not read in each run; people whose role is written again, which is no new fact."""
 
     operations: tuple[Operation, ...]
     links: tuple[LinkRow, ...]
@@ -36,6 +36,7 @@ class Changes:
     loops: tuple[Counted, ...] = ()
     stopped: tuple[Stopped, ...] = ()
     reread: tuple[str, ...] = ()
+    same_role: frozenset[str] = frozenset()
 
 
 def changes(
@@ -70,6 +71,7 @@ def changes(
         tuple(work.loops),
         tuple(work.stopped),
         tuple(work.reread),
+        frozenset(work.same_role),
     )
 
 
@@ -111,6 +113,8 @@ class _Work:
         self.loops: list[Counted] = []
         self.stopped: list[Stopped] = []
         self.reread: list[str] = []
+        self.same_role: list[str] = []
+        self._told_role = places.get(spec.role_attribute or "")
 
     def consider(self, row: ChangeRow) -> None:
         state: State | None
@@ -284,6 +288,8 @@ class _Work:
         reason: str | None = None,
     ) -> None:
         spec, names, wants, holds = self._spec, self.names, row.wanted, row.held
+        if self._told_role in among(changed, row.drifted):
+            self.same_role.append(row.person)
         before = {names[place]: holds[place] for place in changed}
         after = {names[place]: wants[place] or None for place in changed}
         image, known = self._image_of(row.differs, row.known, changed)

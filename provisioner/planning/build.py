@@ -120,7 +120,7 @@ def drafted(
                 else one
                 for one in operations
             ]
-        told = events(spec, operations, part.owed, circumstances)
+        told = events(spec, operations, part.owed, circumstances, changed.same_role)
         owes = {event.follows: {event.reason: int(event.after["created_at"] or 0)} for event in told if event.follows}
         operations = [structs.replace(one, owes=owes[one.id]) if one.id in owes else one for one in operations]
         if believed:

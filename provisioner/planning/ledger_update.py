@@ -7,8 +7,16 @@ from provisioner.model.operation import Kind, Operation
 from provisioner.model.outcome import Done, Outcome, Permanent, Unclear
 
 
-def never_again(operation: Operation, outcome: Outcome) -> LedgerPatch:
-    """What the ledger learns by a failure: that a record was perhaps made which could not be found again."""
+def failure_patch(operation: Operation, outcome: Outcome) -> LedgerPatch:
+    """What the ledger learns by a failure: what was kept of it, or that a record was perhaps made which could not be
+    found again."""
+    if isinstance(outcome, Permanent) and outcome.kept is not None:
+        patch = ledger_patch(operation, outcome.kept)
+        if operation.kind is Kind.LEAVE:
+            # Somebody has left when all of it is so
+            patch.pop("state", None)
+            patch.pop("owe", None)
+        return patch
     perhaps = isinstance(outcome, Unclear) or (isinstance(outcome, Permanent) and outcome.perhaps)
     return {"enrolled": [operation.token]} if perhaps and operation.slot.startswith("knowledge:") else {}
 

@@ -88,6 +88,28 @@ def loops_of(rows: Mapping[str, Sequence[Any]]) -> dict[str, Loop]:
     return {name: Loop.from_json(row) for name, row in rows.items()}
 
 
+def shown_by_answer(
+    sent: Mapping[str, str | None], shown: Mapping[str, str | None], attributes: Mapping[str, Attribute], sent_at: float
+) -> dict[str, list[Any]]:
+    """What the ledger is to know of a change that was accepted, and that the answer itself shows otherwise.
+
+    No run has observed it yet, so none is counted; but a leave is not done while it is known.
+
+    Args:
+        sent, shown: by attribute what was sent and what the answer shows.
+        sent_at: when it was sent (epoch seconds), by the clock that says when it is recorded.
+    """
+    found: dict[str, list[Any]] = {}
+    for name, value in shown.items():
+        wanted, observed = (_digest(one, attributes[name]) for one in (sent.get(name), value))
+        found[name] = Loop(0, wanted, observed, sent_at, sent_at).to_json()
+    return found
+
+
+def _digest(value: str | None, attribute: Attribute) -> str:
+    return digest(fold(value, attribute.type) or "", size=8)
+
+
 @dataclass(slots=True)
 class Watch:
     """Counts what does not stay, for the accounts of one observation."""
@@ -116,8 +138,7 @@ class Watch:
         Args:
             recorded: when something was last acknowledged of the account (epoch seconds).
         """
-        type_ = self.attributes[name].type
-        mine, theirs = (digest(fold(value, type_) or "", size=8) for value in (wanted, observed))
+        mine, theirs = (_digest(value, self.attributes[name]) for value in (wanted, observed))
         if known is None or (known.wanted, known.observed) != (mine, theirs):
             return Loop(1, mine, theirs, self.now, self.began, self._by_hand(account, name, wanted))
         # What waits for an approval, or is only reported, was not written again and says nothing

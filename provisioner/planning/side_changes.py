@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -24,12 +24,17 @@ def owing(spec: TargetSpec, ledger: pl.DataFrame) -> pl.DataFrame:
 
 
 def events(
-    spec: TargetSpec, operations: Sequence[Operation], owed: pl.DataFrame, circumstances: Planning
+    spec: TargetSpec,
+    operations: Sequence[Operation],
+    owed: pl.DataFrame,
+    circumstances: Planning,
+    same_role: Collection[str] = (),
 ) -> list[Operation]:
     """One event per fact: those that this plan brings about, and those that the ledger still owes.
 
     Args:
         owed: of `owing`.
+        same_role: people whose role is only written again.
     """
     if not spec.facts:
         return []
@@ -37,7 +42,7 @@ def events(
     found: list[Operation] = []
     for operation in operations:
         fact = _fact(spec, operation)
-        if fact in spec.facts:
+        if fact in spec.facts and not (fact == "role_changed" and operation.person in same_role):
             found.append(_event(spec, operation.person, operation.account, fact, moment, operation))
     for person, account, text in owed.select(PERSON, ACCOUNT, "_owed").iter_rows():
         for fact, when in sorted(json.loads(text).items()):

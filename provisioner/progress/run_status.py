@@ -32,7 +32,7 @@ _GOES_ON: Final = "What is left waits, is tried again ever more slowly, and is p
 def target_status(fields: Mapping[str, str], health: Health) -> str:
     """The status of a run's part for one target, from its counters and the target's health."""
     stage = fields.get("stage", "")
-    if stage in ("", "queued", "planning"):
+    if stage in ("", "queued", "planning", "pulling"):
         return "running"
     if stage == "skipped":
         return "skipped"

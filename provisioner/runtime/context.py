@@ -106,7 +106,17 @@ class Deployment(Stores):
     ) -> Http:
         """The transport of a target; see `Http`."""
         made = self.targets[target]
-        return Http(target, self.client, made.origin, made.headers(), pace, read_only=read_only, fence=fence, run=run)
+        return Http(
+            target,
+            self.client,
+            made.origin,
+            made.headers(),
+            pace,
+            read_only=read_only,
+            fence=fence,
+            run=run,
+            page_size=made.settings.page_size,
+        )
 
     def reading(self, target: str, *, lane: Lane = "bulk") -> Http:
         """A transport for reading only: whatever is tried, nothing can be written through it."""

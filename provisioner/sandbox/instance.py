@@ -4,6 +4,7 @@ import json
 import re
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -114,6 +115,8 @@ class Instance:
         named = call.body.decode(errors="replace") + call.path
         kept = [key for key in after if key not in fresh or not options.forget_creates]
         if options.stubborn:
+            # The answer shows what was sent, so that only the next reading can tell
+            answer = Answer(answer.status, deepcopy(answer.body), answer.headers)
             changed = [key for key in kept if key in fresh or key in named]
             vendor.seed([{**after[key], **options.stubborn} for key in changed], call.now)
         return answer

@@ -44,8 +44,10 @@ class MtribesOptions(Options):
     envelope. `users_listing`: 200, or the status (404, 405) that listing users answers. `tags_merge`: an
     ingest adds to the tags. `page_cap`: largest `page_size`, more is answered with this many. `batch_cap`: most
     rows of an ingest. `tag_objects`: users are listed with their tags as objects, the words under `name`.
-    `told_total`: a list says how many there are beside it, and ignores `page`. `tribes`: `{id, name, tag}`, a Tribe
-    holds whoever has the tag or one below it.
+    `nested`: users are listed with all but the id under this key. `told_total`: a list says how many there are beside
+    it, and ignores `page`. `tribes`: `{id, name, tag}`, a Tribe holds whoever has the tag or one below it.
+    `row_errors`: a bad row refuses itself alone, and 200 lists it under `errors`, as an object with the id or (`keyed`)
+    under it; `row_errors_of`: ids that are refused so.
     """
 
     version: str = "v1.0"
@@ -57,7 +59,10 @@ class MtribesOptions(Options):
     page_cap: int = 100
     batch_cap: int = 100
     tag_objects: bool = False
+    nested: str = ""
     told_total: bool = False
+    row_errors: str = ""
+    row_errors_of: tuple[str, ...] = ()
     tribes: tuple[dict[str, str], ...] = _DEFAULT_TRIBES
 
 
@@ -188,6 +193,9 @@ class Mtribes(Vendor[MtribesOptions]):
         items = list(everything[(page - 1) * size : page * size])
         if name == "users" and self.options.tag_objects:
             items = [{**one, "tags": [{"id": k, "name": tag} for k, tag in enumerate(one["tags"])]} for one in items]
+        if name == "users" and self.options.nested:
+            inside = self.options.nested
+            items = [{"id": one["id"], inside: {k: v for k, v in one.items() if k != "id"}} for one in items]
         return Answer(200, items if self.options.bare_lists else {name: items})
 
     def ingest(self, call: Call, space: str, environment: str = "") -> Answer:
@@ -195,18 +203,31 @@ class Mtribes(Vendor[MtribesOptions]):
         self._check_place(space, environment)
         rows = self._rows_of(json_object(call))
         seen: set[str] = set()
+        refused: dict[str, str] = {}
         for index, row in enumerate(rows):
-            _check(row, index)
+            try:
+                _check(row, index)
+                if row["id"] in self.options.row_errors_of:
+                    raise RefusedError(400, f"users[{index}] is refused")
+            except RefusedError as refusal:
+                if not self.options.row_errors or not isinstance(row, dict) or not isinstance(row.get("id"), str):
+                    raise
+                refused[row["id"]] = refusal.reason
             if row["id"] in seen:
                 raise RefusedError(400, f"users[{index}].id appears more than once")
             seen.add(row["id"])
-        for row in rows:
+        for row in [row for row in rows if row["id"] not in refused]:
             values = dict(row)
             if "tags" in row:
                 known = self._users.get(row["id"], {}).get("tags", []) if self.options.tags_merge else []
                 values["tags"] = list(dict.fromkeys([*known, *row["tags"]]))
             self._put(values)
-        return Answer(202, {"accepted": len(rows)})
+        answer: dict[str, Any] = {"accepted": len(rows) - len(refused)}
+        if self.options.row_errors == "keyed":
+            answer["errors"] = refused
+        elif self.options.row_errors:
+            answer["errors"] = [{"user": {"id": name}, "message": why} for name, why in refused.items()]
+        return Answer(200 if self.options.row_errors else 202, answer)
 
     def _rows_of(self, body: dict[str, Any]) -> list[Any]:
         if self.options.bare_object:

@@ -31,6 +31,9 @@ class ScheduleSettings(Section):
 
     sync: Cron | None = Field(Cron("*/30 * * * *"), description="Of most runs, in `timezone`.")
     full: Cron | None = Field(Cron("0 3 * * *"), description="Of the run that reads every target in full.")
+    pull: Cron | None = Field(
+        Cron("15 * * * *"), description="Of reading back what targets know of people, into the write-back table."
+    )
     watch_roster: Duration | None = Field(timedelta(seconds=60), description="How often to look for a new roster.")
 
 

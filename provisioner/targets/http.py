@@ -130,6 +130,10 @@ def new_client() -> httpx.AsyncClient:
     )
 
 
+#: Takes an answer: its path, its query, and itself.
+Heard = Callable[[str, Mapping[str, str | int], "Answer"], None]
+
+
 class Http:
     """The transport of one target, for one purpose (an observation, a delivery, a probe).
 
@@ -147,13 +151,18 @@ class Http:
         read_only: bool = False,
         fence: Fence | None = None,
         run: str = "",
+        heard: Heard | None = None,
+        page_size: int = 100,
     ) -> None:
         """
         Args:
+            page_size: of the target's settings, for every list that it reads.
             fence: asked right before each write leaves; None where nobody else may take the work over.
+            heard: gets each answer, with its path and query.
         """
         self.target = target
         self.run = run
+        self.page_size = page_size
         self.requests = 0
         self.writes = 0
         self._client = client
@@ -163,6 +172,7 @@ class Http:
         self._pace = pace
         self._read_only = read_only
         self._fence = fence
+        self._heard = heard
         self._kept: dict[type[Any], Any] = {}
 
     def kept(self, kind: type[T], make: Callable[[], T]) -> T:
@@ -194,6 +204,8 @@ class Http:
         for attempt in range(1, READ_TRIES + 1):
             result = await self._exchange("GET", path, params, None, READ_DEADLINE)
             if isinstance(result, Answer):
+                if self._heard is not None:
+                    self._heard(path, params or {}, result)
                 if result.status in accept:
                     return result
                 failure = classify(result, unauthorised=unauthorised)

@@ -184,6 +184,11 @@ def classify(answer: Answer, *, unauthorised: Collection[int] = (401,)) -> Failu
     return Permanent(code, f"{meaning} ({status}){tail}")
 
 
+def not_kept(names: Collection[str]) -> str | None:
+    """The remark about an accepted change of which the answer itself shows other values; None for no names."""
+    return f"accepted, but the answer shows another {', '.join(sorted(names))}" if names else None
+
+
 def as_error(target: str, path: str, failure: Failure) -> TargetError:
     """What a failed read means for whoever wanted to know.
 

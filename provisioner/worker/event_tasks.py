@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 import structlog
 from celery import Celery
 
-from provisioner.events.poll import read_back
 from provisioner.events.process import ALARM, work
+from provisioner.events.pull import carry_out_pull, request_pull
 from provisioner.events.routes import send_out
 from provisioner.progress.writeback import write_due
 from provisioner.runtime.context import Deployment
@@ -87,16 +87,18 @@ async def _write(dep: Deployment) -> None:
             await write_due(dep, free)
 
 
-@app.task(name="provisioner.readback")
-def readback() -> None:
-    """Read back what targets know of people."""
+@app.task(name="provisioner.pull")
+def pull(run: str = "") -> None:
+    """Read back what targets know of people, for a run that was asked for; without one, its time has come."""
 
     async def todo(dep: Deployment) -> None:
+        asked = run or await request_pull(dep)
         async with once(dep.locks, "readback") as free:
             if free:
-                await read_back(dep)
+                await carry_out_pull(dep, asked)
+            # Else the tick takes it up
 
-    safely(child, "readback", todo)
+    safely(child, "pull", todo)
 
 
 async def _watch(dep: Deployment) -> None:

@@ -91,7 +91,8 @@ def entries(settings: Settings) -> dict[str, Any]:
     if times.full:
         full = CronSchedule(times.full, settings.zone)
         found["full"] = _entry("scheduled", full, "full")
-        found["readback"] = _entry("readback", full)
+    if times.pull:
+        found["pull"] = _entry("pull", CronSchedule(times.pull, settings.zone))
     if times.watch_roster:
         seconds = times.watch_roster.total_seconds()
         found["watch"] = _entry("watch", schedule(seconds), expires=max(5.0, seconds))

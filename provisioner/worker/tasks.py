@@ -11,6 +11,7 @@ import structlog
 from provisioner.admin.retention import sweep
 from provisioner.dispatch.outcome_spool import Spool
 from provisioner.dispatch.redis_loss import remembers
+from provisioner.events.pull import PULLING
 from provisioner.progress.notifications import send_waiting
 from provisioner.progress.run_status import abandon_unplannable, refresh, refresh_outdated, run_fault
 from provisioner.runs.follow_up import follow_up
@@ -208,9 +209,13 @@ async def _go_on(dep: Deployment, run: str, now: float) -> None:
         request = await dep.runs.request(run)
         await _promise(dep, "begin", run, queue=_queue(urgent=request is not None and request.people is not None))
     elif stage == "begun":
+        parts = {target: await dep.runs.target(run, target) for target in await dep.runs.targets(run)}
+        if any(fields.get("stage") == PULLING for fields in parts.values()):
+            if not patient and not await dep.locks.is_done("readback"):
+                await _promise(dep, "pull", run, queue=WORK)
+            return
         if not patient and not await abandon_unplannable(dep, run):
-            for target in await dep.runs.targets(run):
-                fields = await dep.runs.target(run, target)
+            for target, fields in parts.items():
                 waits = fields.get("stage") in ("queued", "planning") and target in dep.targets
                 if waits and not await dep.locks.is_done(f"plan:{run}:{target}"):
                     await _promise(dep, "plan", run, target, queue=WORK)

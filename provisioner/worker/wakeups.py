@@ -43,6 +43,16 @@ def nudge(settings: Settings, run: str, *, urgent: bool = False) -> None:
         send(client, "begin", run, queue=URGENT if urgent else WORK)
 
 
+def nudge_pull(settings: Settings, run: str) -> None:
+    """Tell the workers that a pull wants to begin.
+
+    Raises:
+        WorkerError: the message could not be handed over.
+    """
+    with client_of(settings) as client:
+        send(client, "pull", run, queue=WORK)
+
+
 def nudge_target(settings: Settings, target: str) -> None:
     """Tell the workers that a target has work.
 

@@ -383,3 +383,41 @@ def test_a_total_that_would_be_a_person_is_named(tmp_path: Path) -> None:
     (line,) = [one for one in lines if "looks like a total" in one["message"]]
     assert line["message"].startswith("Line 3 ")
     assert line["remedy"] == "Set `roster.skip: \"employee_id = 'Grand Total'\"`, or the like."
+
+
+def test_a_recording_keeps_what_answers_look_like_and_no_value(
+    sandbox: SandboxServer, tmp_path: Path, redis_url: str
+) -> None:
+    sandbox.switchboard.reset()
+    raise_limits(sandbox.switchboard)
+    roster = tmp_path / "roster.csv"
+    roster.write_text(company(3))
+    document = settings_document(sandbox.url, redis_url, roster, tmp_path)
+
+    async def once() -> None:
+        async with Deployment.open(load_settings(tmp_path, document)) as dep:
+            for _ in range(2):
+                await sync_once(dep)
+
+    asyncio.run(once())
+    place = tmp_path / "shapes.json"
+    config = str(tmp_path / "provisioner.yaml")
+    answer = call("check", "--connect", "--record", str(place), PROVISIONER_CONFIG=config)
+    assert answer.code == 0
+    text = place.read_text(encoding="utf-8")
+    assert place.stat().st_mode & 0o777 == 0o600
+    recorded = json.loads(text)["targets"]
+    assert {name: one["kind"] for name, one in recorded.items()} == {name: name for name in document["targets"]}
+    users = next(one for one in recorded["tribal_habits"]["answers"] if one["path"] == "/papi/users")
+    assert users["query"] == ["max_per_page"]
+    assert users["status"] == 200
+    assert users["body"]["total_records"] == "whole number"
+    assert users["body"]["records"][0]["email"] == "text"
+    assert "/papi/users/{…}" in {one["path"] for one in recorded["tribal_habits"]["answers"]}
+    assert recorded["mtribes"]["answers"]
+    for account in sandbox.switchboard.accounts("tribal_habits"):
+        for name in ("user_name", "email", "first_name", "last_name", "created_at"):
+            assert str(account[name]) not in text
+    assert "sandbox-" not in text
+    alone = call("check", "--record", str(place), PROVISIONER_CONFIG=config)
+    assert (alone.code, "--connect" in alone.err) == (2, True)

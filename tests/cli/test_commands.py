@@ -12,10 +12,11 @@ from tests.support.redis_contents import RedisContents
 
 #: Command → its options, as the design fixes them.
 COMMANDS = {
-    "check": {"--connect", "--json"},
+    "check": {"--connect", "--record", "--json"},
     "plan": {"--target", "--person", "--roster", "--out", "--markdown", "--undo", "--force-drift", "--json"},
     "sync": {"--target", "--person", "--roster", "--accept", "--plan", "--wait", "--timeout", "--json"},
     "undo": {"--target", "--person", "--force-drift", "--wait", "--timeout", "--json"},
+    "pull": {"--target", "--timeout", "--json"},
     "runs": {"--json"},
     "show": {"--operations", "--failed", "--json"},
     "approve": {"--target", "--person", "--all", "--wait", "--json"},

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from provisioner.admin.leaver_receipts import unfinished
 from provisioner.model.run_document import exit_code
 from provisioner.runtime.context import Deployment
 from provisioner.sandbox import MTRIBES_SPACE_ID, MTRIBES_TOKEN, SandboxServer, Switchboard
@@ -89,3 +90,23 @@ async def test_a_total_of_which_a_part_is_shown_is_not_believed(
             assert (exit_code(document), error["code"]) == (5, "listing_partial")
             assert "paging.total says 4" in error["message"]
     assert switchboard.accounts("mtribes") == before
+
+
+@pytest.mark.parametrize("form", ["listed", "keyed"])
+async def test_a_row_that_the_answer_refuses_fails_though_the_status_is_200(
+    opened: Opened, switchboard: Switchboard, roster: Path, own: dict[str, Any], form: str
+) -> None:
+    switchboard.options("mtribes", row_errors=form, row_errors_of=["W0001"])
+    roster.write_text(company(PEOPLE))
+    async with opened(only=("mtribes",), targets={"mtribes": own}) as dep:
+        part = await part_of(dep)
+        assert (part["exit"], part["failed"], part["succeeded"]) == (5, {"create": 1}, {"create": PEOPLE - 1})
+        assert switchboard.counts("mtribes")["writes"] == 1
+        (failed,) = [one for one in await dep.runs.history("W0001", 5) if one["status"] == "failed"]
+        assert failed["error"] == {"code": "row_refused", "message": "mtribes refused it: users[1] is refused"}
+        switchboard.options("mtribes", row_errors_of=["W0002"])
+        roster.write_text(company(PEOPLE, gone=(2,)))
+        part = await part_of(dep)
+        assert (part["exit"], part["failed"], part["succeeded"]) == (5, {"leave": 1}, {"create": 1})
+        receipt = await unfinished(dep)
+        assert [(one["person"], one["targets"]["mtribes"]["status"]) for one in receipt] == [("W0002", "failed")]

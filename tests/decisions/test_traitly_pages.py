@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import pytest
 
+from provisioner.admin.leaver_receipts import receipt
 from provisioner.errors import ConfigurationError
 from provisioner.model.attributes import InvalidValueError, Type, canonical
 from provisioner.model.run_document import exit_code
@@ -171,6 +172,58 @@ async def test_a_new_customer_is_made_and_told_of_once(crm: Crm, switchboard: Sw
         assert len(switchboard.accounts("traitly")) == 2
         told = sorted(one["customer_id"] for one in switchboard.state("traitly")["events"])
         assert told == ["W0000", "W0001"]
+
+
+async def left(dep: Deployment) -> tuple[int, dict[str, int], str, bool]:
+    """One run: its exit code, what failed, and of W0001 the state of the receipt and whether it is finished."""
+    run = await sync_once(dep)
+    found = await receipt(dep, "W0001")
+    assert found is not None
+    part = found["targets"]["traitly"]
+    return exit_code(run), run["targets"]["traitly"]["failed"], part["status"], found["finished_at"] is not None
+
+
+@pytest.mark.parametrize("known", ["ignore", "append"])
+async def test_a_leave_that_shows_the_old_row_is_not_done(
+    crm: Crm, switchboard: Switchboard, roster: Path, known: str
+) -> None:
+    roster.write_text(company(PEOPLE))
+    async with crm() as dep:
+        await sync_once(dep)
+        switchboard.options("traitly", known_customer=known)
+        roster.write_text(company(PEOPLE, gone=(1,)))
+        # The answer itself shows the row as it was; of a second row with that id only the next reading tells
+        assert await left(dep) == ((4, {}, "waiting", False) if known == "ignore" else (0, {}, "done", True))
+        for _ in range(2):
+            assert await left(dep) == (4, {}, "waiting", False)
+        switchboard.clear_log("traitly")
+        # The third run in a row that sees it writes it no more
+        assert await left(dep) == (5, {"update": 1}, "waiting", False)
+        assert switchboard.counts("traitly")["writes"] == 0
+        (todo,) = await dep.health.list("traitly", "todos")
+        assert "plan was written as 'Leaver' and accepted, and shows 'Employee'" in todo["message"]
+        # Settled over there
+        switchboard.options("traitly", known_customer="update")
+        switchboard.seed("traitly", [{"customer_id": "W0001", "plan": "Leaver"}])
+        assert await left(dep) == (0, {}, "done", True)
+
+
+async def test_a_change_whose_answer_shows_the_old_row_is_counted_by_the_next_readings(
+    crm: Crm, switchboard: Switchboard, roster: Path
+) -> None:
+    roster.write_text(company(PEOPLE))
+    async with crm() as dep:
+        await sync_once(dep)
+        switchboard.options("traitly", known_customer="ignore")
+        roster.write_text(company(PEOPLE, changes={2: {"last_name": "Else"}}))
+        for _ in range(3):
+            assert (await sync_once(dep))["targets"]["traitly"]["succeeded"] == {"update": 1}
+        entry = await dep.ledger.entry("traitly", "W0002")
+        assert entry is not None
+        assert list(entry.loops) == ["name"]
+        part = (await sync_once(dep))["targets"]["traitly"]
+        assert sum(part["planned"].values()) == 0
+        assert [one["person"] for one in await dep.health.list("traitly", "todos")] == ["W0002"]
 
 
 TYPED: Final = {

@@ -7,14 +7,18 @@ from typing import Any
 
 import pytest
 
+from provisioner.admin.leaver_receipts import unfinished
 from provisioner.admin.preflight.targets import reach
 from provisioner.model.run_document import exit_code
+from provisioner.runtime.context import Deployment
 from provisioner.sandbox import Switchboard
 from tests.decisions.conftest import Opened, company
 from tests.support.harness import sync_once
 
 pytestmark = pytest.mark.anyio
 PEOPLE = 6
+#: Rows in which a refused create goes: what every user needs, then each other field of the example's mapping.
+FIELDS = 6
 
 
 async def test_counts_that_do_not_add_up_are_settled_by_reading(
@@ -29,13 +33,99 @@ async def test_counts_that_do_not_add_up_are_settled_by_reading(
         part = run["targets"]["tribal_habits"]
         assert part["failed"] == {"create": 1}, "the list of errors is the vendor's word"
         assert part["succeeded"]["create"] == PEOPLE - 1
-        assert switchboard.counts("tribal_habits")["by_endpoint"]["POST /papi/users/batch_save"] == 1
+        # The other rows are not sent again; the refused one goes field by field
+        assert switchboard.counts("tribal_habits")["rows"] == PEOPLE + FIELDS
         roster.write_text(company(PEOPLE, gone=(1,), changes={0: {"last_name": "Else"}}))
         switchboard.clear_log("tribal_habits")
         run = await sync_once(dep)
         assert exit_code(run) == 0
-        assert run["targets"]["tribal_habits"]["succeeded"] == {"create": 1, "update": 1, "leave": 1}
+        assert run["targets"]["tribal_habits"]["succeeded"] == {"update": 1, "leave": 1}
         assert switchboard.counts("tribal_habits")["by_endpoint"]["POST /papi/users/batch_save"] == 2
+
+
+ITEMS = {"X-Country": {"type": "list", "items": ["Australia"]}}
+
+
+async def failures(dep: Deployment, person: str) -> list[tuple[str, str]]:
+    """What failed of one person, the newest first: kind and why."""
+    found = [one for one in await dep.runs.history(person, 9) if one["status"] == "failed" and one["error"]]
+    return [(one["kind"], one["error"]["message"]) for one in found if one["error"]]
+
+
+async def test_a_bad_optional_field_costs_nobody_their_account(
+    opened: Opened, switchboard: Switchboard, roster: Path
+) -> None:
+    bad = {"language": "klingon", "country": "Mars", "job_title": "Sales Manager", "department": "Sales"}
+    switchboard.options("tribal_habits", custom_fields=ITEMS)
+    roster.write_text(company(PEOPLE, changes={3: bad}))
+    async with opened(only=("tribal_habits",)) as dep:
+        run = await sync_once(dep)
+        part = run["targets"]["tribal_habits"]
+        assert (exit_code(run), part["failed"]["create"], part["succeeded"]["create"]) == (5, 1, PEOPLE - 1)
+        held = {one["user_name"]: one for one in switchboard.accounts("tribal_habits")}["W0003"]
+        assert (held["role_1"], held["groups"], held["active"]) == ("Manager", "Sales;Sydney", True)
+        assert (held["language"], held["X-Country"]) == (None, None)
+        why = dict(await failures(dep, "W0003"))["create"]
+        assert "language: Language is not available" in why
+        assert "X-Country: X-Country has no item 'Mars'" in why
+        assert why.endswith("all else was saved")
+        entry = await dep.ledger.entry("tribal_habits", "W0003")
+        assert entry is not None
+        assert (entry.account, entry.state, entry.created) == ("W0003", "active", True)
+        # What was to follow the account did; the next run asks for the refused field only
+        assert part["succeeded"]["enrol"] == 1
+        run = await sync_once(dep)
+        part = run["targets"]["tribal_habits"]
+        assert (exit_code(run), part["failed"], part["succeeded"]) == (5, {"update": 1}, {})
+        roster.write_text(company(PEOPLE, changes={3: {**bad, "language": "en", "country": "Australia"}}))
+        run = await sync_once(dep)
+        assert (exit_code(run), run["targets"]["tribal_habits"]["succeeded"]) == (0, {"update": 1})
+
+
+async def test_a_right_is_taken_though_another_field_of_the_row_is_refused(
+    opened: Opened, switchboard: Switchboard, roster: Path
+) -> None:
+    switchboard.options("tribal_habits", custom_fields=ITEMS)
+    manager = {"job_title": "Sales Manager"}
+    roster.write_text(company(PEOPLE, changes={2: manager, 3: manager}))
+    wide = {"leavers": {"percent": 100}, "updates": {"percent": 100}}
+    async with opened(only=("tribal_habits",), guards=wide) as dep:
+        assert exit_code(await sync_once(dep)) == 0
+        # One field of each row is refused, another one for each
+        roster.write_text(company(PEOPLE, changes={2: {"country": "Mars"}, 3: {"country": "Venus"}}))
+        run = await sync_once(dep)
+        assert (exit_code(run), run["targets"]["tribal_habits"]["failed"]) == (5, {"update": 2})
+        held = {one["user_name"]: one for one in switchboard.accounts("tribal_habits")}
+        assert [(held[one]["role_1"], held[one]["X-Country"]) for one in ("W0002", "W0003")] == [
+            ("Learner", "Australia"),
+            ("Learner", "Australia"),
+        ]
+        assert (await failures(dep, "W0002"))[0] == (
+            "update",
+            "Tribal Habits refused X-Country: X-Country has no item 'Mars'; all else was saved",
+        )
+
+
+async def test_a_leaver_loses_access_though_another_field_of_the_row_is_refused(
+    opened: Opened, switchboard: Switchboard, roster: Path
+) -> None:
+    roster.write_text(company(PEOPLE))
+    async with opened(only=("tribal_habits",)) as dep:
+        await sync_once(dep)
+        own = dep.settings.targets["tribal_habits"].model_dump(by_alias=True, mode="json", exclude={"guards"})
+    leaver = {"active": "FALSE", "language": "'klingon'"}
+    key = {"api_key": "sandbox-tribal-habits-key"}
+    async with opened(only=("tribal_habits",), targets={"tribal_habits": {**own, **key, "leaver": leaver}}) as dep:
+        roster.write_text(company(PEOPLE, gone=(1,)))
+        run = await sync_once(dep)
+        assert (exit_code(run), run["targets"]["tribal_habits"]["failed"]) == (5, {"leave": 1})
+        held = {one["user_name"]: one for one in switchboard.accounts("tribal_habits")}["W0001"]
+        assert (held["active"], held["language"]) == (False, "en")
+        (receipt,) = await unfinished(dep)
+        assert receipt["targets"]["tribal_habits"]["status"] == "failed"
+        assert "refused language: Language is not available; all else was saved" in (
+            receipt["targets"]["tribal_habits"]["message"] or ""
+        )
 
 
 async def test_an_odd_value_in_a_field_that_nobody_mapped_stops_nobody(

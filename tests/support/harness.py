@@ -19,6 +19,7 @@ from provisioner.settings import Settings, load
 from provisioner.store.runs.documents import Request
 from provisioner.worker.run_steps import carry_through
 from tests.support.redis_contents import RedisContents
+from tests.support.switches import turn_on
 
 EXAMPLE = Path(__file__).parents[2] / "config" / "provisioner.yaml"
 #: Instance of the sandbox, and target of the example → a rate that no test comes near.
@@ -55,9 +56,10 @@ def load_settings(folder: Path, document: Mapping[str, Any]) -> Settings:
 
 
 def raise_limits(switchboard: Switchboard) -> None:
-    """Let the stand-ins take more than a person could wait for in a test."""
+    """Let the stand-ins take more than a person could wait for in a test, in the ways that the environment names."""
     for instance in FAST:
         switchboard.options(instance, rate_limit=20000, rate_window=1)
+    turn_on(switchboard)
 
 
 async def sync_once(dep: Deployment, **request: Any) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from provisioner.targets.base import Ask, Listing
 from provisioner.targets.capabilities import LooksUp
 from provisioner.targets.http import Http, new_client
 from provisioner.targets.registry import make
+from tests.support.switches import turn_on
 
 R = TypeVar("R")
 _numbers = count(1)
@@ -50,6 +51,7 @@ class Bench:
         self.name = f"{kind}-contract{next(_numbers)}"
         self.board = sandbox.switchboard
         self.board.options(self.name, rate_limit=100_000)
+        turn_on(self.board, self.name)
         self.target = target_of(kind, sandbox.url_of(self.name), **settings)
         self.requests = 0
         self.writes = 0

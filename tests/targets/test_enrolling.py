@@ -126,14 +126,16 @@ def test_a_portal_whose_rows_carry_no_enrolments_gets_them_alone(portal: Portal)
     assert posts(portal)[:2] == [BATCH, SINGLE]
 
 
-def test_a_row_that_fails_takes_its_enrolments_with_it(portal: Portal) -> None:
+def test_a_row_of_which_a_field_fails_costs_nobody_their_enrolments(portal: Portal) -> None:
     portal.target["attributes"]["language"] = "'xx'"
     portal.roster([person(1)])
     part = portal.sync()
-    assert part["failed"] == {"create": 1, "enrol": 1}
-    assert portal.enrolled() == []
+    assert part["failed"] == {"create": 1}
+    assert part["succeeded"] == {"enrol": 1}
+    assert portal.enrolled() == [("E1", TOPIC)]
+    assert posts(portal)[-1] == SINGLE
     portal.target["attributes"].pop("language")
-    assert portal.sync()["succeeded"] == {"create": 1, "enrol": 1}
+    assert portal.sync()["succeeded"] == {}
 
 
 def test_what_rides_waits_for_the_same_approval(portal: Portal) -> None:

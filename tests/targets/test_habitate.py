@@ -502,6 +502,17 @@ def test_an_update_keeps_what_it_is_not_about(bench: Bench) -> None:
     assert bench.writes == 1
 
 
+def test_an_update_whose_answer_shows_other_values_says_which(bench: Bench) -> None:
+    msid = made(bench)
+    shown = {"msid": msid, "first_name": "First1", "last_name": "Lee", "user_status": "10"}
+    bench.fault(match={"method": "PUT"}, status=200, body=shown)
+    after = {"last_name": "Ito", "lang": "de"}
+    outcome = done(bench.write(change(Kind.UPDATE, msid, after, wanted=image(1, **after))))
+    assert outcome.unkept == {"last_name": "Lee"}
+    bench.fault(match={"method": "PUT"}, status=200, body={**shown, "msid": "77.other"})
+    assert done(bench.write(change(Kind.UPDATE, msid, after, wanted=image(1, **after)))).unkept == {}
+
+
 def test_what_is_to_be_emptied_is_sent_empty_and_what_is_unknown_is_not_sent() -> None:
     body = update_body(
         {"first_name": "Ann", "last_name": None, "lang": "fr"},

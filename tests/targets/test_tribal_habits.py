@@ -20,7 +20,7 @@ from provisioner.sandbox.tribal_habits import TRIBAL_HABITS_KEY
 from provisioner.targets import http as transport
 from provisioner.targets.base import Ask
 from provisioner.targets.responses import Answer
-from provisioner.targets.tribal_habits import batch
+from provisioner.targets.tribal_habits import batch, events
 from provisioner.targets.tribal_habits.attributes import CATALOGUE, read, spell
 from tests.targets.bench import Bench, change, target_of
 from tests.targets.documented import attributes_in
@@ -258,17 +258,19 @@ def test_what_cannot_succeed_is_not_sent(bench: Bench) -> None:
 
 
 def test_a_user_name_is_matched_to_its_row_in_any_case(bench: Bench) -> None:
-    bench.fault(
-        match={"method": "POST"},
-        status=200,
-        body={
-            "created": 1,
-            "updated": 0,
-            "unchanged": 0,
-            "errors": 1,
-            "error_list": [{"user_name": "e2", "error_reason": "Email is invalid"}],
-        },
-    )
+    # The second time it is sent with its required fields only
+    for created in (1, 0):
+        bench.fault(
+            match={"method": "POST"},
+            status=200,
+            body={
+                "created": created,
+                "updated": 0,
+                "unchanged": 0,
+                "errors": 1,
+                "error_list": [{"user_name": "e2", "error_reason": "Email is invalid"}],
+            },
+        )
     first, second = bench.write(create("E1"), create("E2"))
     assert isinstance(first, Done)
     assert second == Permanent("row_refused", "Tribal Habits refused the row: Email is invalid")
@@ -450,3 +452,23 @@ def test_the_documentation_says_of_every_attribute_where_it_is_taken() -> None:
         for attribute in CATALOGUE.values()
     }
     assert attributes_in(DOCS) == {**expected, "X-…": (True, True, True)}
+
+
+def test_a_user_name_with_a_dot_is_not_gone_because_its_path_finds_nobody(bench: Bench) -> None:
+    done = bench.write(create("j.doe"))
+    assert [type(one) for one in done] == [Done]
+    bench.board.options(bench.name, dots_cut=True)
+    found = bench.find(Ask("E1", "j.doe"), Ask("E2", "k.doe"))
+    assert found is not None
+    assert [account.id for account in found.accounts] == ["j.doe"]
+    refused = {"errors": 1, "error_list": [{"user_name": "j.doe", "error_reason": "odd"}]}
+    bench.fault(match={"method": "POST"}, status=200, body={"created": 0, "updated": 0, "unchanged": 0, **refused})
+    (outcome,) = bench.write(change(Kind.LEAVE, "j.doe", {"active": "false"}))
+    assert outcome == Permanent("row_refused", "Tribal Habits refused the row: odd")
+
+
+@pytest.mark.parametrize(("by", "own"), [("PAPI", True), ("papi ", True), ("Ann Papineau", False), ("", False)])
+def test_only_an_enrolment_by_the_api_is_our_own(by: str, own: bool) -> None:
+    data = {"user_name": "E1", "email": "e1@example.com", "enrolled_by": by, "knowledge_type": "Topic"}
+    body = {"event": "enrolment_created", "enrolment_id": 7, "enrolment_data": {**data, "knowledge_id": 1}}
+    assert events.event("t", body).own is own

@@ -11,6 +11,7 @@ from typing import Final
 import polars as pl
 
 from provisioner.admin.preflight.first_contact import fragment_of, totals
+from provisioner.admin.preflight.recording import Recorder
 from provisioner.admin.preflight.redis import Store, disk, store
 from provisioner.admin.preflight.targets import reach
 from provisioner.errors import ConfigurationError, ProvisionerError
@@ -39,12 +40,14 @@ async def check(
     connect: bool,
     missing: ConfigurationError | None = None,
     say: Callable[[str], None] = lambda _: None,
+    recorder: Recorder | None = None,
 ) -> list[Line]:
     """Look at settings, mapping, Redis, disk and roster; with `connect` at each target too, by a few harmless reads.
 
     Args:
         missing: says that there is no settings file, where that is why nothing is configured.
         say: takes a sentence for somebody who waits.
+        recorder: notes the shapes of the targets' answers.
     """
     specs, lines = _mapping(settings) if missing is None else (None, [failure("settings", missing, "Write one.")])
     lines += _tokens(settings)
@@ -53,7 +56,7 @@ async def check(
     if specs is not None:
         lines += await _roster(settings, specs, redis)
         if connect:
-            lines += await reach(settings, redis=redis.usable, say=say)
+            lines += await reach(settings, redis=redis.usable, say=say, recorder=recorder)
     return [_cleaned(line) for line in lines]
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -15,17 +15,19 @@ from typing import Any, Final
 
 import polars as pl
 
+from provisioner.admin.preflight.recording import Recorder
 from provisioner.admin.preflight.redis import clocks
 from provisioner.errors import ConfigurationError, TargetError, UnreachableError
 from provisioner.model.check_result import Line, failure
-from provisioner.planning.spec import UNTOUCHABLE
+from provisioner.planning.spec import ACCOUNT, UNTOUCHABLE
 from provisioner.runs.observe import accounts_of
 from provisioner.runtime.context import Deployment, build_targets
 from provisioner.runtime.rate_limit import Unpaced
 from provisioner.settings import Settings
 from provisioner.targets.base import Ask, Target
 from provisioner.targets.capabilities import ChecksNames, LooksUp
-from provisioner.targets.http import Http, Pace, new_client
+from provisioner.targets.http import Heard, Http, Pace, new_client
+from provisioner.targets.responses import Answer
 
 #: Accounts that are looked at for what the key may see.
 _LOOKED_AT: Final = 3
@@ -38,12 +40,15 @@ _NAME_REMEDY: Final = "Make it in the product, or correct the settings."
 _CLOCK_REMEDY: Final = "Set this machine's clock by NTP; if it is right, tell the vendor."
 
 
-async def reach(settings: Settings, *, redis: bool, say: Callable[[str], None]) -> list[Line]:
+async def reach(
+    settings: Settings, *, redis: bool, say: Callable[[str], None], recorder: Recorder | None = None
+) -> list[Line]:
     """Look at every enabled target, all at once.
 
     Args:
         redis: whether Redis can be used; without it nobody counts the requests, which are few.
         say: takes a sentence for somebody who waits.
+        recorder: notes the shapes of the answers.
 
     Raises:
         StoreError: Redis was there a moment ago, and is not any more.
@@ -53,13 +58,15 @@ async def reach(settings: Settings, *, redis: bool, say: Callable[[str], None]) 
             await stack.enter_async_context(Deployment.open(settings, reading=True, within=LONGEST)) if redis else None
         )
         targets = dep.targets if dep else build_targets(settings)[0]
-        found = await asyncio.gather(*(_bounded(target, dep, say) for target in targets.values()))
+        found = await asyncio.gather(*(_bounded(target, dep, say, recorder) for target in targets.values()))
     return [line for lines in found for line in lines]
 
 
-async def _bounded(target: Target[Any], dep: Deployment | None, say: Callable[[str], None]) -> list[Line]:
+async def _bounded(
+    target: Target[Any], dep: Deployment | None, say: Callable[[str], None], recorder: Recorder | None
+) -> list[Line]:
     """The findings about a target; one that does not answer is a finding too."""
-    look = asyncio.create_task(_target(target, dep))
+    look = asyncio.create_task(_target(target, dep, recorder))
     began, due = time.monotonic(), SAID_AFTER
     while True:
         done, _ = await asyncio.wait({look}, timeout=max(0.0, min(due, LONGEST) - (time.monotonic() - began)))
@@ -77,12 +84,16 @@ async def _bounded(target: Target[Any], dep: Deployment | None, say: Callable[[s
     return [failure(target.name, late, "See whether its address is right, and whether a firewall is between.")]
 
 
-async def _target(target: Target[Any], dep: Deployment | None) -> list[Line]:
+async def _target(target: Target[Any], dep: Deployment | None, recorder: Recorder | None) -> list[Line]:
     pace: Pace = Unpaced() if dep is None else dep.pace_of(target.name, lane="urgent", patience=LONGEST)
     clock = _Clock()
+    heard = None if recorder is None else await _heard(target, dep, recorder)
     async with new_client() as client:
         client.event_hooks = {"response": [clock.note]}
-        http = Http(target.name, client, target.origin, target.headers(), pace, read_only=True)
+        size = target.settings.page_size
+        http = Http(
+            target.name, client, target.origin, target.headers(), pace, read_only=True, heard=heard, page_size=size
+        )
         lines: list[Line] = []
         try:
             said = await target.probe(http)
@@ -97,6 +108,18 @@ async def _target(target: Target[Any], dep: Deployment | None) -> list[Line]:
     if clock.ahead is not None:
         lines.append(clocks(f"{target.name}'s clock", clock.ahead, _CLOCK_REMEDY))
     return lines
+
+
+async def _heard(target: Target[Any], dep: Deployment | None, recorder: Recorder) -> Heard:
+    """What notes each answer of a target, without the identifiers of accounts that are known."""
+    frame = await dep.frames.observed(target.name) if dep else None
+    known = frozenset() if frame is None else frozenset(frame[ACCOUNT].to_list())
+    recorder.add(target.name, target.kind)
+
+    def heard(path: str, params: Mapping[str, str | int], answer: Answer) -> None:
+        recorder.note(target.name, path, params, answer, known=known)
+
+    return heard
 
 
 async def _rights(target: Target[Any], http: Http, dep: Deployment) -> list[Line]:

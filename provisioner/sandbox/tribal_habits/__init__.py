@@ -120,6 +120,8 @@ class TribalHabits(Vendor[TribalHabitsOptions]):
         return Answer(200, envelope | {"records": [read_form(person) for person in records]})
 
     def one_user(self, _call: Call, user_name: str) -> Answer:
+        if self.options.dots_cut and "." in user_name:
+            raise RefusedError(404, "User not found")
         return Answer(200, read_form(self._people.need(user_name)))
 
     def create_user(self, call: Call) -> Answer:
@@ -165,7 +167,8 @@ class TribalHabits(Vendor[TribalHabitsOptions]):
                 seen.add(user_name)
                 self._save_row(given, user_name, call, invitations, language, counts)
             except RowError as error:
-                errors.append({"user_name": user_name, "error_reason": error.reason})
+                errors += [{"user_name": user_name, "error_reason": error.reason}] * self.options.errors_each
+                counts["unchanged"] += self.options.refused_in_unchanged
         if self.options.counts_off:
             name = max(("created", "updated", "unchanged"), key=lambda one: counts[one])
             counts[name] = max(counts[name] - 1, 0)

@@ -236,10 +236,13 @@ def moment(text: str) -> datetime | None:
 def page_of(call: Call, cap: int, everything: Sequence[Any]) -> tuple[dict[str, Any], Sequence[Any]]:
     """The envelope without its records, and the slice of the records on the page that the query names.
 
-    `max_per_page` is cut to the cap, and the one used is the one answered.
+    `max_per_page` is cut to the cap, and the one used is the one answered; beyond a negative cap it is refused.
     """
     page = query_number(call, "page", 1)
-    size = min(query_number(call, "max_per_page", 25), cap)
+    asked = query_number(call, "max_per_page", 25)
+    if cap < 0 and asked > -cap:
+        raise RefusedError(422, f"max_per_page may be at most {-cap}")
+    size = min(asked, abs(cap))
     envelope = {
         "total_records": len(everything),
         "max_per_page": size,

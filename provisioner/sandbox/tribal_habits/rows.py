@@ -52,12 +52,15 @@ DEFAULT_CUSTOM_FIELDS: dict[str, Any] = {
 class TribalHabitsOptions(Options):
     """Options of a Tribal Habits stand-in.
 
-    `page_cap`: largest `max_per_page`; more is answered with this many. `batch_cap`: most rows of one batch
+    `page_cap`: largest `max_per_page`; more is answered with this many, or refused (a negative
+    one, -50: more than 50). `batch_cap`: most rows of one batch
     (their CSV upload takes 1,500). `languages`: what `language` may be. `custom_fields`: name with `X-` →
     `{type: string | date | number | list, items}`. `external_knowledge_ids`: answers carry an `id`, which no
     published answer does. `dates_shown`: how custom dates are shown (`strftime`), whatever was sent; `dates_taken`: in
     which forms they are taken, `dd/mm/yyyy` and `yyyy-mm-dd`. `counts_off`: `batch_save` counts one row less, as the
-    page's own sample does.
+    page's own sample does; `refused_in_unchanged`: it counts refused rows among the unchanged ones too.
+    `dots_cut`: what follows a dot in a path is taken for a format, so that nobody is found by it (404).
+    `errors_each`: how many entries of the list of errors a refused row has.
     """
 
     rate_limit: int = 300
@@ -70,6 +73,9 @@ class TribalHabitsOptions(Options):
     dates_shown: str = "%d/%m/%Y"
     dates_taken: tuple[str, ...] = ("dd/mm/yyyy",)
     counts_off: bool = False
+    refused_in_unchanged: bool = False
+    errors_each: int = 1
+    dots_cut: bool = False
 
 
 class RowError(Exception):

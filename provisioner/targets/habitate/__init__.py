@@ -220,6 +220,7 @@ class Habitate(Target[HabitateSettings], LooksUp, ChecksNames, WantsPrevious, Co
             # What a leaver may do matters before what they are called
             steps.reverse()
         refused: Permanent | None = None
+        unkept: dict[str, str | None] = {}
         there = False
         for step in steps:
             outcome = await step()
@@ -231,7 +232,9 @@ class Habitate(Target[HabitateSettings], LooksUp, ChecksNames, WantsPrevious, Co
                 refused = refused or outcome
             elif not isinstance(outcome, Done):
                 return outcome
-        return refused or Done(account=operation.account)
+            else:
+                unkept |= outcome.unkept
+        return refused or Done(account=operation.account, unkept=unkept)
 
     async def _after_boards(
         self, http: Http, operation: Operation, outcome: Outcome, failed: Mapping[str, Failure]

@@ -248,4 +248,21 @@ async def update(http: Http, operation: Operation) -> Done | Failure:
     if not body.get("first_name"):
         return Permanent("incomplete", "habitate updates nobody without first_name; map it")
     result = await send(http, "PUT", at(USER, msid), body)
-    return Done(account=msid) if isinstance(result, Answer) else result
+    return Done(account=msid, unkept=_shown_otherwise(result, operation)) if isinstance(result, Answer) else result
+
+
+def _shown_otherwise(answer: Answer, operation: Operation) -> dict[str, str | None]:
+    """What the answer to an update shows otherwise than it was sent; an absent field may be one that is hidden."""
+    try:
+        shown = read(answer.json) if isinstance(answer.json, dict) else {}
+    except InvalidValueError:
+        return {}
+    if shown.get("msid") != operation.account:
+        return {}
+    return {
+        name: shown[name]
+        for name, value in operation.after.items()
+        if name in shown
+        and name in UPDATE_FIELDS
+        and fold(shown[name], CATALOGUE[name].type) != fold(value, CATALOGUE[name].type)
+    }

@@ -97,6 +97,12 @@ class Mtribes(Target[MtribesSettings], CarriesObserved, TagsFromEvents, ReadsBac
             f"as {name}: {name}.name"
             for name, count in sorted(users.strange.items())
         ]
+        mapped = {*self.settings.attributes, *self.settings.leaver} - {"id", "tribes"}
+        if accounts and mapped and not any(mapped & account.values.keys() for account in accounts):
+            doubts.append(
+                f"none of {len(accounts)} users shows any of {', '.join(sorted(mapped))}. Say where they stand under "
+                f"targets.{self.name}.fields, such as name: attributes.name"
+            )
         return Listing(accounts, doubt="; ".join(doubts) or None)
 
     def group(self, operation: Operation) -> str:
@@ -127,8 +133,7 @@ class Mtribes(Target[MtribesSettings], CarriesObserved, TagsFromEvents, ReadsBac
                 outcomes[index] = Permanent("invalid_tag", str(exc))
         for body, indexes in writing.bodies(rows, self.settings.envelope):
             answer = await http.send("POST", self.lists.path("ingest"), body)
-            for index in indexes:
-                outcomes[index] = writing.outcome(answer, rows[index])
+            outcomes |= writing.outcomes(answer, {index: rows[index] for index in indexes})
         return [outcomes[index] for index in range(len(operations))]
 
     async def probe(self, http: Http) -> tuple[str, ...]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from provisioner.model.attributes import members
 from provisioner.model.operation import Operation
-from provisioner.model.outcome import Done, Outcome
+from provisioner.model.outcome import Done, Outcome, Permanent
 from provisioner.targets.mtribes.attributes import CATALOGUE, tag
 from provisioner.targets.responses import Answer, Failure, sentence
+
+#: Keys under which an answer lists what it refused, and those that name a user in it.
+_ERRORS = re.compile(r"err|fail|reject|refus|invalid|skipped", re.IGNORECASE)
+_ID = re.compile(r"(user)?_?id", re.IGNORECASE)
 
 
 def bodies(rows: Mapping[int, dict[str, Any]], envelope: str | None) -> list[tuple[Any, tuple[int, ...]]]:
@@ -53,9 +58,48 @@ def tags(wanted: str | None, observed: str | None) -> list[str]:
     return list(dict.fromkeys(there.get(name.lower()) or tag(name) for name in members(wanted)))
 
 
-def outcome(answer: Answer | Failure, row: Mapping[str, Any]) -> Outcome:
-    """What the answer to an ingest means for one of its users."""
+def outcomes(answer: Answer | Failure, rows: Mapping[int, Mapping[str, Any]]) -> dict[int, Outcome]:
+    """What the answer to an ingest means for each of its users.
+
+    An entry among its errors that names an id which was sent is that user's refusal, whatever the status says.
+    """
     if not isinstance(answer, Answer):
-        return answer
+        return dict.fromkeys(rows, answer)
+    sent = {str(row["id"]) for row in rows.values()}
+    refused = dict(_refusals(answer.json, sent))
     said = sentence(answer.json) if isinstance(answer.json, dict) and answer.json.get("errors") else None
-    return Done(account=row["id"], note=said and f"mtribes accepted it and said: {said}")
+    note = said and f"mtribes accepted it and said: {said}"
+    found: dict[int, Outcome] = {}
+    for index, row in rows.items():
+        why = refused.get(str(row["id"]))
+        accepted = Done(account=row["id"], note=None if refused else note)
+        found[index] = accepted if why is None else Permanent("row_refused", f"mtribes refused it: {why}")
+    return found
+
+
+def _refusals(body: Any, sent: Collection[str]) -> Iterator[tuple[str, str]]:
+    """The ids that an answer refuses, and why: by entries of a list, or by a mapping of ids, under a key of errors."""
+    parts = body.items() if isinstance(body, Mapping) else ()
+    for key, part in parts:
+        if not _ERRORS.search(str(key)):
+            yield from _refusals(part, sent)
+        elif isinstance(part, Mapping):
+            yield from ((name, sentence(why) or "no reason given") for name, why in part.items() if name in sent)
+            yield from _refusals(part, sent)
+        elif isinstance(part, Sequence) and not isinstance(part, str):
+            for entry in part:
+                named = entry if isinstance(entry, (str, int)) else _named(entry)
+                if str(named) in sent:
+                    yield str(named), sentence(entry) if isinstance(entry, Mapping) else "no reason given"
+
+
+def _named(entry: Any) -> Any:
+    """The id of the user whom an entry is about: its own, or that of the user in it."""
+    if not isinstance(entry, Mapping):
+        return None
+    own = next(
+        (value for key, value in entry.items() if _ID.fullmatch(str(key)) and isinstance(value, (str, int))), None
+    )
+    if own is not None:
+        return own
+    return next((_named(value) for value in entry.values() if isinstance(value, Mapping)), None)

@@ -11,7 +11,7 @@ from provisioner.model.attributes import Attribute, InvalidValueError, Type, can
 from provisioner.model.operation import Kind, Operation
 from provisioner.model.outcome import Done, Outcome, Permanent, Unclear
 from provisioner.targets.http import Http
-from provisioner.targets.responses import Answer, sentence
+from provisioner.targets.responses import Answer, not_kept, sentence
 from provisioner.targets.traitly.attributes import CATALOGUE, CUSTOM, FAMILY, OPTIONAL, REQUIRED, UNQUOTED, flat
 from provisioner.targets.traitly.reading import CUSTOMERS, account, rows_of
 
@@ -38,11 +38,11 @@ async def save(http: Http, operation: Operation, attribute: Callable[[str], Attr
         return Unclear("malformed_answer", "the answer holds no list of customers")
     shown = next((row for row in rows if str(row.get("customer_id")) == body["customer_id"]), None)
     learnt = {} if shown is None else _differing(account(http.target, shown).values, operation.wanted)
-    # What is shown otherwise although it was sent is no news: the next reading finds that it did not stay
+    # What is shown otherwise although it was sent is no acknowledgement of that other value
     unkept = sorted(learnt.keys() & operation.after.keys()) if operation.kind is not Kind.CREATE else []
-    note = f"accepted, but the answer shows another {', '.join(unkept)}" if unkept else None
     kept = {name: value for name, value in learnt.items() if name not in unkept}
-    return Done(account=body["customer_id"], learnt=kept, note=note)
+    otherwise = {name: learnt[name] for name in unkept}
+    return Done(account=body["customer_id"], learnt=kept, unkept=otherwise, note=not_kept(unkept))
 
 
 def missing_of(operation: Operation) -> Permanent | None:

@@ -235,13 +235,18 @@ class TribalHabits(
         return []
 
     async def _read(self, http: Http, user_name: str) -> Account | None:
-        answer = await http.read(at(f"{_USERS}/{{}}", user_name), accept=(404,))
-        if answer.status == 404:
-            return None
+        answer = await http.read(at(f"{_USERS}/{{}}", user_name), accept=(404, 406))
+        if answer.status != 200:
+            # What follows a dot may be taken for a format, so that nobody is found by such a path
+            return await self._listed(http, user_name) if "." in user_name else None
         account = self._account(answer.json)
         if account.id.lower() != user_name.lower():
             raise MalformedAnswerError(self.name, "another user was answered than the one asked for.")
         return account
+
+    async def _listed(self, http: Http, user_name: str) -> Account | None:
+        whole = await pages.read_whole(http, _USERS, self._account, size=self.settings.page_size, key="user_name")
+        return next((account for account in whole.records if account.id.lower() == user_name.lower()), None)
 
     def group(self, operation: Operation) -> str:
         """Leavers, one person's enrolments, each record of external knowledge, and all the rest."""

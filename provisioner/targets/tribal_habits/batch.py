@@ -17,6 +17,8 @@ from provisioner.targets.tribal_habits.attributes import CATALOGUE, NEVER_EMPTY,
 
 #: The code of a row in `error_list`.
 REFUSED = "row_refused"
+#: How the message of such a row begins.
+SAID = "Tribal Habits refused the row: "
 UNACCOUNTED = Unclear("rows_unaccounted", "batch_save's counts do not agree with its list of errors and the rows sent")
 _COUNTS = ("created", "updated", "unchanged")
 
@@ -90,7 +92,7 @@ def outcomes(operations: Sequence[Operation], rows: Sequence[Mapping[str, Any]],
             return [Unclear("unknown_row", "the answer refuses a row that was not sent")] * len(rows)
         refused |= dict.fromkeys(places, reason)
     return [
-        Permanent(REFUSED, f"Tribal Habits refused the row: {refused[place]}")
+        Permanent(REFUSED, f"{SAID}{refused[place]}")
         if place in refused
         else UNACCOUNTED
         if not accounted

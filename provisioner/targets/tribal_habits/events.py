@@ -98,7 +98,7 @@ def event(target: str, body: Mapping[str, Any]) -> InboundEvent:
         at=at,
         account=user_name,
         match={"user_name": user_name, "email": optional_text(data, "email")},
-        own=_BY_API in (optional_text(data, "enrolled_by") or "").lower(),
+        own=(optional_text(data, "enrolled_by") or "").strip().lower() == _BY_API,
         facts=facts,
         fields=flatten(body, data),
     )

@@ -98,7 +98,7 @@ async def read_whole(
     of: Callable[[Mapping[str, Any]], T],
     params: Mapping[str, str] | None = None,
     *,
-    size: int = 100,
+    size: int | None = None,
     key: str | None = None,
     accept: Collection[int] = (),
 ) -> Whole[T]:
@@ -108,7 +108,7 @@ async def read_whole(
         path: of the list.
         of: makes of a record what is kept; page by page, so that a long list is not held twice.
         params: its filters.
-        size: how many records to ask for in a page.
+        size: how many records to ask for in a page; None: as many as the settings say.
         key: a field that is unique over the whole list; a record seen twice means that one was missed.
         accept: statuses that mean an empty list.
 
@@ -118,7 +118,9 @@ async def read_whole(
     """
     fault = ""
     for _ in range(TRIES):
-        found = await _read_once(http, path, of, {**(params or {}), "max_per_page": size}, key, accept)
+        found = await _read_once(
+            http, path, of, {**(params or {}), "max_per_page": size or http.page_size}, key, accept
+        )
         if not isinstance(found, str):
             return found
         fault = found

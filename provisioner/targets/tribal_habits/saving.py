@@ -15,7 +15,7 @@ from provisioner.model.outcome import Done, Outcome, Permanent, Temporary
 from provisioner.targets.concurrently import each
 from provisioner.targets.http import Http
 from provisioner.targets.responses import Answer, as_outcome
-from provisioner.targets.tribal_habits import batch, pages
+from provisioner.targets.tribal_habits import batch, pages, splitting
 
 PATH = "/papi/users/batch_save"
 #: Whether an account of that user name exists.
@@ -63,8 +63,22 @@ async def save(
     result = [outcomes[place] for place in range(len(operations))]
     result = list(await _looked_up(operations, result, shown))
     if leaving:
-        return await _without_the_gone(operations, result, exists)
-    return await _without_enrolments(http, operations, result, mails, types)
+        result = list(await _without_the_gone(operations, result, exists))
+    else:
+        result = list(await _without_enrolments(http, operations, result, mails, types))
+
+    async def apart(pieces: Sequence[Operation]) -> Sequence[Outcome]:
+        built = {place: batch.row(piece, types) for place, piece in enumerate(pieces)}
+        faulty = {place: row for place, row in built.items() if isinstance(row, Permanent)}
+        rows = {place: row for place, row in built.items() if not isinstance(row, Permanent)}
+        some = [pieces[place] for place in rows]
+        # Whoever is made is told so once
+        said = mails if some and some[0].kind is Kind.CREATE else "none"
+        sent = await _looked_up(some, await _send(http, some, list(rows.values()), said), shown) if some else ()
+        found = {**faulty, **dict(zip(rows, sent, strict=True))}
+        return [found[place] for place in range(len(pieces))]
+
+    return await splitting.split(operations, result, apart)
 
 
 async def _send(

@@ -63,10 +63,20 @@ local function failed_try(run, id, error)
   return row
 end
 
-local function give_up(run, id, error)
+-- Where the target took a part of it all the same, what follows goes on with the account that is there.
+local function give_up(run, id, error, account)
   local person = redis.call('HGET', op_key(run, id), 'person')
   unsure(person, doubts_of(run, id, true))
   finish(run, id, 'failed', { 'token', '', 'error', error })
+  if account then
+    for _, other in ipairs(followers(run, id)) do
+      if redis.call('HGET', op_key(run, other), 'status') == 'pending' then
+        redis.call('HSET', op_key(run, other), 'account', account)
+        enqueue(run, other)
+      end
+    end
+    return
+  end
   finish_followers(run, id, 'failed', cjson.encode({ code = 'leader_failed',
     message = 'the operation that this one follows failed' }))
 end
@@ -182,6 +192,8 @@ function commands.done()
   if not (late and recorded_since(person, claimed)) then
     record(person, patch)
     sure(person, at_stake(run, id))
+    -- Acknowledged, and by the answer itself not kept: the next runs see whether it is
+    if patch.state == 'left' and patch.unkept then put_off(run, person) end
   elseif patch.enrolled then
     record(person, { enrolled = patch.enrolled })
   end
@@ -211,8 +223,9 @@ function commands.fail()
   if not mine(run, id, token) then return 0 end
   failed_try(run, id, error)
   local patch = cjson.decode(ARGV[7])
-  if patch.enrolled then record(redis.call('HGET', op_key(run, id), 'person'), patch) end
-  give_up(run, id, error)
+  if next(patch) then record(redis.call('HGET', op_key(run, id), 'person'), patch) end
+  local leaving = redis.call('HGET', op_key(run, id), 'kind') == 'leave'
+  give_up(run, id, error, not leaving and patch.account)
   return 1
 end
 

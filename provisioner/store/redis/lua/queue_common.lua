@@ -172,6 +172,12 @@ local function record(person, patch)
   if patch.makes then entry.makes = patch.makes end
   if patch.shown then entry.makes = nil end
   if patch.loops then entry.loops = next(patch.loops) and patch.loops or nil end
+  -- What an answer showed otherwise; what runs counted of the same two values (2 and 3) goes on
+  for name, loop in pairs(patch.unkept or {}) do
+    entry.loops = entry.loops or {}
+    local known = entry.loops[name]
+    if not (known and known[2] == loop[2] and known[3] == loop[3]) then entry.loops[name] = loop end
+  end
   if patch.values then
     if type(entry.values) ~= 'table' then entry.values = {} end
     for name, value in pairs(patch.values) do entry.values[name] = value end

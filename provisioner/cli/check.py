@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +15,7 @@ from rich.text import Text
 from provisioner.cli.render.output import cells, console, plain, print_json, table
 from provisioner.cli.session import loaded_and_logs, missing_file
 from provisioner.errors import UsageError
+from provisioner.model.check_result import Line
 from provisioner.model.run_document import first_of
 
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
@@ -53,22 +55,39 @@ def check(
     out = console()
     shown = table("", "Subject", "Finding")
     for line in lines:
-        finding = plain(line.message if not line.remedy else f"{line.message} {line.remedy}", keep="\n")
+        finding = plain(_finding(line), keep="\n")
         shown.add_row(*cells(Text(line.verdict, _STYLES[line.verdict]), line.subject, Text(finding)))
     out.print(shown)
     for line in lines:
         if line.fragment is not None:
             out.print(Text("\nSettings to start from, by what the roster looks like:\n", "bold"))
             out.print(Text(plain(line.fragment.yaml, keep="\n")), soft_wrap=True)
-    failed = sum(line.verdict == "fail" for line in lines)
+    out.print(Text(f"\n{_summary(lines, code, connect=connect)}", "bold red" if code else "green"))
+    return code
+
+
+def _finding(line: Line) -> str:
+    """What was found, and what to do; on a line of its own where the finding ends with a command to be copied."""
+    if not line.remedy:
+        return line.message
+    return f"{line.message}{' ' if line.message.endswith('.') else chr(10)}{line.remedy}"
+
+
+def _summary(lines: Sequence[Line], code: int, *, connect: bool) -> str:
+    """The last line: what is to be done first, and with which code a sync would exit."""
     warned = sum(line.verdict == "warn" for line in lines)
     warnings = f"{warned} warning{'' if warned == 1 else 's'}"
+    failed = [line.subject for line in lines if line.verdict == "fail"]
     if failed:
-        out.print(Text(f"\n{failed} to mend before the next sync, {warnings}.", "bold red"))
-    else:
-        next_ = "provisioner plan" if connect else "provisioner check --connect"
-        out.print(Text(f"\nAll right, {warnings}. Next: {next_}", "green"))
-    return code
+        return f"{len(failed)} to mend before the next sync ({_named(failed)}), {warnings}. Exit code {code}."
+    if code:
+        waits = [line.subject for line in lines if line.exit_code]
+        return f"A sync would go on, and exit with {code} ({_named(waits)}); {warnings}."
+    return f"All right, {warnings}. Next: {'provisioner plan' if connect else 'provisioner check --connect'}"
+
+
+def _named(subjects: Sequence[str]) -> str:
+    return ", ".join(dict.fromkeys(subjects))
 
 
 def _say(sentence: str) -> None:

@@ -81,6 +81,16 @@ class Spooled:
         return cls(claim, document["patch"], document["account"], document["error"])
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What a spool holds: outcomes to be recorded, those that Redis refused, and when the oldest file was last written
+    (epoch seconds; None: nothing is to be recorded)."""
+
+    outcomes: int
+    refused: int
+    since: float | None
+
+
 class Spool:
     """The file of one `data_dir`; processes may share it."""
 
@@ -130,6 +140,19 @@ class Spool:
     def empty(self) -> bool:
         """Whether nothing waits to be recorded."""
         return next(iter(self._files()), None) is None
+
+    def look(self) -> Waiting | None:
+        """What waits to be recorded; None if nothing does.
+
+        Raises:
+            OSError: its files cannot be read.
+        """
+        files = self._files()
+        refused = self._folder / _REFUSED
+        if not files and not refused.exists():
+            return None
+        oldest = min((path.stat().st_mtime for path in files), default=None)
+        return Waiting(sum(map(_lines, files)), _lines(refused) if refused.exists() else 0, oldest)
 
     def _files(self) -> list[Path]:
         return sorted(path for path in self._folder.glob(f"{_NAME}*") if path.stat().st_size)
@@ -198,3 +221,12 @@ class Spool:
             os.fsync(place)
         finally:
             os.close(place)
+
+
+def _lines(path: Path) -> int:
+    """The lines of a file; 0 if it is gone since."""
+    try:
+        with path.open("rb") as file:
+            return sum(1 for _ in file)
+    except FileNotFoundError:
+        return 0

@@ -5,19 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass, replace
-from datetime import UTC, date, datetime
-from zoneinfo import ZoneInfo
+from datetime import UTC, datetime
 
 import polars as pl
 
 from provisioner.errors import RosterError, UsageError
-from provisioner.expressions import Expression, evaluate_text
 from provisioner.logs import without_secrets
-from provisioner.model.attributes import Type
 from provisioner.model.run_document import RejectedRow, RosterDocument
-from provisioner.planning.desired import CompiledTarget, compile_target, desired_accounts
 from provisioner.planning.leavers import leaving
-from provisioner.planning.spec import TargetSpec
 from provisioner.roster import (
     Baseline,
     People,
@@ -25,20 +20,13 @@ from provisioner.roster import (
     Source,
     Verdict,
     advance_absence,
-    gate,
-    judge,
-    read,
-    unlisted,
 )
-from provisioner.roster.identity import Spelling, spelt_as_known
 from provisioner.roster.statuses import statuses_of
+from provisioner.runs.judged_roster import judged
 from provisioner.runs.known_as import known_as
-from provisioner.runs.known_snapshot import known_snapshot, of_people, unfamiliar_leavers
+from provisioner.runs.known_snapshot import known_snapshot, of_people
 from provisioner.runs.roster_source import DROP, Origin, origin_of, way_out, with_writing, writings
-from provisioner.runs.same_person import pairs_of, vanished_sentence
-from provisioner.runtime.clock import day_in
 from provisioner.runtime.context import Deployment
-from provisioner.settings import RosterSettings
 from provisioner.store.people.snapshots import Pushed, Snapshot
 from provisioner.store.runs.documents import Request
 from provisioner.store.runs.locks import Hold
@@ -101,24 +89,11 @@ async def take(dep: Deployment, request: Request, content: bytes | None) -> Take
                 known.height, known.height, 0, facts["digest"].decode(), origin, accepted=True, reasons=()
             )
             return Taken(await _only(dep, snapshot), document, (), None)
-    previous = await dep.frames.known()
-    baseline = None
-    if "baseline" in facts:
-        encoding = facts.get("encoding", b"").decode() or None
-        baseline = Baseline.from_bytes(int(facts["baseline_people"]), facts["baseline"], encoding)
-    today, today_utc = day_in(dep.settings.zone, now)
-    moment = datetime.fromtimestamp(now, UTC)
-    spelling = Spelling(previous["_key"] if previous is not None else ())
     try:
-        people, mapped = await asyncio.to_thread(
-            people_of, dep.specs, source, settings, today, today_utc, dep.settings.zone, spelling
-        )
+        found = await judged(dep, source, facts, now)
     except RosterError as exc:
         raise RosterError(exc.message, remedy=_joined(exc.remedy, way_out(origin, dep.settings))) from None
-    pairs = await pairs_of(dep, people.frame, unlisted(previous, people))
-    verdict = gate(people, baseline, settings, mapped=mapped, modified=source.modified, now=moment, known=previous)
-    if (lost := vanished_sentence(pairs)) and verdict.status != "rejected":
-        verdict = Verdict("degraded", (*verdict.reasons, lost))
+    people, previous, pairs, verdict = found.people, found.previous, found.pairs, found.verdict
     accepted = verdict.status == "clean" or (verdict.status == "degraded" and request.accept == source.digest)
     document = _document(
         people.rows,
@@ -149,7 +124,7 @@ async def take(dep: Deployment, request: Request, content: bytes | None) -> Take
         # A degraded roster, a look at one person, or a writing that was read before, advances nobody's absence
         written=source.written if counts else (last_written or ""),
         last_written=last_written if last_written is not None else "",
-        now=moment,
+        now=datetime.fromtimestamp(now, UTC),
         settings=settings.absence,
         perhaps={pair.old for pair in pairs if pair.vanished},
     )
@@ -162,14 +137,16 @@ async def take(dep: Deployment, request: Request, content: bytes | None) -> Take
         renamed=people.renamed,
         keys=request.people,
         alike=tuple(astuple(pair) for pair in pairs),
-        unfamiliar=await unfamiliar_leavers(dep, people.frame, previous, today),
+        unfamiliar=found.unfamiliar,
     )
     keep = accepted and request.people is None
     return Taken(
         await _only(dep, snapshot) if request.people is not None else snapshot,
         document,
         (*people.rejects, *people.unknown),
-        {**_facts(source, people, began, baseline), "writings": with_writing(facts, source.written)} if keep else None,
+        {**_facts(source, people, began, found.baseline), "writings": with_writing(facts, source.written)}
+        if keep
+        else None,
         _push_to_keep(origin, accepted=accepted) if request.people is None else None,
     )
 
@@ -211,72 +188,6 @@ async def note_leavers(dep: Deployment, snapshot: Snapshot) -> None:
         leavers, unsettled = await asyncio.to_thread(leaving, dep.compiled(target, snapshot.columns), snapshot.people)
         others = unsettled if snapshot.keys is None else None
         await dep.receipts.note(target, sorted(leavers), others, taken=snapshot.taken, digest=snapshot.digest)
-
-
-def people_of(
-    specs: Mapping[str, TargetSpec],
-    source: Source,
-    settings: RosterSettings,
-    today: date,
-    today_utc: date,
-    zone: ZoneInfo,
-    spelling: Spelling | None = None,
-) -> tuple[People, frozenset[str]]:
-    """Everyone whose row is believed, also by the mapping of every target; and the columns that it reads.
-
-    Args:
-        spelling: how the keys of known people are spelt.
-
-    Raises:
-        RosterError: the file cannot be read as a roster, or columns are missing.
-        ConfigurationError: an expression does not fit the columns.
-    """
-    drafts = {name: compile_target(spec, None) for name, spec in specs.items()}
-    needs = frozenset[str]().union(*(draft.columns for draft in drafts.values()))
-    spelling = spelling or Spelling(())
-    found = spelt_as_known(read(source, settings, needs=needs, emails=_emails(specs, drafts)), spelling, settings.key)
-    compiled = {name: compile_target(spec, found.columns) for name, spec in specs.items()}
-    people = judge(found, settings, today=today, zone=zone)
-    people = replace(people, renamed={spelling.of(old): new for old, new in people.renamed.items()})
-    faults: dict[str, Reject] = {}
-    lines = dict(people.frame.select("_key", "_line").iter_rows())
-    for name, spec in specs.items():
-        desired = desired_accounts(
-            spec, compiled[name], people.frame, today=today, today_utc=today_utc, ends=settings.ends is not None
-        )
-        leaving = people.frame.filter(pl.col("_verdict") != "employed")["_key"]
-        spared = set(leaving.to_list())
-        for fault in desired.faults:
-            if fault.fatal and fault.person not in spared:
-                reject = Reject(lines[fault.person], fault.person, None, None, f"{fault.where}: {fault.reason}")
-                faults.setdefault(fault.person, reject)
-    if faults:
-        people = replace(
-            people,
-            frame=people.frame.filter(~pl.col("_key").is_in(list(faults))),
-            rejects=tuple(sorted((*people.rejects, *faults.values()), key=lambda reject: reject.line)),
-            present=people.present | faults.keys(),
-        )
-    return people, needs
-
-
-def _emails(specs: Mapping[str, TargetSpec], compiled: Mapping[str, CompiledTarget]) -> frozenset[str]:
-    """Columns that are handed on as an email address as they are, their case aside."""
-    found: set[str] = set()
-    for name, spec in specs.items():
-        for attribute, expression in compiled[name].attributes.items():
-            if spec.attributes[attribute].type is Type.EMAIL and _hands_on(expression):
-                found |= expression.columns
-    return frozenset(found)
-
-
-def _hands_on(expression: Expression) -> bool:
-    """Whether an expression gives the one column that it reads, and nothing of its own."""
-    if len(expression.columns) != 1:
-        return False
-    words = ["one", "Two@example.com"]
-    answer = evaluate_text(expression, pl.DataFrame({next(iter(expression.columns)): words}))
-    return [value and value.lower() for value in answer.values.to_list()] == [word.lower() for word in words]
 
 
 def _unchanged(known: pl.DataFrame, present: frozenset[str]) -> pl.DataFrame:

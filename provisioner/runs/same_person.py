@@ -61,8 +61,9 @@ def vanished_sentence(pairs: Sequence[Pair], run: str | None = None) -> str | No
     named = ", ".join(f"{pair.old} and {pair.new}" for pair in lost[:_NAMED])
     more = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
     one, other = shlex.quote(lost[0].old), shlex.quote(lost[0].new)
+    gone = len({pair.old for pair in lost})
     return (
-        f"{len({pair.old for pair in lost})} people vanished while others appeared who agree with them in "
+        f"{gone} {'person' if gone == 1 else 'people'} vanished while others appeared who agree with them in "
         f"{lost[0].agrees} ({named}{more}), so they are taken for the same people with new keys. If they are: "
         f"provisioner rekey {one} {other}, or all at once: provisioner rekey --all {run or 'RUN'}. If not, approve the "
         "accounts of the new ones, or say so: "

@@ -54,7 +54,8 @@ def create_app(settings: Settings) -> FastAPI:
     add_handlers(app, pages=served)
     app.add_middleware(SecureHeaders)
     # Added last, so that it is the outermost: all others read what it found
-    app.add_middleware(ForwardedHeaders, trusted=settings.web.trusted_proxies)
+    note = site.note_ignored_proxy
+    app.add_middleware(ForwardedHeaders, trusted=settings.web.trusted_proxies, note=note)
     app.include_router(health.router)
     app.include_router(webhooks(settings, lambda: site.stores))
     if served:

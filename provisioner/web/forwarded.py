@@ -7,11 +7,13 @@ anything before that. So the entries are read from the right, and only as long a
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final, TypeAlias
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from provisioner.errors import StoreError
 from provisioner.logs import get_logger
 
 log = get_logger(__name__)
@@ -20,6 +22,8 @@ Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _SCHEMES: Final = ("http", "https")
+#: Seconds after which a proxy that is not trusted is noted again.
+_NOTED_EVERY: Final = 600.0
 
 
 def address_of(text: str) -> Address | None:
@@ -80,9 +84,16 @@ def _entries(values: Iterable[str]) -> list[str]:
 class ForwardedHeaders:
     """Puts client and scheme into each request's scope; everything behind it reads them there only."""
 
-    def __init__(self, app: ASGIApp, trusted: Sequence[Network]) -> None:
-        self._app, self._trusted = app, tuple(trusted)
+    def __init__(
+        self, app: ASGIApp, trusted: Sequence[Network], note: Callable[[str], Awaitable[None]] | None = None
+    ) -> None:
+        """
+        Args:
+            note: takes the address of a proxy that is not trusted, for `check`.
+        """
+        self._app, self._trusted, self._note = app, tuple(trusted), note
         self._said = False
+        self._noted = -_NOTED_EVERY
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -94,13 +105,23 @@ class ForwardedHeaders:
             if scheme is not None:
                 scope["scheme"] = scheme
             elif own and address_of(peer) == address_of(address):
-                self._say(address)
+                await self._app(scope, receive, send)
+                await self._ignored(address)
+                return
         await self._app(scope, receive, send)
 
-    def _say(self, address: str) -> None:
-        """Say once that a proxy's headers are ignored; an address of the public net may be a person's."""
+    async def _ignored(self, address: str) -> None:
+        """Say once that a proxy's headers are ignored, and note it; an address of the public net may be a person's."""
         found = address_of(address)
-        if self._said or found is None or not found.is_private or any(found in one for one in self._trusted):
+        if found is None or not found.is_private or any(found in one for one in self._trusted):
+            return
+        if self._note is not None and time.monotonic() - self._noted >= _NOTED_EVERY:
+            self._noted = time.monotonic()
+            try:
+                await self._note(address)
+            except StoreError:
+                log.debug("proxy_not_noted", proxy=address)
+        if self._said:
             return
         self._said = True
         log.warning(

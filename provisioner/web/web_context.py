@@ -64,6 +64,14 @@ class Site:
         """What is remembered of visitors."""
         return self.stores.web_sessions
 
+    async def note_ignored_proxy(self, address: str) -> None:
+        """Note a reverse proxy that `web.trusted_proxies` does not name.
+
+        Raises:
+            StoreError: Redis does not answer.
+        """
+        await self.access.note_ignored_proxy(address)
+
     async def deployment(self) -> Deployment:
         """The deployment.
 

@@ -98,12 +98,12 @@ def test_each_thing_that_a_sync_stands_on_has_its_line(redis_url: str, tmp_path:
         *("settings", "mapping", "redis", "redis writes", "redis persistence", "redis memory", "clock", "beat"),
         *("workers", "last run", "disk", "roster source", "roster", "traitly", "traitly rights"),
     }
-    for subject in ("settings", "redis", "redis memory", "disk", "roster", "last run", "traitly", "traitly rights"):
+    for subject in ("settings", "redis", "disk", "roster", "last run", "traitly", "traitly rights"):
         assert verdicts(lines, subject) == ["ok"], subject
     named = RedisContents(redis_url).server_name()
     assert lines["redis"][0]["message"].startswith(f"{named} answers at unix://")
-    # The tests' server keeps nothing, and neither beat nor a worker was ever started here
-    for subject in ("redis persistence", "beat", "workers"):
+    # The tests' server keeps nothing and has no bound, and neither beat nor a worker was ever started here
+    for subject in ("redis persistence", "redis memory", "beat", "workers"):
         assert verdicts(lines, subject) == ["warn"], subject
     assert [line["message"].partition(" ")[0] for line in lines["clock"]] == ["Redis's", "traitly's"]
     assert verdicts(lines, "clock") == ["ok", "ok"]
@@ -240,6 +240,11 @@ def test_a_data_dir_that_cannot_be_written_to(redis_url: str, tmp_path: Path) ->
     assert "name another data_dir" in lines["disk"][0]["remedy"]
 
 
+def test_the_server_of_up_has_the_memory_of_its_machine() -> None:
+    line = memory({"total_system_memory": 4 * GIB}, own=True)
+    assert (line.verdict, line.exit_code) == ("ok", 0)
+
+
 @pytest.mark.parametrize(
     ("info", "verdict", "word"),
     [
@@ -265,7 +270,7 @@ def test_persistence(info: dict[str, Any], verdict: str, word: str) -> None:
         ({"maxmemory_policy": "noeviction", "used_memory": GIB, "maxmemory": GIB}, "warn", "short"),
         ({"maxmemory_policy": "noeviction", "used_memory": GIB, "total_system_memory": GIB}, "warn", "short"),
         ({"maxmemory_policy": "allkeys-lru", "used_memory": 1}, "fail", "throw away the ledger"),
-        ({}, "ok", "noeviction"),
+        ({"total_system_memory": 4 * GIB}, "warn", "no maxmemory"),
     ],
 )
 def test_memory(info: dict[str, Any], verdict: str, word: str) -> None:

@@ -310,7 +310,7 @@ def test_a_fault_before_any_delivery_ends_every_part(plant: Plant) -> None:
 
 async def _faulty_lines(settings: Settings) -> list[str]:
     lines = await check(settings, connect=False)
-    told = [line.message for line in lines if line.subject == "worker" and line.exit_code == 1]
+    told = [line.message for line in lines if line.subject == "worker" and line.exit_code == 5]
     return [message for message in told if message.startswith("delivering")]
 
 

@@ -99,7 +99,9 @@ class Site:
         self.folder, self.switchboard = folder, Switchboard(sandbox)
         self.roster = folder / "roster.csv"
         self.contents = RedisContents(server.url)
-        document = settings_document(sandbox, server.url, self.roster, folder, **changes)
+        # The processes may reach it in another way than the tests
+        redis_url = str(changes.pop("redis_url", server.url))
+        document = settings_document(sandbox, redis_url, self.roster, folder, **changes)
         if only is not None:
             document["targets"] = {name: document["targets"][name] for name in only}
         self.server = server

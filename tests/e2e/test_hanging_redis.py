@@ -55,7 +55,7 @@ def test_every_command_says_so(
 ) -> None:
     # Nobody waits for the four seconds here
     monkeypatch.setattr("provisioner.store.stores.OPENS_WITHIN", 0.5)
-    monkeypatch.setattr("provisioner.admin.preflight.redis._ANSWERS_WITHIN", 0.5)
+    monkeypatch.setattr("provisioner.admin.preflight.redis.ANSWERS_WITHIN", 0.5)
     monkeypatch.chdir(tmp_path)
     config = write_settings(tmp_path, redis_url=redis_server.url)
     with hanging(redis_server):

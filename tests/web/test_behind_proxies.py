@@ -13,6 +13,7 @@ import pytest
 
 from provisioner.web.forwarded import client_of
 from tests.cli.calling import environment, traitly, write_settings
+from tests.e2e.printed_check import check
 from tests.support.network import Got, Network, network, unshare
 from tests.web.conftest import bearer, csrf_in
 
@@ -38,6 +39,7 @@ class Street:
 
     net: Network
     log: Path
+    config: Path
 
     def ask(self, path: str, source: str, by: str = f"{EDGE}:80", **more: Any) -> Got:
         return self.net.ask(by, path, source=source, **more)
@@ -81,7 +83,7 @@ def street(redis_url: str, tmp_path: Path) -> Iterator[Street]:
         for place, upstream, scheme in PROXIES:
             words = [sys.executable, "-m", "tests.support.reverse_proxy", f"{place}:80", upstream, place, scheme]
             net.start(words, f"{place}:80", tmp_path / "proxy.log")
-        yield Street(net, log)
+        yield Street(net, log, config)
 
 
 def test_only_a_trusted_proxy_says_who_asks_and_how(street: Street) -> None:
@@ -99,6 +101,9 @@ def test_only_a_trusted_proxy_says_who_asks_and_how(street: Street) -> None:
     assert street.event(VENDOR, f"{WEB}:8080") in taken
     assert street.log.read_text().count("forwarded_headers_ignored") == 1
     assert f'"{FOREIGN}"' in street.log.read_text()
+    # Whoever looks later is told, as long as the settings do not name it
+    told = [row.finding for row in check(street.config).rows if row.subject == "web"]
+    assert [one for one in told if one.startswith(f"{FOREIGN} sends headers of a reverse proxy")], told
 
 
 def test_cookie_and_headers_follow_the_scheme_of_the_browser(street: Street) -> None:

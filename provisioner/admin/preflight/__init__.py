@@ -4,34 +4,38 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, date, datetime
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 
 from provisioner.admin.preflight.first_contact import fragment_of, totals
 from provisioner.admin.preflight.recording import Recorder
-from provisioner.admin.preflight.redis import Store, disk, store
+from provisioner.admin.preflight.redis import ANSWERS_WITHIN, Store, disk, store
+from provisioner.admin.preflight.standing import spool
 from provisioner.admin.preflight.targets import reach
-from provisioner.errors import ConfigurationError, ProvisionerError
+from provisioner.admin.preflight.web import web
+from provisioner.errors import ConfigurationError, ProvisionerError, RosterError
 from provisioner.logs import without_secrets
 from provisioner.model.check_result import Fragment, Line, failure
+from provisioner.model.run_document import WAITS
 from provisioner.planning.desired import MEMBER, STANDING, compile_target, desired_accounts, faults_of, wrong_ones
 from provisioner.planning.spec import TargetSpec
 from provisioner.progress.writeback import check_columns
-from provisioner.roster import Note, Source, fetch, gate
-from provisioner.runs.roster_snapshot import people_of
+from provisioner.roster import Note, People, Source, fetch, gate
+from provisioner.runs.judged_roster import Judged, judged, people_of
 from provisioner.runs.roster_source import DROP, source_of
 from provisioner.runtime.clock import day_in
-from provisioner.runtime.context import build_targets, routes_of
-from provisioner.settings import UNGUESSABLE, Settings
+from provisioner.runtime.context import Deployment, build_targets, routes_of
+from provisioner.settings import Settings
 from provisioner.settings.place import shown
 
 #: Rows that are mapped to show what the expressions make of them.
 _SAMPLED: Final = 10
-#: Findings of one sort that are told one by one.
+#: Findings of one sort that are told one by one; examples where one sentence explains them all.
 _TOLD: Final = 10
+_EXAMPLES: Final = 3
 
 
 async def check(
@@ -50,9 +54,9 @@ async def check(
         recorder: notes the shapes of the targets' answers.
     """
     specs, lines = _mapping(settings) if missing is None else (None, [failure("settings", missing, "Write one.")])
-    lines += _tokens(settings)
+    lines += web(settings)
     redis = await store(settings, needed=connect)
-    lines += [*redis.lines, await disk(settings)]
+    lines += [*redis.lines, await disk(settings), *await spool(settings.data_dir)]
     if specs is not None:
         lines += await _roster(settings, specs, redis)
         if connect:
@@ -63,18 +67,17 @@ async def check(
 def _cleaned(line: Line) -> Line:
     """A finding without secrets: it may quote a file."""
     remedy = None if line.remedy is None else without_secrets(line.remedy)
-    return replace(line, message=without_secrets(line.message), remedy=remedy)
+    fragment = None if line.fragment is None else Fragment(**_without_secrets(asdict(line.fragment)))
+    return replace(line, message=without_secrets(line.message), remedy=remedy, fragment=fragment)
 
 
-def _tokens(settings: Settings) -> list[Line]:
-    """Tokens of the web that somebody could find by trying; a token is never shown."""
-    web = settings.web
-    owned = [("web.token", web.token), *((f"web.users: {user.name}", user.token) for user in web.users)]
-    short = [name for name, token in owned if token is not None and len(token.get_secret_value()) < UNGUESSABLE]
-    if not short:
-        return []
-    message = f"A token of fewer than {UNGUESSABLE} characters can be found by trying: {', '.join(short)}."
-    return [Line("web", "warn", message, "Use long random ones, such as `openssl rand -hex 32` makes.")]
+def _without_secrets(value: Any) -> Any:
+    """The same with every text cleaned, however deep."""
+    if isinstance(value, str):
+        return without_secrets(value)
+    if isinstance(value, Mapping):
+        return {_without_secrets(name): _without_secrets(one) for name, one in value.items()}
+    return [_without_secrets(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 
 def _mapping(settings: Settings) -> tuple[Mapping[str, TargetSpec] | None, list[Line]]:
@@ -108,9 +111,8 @@ def _mapping(settings: Settings) -> tuple[Mapping[str, TargetSpec] | None, list[
 
 
 async def _roster(settings: Settings, specs: Mapping[str, TargetSpec], redis: Store) -> list[Line]:
-    now = datetime.now(UTC)
-    today, today_utc = day_in(settings.zone, now.timestamp())
-    baseline, push = redis.baseline, redis.pushed
+    today, today_utc = day_in(settings.zone, datetime.now(UTC).timestamp())
+    push = redis.pushed
     own = f"roster.url ({shown(settings.roster.url)})"
     lines: list[Line] = []
     source: Source | None = None
@@ -126,31 +128,28 @@ async def _roster(settings: Settings, specs: Mapping[str, TargetSpec], redis: St
         else:
             source = await asyncio.to_thread(fetch, settings.roster, prefixes=settings.web.rosters)
             lines.append(Line("roster source", "ok", f"Runs read {own}; nothing was pushed."))
-        people, mapped = await asyncio.to_thread(
-            people_of, specs, source, settings.roster, today, today_utc, settings.zone
-        )
+        found, held = await _judged(settings, specs, source, usable=redis.usable)
     except ProvisionerError as exc:
         fragment = await _fragment(source, settings) if source is not None else None
         return [*lines, replace(failure("roster", exc, "Mend the export."), fragment=fragment)]
-    verdict = gate(
-        people, baseline, settings.roster, mapped=mapped, modified=source.modified, now=now, known=redis.known
-    )
+    people, verdict = found.people, found.verdict
     lines += [*(_noted(note) for note in people.notes), *totals(people)]
     facts = f"{source.name}: {people.rows} rows, {people.frame.height} people, {len(people.rejects)} rejected."
-    # What is wrong with a whole column is no fault of its rows
-    advice = [tuple(one.rsplit(". ", 1)) for one in people.advice]
-    remedy = " ".join(what for _, what in advice) or "Mend the row in the export."
-    lines += [Line("roster", "warn", f"rejected row: {reject}", remedy) for reject in people.rejects[:_TOLD]]
     if verdict.status == "rejected":
-        message = f"{facts} {' '.join(verdict.reasons)}"
-        remedy = " ".join(people.advice) or "Mend the export."
-        return [*lines, Line("roster", "fail", message, remedy, 3, await _fragment(source, settings))]
-    lines += [Line("roster", "warn", f"{told}.", what) for told, what in advice]
+        message, remedy = f"{facts} {' '.join(verdict.reasons)}", " ".join(people.advice) or "Mend the export."
+        # The advice explains the rows, of which the reasons name the first
+        rows = [] if people.advice else _rejects(people)
+        fragment = await _fragment(source, settings)
+        return [*lines, *rows, Line("roster", "fail", message, remedy, RosterError.exit_code, fragment)]
+    lines += _rejects(people)
     if verdict.status == "degraded":
         remedy = f"Mend the export, or let it pass with `provisioner sync --accept {source.digest}`."
-        lines.append(Line("roster", "warn", f"{facts} Degraded: {' '.join(verdict.reasons)}", remedy))
+        message = f"{facts} It is degraded, so removals wait: {' '.join(verdict.reasons)}"
+        lines.append(Line("roster", "warn", message, remedy, WAITS))
     else:
         lines.append(Line("roster", "ok", facts))
+    if held is not None:
+        lines.append(held)
     some = people.frame.filter(pl.col("_verdict") == "employed").head(_SAMPLED)
     ends = settings.roster.ends is not None
     for spec in specs.values():
@@ -165,6 +164,54 @@ async def _fragment(source: Source, settings: Settings) -> Fragment | None:
 def _noted(note: Note) -> Line:
     example = f" It reads {note.example}." if note.example else ""
     return Line("roster", "warn" if note.remedy else "ok", f"{note.message}{example}", note.remedy)
+
+
+def _rejects(people: People) -> list[Line]:
+    """Rejected rows. What is wrong with a whole column is said once, and is no fault of its rows."""
+    advice = [tuple(one.rsplit(". ", 1)) for one in people.advice]
+    shown_ = people.rejects[: _EXAMPLES if advice else _TOLD]
+    remedy = " ".join(dict.fromkeys(what for _, what in advice)) or "Mend the row in the export."
+    lines = [Line("roster", "warn", f"rejected row: {reject}", remedy) for reject in shown_]
+    if more := len(people.rejects) - len(shown_):
+        lines.append(Line("roster", "warn", f"{more} more rows are rejected.", "`provisioner plan` lists them all."))
+    return lines + [Line("roster", "warn", f"{told}.", what) for told, what in advice]
+
+
+async def _judged(
+    settings: Settings, specs: Mapping[str, TargetSpec], source: Source, *, usable: bool
+) -> tuple[Judged, Line | None]:
+    """The roster as the next run would judge it, and whom it would hold for a status that is new. Without Redis there
+    is nothing to compare it with.
+
+    Raises:
+        RosterError: it cannot be read.
+        ConfigurationError: an expression does not fit its columns.
+        StoreError: Redis does not answer any more.
+    """
+    if usable:
+        async with Deployment.open(settings, reading=True, within=ANSWERS_WITHIN) as dep:
+            found = await judged(dep, source, await dep.frames.roster(), await dep.clock.now())
+            return found, await _unfamiliar(dep, found)
+    now = datetime.now(UTC)
+    today, today_utc = day_in(settings.zone, now.timestamp())
+    people, mapped = await asyncio.to_thread(people_of, specs, source, settings.roster, today, today_utc, settings.zone)
+    verdict = gate(people, None, settings.roster, mapped=mapped, modified=source.modified, now=now)
+    return Judged(people, None, None, (), {}, verdict), None
+
+
+async def _unfamiliar(dep: Deployment, found: Judged) -> Line | None:
+    """Leavers with an account whose leave would be held, since no clean roster held their status before."""
+    people = list(found.unfamiliar)
+    linked: set[str] = set()
+    for target in dep.targets if people else ():
+        entries = await dep.ledger.entries(target, people)
+        linked |= {person for person, entry in entries.items() if entry.state != "left"}
+    if not linked:
+        return None
+    named = ", ".join(sorted(linked)[:_EXAMPLES])
+    count = "1 person leaves" if len(linked) == 1 else f"{len(linked)} people leave"
+    message = f"{count} by a status that is new, so that would be held: {named}."
+    return Line("roster", "warn", message, "See which: provisioner plan. Correct roster.employed, or approve.", WAITS)
 
 
 def _sampled(spec: TargetSpec, people: pl.DataFrame, today: date, today_utc: date, *, ends: bool) -> list[Line]:

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-import polars as pl
-
+from provisioner.admin.preflight.standing import standing
+from provisioner.admin.preflight.web import proxies
 from provisioner.dispatch.redis_loss import other_deployment
 from provisioner.errors import (
     ConfigurationError,
@@ -25,17 +25,14 @@ from provisioner.errors import (
 )
 from provisioner.model.check_result import Line, failure
 from provisioner.progress.vitals import Sign, ago, scheduled, vitals
-from provisioner.roster import Baseline
 from provisioner.runtime.origins import changed, check_origin, ownerless
 from provisioner.settings import Settings
-from provisioner.store.admin.position import WENT_BACK
 from provisioner.store.people.snapshots import Pushed
 from provisioner.store.redis.address import RedisAddress
 from provisioner.store.redis.connection import check_server, connect
 from provisioner.store.redis.schema import ensure_schema
 from provisioner.store.redis.server import Server
 from provisioner.store.redis.server_version import ServerVersion
-from provisioner.store.runs.target_health import HealthStore
 from provisioner.store.stores import Stores
 
 #: Seconds that two clocks may be apart: less than a request takes says nothing.
@@ -43,7 +40,7 @@ APART: Final = 5.0
 #: Seconds after which runs that should begin by themselves have plainly stopped; the full one comes every day.
 _RUN_LATE: Final = 2 * 86_400.0
 #: Seconds in which Redis has to answer each question.
-_ANSWERS_WITHIN: Final = 4.0
+ANSWERS_WITHIN: Final = 4.0
 #: Share of Redis's memory above which it is short.
 _MEMORY: Final = 0.9
 #: Bytes that should be free for the spool, tables and Redis's own files, and those without which nothing can be kept.
@@ -53,14 +50,11 @@ _LEAST_ROOM: Final = 64 * 1024**2
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """Redis: what is told of it, whether it can be used, the roster to compare with and its people, and the pushed one
-    that runs read, where it knows them."""
+    """Redis: what is told of it, whether it can be used, and the pushed roster that runs read, if there is one."""
 
     lines: tuple[Line, ...]
     usable: bool
-    baseline: Baseline | None = None
     pushed: Pushed | None = None
-    known: pl.DataFrame | None = None
 
 
 async def store(settings: Settings, *, needed: bool) -> Store:
@@ -71,7 +65,7 @@ async def store(settings: Settings, *, needed: bool) -> Store:
             Any other server that does not answer is one.
     """
     address = RedisAddress.of(settings)
-    client = connect(address, within=_ANSWERS_WITHIN)
+    client = connect(address, within=ANSWERS_WITHIN)
     answered = False
     try:
         stores = Stores.on(client, address)
@@ -81,15 +75,13 @@ async def store(settings: Settings, *, needed: bool) -> Store:
         writes = await _writes(stores.server)
         await ensure_schema(client, reading=True)
         ahead = await _ahead(stores.server)
-        baseline = _baseline(await stores.frames.roster())
-        known = await stores.frames.known()
         pushed = await stores.frames.pushed(settings.roster.url)
         going = (
             *await _ledgers(stores, settings),
-            *await _paused(stores, settings),
+            *await standing(stores, settings),
+            *await proxies(stores.web_sessions, settings),
             *await _going(stores, settings),
             *await _faults(stores, settings),
-            *await _unseen(stores.health, settings),
         )
     except StoreError as exc:
         fault = needed or answered or not address.own
@@ -99,8 +91,8 @@ async def store(settings: Settings, *, needed: bool) -> Store:
         await client.aclose()
     version = Line("redis", "ok", f"{ServerVersion.of_info(info)} answers at {address.redacted}.")
     clock = clocks("Redis's clock", ahead, "Days, rates and ages are counted by Redis's clock: set both by NTP.")
-    lines = (version, writes, persistence(info), memory(info), clock, *going)
-    return Store(lines, usable=True, baseline=baseline, pushed=pushed, known=known)
+    lines = (version, writes, persistence(info), memory(info, own=address.own), clock, *going)
+    return Store(lines, usable=True, pushed=pushed)
 
 
 async def _ledgers(stores: Stores, settings: Settings) -> list[Line]:
@@ -121,21 +113,6 @@ async def _ledgers(stores: Stores, settings: Settings) -> list[Line]:
     return found
 
 
-async def _paused(stores: Stores, settings: Settings) -> list[Line]:
-    """Targets that somebody paused, with the reason."""
-    now, found = await stores.server.now(), []
-    for target in settings.targets:
-        health = await stores.health.of(target)
-        if health.paused:
-            since = f" {ago(now - health.paused_at)} ago" if health.paused_at else ""
-            why = f": {health.paused_why}" if health.paused_why else ""
-            message = (
-                f"{target} was paused{since} by {health.paused_by or 'somebody'}{why.rstrip('.')}. Its work waits."
-            )
-            found.append(Line("paused", "warn", message, f"Go on writing: provisioner resume {target}"))
-    return found
-
-
 async def _writes(server: Server) -> Line:
     """Whether it takes writes.
 
@@ -147,13 +124,6 @@ async def _writes(server: Server) -> Line:
     except StoreRefusedError as exc:
         return failure("redis writes", exc, "Look at its log.")
     return Line("redis writes", "ok", "Redis takes writes.")
-
-
-def _baseline(facts: Mapping[str, bytes]) -> Baseline | None:
-    if "baseline" not in facts:
-        return None
-    encoding = facts.get("encoding", b"").decode() or None
-    return Baseline.from_bytes(int(facts["baseline_people"]), facts["baseline"], encoding)
 
 
 def persistence(info: Mapping[str, Any]) -> Line:
@@ -170,10 +140,15 @@ def persistence(info: Mapping[str, Any]) -> Line:
     return Line(subject, "ok", "Every change is written to an append-only file.")
 
 
-def memory(info: Mapping[str, Any]) -> Line:
-    """Whether Redis keeps what it knows when memory is short, and how near that is."""
+def memory(info: Mapping[str, Any], *, own: bool = False) -> Line:
+    """Whether Redis keeps what it knows when memory is short, and how near that is.
+
+    Args:
+        own: whether it is the server of `up`, which has the machine's memory.
+    """
     subject, policy = "redis memory", str(info.get("maxmemory_policy", "noeviction"))
-    used, limit = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0) or info.get("total_system_memory", 0))
+    bound = int(info.get("maxmemory", 0))
+    used, limit = int(info.get("used_memory", 0)), bound or int(info.get("total_system_memory", 0))
     told = f"{used / 1024**2:.0f} MiB" + (f" of {limit / 1024**2:.0f} MiB are used" if limit else " are used")
     if policy != "noeviction":
         message = f"Redis may throw away the ledger when memory is short (maxmemory-policy {policy}); {told}."
@@ -181,6 +156,9 @@ def memory(info: Mapping[str, Any]) -> Line:
     if limit and used > _MEMORY * limit:
         remedy = "Give Redis more memory, or shorten retention.operations."
         return Line(subject, "warn", f"Memory is short: {told}.", remedy)
+    if not bound and not own:
+        message = f"Redis has no maxmemory, so it may be killed before anybody is warned; {told}."
+        return Line(subject, "warn", message, "Set maxmemory to half of what its machine or container lets it have.")
     return Line(subject, "ok", f"Nothing is thrown away (maxmemory-policy noeviction); {told}.")
 
 
@@ -219,28 +197,20 @@ def alive(sign: Sign, subject: str) -> Line:
 
 async def _faults(stores: Stores, settings: Settings) -> list[Line]:
     """What fails in the workers in a way that nobody thought of."""
-    found = {f"delivering to {target}": (await stores.health.of(target)).fault for target in settings.targets}
-    found |= await stores.faults.standing()
+    own = {f"delivering to {target}": (await stores.health.of(target)).fault for target in settings.targets}
+    found = {**own, **await stores.faults.standing()}
     return [
         Line(
             "worker",
             "fail" if fault.lasting else "warn",
             f"{work} ended with {fault.reason} {fault.count} times in a row.",
             "See the worker's log for where, and report it.",
-            UnexpectedError.exit_code if fault.lasting else 0,
+            # A run's part for such a target is `failed`
+            (TargetError if work in own else UnexpectedError).exit_code if fault.lasting else 0,
         )
         for work, fault in found.items()
         if fault.count
     ]
-
-
-async def _unseen(health: HealthStore, settings: Settings) -> list[Line]:
-    """Targets that wait for a run because Redis was put back to an earlier state."""
-    waiting = [target for target in settings.targets if (await health.of(target)).unseen]
-    if not waiting:
-        return []
-    remedy = "`provisioner sync` reads them now; runs by schedule do so too."
-    return [Line("redis", "fail", f"{WENT_BACK}: {', '.join(waiting)}.", remedy, TargetError.exit_code)]
 
 
 def last_run(last: float | None, good: float | None, now: float, *, scheduled: bool) -> Line:

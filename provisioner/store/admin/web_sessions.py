@@ -15,7 +15,7 @@ from provisioner.store.redis.connection import redis_errors
 #: Wrong tokens that cost nothing; from then on each doubles the wait.
 FREE_TRIES: Final = 5
 LONGEST_WAIT: Final = 300
-#: Seconds after the last wrong token until an address starts anew.
+#: Seconds after the last wrong token until an address starts anew, and for which a proxy that is not trusted is noted.
 _FORGOTTEN: Final = 3600
 #: Seconds for which an idempotency key is remembered.
 REMEMBERED: Final = 24 * 3600
@@ -53,6 +53,17 @@ class WebSessionStore:
         """Remember that somebody signed out, for as long as the session would have lasted."""
         with redis_errors():
             await self._redis.set(self._session(session), "1", ex=max(1, seconds))
+
+    async def note_ignored_proxy(self, address: str) -> None:
+        """Note that somebody sent headers of a reverse proxy, and is not trusted."""
+        with redis_errors():
+            await self._redis.set(keys.WEB_PROXY, address, ex=_FORGOTTEN)
+
+    async def ignored_proxy(self) -> str | None:
+        """Who was last noted so within the hour; None: nobody."""
+        with redis_errors():
+            found = await self._redis.get(keys.WEB_PROXY)
+        return found.decode() if found is not None else None
 
     @staticmethod
     def _session(session: str) -> str:

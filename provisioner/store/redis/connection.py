@@ -118,13 +118,15 @@ def _options(address: RedisAddress) -> dict[str, Any]:
         **address.credentials,
         "decode_responses": False,
         "socket_timeout": ANSWER_TIMEOUT,
-        "health_check_interval": HEALTH_CHECK_INTERVAL,
         # The older protocol has one shape of answers for all servers that we accept
         "protocol": 2,
     }
     if address.scheme == "unix":
+        # No health check: nothing comes between the two ends of a socket, and where the server refuses its PING,
+        # redis-py connects again within each try to connect, for hours
         return options | {"unix_socket_path": address.path}
     options |= {"socket_connect_timeout": CONNECT_TIMEOUT, "socket_keepalive": True}
+    options |= {"health_check_interval": HEALTH_CHECK_INTERVAL}
     if address.tls is not None:
         options |= {"ssl": True, **address.tls}
     if address.scheme != "sentinel":

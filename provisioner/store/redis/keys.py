@@ -446,6 +446,9 @@ AUDIT: Final = _name(
     backup=True,
 )
 WEB_KEY: Final = _name("web:key", "STRING", "signs sessions", _ALWAYS)
+WEB_PROXY: Final = _name(
+    "web:proxy", "STRING", "the address of a proxy whose headers the web ignores", "an hour after the last one"
+)
 web_ended: Final = _key("web:ended:<session>", "STRING", "a session that ended", "hours")
 web_once: Final = _key("web:once:<digest>", "STRING", "an idempotency key and its answer", "a day")
 web_tries: Final = _key("web:tries:<digest>", "STRING", "wrong tokens of one address", "minutes")

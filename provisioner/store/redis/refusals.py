@@ -57,6 +57,7 @@ _WORDS: Final = re.compile(rf"(?:^|[\s:\-])({'|'.join(REFUSALS)})\b")
 #: What redis-py makes of an answer without the word in front.
 _TYPES: Final = ((NoPermissionError, "NOPERM"), (BusyLoadingError, "LOADING"), (AuthenticationError, "NOAUTH"))
 _CLIENTS: Final = "max number of clients reached"
+_ENCRYPTED: Final = "rediss://"
 _BAD_PASSWORDS: Final = ("invalid username-password", "invalid password", "without any password configured")
 
 
@@ -94,10 +95,15 @@ def explained(place: str, exc: BaseException, *, own: bool = False) -> StoreErro
     """
     if (refusal := refusal_of(exc)) is not None:
         return StoreRefusedError(f"{place} {refusal.state}.", remedy=refusal.remedy, state=refusal.state)
+    if (found := _encryption(place, exc)) is not None:
+        state, remedy = found
+        return StoreError(f"{place} {state}.", remedy=remedy)
     if ran_out_of_time(exc):
         remedy = (
             "See whether the server hangs: its log, its disk, `redis-cli ping`; or whether a firewall drops packets."
         )
+        if _ENCRYPTED in place:
+            remedy += " If it speaks no TLS at this port, write redis://."
         return StoreError(f"{place} does not answer in time.", remedy=remedy)
     said = (str(exc) or type(exc).__name__).rstrip(".")
     if any(isinstance(one, (RedisConnectionError, OSError)) for one in _chain(exc)):
@@ -106,8 +112,27 @@ def explained(place: str, exc: BaseException, *, own: bool = False) -> StoreErro
             if own
             else "Check redis_url and that the server runs."
         )
+        if "reset by peer" in said and _ENCRYPTED not in place and not own:
+            remedy += " If it wants TLS at this port, write rediss://."
         return StoreError(f"{place} does not answer ({said}).", remedy=remedy)
     return StoreError(f"{place} refused a command ({said}).", remedy="Look at its log, and report it.")
+
+
+def _encryption(place: str, exc: BaseException) -> tuple[str, str] | None:
+    """What is wrong with TLS, as the rest of a sentence, and what to do; None if something else is wrong."""
+    if _ENCRYPTED not in place:
+        return None
+    said = " ".join(str(one) for one in _chain(exc))
+    if any(isinstance(one, FileNotFoundError) for one in _chain(exc)):
+        return "cannot be asked, since a file that redis_url names for TLS is not there", "Correct ssl_ca_certs."
+    if "CERTIFICATE_VERIFY_FAILED" not in said:
+        return None
+    if "mismatch" in said:
+        return "shows a certificate of another name", "Write the name of its certificate into redis_url."
+    if "expired" in said:
+        return "shows a certificate that has expired", "Renew it, or set this machine's clock."
+    remedy = "Name the file of the authority that signed it: rediss://…?ssl_ca_certs=/path/to/ca.pem"
+    return "shows a certificate of an authority that this machine does not know", remedy
 
 
 def ran_out_of_time(exc: BaseException) -> bool:

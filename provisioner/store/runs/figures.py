@@ -43,11 +43,13 @@ class Deployed:
 @dataclass(frozen=True, slots=True)
 class Left:
     """What is left of one target: `parked` operations, `leavers` who still have access, and the one who has waited
-    longest: their key, and since when (epoch seconds)."""
+    longest: their key, and since when (epoch seconds). `unsent` are all operations on their way, the parked included.
+    """
 
     parked: int
     leavers: int
     oldest: tuple[str, float] | None
+    unsent: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +114,11 @@ class FigureStore:
                 pipe.zcard(keys.parked(target))
                 pipe.zcard(keys.leavers(target))
                 pipe.zrange(keys.leavers(target), 0, 0, withscores=True)
-                parked, leavers, oldest = await pipe.execute()
+                pipe.zcard(keys.queued(target))
+                pipe.zcard(keys.leases(target))
+                parked, leavers, oldest, ready, leased = await pipe.execute()
         first = (oldest[0][0].decode(), float(oldest[0][1])) if oldest else None
-        return Left(int(parked), int(leavers), first)
+        return Left(int(parked), int(leavers), first, int(parked) + int(ready) + int(leased))
 
     async def hours(self, first: int, days: int) -> list[tuple[int, str, int]]:
         """What ended in each hour of some days: (the hour's begin in epoch seconds, status, how many).

@@ -58,7 +58,7 @@ async def story(dep: Deployment, key: str) -> PersonReport:
     if not known and not any(links.values()) and not operations and not await _listed(dep, key):
         raise UsageError(
             f"There is no person {key!r}: neither in the last clean roster nor in the ledger.",
-            remedy=f"Use a value of the column {dep.settings.roster.key!r}; only a run brings the roster here.",
+            remedy=f"Use a value of the column {dep.settings.roster.key_name!r}; only a run brings the roster here.",
         )
     facts = await dep.frames.roster()
     facts_told = (await dep.inbound.facts([key])).get(key, {})

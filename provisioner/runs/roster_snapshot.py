@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import astuple, dataclass, replace
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, astuple, dataclass, replace
 from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
 import polars as pl
 
 from provisioner.errors import RosterError, UsageError
-from provisioner.expressions import Expression, evaluate_text
+from provisioner.expressions import Expression, compile_expression, evaluate_text
 from provisioner.logs import without_secrets
 from provisioner.model.attributes import Type
 from provisioner.model.run_document import RejectedRow, RosterDocument
@@ -31,6 +32,7 @@ from provisioner.roster import (
     unlisted,
 )
 from provisioner.roster.identity import Spelling, spelt_as_known
+from provisioner.roster.lookups import fetch_tables
 from provisioner.roster.statuses import statuses_of
 from provisioner.runs.known_as import known_as
 from provisioner.runs.known_snapshot import known_snapshot, of_people, unfamiliar_leavers
@@ -38,7 +40,7 @@ from provisioner.runs.roster_source import DROP, Origin, origin_of, way_out, wit
 from provisioner.runs.same_person import pairs_of, vanished_sentence
 from provisioner.runtime.clock import day_in
 from provisioner.runtime.context import Deployment
-from provisioner.settings import RosterSettings
+from provisioner.settings import RosterSettings, Settings
 from provisioner.store.people.snapshots import Pushed, Snapshot
 from provisioner.store.runs.documents import Request
 from provisioner.store.runs.locks import Hold
@@ -91,8 +93,10 @@ async def take(dep: Deployment, request: Request, content: bytes | None) -> Take
     began = await dep.clock.now()
     origin = await origin_of(dep.frames, dep.settings, request, content)
     source = origin.source
+    tables = await asyncio.to_thread(fetch_tables, settings, dep.settings.web.rosters)
     now = await dep.clock.now()
     unchanged = source.written == facts.get("written", b"").decode() and not request.accept
+    unchanged &= _digests_of(facts) == {name: table.digest for name, table in tables.items()}
     if request.people is not None and unchanged:
         known = await dep.frames.known()
         if known is not None:
@@ -102,16 +106,22 @@ async def take(dep: Deployment, request: Request, content: bytes | None) -> Take
             )
             return Taken(await _only(dep, snapshot), document, (), None)
     previous = await dep.frames.known()
-    baseline = None
-    if "baseline" in facts:
-        encoding = facts.get("encoding", b"").decode() or None
-        baseline = Baseline.from_bytes(int(facts["baseline_people"]), facts["baseline"], encoding)
+    baseline = Baseline.from_facts(facts)
     today, today_utc = day_in(dep.settings.zone, now)
     moment = datetime.fromtimestamp(now, UTC)
     spelling = Spelling(previous["_key"] if previous is not None else ())
     try:
         people, mapped = await asyncio.to_thread(
-            people_of, dep.specs, source, settings, today, today_utc, dep.settings.zone, spelling
+            people_of,
+            dep.specs,
+            source,
+            settings,
+            today,
+            today_utc,
+            dep.settings.zone,
+            spelling,
+            tables=tables,
+            also=read_by_events(dep.settings),
         )
     except RosterError as exc:
         raise RosterError(exc.message, remedy=_joined(exc.remedy, way_out(origin, dep.settings))) from None
@@ -220,11 +230,16 @@ def people_of(
     today_utc: date,
     zone: ZoneInfo,
     spelling: Spelling | None = None,
+    *,
+    tables: Mapping[str, Source] | None = None,
+    also: Collection[str] = (),
 ) -> tuple[People, frozenset[str]]:
     """Everyone whose row is believed, also by the mapping of every target; and the columns that it reads.
 
     Args:
         spelling: how the keys of known people are spelt.
+        tables: the files of look-ups.
+        also: columns that something else than the mapping reads.
 
     Raises:
         RosterError: the file cannot be read as a roster, or columns are missing.
@@ -233,7 +248,9 @@ def people_of(
     drafts = {name: compile_target(spec, None) for name, spec in specs.items()}
     needs = frozenset[str]().union(*(draft.columns for draft in drafts.values()))
     spelling = spelling or Spelling(())
-    found = spelt_as_known(read(source, settings, needs=needs, emails=_emails(specs, drafts)), spelling, settings.key)
+    asked = {"needs": needs | set(also), "emails": _emails(specs, drafts)}
+    found = read(source, settings, **asked, tables=tables, zone=zone)
+    found = spelt_as_known(found, spelling, settings.key)
     compiled = {name: compile_target(spec, found.columns) for name, spec in specs.items()}
     people = judge(found, settings, today=today, zone=zone)
     people = replace(people, renamed={spelling.of(old): new for old, new in people.renamed.items()})
@@ -309,7 +326,7 @@ async def _only(dep: Deployment, snapshot: Snapshot) -> Snapshot:
         if key not in there and not await _linked(dep, key):
             raise UsageError(
                 f"There is no person {key!r}: neither in the roster nor in the ledger.",
-                remedy=f"Use a value of the column {dep.settings.roster.key!r}.",
+                remedy=f"Use a value of the column {dep.settings.roster.key_name!r}.",
             )
     return only
 
@@ -356,7 +373,24 @@ def _facts(source: Source, people: People, now: float, last: Baseline | None) ->
         "baseline": baseline.to_bytes(),
         "baseline_people": baseline.people,
         "encoding": encoding or "",
+        "tables": json.dumps({name: asdict(table) for name, table in people.tables.items()}),
     }
+
+
+def _digests_of(facts: Mapping[str, bytes]) -> dict[str, str]:
+    """The digests of the look-ups' files in the last clean snapshot."""
+    return {name: str(one["digest"]) for name, one in json.loads(facts.get("tables", b"{}")).items()}
+
+
+def read_by_events(settings: Settings) -> frozenset[str]:
+    """Looked-up columns that routes of events read; of other columns a person's row has what the roster has."""
+    found: set[str] = set()
+    for rule in settings.events:
+        for text in (rule.when, rule.name):
+            if text is not None:
+                found |= compile_expression(text, None, where="events").columns
+    lookups = settings.roster.lookups
+    return frozenset(name for name in found if "." in name and name.partition(".")[0] in lookups)
 
 
 def rejects_json(rejects: tuple[Reject, ...]) -> list[RejectedRow]:

@@ -18,7 +18,7 @@ from provisioner.settings.root import (
     WebUser,
     WritebackSettings,
 )
-from provisioner.settings.roster import AbsenceSettings, GateSettings, RosterSettings
+from provisioner.settings.roster import AbsenceSettings, GateSettings, LookupSettings, RosterSettings
 from provisioner.settings.targets import (
     AttributeRule,
     Authority,
@@ -44,6 +44,7 @@ __all__ = [
     "GuardLimit",
     "GuardSettings",
     "Loaded",
+    "LookupSettings",
     "NotifySettings",
     "Percent",
     "Rate",

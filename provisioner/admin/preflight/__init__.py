@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -19,8 +20,10 @@ from provisioner.model.check_result import Fragment, Line, failure
 from provisioner.planning.desired import MEMBER, STANDING, compile_target, desired_accounts, faults_of, wrong_ones
 from provisioner.planning.spec import TargetSpec
 from provisioner.progress.writeback import check_columns
-from provisioner.roster import Note, Source, fetch, gate
-from provisioner.runs.roster_snapshot import people_of
+from provisioner.roster import Baseline, Note, People, Source, fetch, gate
+from provisioner.roster.lookups import fetch_tables
+from provisioner.roster.lost_zeros import lost_zeros
+from provisioner.runs.roster_snapshot import people_of, read_by_events
 from provisioner.runs.roster_source import DROP, source_of
 from provisioner.runtime.clock import day_in
 from provisioner.runtime.context import build_targets, routes_of
@@ -84,7 +87,10 @@ def _mapping(settings: Settings) -> tuple[Mapping[str, TargetSpec] | None, list[
     except ConfigurationError as exc:
         return None, [failure("mapping", exc, "Correct it in the settings.")]
     faults = [fault for spec in specs.values() for fault in faults_of(spec)]
-    own = [(settings.roster.employed, "roster.employed", True), (settings.roster.exclude, "roster.exclude", True)]
+    roster = settings.roster
+    own = [(roster.employed, "roster.employed", True), (roster.exclude, "roster.exclude", True)]
+    own += [(roster.skip, "roster.skip", True), *([(roster.label, "roster.label", False)] if roster.label else [])]
+    own += [(text, f"roster.columns.{name}", False) for name, text in roster.columns.items()]
     faults += wrong_ones(own, zone=settings.zone)
     for look in (lambda: routes_of(settings, targets), lambda: check_columns(settings)):
         try:
@@ -123,8 +129,17 @@ async def _roster(settings: Settings, specs: Mapping[str, TargetSpec], redis: St
         else:
             source = await asyncio.to_thread(fetch, settings.roster, prefixes=settings.web.rosters)
             lines.append(Line("roster source", "ok", f"Runs read {own}; nothing was pushed."))
+        tables = await asyncio.to_thread(fetch_tables, settings.roster, settings.web.rosters)
         people, mapped = await asyncio.to_thread(
-            people_of, specs, source, settings.roster, today, today_utc, settings.zone
+            people_of,
+            specs,
+            source,
+            settings.roster,
+            today,
+            today_utc,
+            settings.zone,
+            tables=tables,
+            also=read_by_events(settings),
         )
     except ProvisionerError as exc:
         fragment = await _fragment(source, settings) if source is not None else None
@@ -133,6 +148,8 @@ async def _roster(settings: Settings, specs: Mapping[str, TargetSpec], redis: St
         people, baseline, settings.roster, mapped=mapped, modified=source.modified, now=now, known=redis.known
     )
     lines += [*(_noted(note) for note in people.notes), *totals(people)]
+    if baseline is not None and (line := _zeros(baseline, people)) is not None:
+        lines.append(line)
     facts = f"{source.name}: {people.rows} rows, {people.frame.height} people, {len(people.rejects)} rejected."
     # What is wrong with a whole column is no fault of its rows
     advice = [tuple(one.rsplit(". ", 1)) for one in people.advice]
@@ -162,6 +179,23 @@ async def _fragment(source: Source, settings: Settings) -> Fragment | None:
 def _noted(note: Note) -> Line:
     example = f" It reads {note.example}." if note.example else ""
     return Line("roster", "warn" if note.remedy else "ok", f"{note.message}{example}", note.remedy)
+
+
+def _zeros(baseline: Baseline, people: People) -> Line | None:
+    """Keys of the last clean roster that are here without their leading zeros."""
+    known, here = baseline.employed["_key"], people.frame["_key"]
+    gone = known.filter(~known.is_in(pl.concat([here, pl.Series([*people.present, *people.renamed], dtype=pl.String)])))
+    pairs = lost_zeros(gone, here.filter(~here.is_in(known.implode())))
+    if not pairs:
+        return None
+    named = ", ".join(f"{old} is {new}" for old, new in pairs[:3]) + (
+        f" and {len(pairs) - 3} more" if pairs[3:] else ""
+    )
+    old, new = (shlex.quote(one) for one in pairs[0])
+    message = f"{len(pairs)} keys lost their leading zeros ({named}); a sync holds these people."
+    return Line(
+        "roster", "warn", message, f"Export the key as text; or, if it is their new one: provisioner rekey {old} {new}."
+    )
 
 
 def _sampled(spec: TargetSpec, people: pl.DataFrame, today: date, today_utc: date, *, ends: bool) -> list[Line]:

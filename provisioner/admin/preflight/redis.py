@@ -150,10 +150,7 @@ async def _writes(server: Server) -> Line:
 
 
 def _baseline(facts: Mapping[str, bytes]) -> Baseline | None:
-    if "baseline" not in facts:
-        return None
-    encoding = facts.get("encoding", b"").decode() or None
-    return Baseline.from_bytes(int(facts["baseline_people"]), facts["baseline"], encoding)
+    return Baseline.from_facts(facts)
 
 
 def persistence(info: Mapping[str, Any]) -> Line:

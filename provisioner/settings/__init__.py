@@ -9,6 +9,7 @@ from provisioner.settings.loader import DEFAULT_CONFIG, Loaded, load
 from provisioner.settings.root import (
     UNGUESSABLE,
     EventRoute,
+    MappingTest,
     NotifySettings,
     RetentionSettings,
     ScheduleSettings,
@@ -45,6 +46,7 @@ __all__ = [
     "GuardSettings",
     "Loaded",
     "LookupSettings",
+    "MappingTest",
     "NotifySettings",
     "Percent",
     "Rate",

@@ -23,6 +23,7 @@ from provisioner.progress.writeback import check_columns
 from provisioner.roster import Baseline, Note, People, Source, fetch, gate
 from provisioner.roster.lookups import fetch_tables
 from provisioner.roster.lost_zeros import lost_zeros
+from provisioner.runs.mapping_tests import run_tests
 from provisioner.runs.roster_snapshot import people_of, read_by_events
 from provisioner.runs.roster_source import DROP, source_of
 from provisioner.runtime.clock import day_in
@@ -55,9 +56,32 @@ async def check(
     lines += [*redis.lines, await disk(settings)]
     if specs is not None:
         lines += await _roster(settings, specs, redis)
+        lines += await asyncio.to_thread(_tests, settings)
         if connect:
             lines += await reach(settings, redis=redis.usable, say=say)
     return [_cleaned(line) for line in lines]
+
+
+def _tests(settings: Settings) -> list[Line]:
+    """The mapping's own tests, if there are any."""
+    if not settings.tests:
+        return []
+    try:
+        found = run_tests(settings, settings.tests)
+    except ProvisionerError as exc:
+        return [failure("tests", exc, "Correct the test.")]
+    lines = [
+        Line(
+            "tests",
+            "fail",
+            f"{one['test']}: {'.'.join(filter(None, (one['target'], one['attribute'])))} should be "
+            f"{one['expected'] or 'empty'}, and is {one['found'] or 'empty'}.",
+            "Mend the mapping or the test.",
+            2,
+        )
+        for one in found[:_TOLD]
+    ]
+    return lines or [Line("tests", "ok", f"{len(settings.tests)} tests of the mapping passed.")]
 
 
 def _cleaned(line: Line) -> Line:

@@ -35,6 +35,10 @@ _NOBODY: Final = "TEST"
 _FOLDED: Final = frozenset({Type.EMAIL, Type.FOLDED})
 
 
+#: Attributes with the values wanted; None: no account.
+_Wanted = Mapping[str, object] | None
+
+
 class Difference(TypedDict):
     """What a test wanted and what came of its row; `attribute` is null where the account itself is meant."""
 
@@ -119,9 +123,9 @@ def _differences(given: _Given, test: MappingTest, name: str) -> list[Difference
     return found
 
 
-def _by_target(given: _Given, test: MappingTest, name: str) -> dict[str, dict[str, Any] | None]:
+def _by_target(given: _Given, test: MappingTest, name: str) -> dict[str, _Wanted]:
     """What is wanted, by target."""
-    wanted: dict[str, dict[str, Any] | None] = {}
+    wanted: dict[str, _Wanted] = {}
     for target, attributes in test.targets.items():
         if target in given.specs:
             wanted[target] = attributes
@@ -168,9 +172,7 @@ def _roster_of(given: _Given, test: MappingTest) -> tuple[RosterSettings, Source
     return settings, pushed(buffer.getvalue().encode(), "the test's row")
 
 
-def _in_target(
-    given: _Given, people: pl.DataFrame, name: str, target: str, attributes: Mapping[str, Any] | None
-) -> list[Difference]:
+def _in_target(given: _Given, people: pl.DataFrame, name: str, target: str, attributes: _Wanted) -> list[Difference]:
     spec, zone_ends = given.specs[target], given.settings.roster.ends is not None
     desired = desired_accounts(
         spec, compile_target(spec, None), people, today=given.today, today_utc=given.today_utc, ends=zone_ends

@@ -28,10 +28,12 @@ def run(folder: Path, *words: str, **changes: Any) -> tuple[int, dict[str, Any]]
 
 @pytest.mark.parametrize("shape", ["by name", "under targets", "one target"])
 def test_tests_that_pass(tmp_path: Path, shape: str) -> None:
-    beside = {"by name": {"traitly": WANTED}, "under targets": {"targets": {"traitly": WANTED}}}.get(
-        shape, {"target": WANTED}
-    )
-    code, found = run(tmp_path, tests=[{"row": ROW, **beside}])
+    shapes: dict[str, dict[str, Any]] = {
+        "by name": {"traitly": WANTED},
+        "under targets": {"targets": {"traitly": WANTED}},
+        "one target": {"target": WANTED},
+    }
+    code, found = run(tmp_path, tests=[{"row": ROW, **shapes[shape]}])
     assert (code, found) == (0, {"tests": 1, "failed": 0, "differences": [], "exit_code": 0})
 
 

@@ -193,10 +193,10 @@ def test_what_cannot_be_worked_out_has_a_sentence(settings: dict[str, Any], comp
 
 def test_a_name_of_two_things_is_a_wrong_setting() -> None:
     with pytest.raises(ValueError, match="'a' is the name of a computed column and of a look-up"):
-        RosterSettings(columns={"a": "b"}, lookups={"a": {"by": "b"}})
+        RosterSettings.model_validate({"columns": {"a": "b"}, "lookups": {"a": {"by": "b"}}})
     for lookup in ({"by": "a", "in": "x"}, {"by": "a", "key": "x"}, {"by": "a", "default": "x"}):
         with pytest.raises(ValueError, match=r"lookups\.x"):
-            RosterSettings(lookups={"x": lookup})
+            RosterSettings.model_validate({"lookups": {"x": lookup}})
 
 
 # Look-ups
@@ -336,8 +336,7 @@ def test_the_picked_row_of_a_manager_is_looked_up() -> None:
 
 def test_the_key_may_be_an_expression() -> None:
     text = "company,no,previous\n10,1001,\n20,1001,30-7\n,5,\n"
-    settings = {"key": "company || '-' || no", "previous_key": "LOWER(previous)"}
-    found = people_of(text, **settings)
+    found = people_of(text, key="company || '-' || no", previous_key="LOWER(previous)")
     assert cells(found) == [("10-1001",), ("20-1001",)]
     assert [str(one) for one in found.rejects] == ["line 4: roster.key: the key is empty"]
     assert found.renamed == {"30-7": "20-1001"}
@@ -454,7 +453,7 @@ ROW = st.tuples(CELL, CELL, CELL, st.sampled_from(["1", "2", " 2", ""]))
 @hypothesis_settings(max_examples=60, deadline=None)
 @given(rows=st.lists(ROW, max_size=12), seed=st.integers(0, 9))
 def test_the_order_of_rows_changes_nothing(rows: list[tuple[str, ...]], seed: int) -> None:
-    def outcome(some: list[tuple[str, ...]]) -> tuple[object, object]:
+    def outcome(some: list[tuple[str, ...]]) -> tuple[list[str], list[tuple[str, str, str]]]:
         text = "\n".join(["employee_id,a,boss,rank", *(",".join(row) for row in some)]) + "\n"
         found = people_of(
             text,

@@ -20,7 +20,7 @@ from provisioner.expressions.misses import MISSED, SEPARATOR
 from provisioner.roster.addresses import improper
 from provisioner.roster.identity import fold_keys
 from provisioner.roster.lookups import FOLD, LookupTable, hits
-from provisioner.roster.named import as_in_file, column_or_expression, columns_of
+from provisioner.roster.named import column_or_expression
 from provisioner.roster.picking import order_of
 from provisioner.roster.values import Note
 from provisioner.settings import RosterSettings
@@ -85,12 +85,12 @@ def plan_columns(
     graph = _Graph(settings, columns, tables, zone)
     for name in (*settings.columns, _KEY, *wanted):
         graph.visit(name)
-    late = {name for name in graph.order if any(_is_own(settings, one) for one in graph.sources[name])}
+    late = {name for name in graph.order if any(is_own(settings, one) for one in graph.sources[name])}
     derived = [name for name in graph.order if name not in (_KEY, _PICK) and name not in columns]
     through: dict[str, set[str]] = {}
     for name in derived:
         for source in graph.sources[name]:
-            if (lookup := _lookup_of(settings, source)) is not None:
+            if (lookup := lookup_of(settings, source)) is not None:
                 through.setdefault(lookup, set()).add(name)
     return Plan(
         settings,
@@ -121,14 +121,15 @@ def _check_names(settings: RosterSettings, columns: Sequence[str]) -> None:
             )
 
 
-def _lookup_of(settings: RosterSettings, name: str) -> str | None:
+def lookup_of(settings: RosterSettings, name: str) -> str | None:
+    """The look-up that a column is of, if it is of one."""
     first = name.partition(".")[0]
     return first if first != name and first in settings.lookups else None
 
 
-def _is_own(settings: RosterSettings, name: str) -> bool:
+def is_own(settings: RosterSettings, name: str) -> bool:
     """Whether a column is of a look-up in the roster itself."""
-    lookup = _lookup_of(settings, name)
+    lookup = lookup_of(settings, name)
     return lookup is not None and settings.lookups[lookup].in_ is None and settings.lookups[lookup].values is None
 
 
@@ -189,13 +190,13 @@ class _Graph:
             return self._pick
         if name in self.computed:
             return self.computed[name].columns
-        lookup = _lookup_of(self._settings, name)
+        lookup = lookup_of(self._settings, name)
         if lookup is None:
             self.missing[name] = name
             return frozenset()
         column = name.partition(".")[2]
         waits = self.by[lookup].columns
-        if not _is_own(self._settings, name):
+        if not is_own(self._settings, name):
             self._check_column(lookup, column)
             return waits
         if waits == self.key.columns and self.by[lookup].text == self.key.text:
@@ -219,10 +220,10 @@ class _Graph:
 
     def _complain(self, name: str, other: str) -> None:
         """Say what a derived column reads that nobody has."""
-        known = {*self._file, *self.computed, *(one for one in self.sources if _lookup_of(self._settings, one))}
+        known = {*self._file, *self.computed, *(one for one in self.sources if lookup_of(self._settings, one))}
         if name in self.computed:
             compile_expression(self.computed[name].text, known, where=f"roster.columns.{name}")
-        lookup = _lookup_of(self._settings, name)
+        lookup = lookup_of(self._settings, name)
         if lookup is not None and other in self.by[lookup].columns:
             compile_expression(self.by[lookup].text, known, where=f"roster.lookups.{lookup}.by")
         if lookup is not None:
@@ -272,7 +273,7 @@ class Derivation:
         if name in self.plan.computed:
             return self.plan.computed[name].columns
         lookup, _, column = name.partition(".")
-        own = _is_own(self.plan.settings, name)
+        own = is_own(self.plan.settings, name)
         return self.plan.by[lookup].columns | ({column} if own else set())
 
     def _at_once(self, frame: pl.DataFrame, names: Sequence[str], spoiled: pl.DataFrame) -> pl.DataFrame:
@@ -374,44 +375,3 @@ def _believed(frame: pl.DataFrame, column: str, spoiled: pl.DataFrame) -> pl.Ser
         return cells
     amiss = frame["_line"].is_in(lines.implode())
     return cells.clone().set(amiss, None) if amiss.any() else cells
-
-
-def wanted_by(settings: RosterSettings) -> frozenset[str]:
-    """The columns that the roster's own settings read, but computed columns and look-ups."""
-    found: set[str] = set(settings.same_person)
-    for text, where in (
-        (settings.previous_key, "roster.previous_key"),
-        (settings.starts, "roster.starts"),
-        (settings.ends, "roster.ends"),
-    ):
-        if text is not None:
-            found |= columns_of(text, where=where)
-    for text, where in ((settings.employed, "roster.employed"), (settings.exclude, "roster.exclude")):
-        found |= compile_expression(text, None, where=where, predicate=True).columns
-    if settings.label is not None:
-        found |= compile_expression(settings.label, None, where="roster.label").columns
-    found |= frozenset[str]().union(*(one.expression.columns for one in order_of(settings.pick, None)))
-    return frozenset(found)
-
-
-def read_by(settings: RosterSettings, needs: Collection[str]) -> frozenset[str]:
-    """Everything that anybody reads, look-ups by their dotted names, before anybody knows which columns there are."""
-    found = {*wanted_by(settings), *needs, *columns_of(settings.key, where="roster.key")}
-    found |= compile_expression(settings.skip, None, where="roster.skip", predicate=True).columns
-    for name, text in settings.columns.items():
-        found |= compile_expression(text, None, where=f"roster.columns.{name}").columns
-    for name, lookup in settings.lookups.items():
-        found |= columns_of(lookup.by, where=f"roster.lookups.{name}.by")
-    # What a look-up in the roster itself reads is a column of it
-    for name in tuple(found):
-        rest = name
-        while _is_own(settings, rest):
-            rest = rest.partition(".")[2]
-            found.add(rest)
-    return frozenset(found)
-
-
-def file_columns(settings: RosterSettings, needs: Collection[str]) -> frozenset[str]:
-    """The file's columns that anybody reads, as its header has them."""
-    found = read_by(settings, needs).difference(settings.columns)
-    return as_in_file(settings, (name for name in found if _lookup_of(settings, name) is None))

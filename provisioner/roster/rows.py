@@ -15,7 +15,8 @@ from provisioner.expressions import compile_expression, evaluate_predicate, eval
 from provisioner.expressions.moments import UTC_ZONE
 from provisioner.roster.addresses import complaint, improper
 from provisioner.roster.cells import trimmed, without_words
-from provisioner.roster.derived import Derivation, Plan, file_columns, plan_columns, wanted_by
+from provisioner.roster.columns_read import file_columns, wanted_by
+from provisioner.roster.derived import Derivation, Plan, plan_columns
 from provisioner.roster.forms import parse
 from provisioner.roster.forms.decoding import UNDECODABLE
 from provisioner.roster.forms.table import Table

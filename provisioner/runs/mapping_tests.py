@@ -19,7 +19,7 @@ from provisioner.model.attributes import InvalidValueError, Type, canonical
 from provisioner.planning.desired import LEAVER, MEMBER, PERSON, STANDING, compile_target, desired_accounts
 from provisioner.planning.spec import TargetSpec
 from provisioner.roster import Source, pushed
-from provisioner.roster.derived import read_by
+from provisioner.roster.columns_read import read_by
 from provisioner.roster.lookups import fetch_tables
 from provisioner.runs.roster_snapshot import people_of
 from provisioner.runtime.clock import day_in

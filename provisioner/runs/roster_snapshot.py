@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from provisioner.errors import RosterError, UsageError
-from provisioner.expressions import Expression, compile_expression, evaluate_text
+from provisioner.expressions import Expression, evaluate_text
 from provisioner.logs import without_secrets
 from provisioner.model.attributes import Type
 from provisioner.model.run_document import RejectedRow, RosterDocument
@@ -31,6 +31,7 @@ from provisioner.roster import (
     read,
     unlisted,
 )
+from provisioner.roster.columns_read import read_by_events
 from provisioner.roster.identity import Spelling, spelt_as_known
 from provisioner.roster.lookups import fetch_tables
 from provisioner.roster.statuses import statuses_of
@@ -40,7 +41,7 @@ from provisioner.runs.roster_source import DROP, Origin, origin_of, way_out, wit
 from provisioner.runs.same_person import pairs_of, vanished_sentence
 from provisioner.runtime.clock import day_in
 from provisioner.runtime.context import Deployment
-from provisioner.settings import RosterSettings, Settings
+from provisioner.settings import RosterSettings
 from provisioner.store.people.snapshots import Pushed, Snapshot
 from provisioner.store.runs.documents import Request
 from provisioner.store.runs.locks import Hold
@@ -248,8 +249,7 @@ def people_of(
     drafts = {name: compile_target(spec, None) for name, spec in specs.items()}
     needs = frozenset[str]().union(*(draft.columns for draft in drafts.values()))
     spelling = spelling or Spelling(())
-    asked = {"needs": needs | set(also), "emails": _emails(specs, drafts)}
-    found = read(source, settings, **asked, tables=tables, zone=zone)
+    found = read(source, settings, needs=needs | set(also), emails=_emails(specs, drafts), tables=tables, zone=zone)
     found = spelt_as_known(found, spelling, settings.key)
     compiled = {name: compile_target(spec, found.columns) for name, spec in specs.items()}
     people = judge(found, settings, today=today, zone=zone)
@@ -380,17 +380,6 @@ def _facts(source: Source, people: People, now: float, last: Baseline | None) ->
 def _digests_of(facts: Mapping[str, bytes]) -> dict[str, str]:
     """The digests of the look-ups' files in the last clean snapshot."""
     return {name: str(one["digest"]) for name, one in json.loads(facts.get("tables", b"{}")).items()}
-
-
-def read_by_events(settings: Settings) -> frozenset[str]:
-    """Looked-up columns that routes of events read; of other columns a person's row has what the roster has."""
-    found: set[str] = set()
-    for rule in settings.events:
-        for text in (rule.when, rule.name):
-            if text is not None:
-                found |= compile_expression(text, None, where="events").columns
-    lookups = settings.roster.lookups
-    return frozenset(name for name in found if "." in name and name.partition(".")[0] in lookups)
 
 
 def rejects_json(rejects: tuple[Reject, ...]) -> list[RejectedRow]:

@@ -21,10 +21,11 @@ from provisioner.planning.desired import MEMBER, STANDING, compile_target, desir
 from provisioner.planning.spec import TargetSpec
 from provisioner.progress.writeback import check_columns
 from provisioner.roster import Baseline, Note, People, Source, fetch, gate
+from provisioner.roster.columns_read import read_by_events
 from provisioner.roster.lookups import fetch_tables
 from provisioner.roster.lost_zeros import lost_zeros
 from provisioner.runs.mapping_tests import run_tests
-from provisioner.runs.roster_snapshot import people_of, read_by_events
+from provisioner.runs.roster_snapshot import people_of
 from provisioner.runs.roster_source import DROP, source_of
 from provisioner.runtime.clock import day_in
 from provisioner.runtime.context import build_targets, routes_of

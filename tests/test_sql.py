@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
@@ -29,6 +30,7 @@ USES: dict[str, tuple[str, str | None]] = {
     "LOWER": ("LOWER(a)", "élan vital"),
     "UPPER": ("UPPER(a)", "ÉLAN VITAL"),
     "INITCAP": ("INITCAP(a)", "Élan Vital"),
+    "ASCII": ("ASCII(LOWER(a)) || '!'", "elan vital !"),
     "REVERSE": ("REVERSE(b)", "92-20-4202"),
     "NORMALIZE": ("NORMALIZE(a)", "Élan vital"),
     "TRIM": ("TRIM(a) || '!'", "Élan vital!"),
@@ -154,7 +156,13 @@ def test_what_expressions_give(expression: str, expected: str | None) -> None:
         ("*", "it is no SQL expression"),
         ('"*"', "a wildcard is no column"),
         ('"^a.*$"', "a wildcard is no column"),
-        ("a.b", "a column whose name holds a dot is written in double quotes"),
+        ("a.b", "there is no column 'a.b'"),
+        ("a.", "a column whose name holds a dot is written in double quotes"),
+        ("a.LOWER(b)", "the function a.LOWER is not allowed"),
+        ("ASCII(MAX(a))", "the function MAX is not allowed"),
+        ("ASCII(a, b)", "it is no SQL expression"),
+        ("ASCII()", "it is empty"),
+        ("ASCII(zzz)", "there is no column 'zzz'"),
         ("a; b", "the sign ';' at character 2 means nothing here"),
         ("a[1]", "the sign '[' at character 2"),
         ("a -- b", "comments cannot stand inside an expression"),
@@ -289,6 +297,73 @@ def test_a_dates_form_is_not_guessed_from_other_rows() -> None:
     assert together == alone == [False, True, True]
     named = text("DATE(a, '%d/%m/%Y')", rows)
     assert named.values.to_list() == [None, "2024-01-31", None]
+
+
+@pytest.mark.parametrize(
+    ("cell", "format_", "day"),
+    [
+        ("05/01/24", "%d/%m/%Y", None),
+        ("05/01/024", "%d/%m/%Y", None),
+        ("05/01/2024", "%d/%m/%Y", "2024-01-05"),
+        ("5/1/2024", "%d/%m/%Y", "2024-01-05"),
+        ("05/01/24", "%d/%m/%y", "2024-01-05"),
+        ("05/01/2024", "%d/%m/%y", None),
+        ("05-JAN-24", "%d-%b-%y", "2024-01-05"),
+        ("12 o'clock 5.1.2024", "12 o''clock %d.%m.%Y", "2024-01-05"),
+        ("2024.01.05 (x)", "%Y.%m.%d (x)", "2024-01-05"),
+    ],
+)
+def test_a_year_has_the_digits_that_the_format_asks_for(cell: str, format_: str, day: str | None) -> None:
+    result = text(f"DATE(a, '{format_}')", frame(a=[cell, None]))
+    assert (result.values.to_list(), result.failed.to_list()) == ([day, None], [day is None, False])
+    if day is None:
+        assert result.reasons == {0: "a holds no date (as the expression wants it)"}
+
+
+def test_dates_of_computed_text_with_a_format() -> None:
+    expression = "COALESCE(DATE(REPLACE(REPLACE(a, '(', ''), ')', ''), '%d/%m/%Y'), DATE(b))"
+    rows = frame(a=["(05/01/2024)", None, "05/01/24"], b=[None, "2024-03-01T00:00:00Z", None])
+    assert text(expression, rows).values.to_list() == ["2024-01-05", "2024-03-01", None]
+
+
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [
+        ("Łukasz Święty", "Lukasz Swiety"),
+        ("Bjørn Æbelø", "Bjorn Aebelo"),
+        ("Weiß Übel", "Weiss Ubel"),
+        ("Đorđe Ćosić", "Dorde Cosic"),
+        ("Nguyễn Thị", "Nguyen Thi"),
+        ("N\u0303u\u0301n\u0303ez", "Nunez"),
+        ("Иван", "Ivan"),
+        ("Νίκος", "Nikos"),
+        ("Ann", "Ann"),
+    ],
+)
+def test_text_of_any_script_in_ascii(name: str, plain: str) -> None:
+    assert text("ASCII(a)", frame(a=[name, None])).values.to_list() == [plain, None]
+    assert text(f"'{name}' || ASCII('{name}')", frame(a=["x"])).values.to_list()[0].endswith(plain)
+
+
+def test_what_is_transliterated_is_any_expression_and_fails_by_row() -> None:
+    rows = frame(first=["Zoë", "Ann", "Łucja"], day=["2024-01-05", "x", None])
+    result = text("ASCII(LOWER(first) || COALESCE(ASCII(STRFTIME(DATE(day), '%Y')), 'ø'))", rows)
+    assert result.values.to_list() == ["zoe2024", None, "lucjao"]
+    assert result.reasons == {1: "day holds no date (yyyy-mm-dd)"}
+    many = evaluate_texts([compile_expression("ASCII(first)", rows.columns, where=WHERE) for _ in range(2)], rows)
+    assert [one.values.to_list() for one in many] == [["Zoe", "Ann", "Lucja"]] * 2
+
+
+def test_a_name_with_dots_needs_no_quotes() -> None:
+    rows = pl.DataFrame({"manager.work_email": ["A@example.com"], "manager.start.day": ["2024-01-05T23:00:00Z"]})
+    expression = compile_expression(
+        "LOWER(manager.work_email) || ' ' || DATE(manager.start.day)",
+        rows.columns,
+        where=WHERE,
+        zone=ZoneInfo("Asia/Tokyo"),
+    )
+    assert expression.columns == set(rows.columns)
+    assert evaluate_text(expression, rows).values.to_list() == ["a@example.com 2024-01-06"]
 
 
 def test_a_whole_column_that_fails_is_not_tried_to_the_end() -> None:

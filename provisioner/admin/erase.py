@@ -85,7 +85,7 @@ async def forget(dep: Deployment, person: str, *, by: str, patience: float = PAT
         if not any(erased.values()):
             raise UsageError(
                 f"Nothing is known of a person {person!r}.",
-                remedy=f"Use a value of the column {dep.settings.roster.key!r}, as it is written there.",
+                remedy=f"Use a value of the column {dep.settings.roster.key_name!r}, as it is written there.",
             )
         erased |= await _mentions(dep, eraser, by)
         return Forgotten(person, (), erased, 0, await _pushed(dep), listed=False)

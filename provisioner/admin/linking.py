@@ -115,7 +115,7 @@ async def _check_person(dep: Deployment, person: str) -> None:
             return
     raise UsageError(
         f"There is no person {person!r}: neither in the last clean roster nor in the ledger.",
-        remedy=f"Use a value of the column {dep.settings.roster.key!r}; only a run brings the roster here.",
+        remedy=f"Use a value of the column {dep.settings.roster.key_name!r}; only a run brings the roster here.",
     )
 
 

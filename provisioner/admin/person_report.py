@@ -58,11 +58,12 @@ async def story(dep: Deployment, key: str) -> PersonReport:
     if not known and not any(links.values()) and not operations and not await _listed(dep, key):
         raise UsageError(
             f"There is no person {key!r}: neither in the last clean roster nor in the ledger.",
-            remedy=f"Use a value of the column {dep.settings.roster.key!r}; only a run brings the roster here.",
+            remedy=f"Use a value of the column {dep.settings.roster.key_name!r}; only a run brings the roster here.",
         )
     facts = await dep.frames.roster()
     facts_told = (await dep.inbound.facts([key])).get(key, {})
-    return {
+    labels = await dep.frames.labels([key]) if dep.settings.roster.label is not None else {}
+    report: PersonReport = {
         "person": key,
         "roster": _roster(row, facts) if row is not None and known else None,
         "targets": {name: await _target(dep, name, key, row if known else None, links[name]) for name in dep.targets},
@@ -73,6 +74,7 @@ async def story(dep: Deployment, key: str) -> PersonReport:
         "receipt": await receipt(dep, key),
         "rejections": await standing_rejections(dep, tuple(dep.targets), key),
     }
+    return {**report, "label": labels.get(key)} if dep.settings.roster.label is not None else report
 
 
 async def _listed(dep: Deployment, key: str) -> bool:

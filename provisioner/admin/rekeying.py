@@ -153,7 +153,7 @@ async def _check_known(dep: Deployment, old: str, new: str) -> None:
     if old not in named:
         raise UsageError(
             f"There is no person {old!r}: neither in the last clean roster nor in the ledger.",
-            remedy=f"Use a value of the column {dep.settings.roster.key!r}.",
+            remedy=f"Use a value of the column {dep.settings.roster.key_name!r}.",
         )
     if new in named:
         return

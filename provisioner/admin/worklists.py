@@ -27,7 +27,7 @@ async def to_do(dep: Deployment, targets: tuple[str, ...]) -> TodoDocument:
     of the newest plans; ``rejections`` that hold good, with who said no, when, why and until when at most; ``absent``:
     who vanished from the roster and is no leaver yet; ``paused``: targets that somebody paused.
     """
-    return {
+    found: TodoDocument = {
         "todos": await lists(dep, "todos", targets),
         "conflicts": await lists(dep, "conflicts", targets),
         "leavers": await unfinished(dep, targets),
@@ -35,6 +35,10 @@ async def to_do(dep: Deployment, targets: tuple[str, ...]) -> TodoDocument:
         "absent": await absent_people(dep),
         "paused": await pauses(dep.health, targets),
     }
+    if dep.settings.roster.label is None:
+        return found
+    people = {person for row in table_rows(found) if (person := row["person"])}
+    return {**found, "labels": await dep.frames.labels(people)}
 
 
 async def pauses(health: HealthStore, targets: tuple[str, ...]) -> list[PausedRow]:

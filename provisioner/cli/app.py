@@ -18,6 +18,7 @@ from provisioner.cli import (
     inspect,
     linking,
     maintenance,
+    mapping_tests,
     plans,
     pulling,
     rekeying,
@@ -96,6 +97,7 @@ def provisioner(
 
 
 app.command()(check.check)
+app.command("test")(mapping_tests.run_mapping_tests)
 app.command()(plans.plan)
 app.command()(runs.sync)
 app.command()(pulling.pull)

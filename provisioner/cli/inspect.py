@@ -35,7 +35,8 @@ def why(key: Key, as_json: Json = False) -> int:
         print_json(document)
         return 0
     out = console()
-    out.print(f"Person {plain(key)}", style="bold")
+    label = document.get("label")
+    out.print(plain(f"Person {key} ({label})" if label else f"Person {key}"), style="bold", markup=False)
     _row(out, document["roster"], settings)
     for name, target in document["targets"].items():
         _target(out, name, target, settings)
@@ -58,7 +59,11 @@ def todos(target: Targets = None, as_json: Json = False) -> int:
         console().print(f"{len(found['leavers'])} leavers still have an account that they should not have.\n")
     from provisioner.admin.worklists import NOTHING, table_rows
 
-    rows = table_rows({**found, "leavers": []})
+    labels = found.get("labels") or {}
+    rows = [
+        {**row, "person": f"{row['person']} ({labels[row['person']]})"} if row["person"] in labels else dict(row)
+        for row in table_rows({**found, "leavers": []})
+    ]
     if rows or not found["leavers"]:
         _list(rows, ("target", "person", "what", "message"), NOTHING)
     return 0

@@ -11,8 +11,8 @@ from typing import Final, TypeVar
 import polars as pl
 
 from provisioner.errors import ConfigurationError
-from provisioner.expressions.expression import FAILURES, Expression, parsed, with_days
-from provisioner.expressions.tokens import DAYS
+from provisioner.expressions.expression import FAILURES, Expression, parsed, with_helpers
+from provisioner.expressions.rewriting import ASCII, DAYS
 
 _CONVERSION: Final = re.compile(r"conversion from `str` to `([^`]+)` failed in column '([^']*)'")
 # Telling bad rows one by one costs some evaluations each; a share this large condemns the whole roster anyway
@@ -84,7 +84,7 @@ def evaluate_texts(expressions: Sequence[Expression], frame: pl.DataFrame) -> li
         _check_columns(expression, frame)
     varying = {str(place): one for place, one in enumerate(expressions) if not one.constant}
     try:
-        whole = with_days(varying.values(), frame)
+        whole = with_helpers(varying.values(), frame)
         values = whole.select(parsed(one.text).alias(name) for name, one in varying.items())
     except FAILURES:
         return [evaluate_text(one, frame) for one in expressions]
@@ -144,9 +144,10 @@ class _Bisection:
     """Halves a frame that fails until the bad rows stand alone."""
 
     def __init__(self, expression: Expression, frame: pl.DataFrame) -> None:
+        self._expression = expression
         self._parsed = parsed(expression.text)
         self._constant = expression.constant
-        self._frame = expression.over(frame)
+        self._frame = frame.select(sorted(expression.columns))
         self._height = frame.height
         self._reasons: dict[int, str] = {}
 
@@ -180,7 +181,7 @@ class _Bisection:
         return Evaluated(value.new_from_index(0, self._height), self._mask(), self._reasons)
 
     def _select(self, frame: pl.DataFrame) -> pl.Series:
-        return frame.select(self._parsed.alias("value")).to_series()
+        return with_helpers([self._expression], frame).select(self._parsed.alias("value")).to_series()
 
     def _nulls(self, length: int) -> pl.Series:
         names = self._frame.columns
@@ -201,8 +202,10 @@ def _none_of(height: int) -> pl.Series:
 def _reason(error: BaseException) -> str:
     found = _CONVERSION.search(str(error))
     if found:
-        kind = "date" if "date" in found[1] else "number"
-        return f"{found[2].removesuffix(DAYS)} holds no {kind}" + (" (yyyy-mm-dd)" if kind == "date" else "")
+        name = found[2].removesuffix(DAYS).removesuffix(ASCII)
+        if "date" not in found[1]:
+            return f"{name} holds no number"
+        return f"{name} holds no date ({'yyyy-mm-dd' if found[2].endswith(DAYS) else 'as the expression wants it'})"
     return f"it cannot be worked out for this row ({type(error).__name__})"
 
 

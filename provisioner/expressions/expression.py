@@ -15,7 +15,9 @@ import polars as pl
 from provisioner.errors import ConfigurationError
 from provisioner.expressions.moments import UTC_ZONE, days_of
 from provisioner.expressions.naming import suspect
-from provisioner.expressions.tokens import DAYS, WordingError, check_words, tokenise, with_explicit_dates
+from provisioner.expressions.rewriting import ASCII, DAYS, with_ascii_columns, with_explicit_dates
+from provisioner.expressions.tokens import WordingError, check_words, tokenise
+from provisioner.expressions.transliteration import transliterated
 from provisioner.expressions.tree import TreeError, check_tree
 
 #: Longest expression, in characters.
@@ -35,7 +37,8 @@ class Expression:
     """An expression that passed every check.
 
     `text` as the settings have it; `columns` those that it reads; `constant` if it reads none; `where` the setting's
-    path, for messages; `days` the columns that it reads as days, which are those of `zone`.
+    path, for messages; `days` the columns that it reads as days, which are those of `zone`; `ascii` the expressions
+    whose text it reads transliterated.
     """
 
     text: str
@@ -44,16 +47,23 @@ class Expression:
     where: str = ""
     days: frozenset[str] = frozenset()
     zone: ZoneInfo = UTC_ZONE
-
-    def over(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """The columns of a frame that it reads, those of days with them."""
-        return with_days([self], frame.select(sorted(self.columns)))
+    ascii: tuple[Expression, ...] = ()
 
 
-def with_days(expressions: Iterable[Expression], frame: pl.DataFrame) -> pl.DataFrame:
-    """A frame with the columns of days that some expressions read beside it."""
-    wanted = {name: one.zone for one in expressions for name in one.days}
-    return frame.with_columns(days_of(frame[name], zone).alias(f"{name}{DAYS}") for name, zone in wanted.items())
+def with_helpers(expressions: Iterable[Expression], frame: pl.DataFrame) -> pl.DataFrame:
+    """A frame with what some expressions read beside the roster's columns: days, and transliterated text.
+
+    Raises:
+        FAILURES: a transliterated expression cannot be worked out for some row.
+    """
+    asked = list(expressions)
+    wanted = {name: one.zone for one in asked for name in one.days}
+    added = [days_of(frame[name], zone).alias(f"{name}{DAYS}") for name, zone in wanted.items()]
+    for inner in {one.text: one for outer in asked for one in outer.ascii}.values():
+        values = with_helpers([inner], frame).select(parsed(inner.text).cast(pl.String).alias("text")).to_series()
+        whole = values if values.len() == frame.height else values.new_from_index(0, frame.height)
+        added.append(transliterated(whole).alias(f"{inner.text}{ASCII}"))
+    return frame.with_columns(added)
 
 
 @lru_cache(maxsize=4096)
@@ -72,9 +82,20 @@ def parsed(text: str) -> pl.Expr:
         raise WordingError("it holds a NUL character")
     tokens = tokenise(text)
     check_words(tokens)
-    expression = pl.sql_expr(with_explicit_dates(text, tokens))
+    plain = with_ascii_columns(text)
+    tokens = tokenise(plain)
+    expression = pl.sql_expr(with_explicit_dates(plain, tokens))
     check_tree(expression)
-    return pl.sql_expr(with_explicit_dates(text, tokens, frozenset(expression.meta.root_names())))
+    roots = frozenset(name for name in expression.meta.root_names() if not name.endswith(ASCII))
+    return pl.sql_expr(with_explicit_dates(plain, tokens, roots))
+
+
+def _sources(root: str) -> frozenset[str]:
+    """The roster's columns behind one that polars reads."""
+    if root.endswith(ASCII):
+        inner = parsed(root.removesuffix(ASCII)).meta.root_names()
+        return frozenset().union(*(_sources(name) for name in inner))
+    return frozenset({root.removesuffix(DAYS)})
 
 
 def compile_expression(
@@ -92,6 +113,7 @@ def compile_expression(
     try:
         expression = parsed(text)
         inner = frozenset(expression.meta.root_names())
+        sources = frozenset[str]().union(*(_sources(name) for name in inner))
     except (WordingError, TreeError) as exc:
         raise _wrong(where, text, str(exc), _in_quotes(text, columns)) from None
     except FAILURES as exc:
@@ -99,7 +121,7 @@ def compile_expression(
         complaint = "it is no SQL expression" if found else f"it is no SQL expression: {_first_line(exc)}"
         raise _wrong(where, text, complaint, found) from None
     if columns is not None:
-        _check_columns(frozenset(name.removesuffix(DAYS) for name in inner), columns, where, text)
+        _check_columns(sources, columns, where, text)
     return _checked(text, inner, where, zone, predicate=predicate)
 
 
@@ -107,13 +129,17 @@ def compile_expression(
 def _checked(text: str, inner: frozenset[str], where: str, zone: ZoneInfo, *, predicate: bool) -> Expression:
     """The checks that know nothing of a roster: every run asks for the same ones."""
     expression = parsed(text)
+    texts = sorted(name.removesuffix(ASCII) for name in inner if name.endswith(ASCII))
+    ascii_ = tuple(
+        _checked(one, frozenset(parsed(one).meta.root_names()), where, zone, predicate=False) for one in texts
+    )
     dtype = _check_types(expression, sorted(inner), where, text)
     if predicate and not _is_truth(expression, dtype, constant=not inner):
         raise _wrong(where, text, "it is neither true nor false; compare it with something, such as status = 'active'")
     _check_rows_alone(expression, sorted(inner), where, text)
     days = frozenset(name.removesuffix(DAYS) for name in inner if name.endswith(DAYS))
-    columns = frozenset(name.removesuffix(DAYS) for name in inner)
-    return Expression(text, columns, constant=not inner, where=where, days=days, zone=zone)
+    columns = frozenset[str]().union(*(_sources(name) for name in inner))
+    return Expression(text, columns, constant=not columns, where=where, days=days, zone=zone, ascii=ascii_)
 
 
 def _is_truth(expression: pl.Expr, dtype: pl.DataType, *, constant: bool) -> bool:

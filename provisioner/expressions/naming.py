@@ -10,6 +10,8 @@ from typing import Final
 from provisioner.expressions.tokens import FUNCTIONS, KEYWORDS
 
 _QUOTED: Final = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`(?:[^`]|``)*`""")
+#: A name that needs no quotes: that of a column with dots in it.
+_DOTTED: Final = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)+")
 #: Words joined by a sign without space, words that begin with digits, and words side by side.
 _SUSPECTS: Final = (
     re.compile(r"\w+(?:[-/#&.%+]\w+)+[#%]?"),
@@ -47,7 +49,11 @@ def _found(bare: str) -> Iterator[tuple[int, str]]:
     for pattern in _SUSPECTS:
         for match in pattern.finditer(bare):
             words = re.findall(r"\w+", match[0])
-            if any(word.upper() in KEYWORDS for word in words) or all(word.isdecimal() for word in words):
+            if (
+                _DOTTED.fullmatch(match[0])
+                or any(word.upper() in KEYWORDS for word in words)
+                or all(word.isdecimal() for word in words)
+            ):
                 continue
             if bare[match.end() :].lstrip().startswith("(") and words[-1].upper() in FUNCTIONS:
                 continue

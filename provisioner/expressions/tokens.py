@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Final
 
 #: Functions that work on one row alone and touch nothing outside it.
 FUNCTIONS = frozenset(
     {
-        *("LOWER", "UPPER", "INITCAP", "REVERSE", "NORMALIZE", "TRIM", "LTRIM", "RTRIM", "LPAD", "RPAD"),
+        *("LOWER", "UPPER", "INITCAP", "ASCII", "REVERSE", "NORMALIZE", "TRIM", "LTRIM", "RTRIM", "LPAD", "RPAD"),
         *("COALESCE", "IFNULL", "NULLIF", "IF", "GREATEST", "LEAST"),
         *("CONCAT", "CONCAT_WS", "REPLACE", "REGEXP_REPLACE", "SUBSTR", "SUBSTRING", "LEFT", "RIGHT", "SPLIT_PART"),
         *("LENGTH", "CHAR_LENGTH", "CHARACTER_LENGTH", "STARTS_WITH", "ENDS_WITH", "REGEXP_LIKE"),
@@ -66,7 +64,7 @@ _TOKEN = re.compile(
     |(?P<text>'(?:[^']|'')*')
     |(?P<quoted>"(?:[^"]|"")*"|`(?:[^`]|``)*`)
     |(?P<number>\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|\.\d+)
-    |(?P<word>[^\W\d]\w*)
+    |(?P<word>[^\W\d]\w*(?:\.[^\W\d]\w*)*)
     |(?P<operator>"""
     + "|".join(re.escape(operator) for operator in _OPERATORS)
     + r")",
@@ -80,7 +78,10 @@ class WordingError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """One word or sign; `kind` is text, quoted, number, word or operator, `start` its place in the expression."""
+    """One word or sign; `kind` is text, quoted, number, word or operator, `start` its place in the expression.
+
+    A word may have parts joined by dots, as ``manager.work_email`` has: the name of a column.
+    """
 
     kind: str
     text: str
@@ -173,44 +174,3 @@ def _check_type(token: Token) -> None:
             f"there is no CAST to {token.text or 'nothing'}; types are VARCHAR, INTEGER, BIGINT, DOUBLE "
             "and DECIMAL(p, s)"
         )
-
-
-#: Ends the name of a column's days, see `with_explicit_dates`; no roster's header holds this sign.
-DAYS: Final = "\x1fdays"
-
-
-def with_explicit_dates(text: str, tokens: list[Token], columns: Collection[str] = ()) -> str:
-    """The expression with ``DATE(x)`` spelt ``DATE("x<DAYS>", '%Y-%m-%d')`` for each of the columns.
-
-    Without a format polars guesses one from the first value of the whole column, so that one row's date would
-    depend on another row. The column of days has each moment as its day in the organisation's time zone.
-    """
-    edits: list[tuple[int, int, str]] = []
-    stack: list[list[tuple[int, int, str]] | None] = []
-    for index, token in enumerate(tokens):
-        if token.kind == "operator":
-            if token.text == "(":
-                stack.append([] if index and tokens[index - 1].upper == "DATE" else None)
-            elif token.text == "," and stack:
-                # With a format of its own, it reads what the roster wrote
-                stack[-1] = None
-            elif token.text == ")" and stack:
-                inside = stack.pop()
-                if inside is not None:
-                    edits += [*inside, (token.start, token.start, ", '%Y-%m-%d'")]
-        elif (name := _column(token)) in columns:
-            outer = next((one for one in reversed(stack) if one is not None), None)
-            if outer is not None:
-                quoted = name.replace('"', '""')
-                outer.append((token.start, token.start + len(token.text), f'"{quoted}{DAYS}"'))
-    for start, end, instead in sorted(edits, reverse=True):
-        text = text[:start] + instead + text[end:]
-    return text
-
-
-def _column(token: Token) -> str:
-    """The column that a word or a quoted name may stand for; empty for anything else."""
-    if token.kind == "quoted":
-        sign = token.text[0]
-        return token.text[1:-1].replace(sign * 2, sign)
-    return token.text if token.kind == "word" else ""

@@ -100,6 +100,7 @@ class PersonReport(TypedDict):
     """Everything that is known about one person; `operations` newest first."""
 
     person: str
+    label: NotRequired[str | None]
     roster: PersonRow | None
     targets: dict[str, PersonInTarget]
     facts: Annotated[dict[str, dict[str, str | None]], Meta(description="What webhooks told, by target.")]
@@ -119,3 +120,4 @@ class TodoDocument(TypedDict):
     rejections: list[RejectionRow]
     absent: list[AbsentRow]
     paused: list[PausedRow]
+    labels: NotRequired[dict[str, str]]

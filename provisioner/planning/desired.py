@@ -11,6 +11,7 @@ import polars as pl
 
 from provisioner.errors import ConfigurationError
 from provisioner.expressions import Evaluated, Expression, compile_expression, evaluate_predicate, evaluate_texts
+from provisioner.expressions.misses import unknown_by_miss
 from provisioner.model.attributes import OPEN_YEAR, InvalidValueError, Type, canonical
 from provisioner.planning.claims import proving
 from provisioner.planning.external_knowledge import KnowledgeRule, Record, compile_rules, records_of
@@ -142,7 +143,7 @@ def desired_accounts(
         # A snapshot of an earlier version has none
         (pl.col(DIGEST).fill_null("") if DIGEST in people.columns else pl.lit("")).alias(DIGEST),
     )  # fmt: skip
-    scope = evaluate_predicate(compiled.scope, people)
+    scope = _scope(compiled, people)
     faults += _faults(people, scope.failed, scope.reasons, compiled.scope, f"targets.{spec.name}.scope")
     base = base.with_columns(scope.values.alias("_scope")).with_columns(_standing(), _reason())
     leaving = base[STANDING] == LEAVER
@@ -183,9 +184,15 @@ def desired_accounts(
 
 def standings(compiled: CompiledTarget, people: pl.DataFrame) -> pl.DataFrame:
     """`_person`, `_standing` and `_reason` of everybody, as `desired_accounts` has them but for broken rows."""
-    scope = evaluate_predicate(compiled.scope, people)
+    scope = _scope(compiled, people)
     base = people.select(pl.col("_key").alias(PERSON), "_verdict", scope.values.alias("_scope"))
     return base.select(PERSON, _standing(), _reason())
+
+
+def _scope(compiled: CompiledTarget, people: pl.DataFrame) -> Evaluated:
+    """Who should have an account; a look-up without a hit makes nobody a leaver."""
+    found = evaluate_predicate(compiled.scope, people)
+    return Evaluated(unknown_by_miss(found.values, people, compiled.scope.columns), found.failed, found.reasons)
 
 
 @dataclass(frozen=True, slots=True)

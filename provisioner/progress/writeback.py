@@ -100,7 +100,7 @@ async def table_of(dep: Deployment) -> pl.DataFrame:
         raise UsageError("No roster has been read yet.", remedy="`provisioner sync` first.")
     persons = sorted(people["_key"].to_list())
     outcomes = await dep.last_outcomes.of(tuple(dep.targets), persons)
-    columns: dict[str, list[str | None]] = {dep.settings.roster.key: list(persons)}
+    columns: dict[str, list[str | None]] = {dep.settings.roster.key_name: list(persons)}
     wanted = dep.settings.writeback.columns
     facts = await dep.inbound.facts(persons) if wanted else {}
     parts = {target: await _Part.read(dep, target, _names(wanted, target)) for target in dep.targets}

@@ -16,6 +16,8 @@ from provisioner.roster.values import INVISIBLE
 #: Stands where a workbook holds a formula without its result.
 NOT_CALCULATED: Final = "#NOT_CALCULATED!"
 _ERROR: Final = r"^#(?:VALUE!|REF!|NAME\?|DIV/0!|NUM!|NULL!|N/A|SPILL!|CALC!|NOT_CALCULATED!)$"
+#: A text as spreadsheets are made to leave it alone.
+_WRAPPED: Final = r'^="(.*)"$'
 _ERRORS: Final = re.compile(_ERROR)
 #: White space of Unicode, and signs without width.
 _OUTER: Final = (
@@ -48,6 +50,49 @@ def trimmed(table: Table, emails: Collection[str]) -> Table:
     return replace(table, frame=frame)
 
 
+def without_words(
+    table: Table, words: Collection[str], key: str | None, keys: Collection[str], *, marks: bool
+) -> tuple[Table, pl.DataFrame]:
+    """A table in which the words of `roster.nulls`, in any case of letters, are null, and errors as below.
+
+    Where a spreadsheet worked the cells out, an error is never empty.
+
+    Args:
+        key: the column of the key, in which errors stay; None: there is none.
+        keys: the columns in which keys stand.
+        marks: whether marks by which spreadsheets take a number for text go before, see `_unwrapped`.
+    """
+    plain = {word.strip().lower() for word in words} - {""}
+    if table.calculated:
+        plain = {word for word in plain if not is_error(word.upper())}
+    if not table.columns:
+        return without_error_cells(table, key, ())
+    null = f"(?i)^(?:{'|'.join(map(re.escape, sorted(plain)))})$" if plain else None
+    # One look for all, which few columns need twice
+    any_ = "|".join([_ERROR, *([null] if null else []), *([_WRAPPED] if marks else [])])
+    hits = table.frame.select(pl.col(name).str.contains(any_).any() for name in table.columns).row(0)
+    names = [name for name, hit in zip(table.columns, hits, strict=True) if hit]
+    if marks:
+        table = _unwrapped(table, names, [name for name in table.columns if name in keys])
+    if null is not None and names:
+        empty = [pl.when(~pl.col(name).str.contains(null)).then(pl.col(name)).alias(name) for name in names]
+        table = replace(table, frame=table.frame.with_columns(empty))
+    return without_error_cells(table, key, names)
+
+
+def _unwrapped(table: Table, names: Collection[str], keys: Collection[str]) -> Table:
+    """A table without the marks by which spreadsheets are made to take a number for text.
+
+    ``="000124"`` is 000124 in any column; an apostrophe at the beginning goes in columns that hold keys.
+    """
+    frame = table.frame
+    changed = {name: pl.col(name).str.replace(_WRAPPED, "$1").replace("", None) for name in names}
+    for name in keys:
+        if frame[name].str.starts_with("'").any():
+            changed[name] = changed.get(name, pl.col(name)).str.strip_prefix("'").replace("", None)
+    return replace(table, frame=frame.with_columns(**changed)) if changed else table
+
+
 def is_error(cell: str) -> bool:
     """Whether a cell holds an error of a spreadsheet, such as #VALUE!."""
     return _ERRORS.match(cell) is not None
@@ -58,17 +103,18 @@ def errors_in(column: pl.Series) -> pl.Series:
     return column.str.contains(_ERROR).fill_null(value=False)
 
 
-def without_error_cells(table: Table, key: str) -> tuple[Table, pl.DataFrame]:
-    """A table in which errors of a spreadsheet are null, but in its key; and where they were, as `Read.doubts`."""
-    names = [name for name in table.columns if name != key]
+def without_error_cells(table: Table, key: str | None, names: Collection[str]) -> tuple[Table, pl.DataFrame]:
+    """A table in which errors of a spreadsheet are null, and where they were, as `Read.doubts`.
+
+    Args:
+        key: the column of the key, in which they stay.
+        names: the columns that may hold any.
+    """
     frame, found = table.frame, [pl.DataFrame(schema=_SCHEMA)]
-    if not names:
-        return table, found[0]
-    hits = frame.select(pl.col(name).str.contains(_ERROR).any() for name in names).row(0)
-    for name, hit in zip(names, hits, strict=True):
-        if not hit:
-            continue
+    for name in names:
         amiss = errors_in(frame[name])
+        if name == key or not amiss.any():
+            continue
         lines = frame.filter(amiss).select(
             "_line",
             pl.lit(name).alias("column"),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from hashlib import blake2b
 from typing import Final
@@ -10,15 +11,19 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from provisioner.expressions import Evaluated, compile_expression, evaluate_predicate
+from provisioner.expressions import Evaluated, compile_expression, evaluate_predicate, evaluate_text
+from provisioner.expressions.misses import MISSED, missed_in, unknown_by_miss
 from provisioner.expressions.moments import UTC_ZONE
 from provisioner.roster.days import Days, read_days
 from provisioner.roster.identity import fold_keys
-from provisioner.roster.values import People, Read, Reject, clean_names
+from provisioner.roster.named import cells_of, columns_of
+from provisioner.roster.values import LABEL, People, Read, Reject, clean_names
 from provisioner.settings import RosterSettings
 
 _MAX_SHOWN: Final = 40
+_BLIND: Final = "; a look-up that it reads has no hit, and that makes nobody a leaver"
 _STARTS_WRONG, _ENDS_WRONG = "_starts_wrong", "_ends_wrong"
+_STARTS, _ENDS = "roster.starts", "roster.ends"
 
 
 def judge(read: Read, settings: RosterSettings, *, today: date, zone: ZoneInfo = UTC_ZONE) -> People:
@@ -33,14 +38,23 @@ def judge(read: Read, settings: RosterSettings, *, today: date, zone: ZoneInfo =
     frame = read.frame
     employed = _predicate(settings.employed, "roster.employed", read, zone)
     exclude = _predicate(settings.exclude, "roster.exclude", read, zone)
-    starts = read_days(frame, settings.starts, settings.dates, zone)
-    ends = read_days(frame, settings.ends, settings.dates, zone, last=True)
+    first, last = (
+        _days_column(text, where, frame, zone) for text, where in ((settings.starts, _STARTS), (settings.ends, _ENDS))
+    )
+    frame = frame.with_columns(one.cells for one in (first, last) if one is not None)
+    starts = read_days(frame, first.name if first else None, settings.dates, zone)
+    ends = read_days(frame, last.name if last else None, settings.dates, zone, last=True)
+    if first is not None:
+        starts = replace(starts, wrong=starts.wrong | first.failed)
+    if last is not None:
+        ends = replace(ends, wrong=ends.wrong | last.failed, days=_unless_missed(ends.days, frame, last.columns))
+    sources = compile_expression(settings.employed, None, where="roster.employed", predicate=True).columns
     judged = frame.with_columns(
         starts.days.alias("_starts"),
         ends.days.alias("_ends"),
         starts.wrong.alias(_STARTS_WRONG),
         ends.wrong.alias(_ENDS_WRONG),
-        employed.values.alias("_employed"),
+        unknown_by_miss(employed.values, frame, sources).alias("_employed"),
         exclude.values.alias("_exclude"),
         frame["_line"].is_in(read.doubts["_line"].implode()).alias("_doubtful"),
     )
@@ -63,16 +77,25 @@ def judge(read: Read, settings: RosterSettings, *, today: date, zone: ZoneInfo =
         .otherwise(pl.lit("employed"))
     )
     judged = judged.with_columns(verdict.alias("_verdict"))
+    columns = {name: one.name for name, one in ((_STARTS_WRONG, first), (_ENDS_WRONG, last)) if one is not None}
     rejects = [
         *read.rejects,
-        *_without_verdict(judged, employed),
-        *_malformed(judged, read, ((settings.starts, _STARTS_WRONG, starts), (settings.ends, _ENDS_WRONG, ends))),
+        *_without_verdict(judged, employed, sources),
+        *_malformed(
+            judged,
+            read,
+            [(columns.get(_STARTS_WRONG), _STARTS_WRONG, starts), (columns.get(_ENDS_WRONG), _ENDS_WRONG, ends)],
+        ),
     ]
     unknown = _unknown(judged, exclude)
     valid = judged.filter(pl.col("_verdict").is_in(["employed", "leaver", "excluded", "future"]))
-    believed = _without_malformed_cells(valid, read.doubts, settings)
+    believed = _without_malformed_cells(valid, read.doubts, columns)
+    label = _labels(believed, settings, zone)
+    known = [name for name in (MISSED,) if name in believed.columns]
     return People(
-        frame=believed.select("_key", "_line", *read.columns, "_verdict", "_starts", "_ends", _digests(believed, read)),
+        frame=believed.select(
+            *("_key", "_line", *read.columns, "_verdict", "_starts", "_ends", _digests(believed, read), *known, *label)
+        ),
         rejects=tuple(sorted(rejects, key=lambda one: one.line)),
         unknown=tuple(unknown),
         columns=read.columns,
@@ -83,7 +106,41 @@ def judge(read: Read, settings: RosterSettings, *, today: date, zone: ZoneInfo =
         advice=(*starts.advice, *ends.advice),
         notes=read.notes,
         encoding=read.encoding,
+        tables=read.tables,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Cells:
+    """The cells of first or last days: a column, or what an expression gives; `columns` are those that it reads."""
+
+    name: str
+    cells: pl.Series
+    failed: pl.Series
+    columns: frozenset[str]
+
+
+def _days_column(text: str | None, where: str, frame: pl.DataFrame, zone: ZoneInfo) -> _Cells | None:
+    if text is None:
+        return None
+    name = text if text in frame.columns else where
+    found = cells_of(text, frame, where=where, zone=zone)
+    columns = frozenset({text}) if text in frame.columns else columns_of(text, where=where)
+    return _Cells(name, found.values.alias(name), found.failed, columns)
+
+
+def _unless_missed(days: pl.Series, frame: pl.DataFrame, columns: frozenset[str]) -> pl.Series:
+    """Last days without those that a look-up without a hit may have made."""
+    missed = missed_in(frame, columns)
+    return days if missed is None else days.set(missed, None)
+
+
+def _labels(frame: pl.DataFrame, settings: RosterSettings, zone: ZoneInfo) -> list[pl.Series]:
+    """How people are shown to people, where `roster.label` says so; null where it cannot be worked out."""
+    if settings.label is None:
+        return []
+    expression = compile_expression(settings.label, frame.columns, where="roster.label", zone=zone)
+    return [evaluate_text(expression, frame).values.cast(pl.String).alias(LABEL)]
 
 
 def _digests(frame: pl.DataFrame, read: Read) -> pl.Series:
@@ -99,10 +156,14 @@ def _predicate(text: str, where: str, read: Read, zone: ZoneInfo) -> Evaluated:
     return evaluate_predicate(expression, read.frame)
 
 
-def _without_verdict(judged: pl.DataFrame, employed: Evaluated) -> list[Reject]:
+def _without_verdict(judged: pl.DataFrame, employed: Evaluated, sources: frozenset[str]) -> list[Reject]:
     rows = judged.with_row_index("_row").filter(pl.col("_verdict") == "no verdict")
+    missed = missed_in(judged, sources)
+    blind = frozenset[int]() if missed is None else frozenset(missed.arg_true().to_list())
     return [
-        Reject(line, key, None, None, f"roster.employed gives neither yes nor no{_because(employed, row)}")
+        Reject(line, key, None, None, f"roster.employed gives neither yes nor no{_because(employed, row)}{_BLIND}")
+        if row in blind
+        else Reject(line, key, None, None, f"roster.employed gives neither yes nor no{_because(employed, row)}")
         for row, line, key in rows.select("_row", "_line", "_key").iter_rows()
     ]
 
@@ -127,21 +188,21 @@ def _malformed(judged: pl.DataFrame, read: Read, dates: Sequence[tuple[str | Non
         if name is None:
             continue
         for line, key, value in rows.filter(pl.col(wrong)).select("_line", "_key", name).iter_rows():
-            told.setdefault(line, Reject(line, key, name, value[:_MAX_SHOWN], days.reasons[value]))
+            reason = "it cannot be worked out" if value is None else days.reasons[value]
+            told.setdefault(line, Reject(line, key, name, (value or "")[:_MAX_SHOWN], reason))
     doubts = rows.select("_line", "_key").join(read.doubts, on="_line")
     for line, key, name, reason in doubts.select("_line", "_key", "column", "reason").iter_rows():
         told.setdefault(line, Reject(line, key, name, None, reason))
     return list(told.values())
 
 
-def _without_malformed_cells(frame: pl.DataFrame, doubts: pl.DataFrame, settings: RosterSettings) -> pl.DataFrame:
+def _without_malformed_cells(frame: pl.DataFrame, doubts: pl.DataFrame, columns: Mapping[str, str]) -> pl.DataFrame:
     """Malformed cells of leavers and the excluded say nothing and become null; nobody else here has any."""
     for name in doubts["column"].unique().sort():
         lines = doubts.filter(pl.col("column") == name)["_line"]
         frame = frame.with_columns(pl.when(~pl.col("_line").is_in(lines.implode())).then(pl.col(name)).alias(name))
-    for date_column, wrong in ((settings.starts, _STARTS_WRONG), (settings.ends, _ENDS_WRONG)):
-        if date_column:
-            frame = frame.with_columns(pl.when(~pl.col(wrong)).then(pl.col(date_column)).alias(date_column))
+    for wrong, name in columns.items():
+        frame = frame.with_columns(pl.when(~pl.col(wrong)).then(pl.col(name)).alias(name))
     return frame
 
 
@@ -151,10 +212,15 @@ def renamed_in(frame: pl.DataFrame, settings: RosterSettings) -> dict[str, str]:
     Args:
         frame: as of `People`.
     """
-    if settings.previous_key is None or settings.previous_key not in frame.columns:
+    if settings.previous_key is None:
         return {}
-    named = frame.filter(pl.col(settings.previous_key).is_not_null(), pl.col("_verdict") != "excluded")
-    old = clean_names(named[settings.previous_key])
+    reads = columns_of(settings.previous_key, where="roster.previous_key")
+    if settings.previous_key not in frame.columns and reads.difference(frame.columns):
+        return {}
+    earlier = cells_of(settings.previous_key, frame, where="roster.previous_key").values
+    named = frame.select("_key", "_verdict", earlier.alias("_earlier"))
+    named = named.filter(pl.col("_earlier").is_not_null(), pl.col("_verdict") != "excluded")
+    old = clean_names(named["_earlier"])
     pairs = pl.DataFrame({"old": old, "new": named["_key"], "was": fold_keys(old), "is": fold_keys(named["_key"])})
     pairs = pairs.filter(pl.col("old").is_not_null() & (pl.col("was") != pl.col("is")))
     # An earlier key that two people claim, or under which somebody still works, names nobody. HR may keep the old row

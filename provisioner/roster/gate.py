@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -23,12 +24,14 @@ class Baseline:
     """What the gate remembers of the last clean snapshot.
 
     `people` is how many rows were believed. `employed` has a row for each of its employed people: `_key`, and for every
-    column of the roster whether it held a value. `encoding` is that of the last clean text that showed it.
+    column of the roster whether it held a value. `encoding` is that of the last clean text that showed it, `tables` are
+    the rows of each look-up's file.
     """
 
     people: int
     employed: pl.DataFrame
     encoding: str | None = None
+    tables: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, people: People) -> Baseline:
@@ -38,6 +41,7 @@ class Baseline:
             people.frame.height,
             employed.select("_key", *(pl.col(name).is_not_null().alias(name) for name in people.columns)),
             people.encoding,
+            {name: table.rows for name, table in people.tables.items()},
         )
 
     def to_bytes(self) -> bytes:
@@ -47,9 +51,20 @@ class Baseline:
         return buffer.getvalue()
 
     @classmethod
-    def from_bytes(cls, people: int, content: bytes, encoding: str | None = None) -> Baseline:
-        """The inverse of `to_bytes`, which holds neither the count of people nor the encoding."""
-        return cls(people, pl.read_ipc(io.BytesIO(content)), encoding)
+    def from_bytes(
+        cls, people: int, content: bytes, encoding: str | None = None, tables: Mapping[str, int] | None = None
+    ) -> Baseline:
+        """The inverse of `to_bytes`, which holds only the employed."""
+        return cls(people, pl.read_ipc(io.BytesIO(content)), encoding, tables or {})
+
+    @classmethod
+    def from_facts(cls, facts: Mapping[str, bytes]) -> Baseline | None:
+        """As the facts of the last clean snapshot have it; None before the first."""
+        if "baseline" not in facts:
+            return None
+        encoding = facts.get("encoding", b"").decode() or None
+        tables = {name: int(one["rows"]) for name, one in json.loads(facts.get("tables", b"{}")).items()}
+        return cls.from_bytes(int(facts["baseline_people"]), facts["baseline"], encoding, tables)
 
     def to_json(self) -> dict[str, Any]:
         """All of it as one JSON document."""
@@ -80,7 +95,7 @@ def gate(
     rejected = _reasons_to_reject(people, baseline, settings)
     if rejected:
         return Verdict("rejected", tuple(rejected))
-    degraded = _reasons_of_age(settings, modified, now)
+    degraded = [*_reasons_of_age(settings, modified, now), *_reasons_of_tables(people, baseline, settings)]
     if baseline is not None:
         degraded += _reasons_of_shrinking(people, baseline, settings)
         degraded += _reasons_of_leaving(people, baseline, settings)
@@ -89,6 +104,22 @@ def gate(
         changed = None if known is None else changed_texts(people.frame, known)
         degraded += [changed] if changed else []
     return Verdict("degraded", tuple(degraded)) if degraded else Verdict("clean")
+
+
+def _reasons_of_tables(people: People, baseline: Baseline | None, settings: RosterSettings) -> list[str]:
+    """Look-ups whose file is empty, or lost more rows than a roster may."""
+    reasons = []
+    percent = settings.gate.max_shrink
+    for name, table in people.tables.items():
+        before = baseline.tables.get(name, 0) if baseline is not None else 0
+        if not table.rows:
+            reasons.append(f"The file of roster.lookups.{name} is empty.")
+        elif before - table.rows > limit(percent, before):
+            reasons.append(
+                f"The file of roster.lookups.{name} shrank from {before} rows to {table.rows}, more than "
+                f"roster.gate.max_shrink allows ({_share(percent, before)})."
+            )
+    return reasons
 
 
 def limit(percent: float, base: int) -> int:

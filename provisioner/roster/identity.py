@@ -82,7 +82,7 @@ def moved(linked: pl.Series, people: pl.Series, renamed: Mapping[str, str]) -> t
 
 
 def spelt_as_known(read: Read, spelling: Spelling, column: str) -> Read:
-    """The rows with each known person's key as it was first written, in the key's own column too.
+    """The rows with each known person's key as it was first written, in the key's own column too, if it has one.
 
     Nothing that is mapped from the key so changes with its case: identifiers are set once.
     """
@@ -90,8 +90,10 @@ def spelt_as_known(read: Read, spelling: Spelling, column: str) -> Read:
     changed = (keys != read.frame["_key"]).fill_null(value=False)
     frame = read.frame
     if changed.any():
-        shown = frame[column].clone().scatter(changed.arg_true(), keys.filter(changed))
-        frame = frame.with_columns(keys.alias("_key"), shown.alias(column))
+        frame = frame.with_columns(keys.alias("_key"))
+        if column in frame.columns:
+            shown = frame[column].clone().scatter(changed.arg_true(), keys.filter(changed))
+            frame = frame.with_columns(shown.alias(column))
     of = {key: spelling.of(key) for key in read.present}
     return replace(
         read,

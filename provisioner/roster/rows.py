@@ -2,85 +2,188 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import Final
+from zoneinfo import ZoneInfo
 
 import polars as pl
 
 from provisioner.errors import RosterError
-from provisioner.expressions import compile_expression, evaluate_predicate
-from provisioner.roster.cells import errors_in, is_error, trimmed, without_error_cells
+from provisioner.expressions import compile_expression, evaluate_predicate, evaluate_text
+from provisioner.expressions.moments import UTC_ZONE
+from provisioner.roster.addresses import complaint, improper
+from provisioner.roster.cells import trimmed, without_words
+from provisioner.roster.columns_read import file_columns, wanted_by
+from provisioner.roster.derived import Derivation, Plan, plan_columns
 from provisioner.roster.forms import parse
 from provisioner.roster.forms.decoding import UNDECODABLE
 from provisioner.roster.forms.table import Table
 from provisioner.roster.identity import fold_keys
+from provisioner.roster.keys import (
+    MAX_KEY,
+    faulty,
+    of_two_people,
+    readable,
+    without_doubled_keys,
+    without_faulty_keys,
+)
 from provisioner.roster.legibility import legibility_notes
+from provisioner.roster.lookups import tables_of
 from provisioner.roster.naming import listed, showable
-from provisioner.roster.values import Read, Reject, Source, clean_name, clean_names
+from provisioner.roster.picking import order_of, pick
+from provisioner.roster.renaming import renamed
+from provisioner.roster.values import Note, Read, Reject, Source, TableFacts, clean_names
 from provisioner.settings import RosterSettings
 
-#: Longest key, in characters.
-MAX_KEY: Final = 200
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
-_PROPER_KEY: Final = rf"^[^\x00-\x1f\x7f{UNDECODABLE}]{{1,{MAX_KEY}}}$"
-_MAX_SHOWN: Final = 80
+__all__ = ["MAX_KEY", "read"]
 _MARKS: Final = rf"[\x00{UNDECODABLE}]"
-#: An address as mail systems take it: one @, a dot in the domain, no space and none of the signs that end an address.
-_EMAIL: Final = r"^[^\s@<>(),;:\\\"\[\]]{1,64}@[^\s@<>(),;:\\\"\[\]_]+\.[^\s@<>(),;:\\\"\[\]_.]{2,}$"
-_MAX_EMAIL: Final = 254
+_DOUBTS: Final = pl.Schema({"_line": pl.Int64, "column": pl.String, "reason": pl.String})
+_MOST_LINES: Final = 5
 
 
-def read(source: Source, settings: RosterSettings, *, needs: Collection[str], emails: Collection[str] = ()) -> Read:
+def read(
+    source: Source,
+    settings: RosterSettings,
+    *,
+    needs: Collection[str],
+    emails: Collection[str] = (),
+    tables: Mapping[str, Source] | None = None,
+    zone: ZoneInfo = UTC_ZONE,
+) -> Read:
     """Rows of the roster as text; see `Read`.
 
-    `needs` are the columns that the mapping reads, beside those of the roster's own settings; `emails` those in which
-    every value has to look like an email address.
+    Cells are cleaned, columns computed, other tables looked up, and one row is picked for each person, in this order.
+
+    Args:
+        needs: the columns that the mapping reads, beside those of the roster's own settings.
+        emails: those in which every value has to look like an email address.
+        tables: the files of `roster.lookups`, by look-up.
+        zone: the organisation's, of days in computed columns.
 
     Raises:
-        RosterError: the file cannot be read as a roster, or columns are missing.
+        RosterError: a file cannot be read as a table, or columns are missing.
         ConfigurationError: the encoding, the sheet, or an expression of the settings is wrong.
     """
-    table = parse(source, settings, needed_columns(settings) | set(needs))
-    _check_columns(table, source.name, settings, needs)
+    looked = tables_of(settings, tables or {})
+    table = renamed(parse(source, settings, file_columns(settings, needs)), settings, source.name)
+    plan = plan_columns(settings, table.columns, looked, wanted_by(settings) | set(needs), zone)
+    _check_columns(table, source.name, settings, plan.needs)
     if settings.trim:
         table = trimmed(table, emails)
     notes = (*table.notes, *legibility_notes(table, source.name))
-    table, errors = without_error_cells(table, settings.key)
-    rejects = [Reject(bad.line, _readable(bad.key_cell), None, None, bad.reason) for bad in table.bad]
-    frame = table.frame.with_columns(clean_names(table.frame[settings.key]).alias("_key"))
-    frame = _without_excluded(frame, table.columns, settings, rejects)
-    frame, faulty = _without_faulty_keys(frame, settings.key)
-    rejects += faulty
-    frame, doubled = _without_doubled_keys(frame, settings.key, rejects)
+    table, errors = _cleaned(table, settings, plan)
+    table, skipped = _without_skipped(table, settings)
+    rejects = [Reject(bad.line, readable(bad.key_cell), None, None, bad.reason) for bad in table.bad]
+    work = Derivation(plan, emails, [errors])
+    frame = work.with_columns(table.frame, plan.early, errors)
+    keyed, reasons = _keys(frame, plan, work)
+    frame = frame.with_columns(keyed.alias("_key"))
+    frame = _without_excluded(frame, settings, rejects)
+    frame, unreadable = without_faulty_keys(frame, _shown_key(settings, frame), reasons)
+    rejects += unreadable
+    fold = fold_keys(frame["_key"])
+    # As many hashes as keys prove that no key is doubled
+    apart = fold.hash().n_unique() == fold.len()
+    frame, undecided, passed_over = (frame, {}, 0) if apart else _picked(frame, fold, settings, plan, zone)
+    frame, doubled = without_doubled_keys(frame, _shown_key(settings, frame), rejects, undecided, apart=apart)
     rejects += doubled
     rejects.sort(key=lambda one: one.line)
+    own = [name for name in (*table.columns, *plan.early) if name not in plan.key_columns or name != settings.key]
+    work.doubts.append(_doubts(frame, own, emails, marked=table.marked))
+    if plan.late:
+        frame = work.with_columns(frame, plan.late, pl.concat(work.doubts))
+        work.doubts.append(_doubts(frame, plan.late, emails, marked=table.marked))
     return Read(
-        frame=frame,
+        frame=work.missed(frame),
         rejects=tuple(rejects),
-        columns=table.columns,
-        rows=table.frame.height + len(table.bad),
+        columns=(*table.columns, *plan.columns),
+        rows=table.frame.height + len(table.bad) + len(skipped),
         unreadable_keys=any(one.key is None for one in rejects),
         present=frozenset(one.key for one in rejects if one.key is not None),
-        doubts=pl.concat([_doubts(frame, table, settings.key, emails), errors]),
-        notes=notes,
+        doubts=pl.concat(work.doubts),
+        notes=(*notes, *_skipped_note(skipped), *_picked_note(passed_over), *work.notes()),
         encoding=table.encoding,
+        tables={name: TableFacts(one.rows, one.digest) for name, one in looked.items() if one.digest is not None},
     )
 
 
-def needed_columns(settings: RosterSettings) -> frozenset[str]:
-    """The columns that the roster's own settings read."""
-    named = {settings.key, settings.previous_key, settings.starts, settings.ends, *settings.same_person} - {None}
-    employed = compile_expression(settings.employed, None, where="roster.employed", predicate=True)
-    exclude = compile_expression(settings.exclude, None, where="roster.exclude", predicate=True)
-    return frozenset(name for name in named if name) | employed.columns | exclude.columns
+def _shown_key(settings: RosterSettings, frame: pl.DataFrame) -> str:
+    return settings.key if settings.key in frame.columns else "roster.key"
 
 
-def _check_columns(table: Table, name: str, settings: RosterSettings, needs: Collection[str]) -> None:
-    missing = sorted((needed_columns(settings) | set(needs)).difference(table.columns))
+def _cleaned(table: Table, settings: RosterSettings, plan: Plan) -> tuple[Table, pl.DataFrame]:
+    """Cells without what spreadsheets and databases leave in them; beside them the errors that are no values."""
+    keys = set(plan.key_columns).union(*(one.columns for one in plan.by.values()))
+    key = settings.key if settings.key in table.columns else None
+    return without_words(table, settings.nulls, key, keys, marks=settings.trim)
+
+
+def _without_skipped(table: Table, settings: RosterSettings) -> tuple[Table, pl.Series]:
+    """The table without the rows that are no people, and their lines."""
+    nobody = pl.Series("_line", [], dtype=pl.Int64)
+    if settings.skip.strip().upper() == "FALSE":
+        return table, nobody
+    expression = compile_expression(settings.skip, table.columns, where="roster.skip", predicate=True)
+    out = evaluate_predicate(expression, table.frame).values.fill_null(value=False)
+    if not out.any():
+        return table, nobody
+    return replace(table, frame=table.frame.filter(~out)), table.frame["_line"].filter(out)
+
+
+def _keys(frame: pl.DataFrame, plan: Plan, work: Derivation) -> tuple[pl.Series, dict[int, str]]:
+    """The key of each row, and by line why one that looks right is none."""
+    key = plan.key
+    reasons: dict[int, str] = {}
+    if key.text in frame.columns:
+        keys = frame[key.text]
+    else:
+        result = evaluate_text(key, frame)
+        keys = result.values.cast(pl.String)
+        reasons = {int(frame["_line"][row]): why for row, why in result.reasons.items()}
+    if plan.key_columns != {key.text}:
+        # A cell that nobody believes may not be part of a key
+        spoiled = pl.concat(work.doubts).filter(pl.col("column").is_in(list(plan.key_columns)))
+        for line, column, reason in spoiled.iter_rows():
+            reasons.setdefault(line, f"{column}: {reason}")
+    return clean_names(keys), reasons
+
+
+def _picked(
+    frame: pl.DataFrame, fold: pl.Series, settings: RosterSettings, plan: Plan, zone: ZoneInfo
+) -> tuple[pl.DataFrame, dict[int, str], int]:
+    """The frame with one row for each person, where `pick` says which; by line why it does not; how many rows went."""
+    expression = plan.key.text not in frame.columns or plan.key.text in plan.computed
+    apart = of_two_people(frame, fold, plan.key_columns) if expression else {}
+    if settings.pick is None:
+        return frame, apart, 0
+    columns = [name for name in frame.columns if not name.startswith("_")]
+    picked = pick(frame, fold, order_of(settings.pick, columns, zone), columns)
+    # Rows that may be of several people stay, and contest their key
+    kept = picked.kept | frame["_line"].is_in(list(apart))
+    return frame.filter(kept), {**picked.undecided, **apart}, int((~kept).sum())
+
+
+def _skipped_note(lines: pl.Series) -> list[Note]:
+    if not lines.len():
+        return []
+    return [Note(f"{lines.len()} rows are no people by roster.skip (line {_lines(lines)}).")]
+
+
+def _picked_note(count: int) -> list[Note]:
+    return [Note(f"{count} rows are further rows of people, by roster.pick.")] if count else []
+
+
+def _lines(lines: pl.Series) -> str:
+    more = f" and {lines.len() - _MOST_LINES} more" if lines.len() > _MOST_LINES else ""
+    return ", ".join(map(str, lines.head(_MOST_LINES).to_list())) + more
+
+
+def _check_columns(table: Table, name: str, settings: RosterSettings, missing: Collection[str]) -> None:
     if not missing:
         return
+    missing = sorted(missing)
     names = showable(table.columns, rows=table.frame.height, bad=len(table.bad))
     by_lower = {column.lower(): column for column in reversed(names)}
     told = []
@@ -91,31 +194,16 @@ def _check_columns(table: Table, name: str, settings: RosterSettings, needs: Col
     if names:
         raise RosterError(message, remedy=f"The file has: {listed(names, len(table.columns))}.")
     size = f"{len(table.columns)} column{'s' if len(table.columns) > 1 else ''} and {table.frame.height} rows"
-    if any(settings.key in column for column in table.columns):
-        hint = f"Its first line names {settings.key!r}, but nothing known parts the columns: export it with commas."
+    if any(settings.file_key in column for column in table.columns):
+        hint = (
+            f"Its first line names {settings.file_key!r}, but nothing known parts the columns: export it with commas."
+        )
     else:
         hint = "Look whether it is the right file."
     raise RosterError(message, remedy=f"It does not look like a table ({size}), so its first line is not shown. {hint}")
 
 
-def _readable(cell: str | None) -> str | None:
-    key = clean_name(cell or "")
-    return key if key and _fault_of_key(key) is None else None
-
-
-def _fault_of_key(key: str) -> str | None:
-    if UNDECODABLE in key:
-        return "bytes of it cannot be decoded"
-    if is_error(key):
-        return "it is an error of the spreadsheet"
-    if _CONTROL.search(key):
-        return "it holds a control character"
-    return f"it is longer than {MAX_KEY} characters" if len(key) > MAX_KEY else None
-
-
-def _without_excluded(
-    frame: pl.DataFrame, columns: Sequence[str], settings: RosterSettings, rejected: Sequence[Reject]
-) -> pl.DataFrame:
+def _without_excluded(frame: pl.DataFrame, settings: RosterSettings, rejected: Sequence[Reject]) -> pl.DataFrame:
     """The rows without those that `exclude` names and that would only spoil others'.
 
     An excluded row without a readable key is nobody, and one beside another row of its key, such as an employment that
@@ -125,79 +213,44 @@ def _without_excluded(
         return frame
     fold = fold_keys(frame["_key"])
     out = fold_keys(pl.Series([one.key for one in rejected if one.key is not None], dtype=pl.String))
-    faulty = ~frame["_key"].str.contains(_PROPER_KEY).fill_null(value=False)
-    asked = faulty | fold.is_duplicated() | fold.is_in(out.implode()).fill_null(value=False)
+    amiss = faulty(frame["_key"])
+    asked = amiss | fold.is_duplicated() | fold.is_in(out.implode()).fill_null(value=False)
     if not asked.any():
         return frame
     rows = asked.arg_true()
-    exclude = compile_expression(settings.exclude, columns, where="roster.exclude", predicate=True)
+    exclude = compile_expression(settings.exclude, None, where="roster.exclude", predicate=True)
+    if exclude.columns.difference(frame.columns):
+        # It reads a look-up in the roster itself, which waits until one row is left for each person
+        return frame
     yes = evaluate_predicate(exclude, frame.select(pl.all().gather(rows))).values.fill_null(value=False)
     excluded = pl.repeat(False, frame.height, dtype=pl.Boolean, eager=True).scatter(rows, yes)
     kept = ~excluded
-    alone = excluded & ~faulty & ~fold.is_in(pl.concat([fold.filter(kept), out]).implode()).fill_null(value=False)
+    alone = excluded & ~amiss & ~fold.is_in(pl.concat([fold.filter(kept), out]).implode()).fill_null(value=False)
     return frame.filter(kept | (alone & fold.is_first_distinct()))
 
 
-def _without_faulty_keys(frame: pl.DataFrame, column: str) -> tuple[pl.DataFrame, list[Reject]]:
-    faulty = ~frame["_key"].str.contains(_PROPER_KEY).fill_null(False) | errors_in(frame["_key"])
-    if not faulty.any():
-        return frame, []
-    rejects = [
-        Reject(line, None, column, None, "the key is empty" if key_ is None else _fault_of_key(key_) or "unreadable")
-        for line, key_ in frame.filter(faulty).select("_line", "_key").iter_rows()
-    ]
-    return frame.filter(~faulty), rejects
+def _doubts(frame: pl.DataFrame, columns: Sequence[str], emails: Collection[str], *, marked: bool) -> pl.DataFrame:
+    """Cells that cannot be right: undecodable bytes, NUL, and what should be an email address and is not.
 
-
-def _without_doubled_keys(
-    frame: pl.DataFrame, column: str, rejected: Sequence[Reject]
-) -> tuple[pl.DataFrame, list[Reject]]:
-    """Rows whose keys differ in nothing but case are of one person, and nobody can tell which row is true.
-
-    `rejected` are the rows that are out already; their keys are taken all the same.
+    A looked-up address that is none is no fault of this row, and is null already.
     """
-    keyed = [(one.line, one.key) for one in rejected if one.key is not None]
-    beside = pl.DataFrame(keyed, schema={"_line": pl.Int64, "_key": pl.String}, orient="row")
-    every = pl.concat([frame.select("_line", "_key"), beside])
-    fold = fold_keys(every["_key"]).alias("fold")
-    # As many hashes as keys prove that no key is doubled, and are counted in a third of the time
-    if fold.hash().n_unique() == fold.len():
-        return frame, []
-    doubled = fold.is_duplicated()
-    every = every.with_columns(fold)
-    rows = every.filter(doubled)
-    lines = rows.group_by("fold").agg(pl.col("_line"))
-    out = every.slice(0, frame.height).filter(doubled.head(frame.height))
-    rejects = []
-    for line, key, others in out.join(lines, on="fold").select("_line", "_key", "_line_right").iter_rows():
-        elsewhere = [str(other) for other in sorted(others) if other != line]
-        more = f" and {len(elsewhere) - 5} more" if len(elsewhere) > 5 else ""
-        reason = f"the key stands in line {', '.join(elsewhere[:5])}{more} too"
-        rejects.append(Reject(line, key, column, key[:_MAX_SHOWN], reason))
-    return frame.filter(~doubled.head(frame.height)), rejects
-
-
-def _doubts(frame: pl.DataFrame, table: Table, key: str, emails: Collection[str]) -> pl.DataFrame:
-    """Cells that cannot be right: undecodable bytes, NUL, and what should be an email address and is not."""
-    tests: list[tuple[str, str, pl.Expr]] = []
-    for name in table.columns:
-        if name == key:
-            continue
+    tests: list[tuple[str, str | None, pl.Expr]] = []
+    for name in columns:
         column = pl.col(name)
-        if table.marked:
+        if marked:
             tests.append((name, "bytes of it cannot be decoded", column.str.contains(UNDECODABLE, literal=True)))
             tests.append((name, "it holds a NUL character", column.str.contains("\0", literal=True)))
         if name in emails:
-            plain = column.str.strip_chars()
-            improper = ~(plain.str.contains(_EMAIL) & (plain.str.len_chars() <= _MAX_EMAIL))
-            if table.marked:
-                improper &= ~plain.str.contains(_MARKS)
-            tests.append((name, "it is no email address", improper))
-    found = [pl.DataFrame(schema={"_line": pl.Int64, "column": pl.String, "reason": pl.String})]
+            amiss = improper(column)
+            if marked:
+                amiss &= ~column.str.contains(_MARKS)
+            tests.append((name, None, amiss))
+    found = [pl.DataFrame(schema=_DOUBTS)]
     if tests:
         hits = frame.select(test.any().alias(f"{index}") for index, (_, _, test) in enumerate(tests)).row(0)
         for (name, reason, test), hit in zip(tests, hits, strict=True):
             if hit:
-                lines = frame.filter(test)["_line"]
-                found.append(pl.DataFrame({"_line": lines, "column": name, "reason": reason}, schema=found[0].schema))
+                rows = frame.filter(test)
+                reasons = [complaint(cell) for cell in rows[name].to_list()] if reason is None else reason
+                found.append(pl.DataFrame({"_line": rows["_line"], "column": name, "reason": reasons}, schema=_DOUBTS))
     return pl.concat(found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Literal
@@ -11,10 +12,16 @@ from typing import Final, Literal
 import polars as pl
 
 from provisioner.expressions.evaluation import beyond_ascii
+from provisioner.expressions.misses import MISSED
 
+#: The column of how people are shown to people; it may be missing.
+LABEL: Final = "_label"
 #: Columns that we add; a roster may not have them.
 RESERVED: Final = frozenset(
-    {"_key", "_line", "_verdict", "_row_verdict", "_starts", "_ends", "_absent_snapshots", "_absent_since"}
+    {
+        *("_key", "_line", "_verdict", "_row_verdict", "_starts", "_ends", "_absent_snapshots", "_absent_since"),
+        *("_digest", LABEL, MISSED),
+    }
 )
 
 #: Signs without width: zero-width space and joiners, word joiner, byte-order mark, soft hyphen.
@@ -76,14 +83,23 @@ class Reject:
 
 
 @dataclass(frozen=True, slots=True)
+class TableFacts:
+    """A look-up's file: how many rows it has, and its digest."""
+
+    rows: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class Read:
     """The rows of a roster, as text.
 
-    `frame` has the file's columns in their order, all text with an empty cell as null, and `_line` (Int64) and `_key`
-    (trimmed, NFC). `rows` counts every row of the file, blank ones aside. `rejects` are rows that nobody can believe;
-    `doubts` (columns `_line`, `column`, `reason`) are cells that spoil the row of anybody but a leaver. `present` are
-    the keys of rejected rows: these people are there, unchanged. `unreadable_keys`: some rejected row hides its key.
-    `notes` say what was skipped or guessed; `encoding` is that of the text, none where nothing tells.
+    `frame` has the file's columns in their order and the derived ones, all text with an empty cell as null, and `_line`
+    (Int64) and `_key` (trimmed, NFC); where a look-up has no hit `MISSED`, too. `rows` counts every row of the file,
+    blank ones aside. `rejects` are rows that nobody can believe; `doubts` (columns `_line`, `column`, `reason`) are
+    cells that spoil the row of anybody but a leaver. `present` are the keys of rejected rows: these people are there,
+    unchanged. `unreadable_keys`: some rejected row hides its key. `notes` say what was skipped, guessed or not found;
+    `encoding` is that of the text, none where nothing tells; `tables` are the files of look-ups.
     """
 
     frame: pl.DataFrame
@@ -95,6 +111,7 @@ class Read:
     doubts: pl.DataFrame
     notes: tuple[Note, ...] = ()
     encoding: str | None = None
+    tables: Mapping[str, TableFacts] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +122,7 @@ class People:
     `_ends` (dates or null). `rejects` holds the rejected rows of `Read` and those that were rejected since. `unknown`
     are people of whom `exclude` says neither yes nor no: nothing changes for them, and they do not count as rejected.
     `present` are the keys of both. `renamed` maps an earlier key to the present one. `advice` are sentences about whole
-    columns that were read wrong, with the setting to change; `notes` and `encoding` are those of `Read`.
+    columns that were read wrong, with the setting to change; `notes`, `encoding` and `tables` are those of `Read`.
     """
 
     frame: pl.DataFrame
@@ -119,6 +136,7 @@ class People:
     advice: tuple[str, ...] = ()
     notes: tuple[Note, ...] = ()
     encoding: str | None = None
+    tables: Mapping[str, TableFacts] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

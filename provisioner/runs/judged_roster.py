@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
@@ -16,6 +16,7 @@ from provisioner.planning.desired import CompiledTarget, compile_target, desired
 from provisioner.planning.same_person import Pair
 from provisioner.planning.spec import TargetSpec
 from provisioner.roster import Baseline, People, Reject, Source, Verdict, gate, judge, read, unlisted
+from provisioner.roster.columns_read import read_by_events
 from provisioner.roster.identity import Spelling, spelt_as_known
 from provisioner.runs.known_snapshot import unfamiliar_leavers
 from provisioner.runs.same_person import pairs_of, vanished_sentence
@@ -37,25 +38,36 @@ class Judged:
     verdict: Verdict
 
 
-async def judged(dep: Deployment, source: Source, facts: Mapping[str, bytes], now: float) -> Judged:
+async def judged(
+    dep: Deployment, source: Source, facts: Mapping[str, bytes], now: float, tables: Mapping[str, Source]
+) -> Judged:
     """Read a roster and gate it, as runs and `check` do; nothing is kept.
 
     Args:
         facts: what is remembered of the last clean one.
         now: epoch seconds by Redis's clock.
+        tables: the files of look-ups.
 
     Raises:
         RosterError: it cannot be read.
         ConfigurationError: an expression does not fit its columns.
     """
-    settings, kept = dep.settings, facts.get("baseline")
+    settings = dep.settings
     previous = await dep.frames.known()
-    encoding = facts.get("encoding", b"").decode() or None
-    baseline = Baseline.from_bytes(int(facts["baseline_people"]), kept, encoding) if kept is not None else None
+    baseline = Baseline.from_facts(facts)
     today, today_utc = day_in(settings.zone, now)
     spelling = Spelling(previous["_key"] if previous is not None else ())
     people, mapped = await asyncio.to_thread(
-        people_of, dep.specs, source, settings.roster, today, today_utc, settings.zone, spelling
+        people_of,
+        dep.specs,
+        source,
+        settings.roster,
+        today,
+        today_utc,
+        settings.zone,
+        spelling,
+        tables=tables,
+        also=read_by_events(settings),
     )
     pairs = await pairs_of(dep, people.frame, unlisted(previous, people))
     moment = datetime.fromtimestamp(now, UTC)
@@ -76,11 +88,16 @@ def people_of(
     today_utc: date,
     zone: ZoneInfo,
     spelling: Spelling | None = None,
+    *,
+    tables: Mapping[str, Source] | None = None,
+    also: Collection[str] = (),
 ) -> tuple[People, frozenset[str]]:
     """Everyone whose row is believed, also by the mapping of every target; and the columns that it reads.
 
     Args:
         spelling: how the keys of known people are spelt.
+        tables: the files of look-ups.
+        also: columns that something else than the mapping reads.
 
     Raises:
         RosterError: the file cannot be read as a roster, or columns are missing.
@@ -89,7 +106,8 @@ def people_of(
     drafts = {name: compile_target(spec, None) for name, spec in specs.items()}
     needs = frozenset[str]().union(*(draft.columns for draft in drafts.values()))
     spelling = spelling or Spelling(())
-    found = spelt_as_known(read(source, settings, needs=needs, emails=_emails(specs, drafts)), spelling, settings.key)
+    found = read(source, settings, needs=needs | set(also), emails=_emails(specs, drafts), tables=tables, zone=zone)
+    found = spelt_as_known(found, spelling, settings.key)
     compiled = {name: compile_target(spec, found.columns) for name, spec in specs.items()}
     people = judge(found, settings, today=today, zone=zone)
     people = replace(people, renamed={spelling.of(old): new for old, new in people.renamed.items()})

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from datetime import UTC, datetime
 
 import polars as pl
@@ -21,6 +22,7 @@ from provisioner.roster import (
     Verdict,
     advance_absence,
 )
+from provisioner.roster.lookups import fetch_tables
 from provisioner.roster.statuses import statuses_of
 from provisioner.runs.judged_roster import judged
 from provisioner.runs.known_as import known_as
@@ -79,8 +81,10 @@ async def take(dep: Deployment, request: Request, content: bytes | None) -> Take
     began = await dep.clock.now()
     origin = await origin_of(dep.frames, dep.settings, request, content)
     source = origin.source
+    tables = await asyncio.to_thread(fetch_tables, settings, dep.settings.web.rosters)
     now = await dep.clock.now()
     unchanged = source.written == facts.get("written", b"").decode() and not request.accept
+    unchanged &= _digests_of(facts) == {name: table.digest for name, table in tables.items()}
     if request.people is not None and unchanged:
         known = await dep.frames.known()
         if known is not None:
@@ -90,7 +94,7 @@ async def take(dep: Deployment, request: Request, content: bytes | None) -> Take
             )
             return Taken(await _only(dep, snapshot), document, (), None)
     try:
-        found = await judged(dep, source, facts, now)
+        found = await judged(dep, source, facts, now, tables)
     except RosterError as exc:
         raise RosterError(exc.message, remedy=_joined(exc.remedy, way_out(origin, dep.settings))) from None
     people, previous, pairs, verdict = found.people, found.previous, found.pairs, found.verdict
@@ -221,7 +225,7 @@ async def _only(dep: Deployment, snapshot: Snapshot) -> Snapshot:
         if key not in there and not await _linked(dep, key):
             raise UsageError(
                 f"There is no person {key!r}: neither in the roster nor in the ledger.",
-                remedy=f"Use a value of the column {dep.settings.roster.key!r}.",
+                remedy=f"Use a value of the column {dep.settings.roster.key_name!r}.",
             )
     return only
 
@@ -268,7 +272,13 @@ def _facts(source: Source, people: People, now: float, last: Baseline | None) ->
         "baseline": baseline.to_bytes(),
         "baseline_people": baseline.people,
         "encoding": encoding or "",
+        "tables": json.dumps({name: asdict(table) for name, table in people.tables.items()}),
     }
+
+
+def _digests_of(facts: Mapping[str, bytes]) -> dict[str, str]:
+    """The digests of the look-ups' files in the last clean snapshot."""
+    return {name: str(one["digest"]) for name, one in json.loads(facts.get("tables", b"{}")).items()}
 
 
 def rejects_json(rejects: tuple[Reject, ...]) -> list[RejectedRow]:

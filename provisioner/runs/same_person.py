@@ -14,9 +14,11 @@ import polars as pl
 from provisioner.planning.same_person import Pair, same_people
 from provisioner.planning.spec import Alike
 from provisioner.roster.identity import fold_key, moved
+from provisioner.roster.lost_zeros import has_lost_zeros, lost_zeros
 from provisioner.runtime.context import Deployment
 from provisioner.store.people.snapshots import Snapshot, roster_columns
 
+_ZEROS: Final = ". A spreadsheet takes leading zeros: if it did, export the key as text instead"
 #: Examples that a sentence names.
 _NAMED: Final = 3
 
@@ -41,6 +43,7 @@ async def pairs_of(dep: Deployment, people: pl.DataFrame, previous: pl.DataFrame
     here = people.filter(pl.col("_verdict").is_in(["employed", "future"]))
     same = dep.settings.roster.same_person
     found = await asyncio.to_thread(same_people, dep.specs, columns, gone, here, same, vanished)
+    found = (*found, *_by_zeros(found, gone.filter(pl.col("_key").is_in(list(vanished)))["_key"], here["_key"]))
     if not found:
         return ()
     new = set(map(fold_key, await dep.rekeys.newcomers()))
@@ -51,6 +54,17 @@ async def pairs_of(dep: Deployment, people: pl.DataFrame, previous: pl.DataFrame
         linked = await dep.ledger.entries(target, keys)
         open_ |= {pair for pair in found if pair.old in linked and pair.new not in linked}
     return tuple(pair for pair in found if pair in open_)
+
+
+def _by_zeros(found: Sequence[Pair], gone: pl.Series, here: pl.Series) -> list[Pair]:
+    """Of those who vanished, whose key is there without its leading zeros; whoever was found already is not again."""
+    known = {(pair.old, pair.new) for pair in found}
+    new = here.filter(~here.is_in(gone.implode()))
+    return [
+        Pair(old, other, "the key but for its leading zeros", sure=False, vanished=True)
+        for old, other in lost_zeros(gone, new)
+        if (old, other) not in known
+    ]
 
 
 def vanished_sentence(pairs: Sequence[Pair], run: str | None = None) -> str | None:
@@ -68,6 +82,7 @@ def vanished_sentence(pairs: Sequence[Pair], run: str | None = None) -> str | No
         f"provisioner rekey {one} {other}, or all at once: provisioner rekey --all {run or 'RUN'}. If not, approve the "
         "accounts of the new ones, or say so: "
         f"provisioner rekey {one} {other} --different"
+        f"{_ZEROS if any(has_lost_zeros(pair.old, pair.new) for pair in lost) else ''}"
     )
 
 

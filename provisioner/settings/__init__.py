@@ -9,6 +9,7 @@ from provisioner.settings.loader import DEFAULT_CONFIG, Loaded, load
 from provisioner.settings.root import (
     UNGUESSABLE,
     EventRoute,
+    MappingTest,
     NotifySettings,
     RetentionSettings,
     ScheduleSettings,
@@ -18,7 +19,7 @@ from provisioner.settings.root import (
     WebUser,
     WritebackSettings,
 )
-from provisioner.settings.roster import AbsenceSettings, GateSettings, RosterSettings
+from provisioner.settings.roster import AbsenceSettings, GateSettings, LookupSettings, RosterSettings
 from provisioner.settings.targets import (
     AttributeRule,
     Authority,
@@ -44,6 +45,8 @@ __all__ = [
     "GuardLimit",
     "GuardSettings",
     "Loaded",
+    "LookupSettings",
+    "MappingTest",
     "NotifySettings",
     "Percent",
     "Rate",

@@ -113,6 +113,26 @@ class WebSettings(Section):
         return tuple(may_be_prefix(one) for one in value)
 
 
+class MappingTest(Section):
+    """One test of the mapping: a row of the roster, and what accounts it should give."""
+
+    name: str | None = Field(None, description="What it is about, for its report.")
+    row: dict[str, Any] = Field(description="Column: cell. Columns that are left out are empty.")
+    targets: dict[str, dict[str, Any] | None] = Field(
+        default_factory=dict, description="Target: its attributes with the values wanted; null for no account."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _targets_beside_the_row(cls, value: Any) -> Any:
+        """Targets may stand beside `row`, each by its name."""
+        if not isinstance(value, dict):
+            return value
+        others = {key: one for key, one in value.items() if key not in cls.model_fields}
+        own = {key: one for key, one in value.items() if key in cls.model_fields}
+        return {**own, "targets": {**(own.get("targets") or {}), **others}} if others else value
+
+
 class Settings(BaseSettings):
     """All settings. Build it with `provisioner.settings.load`, which adds the sources and readable errors."""
 
@@ -140,6 +160,7 @@ class Settings(BaseSettings):
     writeback: WritebackSettings = Field(default_factory=WritebackSettings, description="What HR gets back.")
     events: tuple[EventRoute, ...] = Field((), description="Inbound events, routed.")
     notify: NotifySettings = Field(default_factory=NotifySettings, description="Who is told.")
+    tests: tuple[MappingTest, ...] = Field((), description="Tests of the mapping, run by `test` and `check`.")
     retention: RetentionSettings = Field(default_factory=RetentionSettings, description="How long history is kept.")
     web: WebSettings = Field(default_factory=WebSettings, description="The control page and the HTTP API.")
 

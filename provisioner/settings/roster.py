@@ -14,6 +14,11 @@ from provisioner.settings.values import DateForms, Duration, Percent
 #: Which line is the header.
 HeaderRow = Literal["auto"] | Annotated[int, Field(ge=1)]
 
+#: Names of computed columns and look-ups; the file's own may be any.
+_OWN_NAME: Final = re.compile(r"[^\W\d_]\w*")
+#: Signs of an expression, which names of columns hardly have.
+_EXPRESSION: Final = re.compile(r"\|\||['\"]|\w\(")
+
 
 class AbsenceSettings(Section):
     """When a vanished row becomes a leaver."""
@@ -57,25 +62,66 @@ class PageSettings(Section):
         return self
 
 
+class LookupSettings(Section):
+    """Another table in which a value of each row is looked up: this roster, a file, or a map of values."""
+
+    by: str = Field(description="Column or SQL expression of what is looked up.")
+    in_: str | None = Field(
+        None, alias="in", description="The other file, from wherever a roster may come; none: this roster, by its key."
+    )
+    key: str | None = Field(None, description="The other file's column in which it is found.")
+    values: dict[str, str] | None = Field(None, description="A map of values, in place of a file: `<name>.value`.")
+    default: str | None = Field(None, description="Value of what the map does not have; none: NULL.")
+
+    @model_validator(mode="after")
+    def _one_table(self) -> LookupSettings:
+        if self.values is not None and (self.in_ is not None or self.key is not None):
+            raise ValueError("values is a table by itself: leave out in and key")
+        if (self.in_ is None) != (self.key is None):
+            raise ValueError("in and key belong together: the file, and its column in which the value is found")
+        if self.default is not None and self.values is None:
+            raise ValueError("default belongs to values; a file's or person's missing value is NULL")
+        return self
+
+
 class RosterSettings(Section):
     """Where the truth about people comes from, and how it is read."""
 
     url: str = Field("config/roster.example.csv", description="Path, folder or glob, https://, sftp:// or s3://.")
-    key: str = Field("employee_id", description="Column of the unique and stable key; never an email.")
-    previous_key: str | None = Field(None, description="Column of the person's earlier key.")
+    key: str = Field(
+        "employee_id", description="Column or SQL expression of the unique and stable key; never an email."
+    )
+    previous_key: str | None = Field(None, description="Column or SQL expression of the person's earlier key.")
     same_person: tuple[str, ...] = Field(
         (), description="Columns that tell a person under a new key; none: the emails that accounts are matched by."
     )
     employed: Sql = Field("TRUE", description="SQL predicate over the columns: TRUE is employed, FALSE a leaver.")
     exclude: Sql = Field("FALSE", description="SQL predicate: neither joiner nor leaver.")
-    starts: str | None = Field(None, description="Column of the first day.")
-    ends: str | None = Field(None, description="Column of the last day; none from the year 2200 on.")
+    starts: str | None = Field(None, description="Column or SQL expression of the first day.")
+    ends: str | None = Field(None, description="Column or SQL expression of the last day; none from the year 2200 on.")
     dates: DateForms = Field(
         ("iso",),
         description="How dates are written, one or several: iso, day_first, month_first, or a format such as %d-%b-%y. "
         "What two of them read differently is no date; a moment with a zone is its day in `timezone`.",
     )
     trim: bool = Field(True, description="White space and signs without width around every cell go.")
+    nulls: tuple[str, ...] = Field(
+        ("NULL", "N/A", "#N/A"), description="Cells that mean empty, besides the empty one; in any case of letters."
+    )
+    skip: Sql = Field("FALSE", description="SQL predicate over the file's columns: rows that are no people.")
+    rename: dict[str, str] = Field(
+        default_factory=dict, description='The file\'s column: its name below; `"#3"` is the third one from the left.'
+    )
+    columns: dict[str, Sql] = Field(default_factory=dict, description="Computed column: SQL expression over the row.")
+    lookups: dict[str, LookupSettings] = Field(
+        default_factory=dict, description="Look-up: another table, whose columns are `<name>.<column>`."
+    )
+    pick: str | None = Field(
+        None, description="SQL ORDER BY list: of several rows of one person the first; none: they are a conflict."
+    )
+    label: Sql | None = Field(
+        None, description="SQL expression by which people are shown to people; never in logs. None: the key."
+    )
     encoding: str = Field("auto", description="auto, or the name of an encoding such as cp1252.")
     header_row: HeaderRow = Field(
         "auto", description="Line of the header; auto: the first that names the key, banner lines above it are skipped."
@@ -110,7 +156,42 @@ class RosterSettings(Section):
     def _spelt(cls, value: Any) -> Any:
         return {"tab": "\t", "\\t": "\t", "": None}.get(value, value) if isinstance(value, str) else value
 
-    @field_validator("exclude", mode="before")
+    @field_validator("exclude", "skip", mode="before")
     @classmethod
-    def _no_exclude(cls, value: Any) -> Any:
+    def _nobody(cls, value: Any) -> Any:
         return "FALSE" if value is None else value
+
+    @field_validator("label", "pick", mode="before")
+    @classmethod
+    def _blank_is_none(cls, value: Any) -> Any:
+        return None if isinstance(value, str) and not value.strip() else value
+
+    @field_validator("nulls", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return () if value is None else [value] if isinstance(value, str) else value
+
+    @field_validator("rename", "columns", "lookups", mode="before")
+    @classmethod
+    def _none_is_empty(cls, value: Any) -> Any:
+        return {} if value is None else value
+
+    @model_validator(mode="after")
+    def _own_names(self) -> RosterSettings:
+        for name in (*self.columns, *self.lookups):
+            if not _OWN_NAME.fullmatch(name):
+                raise ValueError(f"the name {name!r} must begin with a letter and hold letters, digits and _ only")
+        both = sorted({*self.columns} & {*self.lookups})
+        if both:
+            raise ValueError(f"{both[0]!r} is the name of a computed column and of a look-up; give each its own")
+        return self
+
+    @property
+    def key_name(self) -> str:
+        """The key for people and as a heading: its column, or ``key`` where it is an expression."""
+        return "key" if _EXPRESSION.search(self.key) else self.key
+
+    @property
+    def file_key(self) -> str:
+        """The key's column as the file's header has it."""
+        return next((old for old, new in self.rename.items() if new == self.key), self.key)

@@ -13,6 +13,7 @@ from tests.support.redis_contents import RedisContents
 #: Command → its options, as the design fixes them.
 COMMANDS = {
     "check": {"--connect", "--record", "--json"},
+    "test": {"--json"},
     "plan": {"--target", "--person", "--roster", "--out", "--markdown", "--undo", "--force-drift", "--json"},
     "sync": {"--target", "--person", "--roster", "--accept", "--plan", "--wait", "--timeout", "--json"},
     "undo": {"--target", "--person", "--force-drift", "--wait", "--timeout", "--json"},

@@ -63,7 +63,12 @@ def test_an_error_of_a_workbook_is_a_bad_value_of_its_row(error: str, blank: str
 
 
 def test_an_error_in_a_text_file_is_one_too() -> None:
-    found = people("1,#N/A,a@example.com,active,,", "2,B,b@example.com,#REF!,,", "3,#NA,c@example.com,active,,")
+    rows = ("1,#N/A,a@example.com,active,,", "2,B,b@example.com,#REF!,,", "3,#NA,c@example.com,active,,")
+    found = people(*rows, nulls=())
     assert found.frame["_key"].to_list() == ["3"]
     assert [reject.line for reject in found.rejects] == [2, 3]
+    # By default #N/A means empty in a text file, as `roster.nulls` says
+    found = people(*rows)
+    assert found.frame.select("_key", "first_name").rows() == [("1", None), ("3", "#NA")]
+    assert [reject.line for reject in found.rejects] == [3]
     assert read_bytes(f"{HEADER}\n1,#hashtag,a@example.com,active,,".encode()).doubts.is_empty()

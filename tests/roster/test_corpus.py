@@ -200,6 +200,7 @@ CASES = [
         "words that look like values are text",
         rows("Null,NaN,,active,,", "True,None,,active,,", "NA,-,,active,,"),
         ("Null:employed", "True:employed", "NA:employed"),
+        settings=(("nulls", ()),),
     ),
     Case(
         "the same key twice",
@@ -244,16 +245,24 @@ CASES = [
         "two emails in one cell",
         rows("1,A,a@b.com;c@d.com,active,,"),
         (),
-        ("line 2 (1): work_email: it is no email address",),
+        ("line 2 (1): work_email: it holds 2 email addresses; a@b.com was probably meant",),
     ),
     Case(
         "an email with a name",
         rows("1,A,Ann <a@b.com>,active,,"),
         (),
-        ("line 2 (1): work_email: it is no email address",),
+        ("line 2 (1): work_email: it is no email address; a@b.com was probably meant",),
     ),
     Case("an email with space around it", rows("1,A, a@b.com ,active,,"), ("1:employed",)),
-    Case("an email beyond ASCII", rows("1,A,zoë@exämple.com,active,,"), ("1:employed",)),
+    Case(
+        "an email beyond ASCII",
+        rows("1,A,zoë@exämple.com,active,,"),
+        (),
+        (
+            "line 2 (1): work_email: it is no email address, since it has letters beyond ASCII; "  # noqa: ISC004
+            "zoe@example.com was probably meant",
+        ),
+    ),
     Case("a leaver's email may be anything", rows("1,A,gone,left,,"), ("1:leaver",)),
     Case("a leaver's start may be anything", rows("1,A,,left,soon,"), ("1:leaver",)),
     Case("a leaver's end may be anything", rows("1,A,,left,,soon"), ("1:leaver",)),
@@ -378,7 +387,7 @@ def test_an_unknown_encoding_is_a_wrong_setting(encoding: str) -> None:
 
 
 def test_cells_are_what_the_file_says() -> None:
-    frame = read_bytes(rows('1," Ann ""A"", Lee ", ,active,,', "2,Null,,active,,"), trim=False).frame
+    frame = read_bytes(rows('1," Ann ""A"", Lee ", ,active,,', "2,Null,,active,,"), trim=False, nulls=()).frame
     assert frame["first_name"].to_list() == [' Ann "A", Lee ', "Null"]
     assert frame["work_email"].to_list() == [None, None]
     assert frame["_line"].to_list() == [2, 3]

@@ -84,7 +84,10 @@ def test_a_format_of_its_own_reads_what_stands_there() -> None:
     frame = pl.DataFrame({"d": ["28/11/2026", "x"]})
     expression = compile_expression("DATE(d, '%d/%m/%Y')", frame.columns, where="x", zone=SYDNEY)
     answer = evaluate_text(expression, frame)
-    assert (answer.values.to_list(), answer.reasons) == (["2026-11-28", None], {1: "d holds no date (yyyy-mm-dd)"})
+    assert (answer.values.to_list(), answer.reasons) == (
+        ["2026-11-28", None],
+        {1: "d holds no date (as the expression wants it)"},
+    )
     plain = evaluate_text(compile_expression("DATE(d)", frame.columns, where="x"), frame)
     assert plain.reasons[0] == "d holds no date (yyyy-mm-dd)"
 

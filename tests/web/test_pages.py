@@ -231,6 +231,27 @@ def test_choosing_some_confirming_and_seeing_what_became_of_it(site: Site) -> No
     assert "W0002" in site.client.get("/audit").text
 
 
+def test_people_are_shown_by_their_label_and_never_logged_by_it(
+    make_site: Callable[..., Site], capfd: pytest.CaptureFixture[str]
+) -> None:
+    site = make_site(reading={"label": "'Label of ' || first_name"})
+    run = site.held()["run"]
+    site.sign_in()
+    page = f"/runs/{run}/approval"
+    assert "Label of First1" in site.client.get(page).text
+    chosen = {"who": ["tribal_habits:W0001"], "act": "approve", "reason": "known"}
+    confirm = site.send(page, page, chosen).text
+    assert "Label of First1" in confirm
+    assert "Label of First2" not in confirm
+    assert "Label of First1" in site.client.get(f"/runs/{run}").text
+    assert "Label of First1" in site.client.get("/people?key=W0001").text
+    assert "Label of First1" in site.client.get("/todos").text
+    assert site.get("/api/people/W0001").json()["label"] == "Label of First1"
+    assert site.get("/api/todos").json()["labels"]["W0001"] == "Label of First1"
+    told = capfd.readouterr()
+    assert "Label of" not in told.out + told.err
+
+
 def test_what_was_confirmed_is_what_is_done(site: Site) -> None:
     run = site.held()["run"]
     site.sign_in()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, date, datetime
@@ -23,8 +24,12 @@ from provisioner.model.run_document import WAITS
 from provisioner.planning.desired import MEMBER, STANDING, compile_target, desired_accounts, faults_of, wrong_ones
 from provisioner.planning.spec import TargetSpec
 from provisioner.progress.writeback import check_columns
-from provisioner.roster import Note, People, Source, fetch, gate
+from provisioner.roster import Baseline, Note, People, Source, fetch, gate
+from provisioner.roster.columns_read import read_by_events
+from provisioner.roster.lookups import fetch_tables
+from provisioner.roster.lost_zeros import lost_zeros
 from provisioner.runs.judged_roster import Judged, judged, people_of
+from provisioner.runs.mapping_tests import run_tests
 from provisioner.runs.roster_source import DROP, source_of
 from provisioner.runtime.clock import day_in
 from provisioner.runtime.context import Deployment, build_targets, routes_of
@@ -59,9 +64,32 @@ async def check(
     lines += [*redis.lines, await disk(settings), *await spool(settings.data_dir)]
     if specs is not None:
         lines += await _roster(settings, specs, redis)
+        lines += await asyncio.to_thread(_tests, settings)
         if connect:
             lines += await reach(settings, redis=redis.usable, say=say, recorder=recorder)
     return [_cleaned(line) for line in lines]
+
+
+def _tests(settings: Settings) -> list[Line]:
+    """The mapping's own tests, if there are any."""
+    if not settings.tests:
+        return []
+    try:
+        found = run_tests(settings, settings.tests)
+    except ProvisionerError as exc:
+        return [failure("tests", exc, "Correct the test.")]
+    lines = [
+        Line(
+            "tests",
+            "fail",
+            f"{one['test']}: {'.'.join(filter(None, (one['target'], one['attribute'])))} should be "
+            f"{one['expected'] or 'empty'}, and is {one['found'] or 'empty'}.",
+            "Mend the mapping or the test.",
+            2,
+        )
+        for one in found[:_TOLD]
+    ]
+    return lines or [Line("tests", "ok", f"{len(settings.tests)} tests of the mapping passed.")]
 
 
 def _cleaned(line: Line) -> Line:
@@ -90,7 +118,10 @@ def _mapping(settings: Settings) -> tuple[Mapping[str, TargetSpec] | None, list[
     except ConfigurationError as exc:
         return None, [failure("mapping", exc, "Correct it in the settings.")]
     faults = [fault for spec in specs.values() for fault in faults_of(spec)]
-    own = [(settings.roster.employed, "roster.employed", True), (settings.roster.exclude, "roster.exclude", True)]
+    roster = settings.roster
+    own = [(roster.employed, "roster.employed", True), (roster.exclude, "roster.exclude", True)]
+    own += [(roster.skip, "roster.skip", True), *([(roster.label, "roster.label", False)] if roster.label else [])]
+    own += [(text, f"roster.columns.{name}", False) for name, text in roster.columns.items()]
     faults += wrong_ones(own, zone=settings.zone)
     for look in (lambda: routes_of(settings, targets), lambda: check_columns(settings)):
         try:
@@ -134,6 +165,8 @@ async def _roster(settings: Settings, specs: Mapping[str, TargetSpec], redis: St
         return [*lines, replace(failure("roster", exc, "Mend the export."), fragment=fragment)]
     people, verdict = found.people, found.verdict
     lines += [*(_noted(note) for note in people.notes), *totals(people)]
+    if found.baseline is not None and (line := _zeros(found.baseline, people)) is not None:
+        lines.append(line)
     facts = f"{source.name}: {people.rows} rows, {people.frame.height} people, {len(people.rejects)} rejected."
     if verdict.status == "rejected":
         message, remedy = f"{facts} {' '.join(verdict.reasons)}", " ".join(people.advice) or "Mend the export."
@@ -188,13 +221,24 @@ async def _judged(
         ConfigurationError: an expression does not fit its columns.
         StoreError: Redis does not answer any more.
     """
+    tables = await asyncio.to_thread(fetch_tables, settings.roster, settings.web.rosters)
     if usable:
         async with Deployment.open(settings, reading=True, within=ANSWERS_WITHIN) as dep:
-            found = await judged(dep, source, await dep.frames.roster(), await dep.clock.now())
+            found = await judged(dep, source, await dep.frames.roster(), await dep.clock.now(), tables)
             return found, await _unfamiliar(dep, found)
     now = datetime.now(UTC)
     today, today_utc = day_in(settings.zone, now.timestamp())
-    people, mapped = await asyncio.to_thread(people_of, specs, source, settings.roster, today, today_utc, settings.zone)
+    people, mapped = await asyncio.to_thread(
+        people_of,
+        specs,
+        source,
+        settings.roster,
+        today,
+        today_utc,
+        settings.zone,
+        tables=tables,
+        also=read_by_events(settings),
+    )
     verdict = gate(people, None, settings.roster, mapped=mapped, modified=source.modified, now=now)
     return Judged(people, None, None, (), {}, verdict), None
 
@@ -212,6 +256,23 @@ async def _unfamiliar(dep: Deployment, found: Judged) -> Line | None:
     count = "1 person leaves" if len(linked) == 1 else f"{len(linked)} people leave"
     message = f"{count} by a status that is new, so that would be held: {named}."
     return Line("roster", "warn", message, "See which: provisioner plan. Correct roster.employed, or approve.", WAITS)
+
+
+def _zeros(baseline: Baseline, people: People) -> Line | None:
+    """Keys of the last clean roster that are here without their leading zeros."""
+    known, here = baseline.employed["_key"], people.frame["_key"]
+    gone = known.filter(~known.is_in(pl.concat([here, pl.Series([*people.present, *people.renamed], dtype=pl.String)])))
+    pairs = lost_zeros(gone, here.filter(~here.is_in(known.implode())))
+    if not pairs:
+        return None
+    named = ", ".join(f"{old} is {new}" for old, new in pairs[:3]) + (
+        f" and {len(pairs) - 3} more" if pairs[3:] else ""
+    )
+    old, new = (shlex.quote(one) for one in pairs[0])
+    message = f"{len(pairs)} keys lost their leading zeros ({named}); a sync holds these people."
+    return Line(
+        "roster", "warn", message, f"Export the key as text; or, if it is their new one: provisioner rekey {old} {new}."
+    )
 
 
 def _sampled(spec: TargetSpec, people: pl.DataFrame, today: date, today_utc: date, *, ends: bool) -> list[Line]:

@@ -17,6 +17,7 @@ from provisioner.roster.forms.packed import gunzipped, unzipped
 from provisioner.roster.forms.refused import check_bytes, check_text
 from provisioner.roster.forms.table import Table
 from provisioner.roster.forms.workbook import Wanted, read_workbook
+from provisioner.roster.named import key_names
 from provisioner.roster.values import Source
 from provisioner.settings import RosterSettings
 
@@ -59,7 +60,7 @@ def _parsed(
     if content.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         unpacked = unzipped(content, name, MAX_SIZE)
         if unpacked is None:
-            wanted = Wanted(settings.sheet, frozenset({settings.key}), settings.header_row)
+            wanted = Wanted(settings.sheet, key_names(settings), settings.header_row)
             return read_workbook(content, name, wanted, MAX_SIZE)
         if inner:
             raise RosterError(f"{name} is an archive within an archive.", remedy="Give the table inside it.")
@@ -72,9 +73,9 @@ def _parsed(
     # A character takes four bytes at most, and the last of these may be cut
     beginning = text[: 4 * _BEGINNING].decode(errors="ignore")[:_BEGINNING].lstrip()
     if beginning.startswith("{") or _ARRAY.match(beginning):
-        return read_json(text, name, settings.records, {settings.key})
+        return read_json(text, name, settings.records, key_names(settings))
     check_text(text, name)
-    layout = Layout(frozenset({settings.key}), needed, settings.delimiter, settings.header_row)
+    layout = Layout(key_names(settings), needed, settings.delimiter, settings.header_row)
     table = read_delimited(text, name, layout)
     encoding = None if decoded.encoding == "ascii" else decoded.encoding
     return replace(table, encoding=encoding, guess=decoded.guess)

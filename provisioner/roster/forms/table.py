@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -11,13 +12,14 @@ import polars as pl
 
 from provisioner.errors import RosterError
 from provisioner.roster.forms.encodings import Guess
-from provisioner.roster.naming import quoted
 from provisioner.roster.values import RESERVED, Note, clean_name
 
 #: Most columns of a roster.
 MAX_COLUMNS: Final = 2_000
 #: Names may be broken over several lines.
 _LINE_BREAKS: Final = re.compile(r"\s*[\r\n\t]+\s*")
+#: Before the place (from 1) of a column whose name is not its own alone.
+PLACE: Final = "\x1f"
 #: Longest row, in characters.
 MAX_ROW: Final = 1_048_576
 
@@ -37,7 +39,7 @@ class Table:
 
     `marked`: some cell may hold NUL or `UNDECODABLE`. `notes` say what was skipped or looked odd; `encoding` is that of
     the text (none: its form has none, or nothing tells), and `guess` how it was guessed. `delimiter` and `header_line`
-    are set where the form has them.
+    are set where the form has them. `calculated`: a spreadsheet worked the cells out, so that #N/A is an error.
     """
 
     columns: tuple[str, ...]
@@ -49,13 +51,14 @@ class Table:
     guess: Guess | None = None
     delimiter: str | None = None
     header_line: int | None = None
+    calculated: bool = False
 
 
 def header(cells: Sequence[str | None], name: str, line: int) -> tuple[str, ...]:
-    """The columns' names, cleaned of what nobody sees.
+    """The columns' names, cleaned of what nobody sees; those that are there more than once end with their place.
 
     Raises:
-        RosterError: a name is missing, doubled, ours or a pattern to polars, or there are too many.
+        RosterError: a name is missing, ours or a pattern to polars, or there are too many.
     """
     names = tuple(clean_name(_LINE_BREAKS.sub(" ", cell or "")) for cell in cells)
     if not names:
@@ -68,13 +71,6 @@ def header(cells: Sequence[str | None], name: str, line: int) -> tuple[str, ...]
             f"{name}, line {line}: the header has no name for column {', '.join(empty[:10])}.",
             remedy="Name every column, or remove the empty ones.",
         )
-    doubled = sorted({one for one in names if names.count(one) > 1}, key=names.index)
-    if doubled:
-        told = ", ".join(quoted(one, names.index(one) + 1) for one in doubled[:10])
-        raise RosterError(
-            f"{name}, line {line}: the header names {told} more than once.",
-            remedy="Give every column a name of its own.",
-        )
     wild = [place for place, one in enumerate(names, 1) if one == "*" or (one.startswith("^") and one.endswith("$"))]
     if wild:
         raise RosterError(
@@ -86,7 +82,9 @@ def header(cells: Sequence[str | None], name: str, line: int) -> tuple[str, ...]
         raise RosterError(
             f"{name}, line {line}: the column name {reserved[0]!r} is reserved.", remedy="Rename that column."
         )
-    return names
+    doubled = {one for one, count in Counter(names).items() if count > 1}
+    # Which is which only `roster.rename` can say, by their places
+    return tuple(f"{one}{PLACE}{place}" if one in doubled else one for place, one in enumerate(names, 1))
 
 
 def without_blanks(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:

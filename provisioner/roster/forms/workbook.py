@@ -185,7 +185,7 @@ def _table(
             f"{name}: cells are merged ({shown}); only the first of each range has the value, the others are empty."
         )
         notes = (*notes, Note(message, "Unmerge them and fill each cell, or export the report as CSV."))
-    return Table(columns, frame, notes=notes, header_line=line)
+    return Table(columns, frame, notes=notes, header_line=line, calculated=True)
 
 
 def _header_place(filled: pl.DataFrame, places: list[str], wanted: Wanted, name: str) -> int:

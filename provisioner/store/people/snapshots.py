@@ -148,6 +148,14 @@ class FrameStore:
             content = await self._redis.get(keys.PEOPLE)
         return unpack_people(content, ())[0] if content else None
 
+    async def labels(self, people: Collection[str]) -> dict[str, str]:
+        """How `roster.label` shows some people, by key; nobody whom the last clean roster does not have."""
+        known = await self.known_without_rows() if people else None
+        if known is None or "_label" not in known.columns:
+            return {}
+        found = known.filter(pl.col("_key").is_in(list(people)), pl.col("_label").is_not_null())
+        return dict(found.select("_key", "_label").iter_rows())
+
     async def roster(self) -> dict[str, bytes]:
         """Facts about the newest snapshots: digest, written, taken, baseline."""
         with redis_errors():

@@ -20,6 +20,7 @@ from provisioner.web import request_bodies
 from provisioner.web.api.runs import ask_for_run, known_run
 from provisioner.web.auth.access import Acting, Session, check_form
 from provisioner.web.pages.reading import HeldGroup, held
+from provisioner.web.pages.worklists import labels_of
 from provisioner.web.problems import ProblemError, unusable
 from provisioner.web.rendering import render
 from provisioner.web.web_context import Deployed, OnSite, Site
@@ -101,6 +102,7 @@ async def decide(request: Request, run: str, session: Acting, site: OnSite, dep:
             fields=[(name, text) for name, text in fields if name in ("who", "all")],
             count=count,
             rows=rows,
+            labels=await labels_of(dep, (row["person"] for row in rows)),
             changed=bool(_one(fields, "confirmed")),
         )
     decided = await _decide(site, dep, run, _VERDICTS[act], choice, by=_by(session), reason=reason)

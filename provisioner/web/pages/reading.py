@@ -19,7 +19,7 @@ from provisioner.web.api.runs import known_run
 from provisioner.web.auth.access import SignedIn
 from provisioner.web.pages.overview import look
 from provisioner.web.pages.run_view import Progress, causes, in_run, progress
-from provisioner.web.pages.worklists import offset_of
+from provisioner.web.pages.worklists import labels_of, offset_of
 from provisioner.web.rendering import render
 from provisioner.web.web_context import Deployed
 
@@ -112,6 +112,7 @@ async def run(request: Request, run: str, session: SignedIn, dep: Deployed) -> R
         asked=asked | {"status": status, "kind": kind},
         rejects=(await dep.runs.rejects(run))[:10],
         people=people_of(await dep.runs.request(run)),
+        labels=await labels_of(dep, (row["person"] for row in rows)),
     )
 
 
@@ -133,7 +134,9 @@ async def approval(request: Request, run: str, session: SignedIn, dep: Deployed)
     """Who would be affected, before → after; to choose from."""
     del session
     document = await known_run(dep, run)
-    return render(request, "approval.html", run=document, held=await held(dep, run, document))
+    found = await held(dep, run, document)
+    labels = await labels_of(dep, (person for group in found for person in group["people"]))
+    return render(request, "approval.html", run=document, held=found, labels=labels)
 
 
 async def held(dep: Deployment, run: str, document: RunDocument) -> list[HeldGroup]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, Literal
 
 from fastapi import APIRouter, Request
@@ -14,6 +14,7 @@ from provisioner.admin.worklists import NOTHING, lists, table_rows, to_do
 from provisioner.model.run_document import RejectedRow
 from provisioner.model.worklists import TableRow, WorklistRow
 from provisioner.progress.metrics import verdict_on
+from provisioner.runtime.context import Deployment
 from provisioner.settings.place import shown as shown_address
 from provisioner.store.runs.documents import moment
 from provisioner.web.api.runs import known_run
@@ -36,6 +37,11 @@ def offset_of(request: Request) -> int:
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 8 else 0
 
 
+async def labels_of(dep: Deployment, people: Iterable[str]) -> dict[str, str]:
+    """How `roster.label` shows people, by key."""
+    return await dep.frames.labels(set(people)) if dep.settings.roster.label is not None else {}
+
+
 async def _page(request: Request, dep: Any, template: str, names: tuple[str, ...], **context: Any) -> Response:
     targets = tuple(name for name in dep.settings.targets if request.query_params.get("target") in (None, "", name))
     rows: Sequence[TableRow | WorklistRow]
@@ -44,10 +50,12 @@ async def _page(request: Request, dep: Any, template: str, names: tuple[str, ...
     else:
         rows = [row for name in names for row in await lists(dep, name, targets)]
     offset = offset_of(request)
+    page = rows[offset : offset + _PAGE]
     return render(
         request,
         template,
-        rows=rows[offset : offset + _PAGE],
+        rows=page,
+        labels=await labels_of(dep, (person for row in page if (person := row.get("person")))),
         total_rows=len(rows),
         offset=offset,
         next=offset + _PAGE if offset + _PAGE < len(rows) else None,

@@ -207,6 +207,10 @@ def _missing(section: BaseModel, written: Any, path: str) -> Iterator[str]:
             continue
         if isinstance(value, BaseModel) and isinstance(written[key], dict):
             yield from _missing(value, written[key], f"{shown}.")
+        elif name == "lookups":
+            # Each kind of look-up has settings of its own
+            every = {part: one for lookup in written[key].values() for part, one in lookup.items()}
+            yield from _missing(next(iter(value.values())), every, f"{shown}.")
         elif isinstance(value, dict):
             for inner, one in value.items():
                 if isinstance(one, BaseModel):

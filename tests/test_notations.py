@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
@@ -14,7 +15,7 @@ from provisioner.errors import ConfigurationError, RosterError
 from provisioner.model.attributes import InvalidValueError, Type, canonical
 from provisioner.progress.writeback import _store
 from provisioner.roster import fetch
-from provisioner.roster.days import parse_dates
+from provisioner.roster.days import read_days
 from provisioner.runtime.context import routes_of
 from provisioner.settings import RosterSettings, parse_duration
 from provisioner.settings.place import is_loopback, path_of, scheme_of, shown
@@ -73,7 +74,7 @@ DATES = {
 
 @pytest.mark.parametrize(("text", "day"), DATES.items())
 def test_a_date_of_the_roster_and_of_an_account(text: str, day: Any) -> None:
-    read = pl.DataFrame({"day": [text]}).select(parse_dates(pl.col("day"), "iso")).item()
+    read = read_days(pl.DataFrame({"day": [text]}), "day", ("iso",), ZoneInfo("UTC")).days.item()
     assert read == day
     if day is not None:
         assert canonical(text, Type.DATE) == day.isoformat()

@@ -54,16 +54,6 @@ _MOST_FORMS: Final = 3
 _FEW: Final = 3
 
 
-def parse_dates(column: pl.Expr, form: str) -> pl.Expr:
-    """Dates of a text column, null where there is none; ISO is understood whatever the named `form` is.
-
-    A time of day behind the date is dropped; see `read_days` for one with a zone.
-    """
-    text = column.str.strip_chars()
-    parsed = _date(text, _ISO)
-    return parsed if form == "iso" else parsed.fill_null(_date(text, _NAMED[form]))
-
-
 def _date(text: pl.Expr, pattern: str) -> pl.Expr:
     parts = text.str.extract_groups(pattern).struct
     months = [parts.field(name) for name in ("m", "m2", "m3") if f"?P<{name}>" in pattern]

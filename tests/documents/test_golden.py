@@ -75,7 +75,8 @@ async def test_every_document_is_as_it_was(
         switchboard.seed("traitly", [{"customer_id": "X1", "name": "Nobody", "email": "nobody@example.com"}])
         switchboard.seed("tribal_habits", [{"user_name": "X9", "email": "both@example.com", "active": True}])
         switchboard.seed("habitate", [{"username": "w0005", "first_name": "Some", "email": "some@example.com"}])
-        switchboard.fault("traitly", match={"method": "POST"}, times=1, status=422, body={"message": "no"})
+        first = {"method": "POST", "contains": "W0000"}
+        switchboard.fault("traitly", match=first, times=1, status=422, body={"message": "no"})
         roster.write_text(company(PEOPLE, changes=sales) + "W0010,again,,,,,,,,,active,,\n,nokey,,,,,,,,,active,,\n")
         pinned("plan", shortened(await plan_once(dep)))
         first = await sync_once(dep)

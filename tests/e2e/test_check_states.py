@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-import redis
 import yaml
 
 from provisioner.dispatch.outcome_spool import Spool, Spooled
@@ -154,8 +153,7 @@ def place() -> Iterator[Place]:
     folder = Path(tempfile.mkdtemp(prefix="check-"))
     try:
         with deployment(folder, only=(TARGET,), schedule=BY_HAND, web=web, append_only=True) as site:
-            with redis.Redis.from_url(site.server.url) as client:
-                client.config_set("maxmemory", 1024**3)
+            site.server.configure(maxmemory=1024**3)
             worker = site.start_worker()
             try:
                 with site.running("web"):
@@ -440,49 +438,39 @@ def server(name: str, *, sync: int | None = None) -> Callable[[Any], Any]:
     return keep
 
 
-def configure(server: RedisServer, **values: Any) -> None:
-    """Settings of a server while it runs."""
-    with redis.Redis.from_url(server.url) as client:
-        for name, value in values.items():
-            client.config_set(name.replace("_", "-"), value)
-
-
 @server("Nothing was started yet.")
 def _nothing(server: RedisServer) -> None:
-    configure(server, maxmemory=1024**3)
+    server.configure(maxmemory=1024**3)
 
 
 @server("Redis has no `maxmemory`.")
 def _unbounded(server: RedisServer) -> None:
-    configure(server, maxmemory=0)
+    server.configure(maxmemory=0)
 
 
 @server("Redis is short of memory.")
 def _short(server: RedisServer) -> None:
-    with redis.Redis.from_url(server.url) as client:
-        used = client.info("memory")["used_memory"]
-    configure(server, maxmemory=int(used * 1.05))
+    server.configure(maxmemory=int(server.used_memory() * 1.05))
 
 
 @server("Redis is full.")
 def _full(server: RedisServer) -> None:
-    configure(server, maxmemory=1)
+    server.configure(maxmemory=1)
 
 
 @server("Redis may throw away what it holds.")
 def _evicts(server: RedisServer) -> None:
-    configure(server, maxmemory_policy="allkeys-lru")
+    server.configure(maxmemory_policy="allkeys-lru")
 
 
 @server("Redis writes no append-only file.")
 def _forgets(server: RedisServer) -> None:
-    configure(server, appendonly="no")
+    server.configure(appendonly="no")
 
 
 @server("Redis is a replica.")
 def _replica(server: RedisServer) -> None:
-    with redis.Redis.from_url(server.url) as client:
-        client.replicaof("127.0.0.1", 1)
+    server.follow("127.0.0.1", 1)
 
 
 @server("Redis asks for a password.")
@@ -535,7 +523,7 @@ ALONE: Final = (
 
 def test_processes_that_ended() -> None:
     with short_folder() as folder, RedisServer(append_only=True) as own:
-        configure(own, maxmemory=1024**3)
+        own.configure(maxmemory=1024**3)
         config = write_settings(folder, redis_url=own.url)
         contents = RedisContents(own.url)
         variables = environment(PROVISIONER_CONFIG=str(config))
@@ -559,7 +547,7 @@ def test_a_vendor_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     with short_folder() as folder, RedisServer(append_only=True) as own, socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen(20)
-        configure(own, maxmemory=1024**3)
+        own.configure(maxmemory=1024**3)
         address = f"http://127.0.0.1:{silent.getsockname()[1]}/traitly"
         printed = check(write_settings(folder, redis_url=own.url, targets={TARGET: traitly(address)}), "--connect")
     as_documented(printed, ALONE[2])
@@ -571,7 +559,7 @@ def test_a_redis_that_was_put_back() -> None:
         short_folder() as folder,
         deployment(folder, only=(TARGET,), schedule=BY_HAND, append_only=True) as site,
     ):
-        configure(site.server, maxmemory=1024**3)
+        site.server.configure(maxmemory=1024**3)
         raise_limits(site.switchboard)
         site.roster.write_text(company(PEOPLE))
         copy = folder / "copy"

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-import redis
 
 from tests.decisions.conftest import company
 from tests.e2e.printed_check import check
@@ -81,9 +80,7 @@ def test_every_server_that_is_here(
 
 def test_a_user_with_the_rights_that_the_message_names(board: str, tmp_path: Path) -> None:
     with RedisServer(append_only=True) as own:
-        with redis.Redis.from_url(own.url) as admin:
-            rules = ("on", f">{PASSWORD}", "~*", "&*", "+@all", "-@admin", "+info", "+config|get")
-            admin.execute_command("ACL", "SETUSER", "provisioner", *rules)
+        own.set_user("provisioner", "on", f">{PASSWORD}", "~*", "&*", "+@all", "-@admin", "+info", "+config|get")
         url = own.url.replace("unix://", f"unix://provisioner:{PASSWORD}@")
         with working(tmp_path, board, own.url, redis_url=url) as site, site.running("beat"):
             joins_and_leaves(site)

@@ -94,6 +94,8 @@ def test_an_archive_of_one_table_is_read() -> None:
         (zipped(a__csv="x" * 50)[:60], "is a broken archive"),
         (zipped(a__csv=""), "a.csv in people.csv is empty"),
     ],
+    # An archive says when it was made
+    ids=["two files", "no file", "within another", "encrypted", "broken", "an empty file"],
 )
 def test_other_archives_are_refused(content: bytes, why: str) -> None:
     with pytest.raises(RosterError, match=why):

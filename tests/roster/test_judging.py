@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provisioner.errors import ConfigurationError
-from provisioner.roster.days import parse_dates
+from provisioner.roster.days import read_days
 from tests.roster.support import HEADER, people, people_of
 
 
@@ -87,7 +88,7 @@ def test_dates_are_read_in_every_spelling(day: date) -> None:
         }
     )
     for spelling in frame.columns:
-        assert frame.select(parse_dates(pl.col(spelling), spelling)).item() == day
+        assert read_days(frame, spelling, (spelling,), ZoneInfo("UTC")).days.item() == day
 
 
 @given(shift=st.integers(-400, 400))

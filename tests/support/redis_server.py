@@ -87,6 +87,27 @@ class RedisServer:
             client.config_set("requirepass", password)
         return self.url.replace("unix://", f"unix://:{password}@")
 
+    def configure(self, **values: str | int) -> None:
+        """Settings of the server while it runs, by their names with underscores."""
+        with redis.Redis.from_url(self.url) as client:
+            for name, value in values.items():
+                client.config_set(name.replace("_", "-"), value)
+
+    def set_user(self, name: str, *rules: str) -> None:
+        """Make a user by rules of ACL SETUSER."""
+        with redis.Redis.from_url(self.url) as client:
+            client.execute_command("ACL", "SETUSER", name, *rules)
+
+    def follow(self, host: str, port: int) -> None:
+        """Make it a replica of another server."""
+        with redis.Redis.from_url(self.url) as client:
+            client.replicaof(host, port)
+
+    def used_memory(self) -> int:
+        """Bytes."""
+        with redis.Redis.from_url(self.url) as client:
+            return int(client.info("memory")["used_memory"])
+
     def start(self) -> None:
         """Returns when the server answers. Raises RuntimeError, with the server's log, when it does not."""
         log = self._folder / "redis.log"

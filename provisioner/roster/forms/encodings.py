@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from typing import Final
 
 _HIGH: Final = re.compile(rb"[\x80-\xff]")
-#: No encoding below has these as a part of a letter.
-_BETWEEN: Final = re.compile(rb"[\x00-\x3f]+")
 _SEPARATORS: Final = frozenset(range(0x40))
 #: Words that are looked at, and bytes of each.
 _MOST_WORDS: Final = 1_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterable, Iterator
 from itertools import pairwise
 from typing import Any, Final
@@ -186,6 +187,10 @@ class _BadRowError(ValueError):
     """An object that is no row; says why."""
 
 
+#: JSON can spell half of a character outside the basic plane; no text holds one.
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+
+
 def _row(text: bytes) -> dict[str, str | None]:
     if len(text) > 4 * MAX_ROW or len(text.decode()) > MAX_ROW:
         raise _BadRowError(f"the row is longer than {MAX_ROW} characters")
@@ -203,6 +208,8 @@ def _row(text: bytes) -> dict[str, str | None]:
         row[field] = _cell(field, value)
         if len(row) > MAX_COLUMNS:
             raise _BadRowError(f"it has more than {MAX_COLUMNS} fields")
+    if b"\\u" in text and any(_SURROGATE.search(word) for pair in row.items() for word in pair if word):
+        raise _BadRowError("it holds half of a character, which is no text")
     return row
 
 

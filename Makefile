@@ -40,7 +40,7 @@ test: $(DEV) ## run the tests (ARGS="-k guard": some of them; ARGS=--cov: with t
 test-quick: $(DEV) ## run the tests that need few processes, in two or three minutes
 	@$(BIN)/python -m pytest --quiet --numprocesses $(WORKERS) $(QUICK) $(ARGS)
 
-test-slow: $(DEV) ## run the tests that wait for real silences and back-offs
+test-slow: $(DEV) ## run whole deployments of real processes, with real silences and back-offs
 	@$(BIN)/python -m pytest --quiet --numprocesses $(WORKERS) --no-loadscope-reorder -m slow $(ARGS)
 
 test-switches: $(DEV) ## run the tests of convergence under each reading that the vendors' texts leave open

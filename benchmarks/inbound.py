@@ -64,7 +64,7 @@ class Told:
 
 
 def measure(people: int) -> Figures:
-    """Link everybody, then send webhooks: with nothing else to do, beside a bulk run, and as many as are taken."""
+    """Link everybody, then send webhooks: with nothing else to do, besides a bulk run, and as many as are taken."""
     quietly()
     with ExitStack() as stack:
         stage = stack.enter_context(staged(people))

@@ -1,6 +1,6 @@
 """A company of many people from the file to the ledger, and the runs after it, on workers as they are deployed.
 
-The vendors' stand-ins have a process each, so that what they take of the machine is seen beside what we take.
+The vendors' stand-ins have a process each, so that what they take of the machine is seen besides what we take.
 """
 
 from __future__ import annotations

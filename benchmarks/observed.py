@@ -1,6 +1,6 @@
 """What it costs to keep everybody's observed accounts and the ledger in Redis, and to get them back.
 
-Beside each stands the bare floor: one `HSET` of a JSON text per account, all pipelined, and one `HGETALL` with its
+Besides each stands the bare floor: one `HSET` of a JSON text per account, all pipelined, and one `HGETALL` with its
 texts parsed. The update changes one account in a hundred.
 """
 

@@ -1,4 +1,4 @@
-"""How long a plan takes from what Redis keeps to the list of operations, beside two peers over the same people.
+"""How long a plan takes from what Redis keeps to the list of operations, besides two peers over the same people.
 
 Ours: the stored bytes of the roster's snapshot and of the observed accounts are unpacked, mapped, correlated, compared,
 guarded, and made into operations with their digests, as `delivery` does it. The *floor* is what polars alone takes to
@@ -393,7 +393,7 @@ def _floor(folder: Path) -> Spent:
 
 
 def _installed() -> Path:
-    """The program `csv-diff`, in an environment of its own beside the project's."""
+    """The program `csv-diff`, in an environment of its own besides the project's."""
     program = PEER / "bin" / "csv-diff"
     if not program.exists():
         venv.create(PEER, with_pip=True, clear=True)

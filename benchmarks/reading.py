@@ -1,4 +1,4 @@
-"""How long a large roster takes to be read, validated and gated, beside one pass of Python's own `csv.reader`.
+"""How long a large roster takes to be read, validated and gated, besides one pass of Python's own `csv.reader`.
 
 Each side runs in a process of its own over the same file, one after the other, so that neither's memory is the other's.
 """

@@ -27,7 +27,7 @@ _SECTION: Final = re.compile(r"<!-- (?P<part>[a-z]+) -->\n(?P<text>.*?)<!-- end 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """A table: its `columns` and `rows` as they are shown, with the goals beside what was measured.
+    """A table: its `columns` and `rows` as they are shown, with the goals besides what was measured.
 
     `reached` says whether every goal was met, None that the part has none. `notes` are sentences beneath it.
     """

@@ -1,4 +1,4 @@
-"""How many requests a vendor gets, beside the fewest that its API allows.
+"""How many requests a vendor gets, besides the fewest that its API allows.
 
 Everything is real but the vendors: a Redis server, the stand-ins in a process of their own over HTTP, and the delivery
 as workers run it. Only the rate limits are raised, since it is the number of requests that is measured, not the time.
@@ -137,7 +137,7 @@ def sync(folder: Path, document: Mapping[str, Any], target: str) -> str:
 
 
 def measure(people: int) -> Figures:
-    """Requests of each scene and target beside the fewest; no target may get more than those."""
+    """Requests of each scene and target besides the fewest; no target may get more than those."""
     changed = max(1, people // 100)
     rows: list[tuple[str, ...]] = []
     good = True
@@ -171,7 +171,7 @@ def measure(people: int) -> Figures:
                 rows.append(_row(scene, target, got, least))
             board.options("tribal_habits", clock_offset_seconds=0)
     return Figures(
-        title=f"Requests for {people:,} people, beside the fewest that the vendor's API allows",
+        title=f"Requests for {people:,} people, besides the fewest that the vendor's API allows",
         columns=("run", "target", "reads", "least", "writes", "least", "over"),
         rows=tuple(rows),
         reached=good,

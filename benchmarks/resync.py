@@ -71,7 +71,7 @@ def _told(people: int, left: int) -> str:
 
 
 def _measured(stage: Stage, people: int) -> tuple[list[float], list[float], int]:
-    """(seconds each with nothing else to do, seconds each beside the bulk run, operations of it left at the end)."""
+    """(seconds each with nothing else to do, seconds each besides the bulk run, operations of it left at the end)."""
     document: dict[str, Any] = {**stage.document, "targets": {}}
     for name, target in stage.document["targets"].items():
         document["targets"][name] = {**target, "rate_limit": f"{LIMIT}/{WINDOW}s"}

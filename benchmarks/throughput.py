@@ -1,4 +1,4 @@
-"""How many operations a second are delivered by vendors who answer at once and set no limit, beside bare requests.
+"""How many operations a second are delivered by vendors who answer at once and set no limit, besides bare requests.
 
 Everybody's name changes, and the updates go out: one request per person to one target, full batches to the other. The
 floor sends as many requests of the same size, as many at once, by httpx alone: no claim, no pace, no record.

@@ -43,7 +43,7 @@ _HIDDEN_FIELDS: Final = frozenset(
     )
 )
 
-#: Of these, how many there are may be told.
+#: Of these, how many there are may be shown.
 _COUNTED_FIELDS: Final = frozenset(
     ("before", "after", "wanted", "observed", "desired", "row", "rows", "values", "attributes")
 )

@@ -1,7 +1,7 @@
-"""What mkdocs is told beside mkdocs.yml: pages that lie outside docs/, and the decisions, however many there are.
+"""What mkdocs is told besides mkdocs.yml: pages that lie outside docs/, and the decisions, however many there are.
 
 Links in docs/ are written for whoever reads the sources, such as ``../deploy/runbook.md``; on the site that page lies
-elsewhere, so they are written anew.
+elsewhere, so they are rewritten.
 """
 
 from __future__ import annotations

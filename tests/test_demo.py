@@ -19,6 +19,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 _END_SECONDS: Final = 60.0
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.timeout(180),
     pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for left processes in /proc"),
 ]

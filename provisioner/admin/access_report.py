@@ -176,8 +176,8 @@ def _has(about: _Target, row: Mapping[str, Any]) -> dict[str, str]:
     fresh = (row.get("_recorded") or 0.0) > (row["_read_at"] or 0.0)
     for name in about.names:
         seen, acknowledged = row.get(f"o:{name}"), row.get(f"l:{name}")
-        told = f"o:{name}" in row and row["_shown"]
-        value = acknowledged if not told or (fresh and acknowledged is not None) else seen
+        observed = f"o:{name}" in row and row["_shown"]
+        value = acknowledged if not observed or (fresh and acknowledged is not None) else seen
         if value:
             found[name] = str(value)
     return found

@@ -1,4 +1,4 @@
-"""`backup` and `restore`: what cannot be found out anew, in one file.
+"""`backup` and `restore`: what cannot be found out again, in one file.
 
 The file is gzipped lines of JSON: a head with format, layout and time, the records of
 `provisioner.store.admin.backup`, and an end that counts them, so that half a file is known for one. It holds

@@ -1,4 +1,4 @@
-"""What people decide: held operations let go or dropped, failed ones sent again, targets paused and resumed.
+"""What people decide: held operations released or dropped, failed ones sent again, targets paused and resumed.
 
 A decision is about operations that the newest plan still wants. An operation's id names the change wherever it was
 planned, so a decision on an older run reaches the same operation of the newest one; what is no longer wanted is
@@ -172,7 +172,7 @@ async def _one(
         return no(f"the newest plan (run {newest}) no longer wants it")
     status = row.get("status")
     if status == "pending" and json.loads(row["doc"]).get("follows") and verdict != "rejected":
-        # What it follows was let go a moment ago, and took it along
+        # What it follows was released a moment ago, and took it along
         return {**document, "run": holder}
     if status != _ACTS_ON[verdict]:
         return no(f"it is {status} now (run {holder}), not {_ACTS_ON[verdict]}")
@@ -203,7 +203,7 @@ async def _one(
 
 
 async def take_back(dep: Deployment, run: str, choice: Choice, *, by: str, reason: str = "") -> Decided:
-    """Take rejections of a run's operations back: they are held again, and the next plan decides anew.
+    """Take rejections of a run's operations back: they are held again, and the next plan decides again.
 
     Args:
         by: who takes them back, for the record; `reason`: why.
@@ -253,7 +253,7 @@ async def _familiar(dep: Deployment, person: str) -> None:
 
 
 async def pause(dep: Deployment, target: str, *, by: str, reason: str = "") -> None:
-    """Stop writing to a target; what is in hand is finished.
+    """Stop writing to a target; work in progress is finished.
 
     Args:
         reason: why, in their words; shown as long as the pause lasts.

@@ -141,7 +141,7 @@ async def nothing_moves(
     """Let nothing plan while the context lasts.
 
     Args:
-        targets: those of which anything is kept, beside those of the settings.
+        targets: those of which anything is kept, besides those of the settings.
         people: whom it is about.
         yet: what an error begins with.
 

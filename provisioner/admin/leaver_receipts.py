@@ -90,16 +90,16 @@ async def _part(dep: Deployment, target: str, leave: Leave, status: ReceiptStatu
 
 async def _open(dep: Deployment, target: str, person: str, leave: Leave | None, since: float) -> ReceiptPart:
     """The part of a target whose account is not in leaver state."""
-    told: ReceiptPart = {"status": "waiting", "since": moment(since), "at": None, "run": None, "message": None}
+    part: ReceiptPart = {"status": "waiting", "since": moment(since), "at": None, "run": None, "message": None}
     if leave is not None:
-        told = await _part(dep, target, leave, _UNFINISHED.get(leave.status, "waiting"))
-        told["since"] = moment(since)
-    if told["status"] == "waiting" and (not told["message"] or (leave and leave.status is Status.SUPERSEDED)):
+        part = await _part(dep, target, leave, _UNFINISHED.get(leave.status, "waiting"))
+        part["since"] = moment(since)
+    if part["status"] == "waiting" and (not part["message"] or (leave and leave.status is Status.SUPERSEDED)):
         never = leave is None or leave.status is None
-        told["message"] = await _why(dep, target, person) or (_NEVER_PLANNED if never else _PUT_OFF)
-    if told["status"] == "rejected" and leave is not None:
-        told["message"] = await _refusal(dep, target, leave.operation)
-    return told
+        part["message"] = await _why(dep, target, person) or (_NEVER_PLANNED if never else _PUT_OFF)
+    if part["status"] == "rejected" and leave is not None:
+        part["message"] = await _refusal(dep, target, leave.operation)
+    return part
 
 
 async def _why(dep: Deployment, target: str, person: str) -> str | None:

@@ -22,7 +22,7 @@ from provisioner.runtime.context import Deployment
 from provisioner.store.people.snapshots import roster_columns
 from provisioner.store.runs.documents import moment
 
-#: Finished operations that are told of one person, more than Redis keeps of anybody.
+#: Finished operations that are listed for one person, more than Redis keeps of anybody.
 _HISTORY: Final = 500
 _OWN = (
     "_key",
@@ -42,7 +42,7 @@ async def story(dep: Deployment, key: str) -> PersonReport:
 
     ``roster`` is the row with its line, verdict and absence; ``targets`` has per target the scope's verdict, the link
     and how it came about, and each attribute with its expression, what is desired, observed and acknowledged;
-    ``facts`` what webhooks and reading back told, by target; ``operations`` the standing and the finished ones, newest
+    ``facts`` what webhooks and reading back reported, by target; ``operations`` the open and the finished ones, newest
     first, with every try that failed; ``runs`` what is kept of their runs; ``heard`` the webhooks about the person;
     ``receipt`` what became of a leaver's accounts, null for who never left; ``rejections`` what somebody said no to.
 
@@ -61,13 +61,13 @@ async def story(dep: Deployment, key: str) -> PersonReport:
             remedy=f"Use a value of the column {dep.settings.roster.key_name!r}; only a run brings the roster here.",
         )
     facts = await dep.frames.roster()
-    facts_told = (await dep.inbound.facts([key])).get(key, {})
+    reported_facts = (await dep.inbound.facts([key])).get(key, {})
     labels = await dep.frames.labels([key]) if dep.settings.roster.label is not None else {}
     report: PersonReport = {
         "person": key,
         "roster": _roster(row, facts) if row is not None and known else None,
         "targets": {name: await _target(dep, name, key, row if known else None, links[name]) for name in dep.targets},
-        "facts": {target: known_by(told) for target, told in facts_told.items()},
+        "facts": {target: known_by(reported) for target, reported in reported_facts.items()},
         "operations": operations,
         "runs": await dep.runs.heads(list(dict.fromkeys(operation["run"] for operation in operations))),
         "heard": await dep.person_events.of(key),

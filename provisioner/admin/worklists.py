@@ -128,6 +128,6 @@ async def lists(dep: Deployment, name: str, targets: tuple[str, ...]) -> list[Wo
     rows: list[WorklistRow] = []
     for target in targets:
         found = await dep.health.list(target, name)
-        told = [{"target": target, **(one if isinstance(one, dict) else {"account": one})} for one in found]
-        rows += cast("list[WorklistRow]", told)
+        listed = [{"target": target, **(one if isinstance(one, dict) else {"account": one})} for one in found]
+        rows += cast("list[WorklistRow]", listed)
     return rows

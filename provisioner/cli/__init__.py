@@ -1,6 +1,6 @@
 """The command line: thin, decides nothing.
 
-app         the commands' tree and its global options     errors      what goes wrong, told in one line
+app         the commands' tree and its global options     errors      what goes wrong, reported in one line
 session     settings and logs of one command               output      where text, tables and JSON go
 runs        plan, sync, runs, show                         checking    check
 operating   approve, reject, retry, pause, resume          looking     why, todos, drift, orphans

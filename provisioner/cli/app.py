@@ -33,7 +33,7 @@ from provisioner.cli.session import debug_wanted, use
 
 
 class Commands(TyperGroup):
-    """All commands. Each returns its exit code; whatever one raises is told in one line."""
+    """All commands. Each returns its exit code; whatever one raises is reported in one line."""
 
     def main(
         self,

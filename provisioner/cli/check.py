@@ -45,12 +45,12 @@ def check(
         recorder.write(record)
     code = first_of(line.exit_code for line in lines)
     if as_json:
-        told = [
+        checks = [
             {"subject": line.subject, "verdict": line.verdict, "message": line.message, "remedy": line.remedy}
             for line in lines
         ]
         fragments = [asdict(line.fragment) for line in lines if line.fragment is not None]
-        print_json({"checks": told, "exit_code": code, **({"fragment": fragments[0]} if fragments else {})})
+        print_json({"checks": checks, "exit_code": code, **({"fragment": fragments[0]} if fragments else {})})
         return code
     out = console()
     shown = table("", "Subject", "Finding")
@@ -79,7 +79,7 @@ def _summary(lines: Sequence[Line], code: int, *, connect: bool) -> str:
     warnings = f"{warned} warning{'' if warned == 1 else 's'}"
     failed = [line.subject for line in lines if line.verdict == "fail"]
     if failed:
-        return f"{len(failed)} to mend before the next sync ({_named(failed)}), {warnings}. Exit code {code}."
+        return f"{len(failed)} to fix before the next sync ({_named(failed)}), {warnings}. Exit code {code}."
     if code:
         waits = [line.subject for line in lines if line.exit_code]
         return f"A sync would go on, and exit with {code} ({_named(waits)}); {warnings}."

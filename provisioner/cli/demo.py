@@ -1,4 +1,4 @@
-"""`demo`: everything on a machine that has nothing, told step by step, and checked at the vendors' side.
+"""`demo`: everything on a machine that has nothing, explained step by step, and checked at the vendors' side.
 
 Each step is the real command in a process of its own, in an environment that holds no settings but the demo's.
 """
@@ -43,9 +43,9 @@ _PERSON: Final = "W10136"
 _RAISED: Final = ("habitate", "traitly")
 _RAISED_TO: Final = 6000
 _START_SECONDS: Final = 30.0
-_START_REMEDY: Final = "Mend what it says above; if it says nothing, try again when this machine has less to do."
+_START_REMEDY: Final = "Fix what it says above; if it says nothing, try again when this machine has less to do."
 _RIGHT: Final = (
-    "Right: each vendor holds exactly what the roster asks for, on both days, and what Tribal Habits told of reached "
+    "Right: each vendor holds exactly what the roster asks for, on both days, and what Tribal Habits reported reached "
     "Traitly, mtribes and HR."
 )
 #: Where HR gets its table back, within the demo's folder.
@@ -58,12 +58,12 @@ def run(keep: bool) -> int:
     """Show everything; with `keep` leave it running until interrupted.
 
     Returns:
-        0 if each vendor holds exactly what the roster asks for, on both days, and what one of them told went all the
-        way round, else 1.
+        0 if each vendor holds exactly what the roster asks for, on both days, and what one of them reported came back
+        to HR, else 1.
 
     Raises:
         ProvisionerError: a process did not start, or a command failed.
-        KeyboardInterrupt: interrupted or told to end; nothing is left behind.
+        KeyboardInterrupt: interrupted or asked to end; nothing is left behind.
     """
     logs.configure("warning", json=not sys.stderr.isatty())
     with ExitStack() as stack:
@@ -190,7 +190,7 @@ class _Demo:
         with self._step("Day two: a new roster, and what it would change"):
             self._write(ROSTER, DAY_TWO)
             self._say(
-                "The export was written anew: 4 people join, 5 change department, manager, name, place or role, "
+                "The export was rewritten: 4 people join, 5 change department, manager, name, place or role, "
                 "3 leave, 1 comes back, and 1 row is bad. Whoever's row is bad stays as they are."
             )
             self._command("plan")
@@ -280,7 +280,7 @@ class _Demo:
     def _ended(self, ended: subprocess.CompletedProcess[bytes], arguments: Sequence[str]) -> None:
         if ended.returncode:
             if ended.stdout:
-                # With --json the error stands in the answer
+                # With --json the error is in the answer
                 self._say(ended.stdout.decode(errors="replace").strip())
             raise ProvisionerError(
                 f"`provisioner {shlex.join(arguments)}` ended with exit code {ended.returncode}, not 0.",
@@ -358,14 +358,14 @@ class _Demo:
                 changed.add_row(*cells(column, first[column] or "(empty)", second[column] or "(empty)"))
         self._out.print()
         self._out.print(changed)
-        told = table("Day", "Target", "Operation", "Change", "Outcome")
+        outcomes = table("Day", "Target", "Operation", "Change", "Outcome")
         runs = reversed(self._quietly("runs")["runs"])
         for day, run in enumerate(runs, start=1):
             listed = self._quietly("show", run["run"], "--operations")["operations"]
             for row in (row for row in listed if row["person"] == _PERSON):
-                told.add_row(*cells(day, row["target"], row["kind"], run_report.change(row), row["status"]))
+                outcomes.add_row(*cells(day, row["target"], row["kind"], run_report.change(row), row["status"]))
         self._out.print()
-        self._out.print(told)
+        self._out.print(outcomes)
         held = table("Target", "The account now")
         for kind, account in self._accounts_of(second).items():
             held.add_row(*cells(kind, account))

@@ -1,4 +1,4 @@
-"""What goes wrong, told in one line on standard error, or with ``--json`` as one document on standard output."""
+"""What goes wrong, reported in one line on standard error, or with ``--json`` as one document on standard output."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def _explained(error: BaseException) -> tuple[str, str, str | None, int]:
     if isinstance(error, ProvisionerError):
         return error.code, error.message, error.remedy, error.exit_code
     if isinstance(error, typer.TyperException):
-        told = getattr(error, "format_message", lambda: str(error))()
-        return "usage", f"{str(told).rstrip('.')}.", "See `provisioner --help`.", 2
+        text = getattr(error, "format_message", lambda: str(error))()
+        return "usage", f"{str(text).rstrip('.')}.", "See `provisioner --help`.", 2
     if isinstance(error, (KeyboardInterrupt, typer.Abort)):
         return "interrupted", "Interrupted.", None, INTERRUPTED
     said = clean(str(error)).strip().splitlines()

@@ -202,13 +202,13 @@ def _row(out: Console, roster: PersonRow | None, settings: Settings) -> None:
 def _target(out: Console, name: str, target: PersonInTarget, settings: Settings) -> None:
     link = target["link"]
     if link is None:
-        told = "no account"
+        summary = "no account"
     else:
         how = "created by us" if link["created_by_us"] else f"found by {link['matched'] or 'an earlier link'}"
-        told = f"account {plain(link['account'])} ({how}, {link['state']})"
-        told += f", last written {local(link['recorded_at'], settings.zone)}"
+        summary = f"account {plain(link['account'])} ({how}, {link['state']})"
+        summary += f", last written {local(link['recorded_at'], settings.zone)}"
     out.print()
-    out.print(f"{name}: {told}", style="bold")
+    out.print(f"{name}: {summary}", style="bold")
     if target["standing"]:
         out.print(f"  should be: {target['standing']} ({target['reason']}); target {target['health']}")
     for message in (*target["conflicts"], *target["todos"]):

@@ -128,7 +128,7 @@ def wait_for(settings: Settings, run: str, *, ends: float, as_json: bool) -> int
         return _left_alone(run, as_json=as_json)
     except StoreError as exc:
         remedy = f"{exc.remedy or ''} Then look at the run: provisioner show {shlex.quote(run)}".strip()
-        raise StoreError(f"{exc.message} Nobody knows how run {run} stands; it goes on.", remedy=remedy) from exc
+        raise StoreError(f"{exc.message} Nobody knows the state of run {run}; it goes on.", remedy=remedy) from exc
     code = exit_code(document)
     over = document["status"] != "running"
     if as_json:
@@ -221,7 +221,7 @@ async def started(
 
     Args:
         content: the roster that goes with it.
-        facts: what the audit trail keeps beside run and targets.
+        facts: what the audit trail keeps besides run and targets.
     """
     from provisioner.runs.lifecycle import request_run
     from provisioner.runtime.audit import record

@@ -22,7 +22,7 @@ log = get_logger(__name__)
 _ALL: Final = "all"
 _WORDS: Final = {
     "waiting": "events wait",
-    "taken": "of them are in hand",
+    "taken": "of them are in progress",
     "put_off": "events wait for what they need",
     "dead": "events are dead letters",
     "outgoing": "webhooks are to be sent",

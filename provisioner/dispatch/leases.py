@@ -24,11 +24,11 @@ from provisioner.targets.http import DEADLINE
 
 log = structlog.get_logger(__name__)
 
-#: Seconds of a lease: longer than any request may take, renewed while work is in hand.
+#: Seconds of a lease: longer than any request may take, renewed while work is in progress.
 LEASE: Final = DEADLINE * 2
 #: Seconds after Redis was asked in which a request may leave: its deadline is over before the lease is.
 FRESH: Final = LEASE - DEADLINE
-#: Seconds for which what was in hand with a lost claim is put off.
+#: Seconds for which what was in progress with a lost claim is put off.
 _PUT_OFF: Final = 1.0
 
 
@@ -93,7 +93,7 @@ class Lease:
             await self.renew()
 
     async def renew(self) -> None:
-        """Let the leases begin anew.
+        """Let the leases start over.
 
         Raises:
             ClaimLostError: one is not ours any more.
@@ -115,7 +115,7 @@ class Lease:
         Raises:
             StoreError: Redis does not answer.
         """
-        error = {"code": ClaimLostError.code, "message": "this was in hand with what another worker took over"}
+        error = {"code": ClaimLostError.code, "message": "this was sent together with what another worker took over"}
         for claim in self._claims:
             await self._queue.park(claim, _PUT_OFF, error, unclear=sent, spend=False)
 

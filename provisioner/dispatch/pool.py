@@ -100,7 +100,7 @@ class _Wave:
         return self.blocked or self.lost is not None or self._stopped() or time.monotonic() >= self.until
 
     async def roll(self) -> None:
-        """Send with several senders; cancelled, they begin nothing more, but finish what they have in hand.
+        """Send with several senders; cancelled, they begin nothing more, but finish their work in progress.
 
         Raises:
             StoreError: Redis does not answer.
@@ -134,7 +134,7 @@ class _Wave:
     async def sender(self) -> None:
         """Send until there is nothing to send, no slot, or no time left.
 
-        A Redis that does not answer ends all senders, but none of them before it has kept what it had in hand.
+        A Redis that does not answer ends all senders, but none of them before it has kept its work in progress.
         """
         try:
             while not self.over and await self._one_request():
@@ -326,7 +326,7 @@ class _Wave:
 
     @contextmanager
     def _losing(self) -> Iterator[None]:
-        """Remember that Redis does not answer, and go on with what else is in hand."""
+        """Remember that Redis does not answer, and go on with its other work."""
         try:
             yield
         except StoreError as exc:
@@ -369,7 +369,7 @@ async def deliver(
 
     Args:
         urgent: single-person work only, by the slots that are kept for it.
-        stopped: asked between requests; true ends the work early, with nothing left in hand.
+        stopped: asked between requests; true ends the work early, with nothing left in progress.
 
     Raises:
         StoreError: Redis does not answer; what vendors acknowledged meanwhile is kept on disk.
@@ -407,6 +407,6 @@ async def deliver(
         return Again(None if health.paused else _BLOCKED)
     backlog = await dep.queue.backlog(target)
     if backlog.ready:
-        # Where nothing of it could be taken, it waits for what others have in hand
+        # Where nothing of it could be taken, it waits for the work of others
         return Again(wave.wait or (_NOTHING_TAKEN if wave.idle and not wave.runs else 0.0))
     return Again(backlog.next_due)

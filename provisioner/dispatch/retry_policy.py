@@ -47,7 +47,7 @@ class Park:
 
 @dataclass(frozen=True, slots=True)
 class Quarantine:
-    """Stop writing to the target until its credentials are mended."""
+    """Stop writing to the target until its credentials are fixed."""
 
     code: str
     message: str

@@ -1,4 +1,4 @@
-"""Tags that events bring, beside the tags that the mapping owns.
+"""Tags that events bring, besides the tags that the mapping owns.
 
 A vendor may replace a person's tags by what is sent, so every sending carries all of them. What they are is known from
 whichever is newer: what was observed, or what we last sent. A tag of an event is nobody's by mapping, so the next plan
@@ -73,8 +73,8 @@ class Tagging:
         tag = operation.after["tag"]
         if before is not None:
             tags = {name: _joined(before.wanted[name], tag)}
-            told = {_TOLD.format(name): _joined(before.owned[_TOLD.format(name)], tag)}
-            return structs.replace(operation, after=tags, wanted=tags, observed=before.observed, owned=told)
+            from_events = {_TOLD.format(name): _joined(before.owned[_TOLD.format(name)], tag)}
+            return structs.replace(operation, after=tags, wanted=tags, observed=before.observed, owned=from_events)
         if not await self._hold(operation.person):
             return None
         standing = await self._dep.runs.standing(self._target, operation.person, ["account"])
@@ -85,8 +85,8 @@ class Tagging:
         there = await observed.tags(operation.account, entry)
         earlier = entry.values.get(_TOLD.format(name)) if entry else None
         tags = {name: _joined(there, tag)}
-        told = {_TOLD.format(name): _joined(earlier, tag)}
-        return structs.replace(operation, after=tags, wanted=tags, observed={name: there}, owned=told)
+        from_events = {_TOLD.format(name): _joined(earlier, tag)}
+        return structs.replace(operation, after=tags, wanted=tags, observed={name: there}, owned=from_events)
 
     async def _standing(self, operations: Sequence[Operation], name: str) -> dict[str, tuple[bool, LedgerEntry | None]]:
         """By person whose account is to get other tags: whether they are being sent now, and what the ledger knows."""
@@ -103,11 +103,12 @@ class Tagging:
     ) -> Operation | None:
         if held:
             return None
-        told = entry.values.get(_TOLD.format(name)) if entry else None
+        from_events = entry.values.get(_TOLD.format(name)) if entry else None
         # A plan that saw the account after the tag was set decides about it like about any other tag
-        if entry is None or not told or not (entry.recorded > operation.planned or not await observed.listed()):
+        if entry is None or not from_events or not (entry.recorded > operation.planned or not await observed.listed()):
             return operation
-        return structs.replace(operation, wanted={**operation.wanted, name: _joined(operation.wanted.get(name), told)})
+        wanted = {**operation.wanted, name: _joined(operation.wanted.get(name), from_events)}
+        return structs.replace(operation, wanted=wanted)
 
     async def _hold(self, person: str) -> bool:
         return await self._holds.take(person, _HOLD)
@@ -126,8 +127,8 @@ def learnt_tags(operation: Operation, name: str | None) -> dict[str, str]:
     if name is None or name not in operation.after:
         return {}
     found = {_ALL.format(name): operation.wanted.get(name) or ""}
-    told = operation.owned.get(_TOLD.format(name))
-    return found | ({_TOLD.format(name): told} if told else {})
+    from_events = operation.owned.get(_TOLD.format(name))
+    return found | ({_TOLD.format(name): from_events} if from_events else {})
 
 
 def _is_tag(operation: Operation) -> bool:

@@ -21,7 +21,7 @@ _NAMED: Final = 20
 async def waiting(dep: Deployment, limit: int = SHOWN) -> EventLists:
     """What came, what waits, and what died, as JSON.
 
-    ``backlog`` counts: events `waiting` in the stream, of which `taken` are in hand, `put_off` until what they need
+    ``backlog`` counts: events `waiting` in the stream, of which `taken` are in progress, `put_off` until what they need
     is there, `dead`; `outgoing` webhooks to be sent, and `undelivered` that nobody took. ``counts`` is how many events
     came by target and name. ``dead`` lists dead letters of both directions (`direction` is ``in`` or ``out``), newest
     first; ``put_off``, ``outgoing`` and ``unknown`` (events that the vendors' pages do not name) what their names say.

@@ -1,4 +1,4 @@
-"""Reading back on schedule what targets know of people beside their accounts' attributes.
+"""Reading back on schedule what targets know of people besides their accounts' attributes.
 
 Enrolments that changed since the last reading, Tribe memberships, recommended next actions: the same facts that
 webhooks tell, so that a webhook that never came is made up for. A target that cannot be read is passed over until the
@@ -66,14 +66,14 @@ async def _read_target(dep: Deployment, target: str, result: ReadBack) -> None:
     people = {account: person for account, person in frame.select("_account", "_person").iter_rows() if account}
     mark, moment, http = await dep.inbound.mark(target), await dep.clock.now(), dep.reading(target)
     try:
-        told = await made.read_back(http, sorted(people), mark, moment)
+        read = await made.read_back(http, sorted(people), mark, moment)
     finally:
         result.requests[target] = http.requests
     count = 0
     now = await dep.clock.now()
-    for account, facts in told.facts.items():
+    for account, facts in read.facts.items():
         if account in people:
             count += await dep.inbound.keep_facts(target, people[account], facts, now)
-    await dep.inbound.keep_mark(target, told.mark)
+    await dep.inbound.keep_mark(target, read.mark)
     result.new[target] = count
     log.info("read_back", target=target, count=count)

@@ -67,7 +67,7 @@ async def work(
         idle: seconds after which an event that someone took is taken over.
 
     Raises:
-        StoreError: Redis does not answer; what was in hand is taken over later.
+        StoreError: Redis does not answer; its work is taken over later.
     """
     await dep.inbound.begin()
     await dep.inbound.bring_due(await dep.clock.now())
@@ -118,7 +118,7 @@ async def _handle(dep: Deployment, batch: list[Received], who: Owners) -> Worked
     for target, people in wave.to_sync.items():
         request = Request(trigger="webhook", targets=(target,), people=tuple(people))
         runs.append(await lifecycle.request_run(dep, request))
-    over = [one.received for one in wave.told if one.received not in wave.unfinished]
+    over = [one.received for one in wave.read if one.received not in wave.unfinished]
     await dep.inbound.finish([one for one in over if one.id not in wave.misrouted])
     for received in over:
         if received.id in wave.misrouted:
@@ -155,7 +155,7 @@ async def _bury(dep: Deployment, received: Received, error: str | None) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class _Read:
     """An event of whom we know what it says and whom it is about."""
 
     received: Received
@@ -172,7 +172,7 @@ class _Wave:
 
     dep: Deployment
     who: Owners
-    told: list[_Told] = field(default_factory=list)
+    read: list[_Read] = field(default_factory=list)
     effects: Effects = field(default_factory=Effects)
     to_sync: dict[str, dict[str, None]] = field(default_factory=dict)
     misrouted: dict[str, str] = field(default_factory=dict)
@@ -206,7 +206,7 @@ class _Wave:
             await self._claimed(target, event, owner.claims)
         elif event.joined and not linked:
             await self._joined(target, person)
-        self.told.append(_Told(received, event, person))
+        self.read.append(_Read(received, event, person))
 
     async def keep(self) -> None:
         """Keep what all of them tell, and of whom.
@@ -214,7 +214,7 @@ class _Wave:
         Raises:
             StoreError: Redis does not answer.
         """
-        about = [(one, one.person) for one in self.told if one.person is not None]
+        about = [(one, one.person) for one in self.read if one.person is not None]
         facts = [
             (one.received.target, person, fact if fact.at else replace(fact, at=one.received.at))
             for one, person in about
@@ -232,7 +232,7 @@ class _Wave:
         Raises:
             StoreError: Redis does not answer.
         """
-        routed = [one for one in self.told if routes_from(self.dep.routes, one.received.target, one.event.name)]
+        routed = [one for one in self.read if routes_from(self.dep.routes, one.received.target, one.event.name)]
         rows = [row_of(one.event, one.received.target, one.person, await self.who.row(one.person)) for one in routed]
         try:
             results = route(self.dep.routes, rows)
@@ -245,7 +245,7 @@ class _Wave:
         for one, found in zip(routed, results, strict=True):
             await self._follow(one, found, entries)
 
-    async def _alone(self, one: _Told, row: Mapping[str, str | None]) -> list[Routed | Misrouted]:
+    async def _alone(self, one: _Read, row: Mapping[str, str | None]) -> list[Routed | Misrouted]:
         try:
             return route(self.dep.routes, [row])[0]
         except ProvisionerError as exc:
@@ -253,7 +253,7 @@ class _Wave:
             await _note(self.dep, one.received, exc)
             return []
 
-    async def _entries(self, routed: list[_Told], results: list[list[Routed | Misrouted]]) -> Entries:
+    async def _entries(self, routed: list[_Read], results: list[list[Routed | Misrouted]]) -> Entries:
         """The ledger's entries of everybody to whose accounts the routes lead."""
         people: dict[str, dict[str, None]] = {}
         for one, found in zip(routed, results, strict=True):
@@ -262,7 +262,7 @@ class _Wave:
                     people.setdefault(single.route.target, {})[one.person] = None
         return {target: await self.dep.ledger.entries(target, list(keys)) for target, keys in people.items()}
 
-    async def _follow(self, one: _Told, found: list[Routed | Misrouted], entries: Entries) -> None:
+    async def _follow(self, one: _Read, found: list[Routed | Misrouted], entries: Entries) -> None:
         """Add what the routes make of one event to the effects; those that wait do not keep the others."""
         received = one.received
         for single in found:
@@ -276,7 +276,7 @@ class _Wave:
             except InvalidValueError as exc:
                 self._missed(one, single.route, f"{single.route.where}.name: {exc}")
 
-    def _missed(self, one: _Told, route: Route, reason: str) -> None:
+    def _missed(self, one: _Read, route: Route, reason: str) -> None:
         self.misrouted[one.received.id] = reason
         log.warning("event_misrouted", route=route.where, event_name=one.event.name, person=one.person)
 
@@ -310,7 +310,7 @@ class _Wave:
             self.to_sync.setdefault(target, {})[person] = None
 
 
-def _name_of(one: _Told) -> dict[str, Any]:
+def _name_of(one: _Read) -> dict[str, Any]:
     """What names an event among those that came about a person."""
     return {
         "target": one.received.target,

@@ -1,6 +1,6 @@
 """Pulling: a run that writes to no vendor. It reads back what targets know of people and rewrites the write-back table.
 
-Beside what `poll` reads, targets that show what changed since (`Incremental`) are asked for it, so that read-only
+Besides what `poll` reads, targets that show what changed since (`Incremental`) are asked for it, so that read-only
 attributes of the table, such as the last sign-in, are as new as the pull.
 """
 

@@ -1,4 +1,4 @@
-"""What routes of inbound events bring about, once per event: operations beside the plans, and outgoing webhooks."""
+"""What routes of inbound events bring about, once per event: operations besides the plans, and outgoing webhooks."""
 
 from __future__ import annotations
 
@@ -208,7 +208,7 @@ async def send_out(
     """
     until = time.monotonic() + budget
     while not stopped() and time.monotonic() < until:
-        # No more than are sent at once, so that none lies in hand while receivers are slow
+        # No more than are sent at once, so that none waits claimed while receivers are slow
         items = await dep.outbox.take(SENDERS, LEASE, await dep.clock.now())
         if not items:
             break

@@ -22,7 +22,7 @@ _MODERATOR, _MEMBER, _GUEST = 3, 4, 5
 
 
 def rows(name: str) -> list[dict[str, str]]:
-    """The rows of a roster as they stand in the file."""
+    """The rows of a roster as they are in the file."""
     return list(csv.DictReader(io.StringIO(content(name).decode())))
 
 
@@ -125,7 +125,7 @@ def _habitate(people: Sequence[Person], state: State) -> Iterator[str]:
 def _traitly(people: Sequence[Person], state: State) -> Iterator[str]:
     accounts = {account["customer_id"]: account for account in state["accounts"]}
     yield from _count("traitly", len(accounts), state)
-    told = Counter((event["customer_id"], event["name"]) for event in state["events"])
+    counted = Counter((event["customer_id"], event["name"]) for event in state["events"])
     for person in people:
         key = person["employee_id"]
         account = accounts.pop(key, None)
@@ -142,8 +142,8 @@ def _traitly(people: Sequence[Person], state: State) -> Iterator[str]:
             yield from _differences("traitly", key, {"plan": "Leaver"}, account)
         if account is not None:
             for name, times in (("Onboarded", 1), ("Offboarded", 0 if employed(person) else 1)):
-                if told[key, name] != times:
-                    yield f"traitly: {key} has {told[key, name]} events {name!r}, not {times}."
+                if counted[key, name] != times:
+                    yield f"traitly: {key} has {counted[key, name]} events {name!r}, not {times}."
     yield from _strangers("traitly", accounts)
 
 

@@ -141,7 +141,7 @@ def evaluate_predicate(expression: Expression, frame: pl.DataFrame) -> Evaluated
 
 
 class _Bisection:
-    """Halves a frame that fails until the bad rows stand alone."""
+    """Halves a frame that fails until the bad rows are alone."""
 
     def __init__(self, expression: Expression, frame: pl.DataFrame) -> None:
         self._expression = expression

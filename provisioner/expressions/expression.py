@@ -51,7 +51,7 @@ class Expression:
 
 
 def with_helpers(expressions: Iterable[Expression], frame: pl.DataFrame) -> pl.DataFrame:
-    """A frame with what some expressions read beside the roster's columns: days, and transliterated text.
+    """A frame with what some expressions read besides the roster's columns: days, and transliterated text.
 
     Raises:
         FAILURES: a transliterated expression cannot be worked out for some row.
@@ -227,7 +227,7 @@ def _check_types(expression: pl.Expr, roots: Sequence[str], where: str, text: st
 
 
 def _check_rows_alone(expression: pl.Expr, roots: Sequence[str], where: str, text: str) -> None:
-    """Each of two rows must give the same alone as beside the other."""
+    """Each of two rows must give the same alone as next to the other."""
     for first, second in _SAMPLES:
         try:
             together = _values(expression, {name: [first, second] for name in roots})

@@ -23,7 +23,7 @@ _SUSPECTS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
-    """A name as it stands in an expression, the column that it probably is, and the expression with that in quotes."""
+    """A name in an expression, the column that it probably is, and the expression with that in quotes."""
 
     name: str
     column: str

@@ -1,7 +1,7 @@
 """What an expression says beyond polars' SQL, spelt so that polars understands it. Pure text.
 
 Dates with a format of their own, days in the organisation's time zone, transliterated text and names with dots: each
-becomes plain SQL, or a column that is worked out beside the roster's.
+becomes plain SQL, or a column that is worked out besides the roster's.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def _quoted(name: str) -> str:
 
 
 def _column(token: Token) -> str:
-    """The column that a word or a quoted name may stand for; empty for anything else."""
+    """The column that a word or a quoted name may mean; empty for anything else."""
     if token.kind == "quoted":
         sign = token.text[0]
         return token.text[1:-1].replace(sign * 2, sign)

@@ -1,4 +1,4 @@
-"""The words of an expression: what may stand in one, judged before polars sees it."""
+"""The words of an expression: what may occur in one, judged before polars sees it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _INSTEAD = {
     "SAFE_CAST": "use TRY_CAST",
 }
 
-# What may stand before a parenthesis without being a function
+# What may come before a parenthesis without being a function
 _BEFORE_PARENTHESIS = frozenset({"AND", "OR", "NOT", "IN", "LIKE", "ILIKE", "BETWEEN", "CASE", "WHEN", "THEN", "ELSE"})
 _BEFORE_PARENTHESIS |= frozenset({"REGEXP", "RLIKE", "IS", "FROM", "FOR"})
 
@@ -112,7 +112,7 @@ def tokenise(text: str) -> list[Token]:
             raise WordingError(f"the sign {sign!r} at character {position + 1} means nothing here")
         kind = str(match.lastgroup)
         if kind == "comment":
-            raise WordingError("comments cannot stand inside an expression")
+            raise WordingError("comments are not allowed inside an expression")
         if kind != "space":
             tokens.append(Token(kind, match.group(), position))
         position = match.end()

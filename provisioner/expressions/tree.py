@@ -43,7 +43,7 @@ _CHILDREN = {
 }
 _COMPLAINTS = {
     "Alias": (
-        "two words stand side by side; a column name with spaces, hyphens or capitals SQL knows is written in double "
+        "two words follow each other; a column name with spaces, hyphens or capitals SQL knows is written in double "
         'quotes, such as "Work Email"'
     ),
     "Selector": "a wildcard is no column",

@@ -59,7 +59,7 @@ class LedgerEntry:
         return self.state == "left" and not self.loops
 
     def to_json(self) -> LedgerDocument:
-        """The form in which it lies in Redis; the person is the key beside it."""
+        """The form in which it lies in Redis; the person is the key next to it."""
         document: LedgerDocument = {
             "account": self.account,
             "state": self.state,

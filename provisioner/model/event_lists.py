@@ -43,7 +43,7 @@ class DeadLetter(EventRow):
 
 
 class EventBacklog(TypedDict):
-    """How many there are: events in the stream, of these in hand, put off, dead; webhooks to be sent, undelivered."""
+    """Counts: events in the stream, of these in progress, put off, dead; webhooks to be sent, undelivered."""
 
     waiting: int
     taken: int

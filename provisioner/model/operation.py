@@ -36,7 +36,7 @@ ACCOUNT_KINDS = (Kind.CREATE, Kind.UPDATE, Kind.ROLE, Kind.LEAVE, Kind.REJOIN)
 
 
 class Status(StrEnum):
-    """Where an operation stands."""
+    """The state of an operation."""
 
     PENDING = "pending"  #: queued, not yet taken by a worker
     SENDING = "sending"  #: a worker has it
@@ -57,7 +57,7 @@ class Operation(Struct, frozen=True, omit_defaults=True, gc=False):
     `account` is the observed identifier that the vendor is addressed by, None for a create. `before` and `after`
     hold the changed attributes only; `wanted` the whole image that the account should have afterwards, as far as
     we manage it; `observed` what the target's module asked to have carried along. `slot` tells apart what may
-    stand beside each other for one person: ``account``, ``enrol:<code>``, ``event:<fact>``. `follows` is the id of
+    exist independently for one person: ``account``, ``enrol:<code>``, ``event:<fact>``. `follows` is the id of
     the operation that must succeed first. `fails` is why it fails at once and is not sent, as ``code: sentence``.
     `makes` is how often in a row its account was made before without being shown. `carries` are the enrolments (their
     `after`) that travel in the same request
@@ -95,7 +95,7 @@ class Operation(Struct, frozen=True, omit_defaults=True, gc=False):
 
     @property
     def planned_status(self) -> Status:
-        """Where it stands when its plan is installed: it goes out by itself, waits for approval, was refused, or fails
+        """Its state when its plan is installed: it goes out by itself, waits for approval, was refused, or fails
         without being sent."""
         if self.fails:
             return Status.FAILED

@@ -15,7 +15,7 @@ DELETED_IN_THE_WAY: Final = "deleted_account"
 class Done:
     """The target holds what we wanted.
 
-    `account` is the identifier, where the answer told it. `learnt` are values that the answer showed beside those we
+    `account` is the identifier, where the answer gave it. `learnt` are values that the answer showed besides those we
     sent (canonical text), such as an msid. `unkept` are values of the answer, by attribute, that differ from what was
     sent: accepted, and by the answer itself not kept. `adopted`: the account turned out to be there already. `carried`:
     so were the enrolments done that travelled with it. `note` is a remark for the history.
@@ -59,7 +59,7 @@ class Temporary:
 
 @dataclass(frozen=True, slots=True)
 class Unauthorised:
-    """The target refused our credentials; nothing more goes there until that is mended."""
+    """The target refused our credentials; nothing more goes there until that is fixed."""
 
     message: str
     code: str = "unauthorised"

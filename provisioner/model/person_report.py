@@ -103,7 +103,7 @@ class PersonReport(TypedDict):
     label: NotRequired[str | None]
     roster: PersonRow | None
     targets: dict[str, PersonInTarget]
-    facts: Annotated[dict[str, dict[str, str | None]], Meta(description="What webhooks told, by target.")]
+    facts: Annotated[dict[str, dict[str, str | None]], Meta(description="What webhooks reported, by target.")]
     operations: list[RunOperation]
     runs: dict[str, RunHead]
     heard: list[HeardEvent]

@@ -224,8 +224,8 @@ def exit_code(document: Mapping[str, Any]) -> int:
     Args:
         document: the run's JSON; besides, it may hold ``error``: ``{"code", "message", "exit"}``.
 
-    Conflicts, to-dos and rejected rows under the limit are told, but change nothing here. A degraded roster that nobody
-    accepted does, even where no operation is held: whoever vanished from it waits to be removed.
+    Conflicts, to-dos and rejected rows under the limit are reported, but change nothing here. A degraded roster that
+    nobody accepted does, even where no operation is held: whoever vanished from it waits to be removed.
     """
     codes = {_target_code(target) for target in document.get("targets", {}).values()}
     if removals_wait(document.get("roster")):

@@ -20,7 +20,7 @@ class TodoRow(TypedDict):
 
 
 class ConflictRow(TypedDict):
-    """A person whose account cannot be told: the accounts that it may be."""
+    """A person whose account cannot be determined: the accounts that it may be."""
 
     person: str
     accounts: list[str]

@@ -26,7 +26,7 @@ _NO_LOOPS: Final[Mapping[str, Loop]] = {}
 @dataclass(frozen=True, slots=True)
 class Changes:
     """What follows from the differences: operations, links and states to record, to-dos, reported drift, what the
-    ledger is to know of changes that do not stay, and those that are written no more; people of whom a to-do stands on
+    ledger is to know of changes that do not stay, and those that are written no more; people with an open to-do on
     details, which are not read in each run; people whose role is written again, which is no new fact."""
 
     operations: tuple[Operation, ...]
@@ -78,7 +78,7 @@ def changes(
 class _Work:
     """The decision table, applied to one row after another; see docs/decision-table.md.
 
-    Attributes are told by their place in `names`, which is sorted.
+    Attributes are identified by their place in `names`, which is sorted.
     """
 
     def __init__(
@@ -95,13 +95,13 @@ class _Work:
         self._spec, self._circumstances, self._watch = spec, circumstances, watch
         self._moment = circumstances.now.timestamp()
         places = {name: place for place, name in enumerate(self.names)}
-        # What is changed is told in the order of the mapping
+        # What is changed is listed in the order of the mapping
         self._members, self._leavers, self._fixed = (
             _marked([places[name] for name in some]) for some in (members, leavers, fixed)
         )
         self._attributes = [spec.attributes[name] for name in self.names]
         self._roles = frozenset(place for place, attribute in enumerate(self._attributes) if attribute.role)
-        # What stands in an attribute that only we ourselves map must not pass for something that we set
+        # The value of an attribute that only we ourselves map must not pass for something that we set
         mapped = {*spec.settings.attributes, *spec.settings.leaver}
         self._mapped = [(places[name], name, name in mapped) for name in names]
         self._image_of = cache(self._image)
@@ -227,7 +227,7 @@ class _Work:
             )
             for place, name in ((place, self.names[place]) for place in among(changed, row.drifted))
         }
-        # Of a leaver it is told in each run, since nothing else says that the leave is not done
+        # For a leaver it is reported in each run, since nothing else says that the leave is not done
         if loops != known or (left and loops):
             self.loops.append(Counted(row.person, loops, left=left))
         return loops
@@ -327,7 +327,7 @@ class _Work:
         )
 
     def _image(self, differs: str, known: str, changed: Places) -> tuple[tuple[tuple[int, str, bool, bool], ...], bool]:
-        """Of each attribute whether the image takes what is wanted, and whether it else keeps what is held; beside it
+        """Of each attribute whether the image takes what is wanted, and whether it else keeps what is held; besides it
         whether what is held is known of anything that changes."""
         image = tuple(
             (place, name, differs[place] == "0" or place in changed, mapped and known[place] == "1")

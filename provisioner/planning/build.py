@@ -45,13 +45,13 @@ class Material:
     records: Sequence[DueRecord]
 
     def batches(self) -> Iterator[Material]:
-        """The same by batches of people, who are told apart by the order of their keys."""
+        """The same by batches of people, who are distinguished by the order of their keys."""
         frames = (self.changed, self.creates, self.owed, self.due)
         if sum(frame.height for frame in frames) + len(self.records) <= PEOPLE:
             yield self
             return
-        told = pl.Series(PERSON, [record.person for record in self.records], dtype=pl.String)
-        persons = pl.concat([*(frame[PERSON] for frame in frames), told]).unique().sort()
+        recorded = pl.Series(PERSON, [record.person for record in self.records], dtype=pl.String)
+        persons = pl.concat([*(frame[PERSON] for frame in frames), recorded]).unique().sort()
         records = sorted(self.records, key=lambda record: record.person)
         keys = [record.person for record in records]
         for low, high in pairwise([*persons.gather_every(PEOPLE).to_list(), None]):
@@ -64,7 +64,7 @@ class Material:
 
 @dataclass(slots=True)
 class Aside:
-    """What is found out beside the operations: links and states to record, to-dos, reported drift, how many operations
+    """What is found out besides the operations: links and states to record, to-dos, reported drift, how many operations
     of each kind count for a guard, whose account was made and never shown, what did not stay, whose details are to be
     read again, what nobody reviewed, and what would be taken away that we never wrote, `removing` how many values of
     whom."""
@@ -94,7 +94,7 @@ def drafted(
     *,
     believed: bool,
 ) -> tuple[Sequence[Operation], Aside]:
-    """The operations that follow, no guard applied, by batches of people; and what was found out beside them.
+    """The operations that follow, no guard applied, by batches of people; and what was found out besides them.
 
     Args:
         names: the attributes that `material.changed` speaks of.
@@ -120,8 +120,8 @@ def drafted(
                 else one
                 for one in operations
             ]
-        told = events(spec, operations, part.owed, circumstances, changed.same_role)
-        owes = {event.follows: {event.reason: int(event.after["created_at"] or 0)} for event in told if event.follows}
+        emitted = events(spec, operations, part.owed, circumstances, changed.same_role)
+        owes = {one.follows: {one.reason: int(one.after["created_at"] or 0)} for one in emitted if one.follows}
         operations = [structs.replace(one, owes=owes[one.id]) if one.id in owes else one for one in operations]
         if believed:
             aside.links += changed.links
@@ -131,7 +131,7 @@ def drafted(
             aside.loops += changed.loops
             aside.stopped += changed.stopped
             aside.reread += changed.reread
-            operations += told
+            operations += emitted
             operations += enrolments(spec, part.due, operations, circumstances)
             operations += knowledge(spec, part.records, operations, circumstances)
             operations += failing

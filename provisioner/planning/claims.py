@@ -35,7 +35,7 @@ class Claim:
         held = f"account {self.account} has this person's {self.attribute} ({self.value})"
         if self.unlinked:
             return (
-                f"{held}, but was unlinked from them by hand, and no account can be created beside it. Change its "
+                f"{held}, but was unlinked from them by hand, and no account can be created next to it. Change its "
                 f"{self.attribute} in {target}, or link it again: {link}"
             )
         verified = attributes[self.attribute].verified_when

@@ -1,6 +1,6 @@
 """Accounts of leavers that somebody who works here may have a right to: a person settles whose they are. Pure.
 
-The leave of such an account waits, and so does the account that would be made beside it.
+The leave of such an account waits, and so does the account that would be made next to it.
 
 A conflict so stops both sides. The claim has to be worth something: a match that adopts nobody (see
 `provisioner.planning.claims`) stops no leave, or anybody could keep their account by taking a colleague's name.
@@ -49,7 +49,7 @@ def _unfamiliar(person: str, status: str) -> str:
 def resembling(
     spec: TargetSpec, creates: pl.DataFrame, desired: Desired, ledger: pl.DataFrame, circumstances: Planning
 ) -> dict[str, Alike]:
-    """Who would get an account beside one with the same address that belongs to somebody who left.
+    """Who would get an account next to one with the same address that belongs to somebody who left.
 
     The rows of leavers often lose their address, so the ledger says which one their account has.
 

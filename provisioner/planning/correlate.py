@@ -70,7 +70,7 @@ def correlate(
         links: the ledger's `_person` and `_account` of everybody, also of people who are in no roster any more.
         match: the names of the attributes to match by, in order.
         apart: by person the accounts that were unlinked from them by hand, which are not matched again.
-        young: the people whose link stands although their account is not shown.
+        young: the people whose link remains although their account is not shown.
     """
     observed = observation.frame
     entries = _beside(links.select(PERSON, ACCOUNT), observed[ACCOUNT], on=ACCOUNT, rows=(LEDGER_ROW, OBSERVED_ROW))
@@ -89,7 +89,7 @@ def correlate(
         if gone.height:
             missing = tuple(gone[PERSON].to_list())
             linked = linked.filter(~lost)
-            # Someone may have made the account anew by hand, so whoever lost theirs is matched again
+            # Someone may have made the account again by hand, so whoever lost theirs is matched again
             free = free.scatter(gone[DESIRED_ROW], True)
     pairs = [linked]
     owners = _Owners(entries, observed.height)
@@ -154,7 +154,7 @@ class _Sifted:
 def _beside(frame: pl.DataFrame, others: pl.Series, *, on: str, rows: tuple[str, str]) -> pl.DataFrame:
     """A left join with the row numbers of both sides, in the order of the left one.
 
-    Texts are told apart by their digests, which join in half the time. What joined so must agree in a second digest
+    Texts are distinguished by their digests, which join in half the time. What joined so must agree in a second digest
     too, whose seed nobody knows beforehand: together they are as good as the text. Should one not, the texts join.
 
     Args:
@@ -165,9 +165,9 @@ def _beside(frame: pl.DataFrame, others: pl.Series, *, on: str, rows: tuple[str,
     texts = frame[on]
     if not texts.null_count() and not others.null_count():
         found = _joined(texts.hash(), others.hash(), rows)
-        told = texts.hash(_SEED)
+        hashed = texts.hash(_SEED)
         whole = found.height == frame.height
-        if ((told if whole else told.gather(found[mine])) == others.hash(_SEED).gather(found[theirs])).all():
+        if ((hashed if whole else hashed.gather(found[mine])) == others.hash(_SEED).gather(found[theirs])).all():
             return pl.concat([frame if whole else frame.select(pl.all().gather(found[mine])), found], how="horizontal")
     found = _joined(texts, others, rows)
     return pl.concat([frame.select(pl.all().gather(found[mine])), found], how="horizontal")

@@ -244,7 +244,7 @@ def _attribute(
 ) -> tuple[pl.Series, pl.Series | None, pl.Series, list[Fault]]:
     """One attribute for everybody: members by `attributes`, leavers by `leaver` and nothing else.
 
-    Beside it what `attributes` alone says of everybody, who failed, and the faults.
+    Besides it what `attributes` alone says of everybody, who failed, and the faults.
     """
     type_ = spec.attributes[name].type
     faults: list[Fault] = []

@@ -111,7 +111,7 @@ def _alike(
 ) -> pl.Series:
     """Who is wanted to hold in these columns just what the other frame's row holds, by the row of the desired frame.
 
-    Digests of 64 bits are compared, since to lay a million texts beside each other that stand in another order takes
+    Digests of 64 bits are compared, since to lay a million texts next to each other in another order takes
     ten times as long: one in 18 million million million changed rows passes for unchanged, until it changes again.
     """
     if not columns:
@@ -125,7 +125,7 @@ def _alike(
 
 def _digests(texts: pl.DataFrame) -> pl.Series:
     """A digest of each row; the empty text is the same as none."""
-    # To look whether there is one costs less than to lay so many texts down anew
+    # To look whether there is one costs less than to lay so many texts down again
     empty = texts.select((pl.all() == "").any()).row(0, named=True)
     return texts.with_columns(pl.col(name).replace("", None) for name, some in empty.items() if some).hash_rows()
 
@@ -139,7 +139,7 @@ def _laid_out(pairs: pl.DataFrame, rows: str, height: int) -> pl.Series:
 def _side_by_side(
     desired: pl.DataFrame, observed: pl.DataFrame, entries: pl.DataFrame, seen: pl.Series, linked: pl.Series
 ) -> pl.DataFrame:
-    """A desired frame beside the observed accounts and the ledger's entries of these row numbers."""
+    """A desired frame next to the observed accounts and the ledger's entries of these row numbers."""
     return pl.concat(
         [
             desired,
@@ -239,7 +239,7 @@ def hold(
 
 
 def _read_at(observation: Observation) -> pl.Expr:
-    """When an account was read; one that no vendor called changed since was not read anew."""
+    """When an account was read; one that no vendor called changed since was not read again."""
     began = pl.lit(observation.began)
     return pl.coalesce(READ, began) if READ in observation.frame.columns else began
 
@@ -258,7 +258,7 @@ def _since_details(observation: Observation) -> pl.Expr:
 
 
 def ours_to_clear(spec: TargetSpec, frame: pl.DataFrame) -> pl.DataFrame:
-    """The date of a last day is cleared only where we set it and it still stands; one set by hand is left alone."""
+    """The date of a last day is cleared only where we set it and it is still there; one set by hand is left alone."""
     name = spec.ends_attribute
     if name is None or name in spec.settings.attributes or f"w:{name}" not in frame.columns:
         return frame

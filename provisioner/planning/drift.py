@@ -1,7 +1,7 @@
 """What changed in a target since we last wrote it, attribute by attribute, and what is done about it. Pure.
 
-Beside the plan, which asks only what has to be done: here whatever no longer is as the target once acknowledged it is
-told, also where the target has the say, and by whose rule it is corrected, reported, held or left.
+Besides the plan, which asks only what has to be done: here whatever no longer is as the target once acknowledged it is
+listed, also where the target has the say, and by whose rule it is corrected, reported, held or left.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from provisioner.planning.desired import LEAVER, MEMBER, PERSON, STANDING, Compi
 from provisioner.planning.plan import TargetPlan
 from provisioner.planning.spec import ACCOUNT, READ, UNTOUCHABLE, Observation, TargetSpec
 
-#: Of several attributes of a person, what is done with them is told by the first of these that is among them.
+#: Of several attributes of a person, what is done with them follows from the first of these that is among them.
 _WEIGHT: Final[tuple[Then, ...]] = ("held", "correct", "report", "leave")
 _GONE: Final = "its account is gone."
 _STOPPED: Final = "it did not stay when we wrote it, so it is written no more; see the to-dos."
@@ -103,11 +103,14 @@ def drifted(
                 standing[one.person] = one
         elif one.kind is Kind.CREATE and one.drift:
             gone.append(Drifted(one.person, None, _GONE, *_about(one)))
-    told: dict[str, str] = {}
+    sentences: dict[str, str] = {}
     for todo in plan.drift:
-        told[todo.person] = f"{told[todo.person]} {todo.sentence}" if todo.person in told else todo.sentence
+        earlier = sentences.get(todo.person)
+        sentences[todo.person] = f"{earlier} {todo.sentence}" if earlier else todo.sentence
     result = [
-        _person(spec, all_of_it, rows.get(person), standing.get(person), told.get(person), untouchable, plan.stopped)
+        _person(
+            spec, all_of_it, rows.get(person), standing.get(person), sentences.get(person), untouchable, plan.stopped
+        )
         for person, all_of_it in by_person.items()
     ]
     return tuple(sorted([*result, *gone], key=lambda one: one.person))
@@ -148,7 +151,7 @@ def _person(
     found: Sequence[_Found],
     row: Mapping[str, Any] | None,
     operation: Operation | None,
-    told: str | None,
+    todo: str | None,
     untouchable: Mapping[str, str],
     stopped: Collection[tuple[str, str]],
 ) -> Drifted:
@@ -159,7 +162,7 @@ def _person(
         for one in found
     )
     first = min(changes, key=lambda one: _WEIGHT.index(one.then))
-    sentence = told or f"changed in the target: {', '.join(one.attribute for one in changes)}."
+    sentence = todo or f"changed in the target: {', '.join(one.attribute for one in changes)}."
     return Drifted(found[0].person, found[0].account, sentence, first.then, first.because, changes)
 
 
@@ -183,7 +186,7 @@ def _wanted(found: _Found, row: Mapping[str, Any] | None) -> str | None:
 
 
 def _about(operation: Operation) -> tuple[Then, str | None]:
-    """What becomes of an operation that would mend it."""
+    """What becomes of an operation that would fix it."""
     if operation.refused:
         return "held", "somebody rejected the correction."
     return ("held", operation.hold) if operation.hold else ("correct", None)

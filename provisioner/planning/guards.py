@@ -50,7 +50,7 @@ class Measure:
 
     @property
     def room(self) -> int:
-        """How many more may go out beside this plan; below 0 it holds."""
+        """How many more may go out besides this plan; below 0 it holds."""
         return self.limit - self.together
 
     @property

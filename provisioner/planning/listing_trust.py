@@ -1,7 +1,7 @@
 """Whether a listing is believed: one that lost too many accounts, or what too many of them held, is not.
 
 A key that lost a right, or a vendor that stumbled, answers 200 with a well-formed listing in which accounts are missing
-or attributes are empty. Taken at its word it would make us create people twice, write every email anew and adopt
+or attributes are empty. Taken at its word it would make us create people twice, rewrite every email and adopt
 accounts by whatever is left to match by.
 """
 
@@ -94,11 +94,11 @@ def _blank(spec: TargetSpec, linked: _Linked, observation: Observation, base: in
             lost[name] = f"{name} for {blank} of {had} (limit {limit})"
     if not lost:
         return None
-    told = ", ".join([*lost.values()][:_NAMED])
+    named = ", ".join([*lost.values()][:_NAMED])
     more = f" and {len(lost) - _NAMED} attributes more" if len(lost) > _NAMED else ""
     return Disbelief(
         "listing_blank",
-        f"{spec.name}: linked accounts that had a value show none in its listing: {told}{more}; it is not believed, "
+        f"{spec.name}: linked accounts that had a value show none in its listing: {named}{more}; it is not believed, "
         "and nothing is sent but leaves of accounts that were seen. Check the rights of its key. If the values are "
         f"meant to be gone, raise targets.{spec.name}.guards.missing for one run.",
         tuple(lost),
@@ -166,7 +166,7 @@ def _emptied(spec: TargetSpec, linked: _Linked, observation: Observation) -> Ite
 
 
 def _minded(spec: TargetSpec, name: str) -> bool:
-    """Whether anything follows from an attribute: accounts are matched by it, or it is brought about anew."""
+    """Whether anything follows from an attribute: accounts are matched by it, or it is brought about again."""
     rule = spec.settings.attributes.get(name)
     return name in spec.settings.match or rule is None or rule.authority == "roster"
 
@@ -233,7 +233,7 @@ def doubts(
     """Who may have an account that we cannot recognise, since it does not show what accounts are matched by.
 
     Only an attribute that the vendor demands of every account tells: one that does not show it hides it. If none shows
-    it, nobody can be told from anybody; if only some hide it, those are in doubt whose other names are the same.
+    it, nobody can be distinguished; if only some hide it, those are in doubt whose other names are the same.
     Where the target says that it could not read whose an account is (`Observation.unread`), everybody is in doubt.
 
     Args:

@@ -40,11 +40,11 @@ def note(spec: TargetSpec, pairs: pl.DataFrame, young: Collection[str], observed
     mine = pairs.filter(pl.col(PERSON).is_in(list(young)), ~pl.col(ACCOUNT).is_in(observed.implode()))
     if not mine.height:
         return ()
-    told = (
+    sentence = (
         f"{spec.name} does not show {mine.height} new accounts yet: for {_minutes(spec)} after it was made or linked "
         "an account counts as being there."
     )
-    return (told,)
+    return (sentence,)
 
 
 def never_shown(missing: Collection[str], ledger: pl.DataFrame, observation: Observation) -> Mapping[str, int]:

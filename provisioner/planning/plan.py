@@ -89,8 +89,8 @@ class TargetPlan:
     `stopped` are the people and attributes of which nothing is written for that. `leavers` are those who leave and have
     an account that the ledger, after the plan's links, does not say to be left, or that does not show it; for
     `leavers_left` of them the plan has no leave. Of the `unsettled` nobody can say whether they leave. `reread` are
-    people whose details the next run reads again, since a to-do stands on them. `room` is, by guard, how many
-    operations of others may go out unapproved beside it. `removing` is, by person, how many values that we never wrote
+    people whose details the next run reads again, since they have an open to-do. `room` is, by guard, how many
+    operations of others may go out unapproved besides it. `removing` is, by person, how many values that we never wrote
     their update would take away without approval; `values` is how many there are to measure that by. `unreviewed` is
     what was not reviewed.
     """
@@ -304,8 +304,8 @@ def _creates(
     if lacking:
         for row in rows.filter(pl.any_horizontal(lacking)).iter_rows(named=True):
             names = ", ".join(name for name in required if not row[f"w:{name}"])
-            told = f"cannot be created without {names}. Fill in the roster's row."
-            todos.append(Todo(row[PERSON], told, linked=False))
+            sentence = f"cannot be created without {names}. Fill in the roster's row."
+            todos.append(Todo(row[PERSON], sentence, linked=False))
         rows = rows.filter(~pl.any_horizontal(lacking))
     refused = _refused(spec, rows)
     todos += [Todo(person, f"cannot be created: {why}.", linked=False) for person, why in refused.items()]
@@ -351,7 +351,7 @@ def assemble(
     values: int,
     removing: Mapping[str, str],
 ) -> TargetPlan:
-    """The plan: what was drafted, guarded and in order, and what is told beside it."""
+    """The plan: what was drafted, guarded and in order, and what is reported besides it."""
     unbelieved, guards = trust.unbelieved, spec.settings.guards
     links = [Link(*link) for link in aside.links]
     if not unbelieved:

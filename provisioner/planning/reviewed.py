@@ -50,7 +50,7 @@ def only_reviewed(reviewed: Reviewed, operations: Sequence[Operation], rest: Unr
 
     Args:
         operations: with all that follow one another, leaders first.
-        rest: is told of the others.
+        rest: takes in the others.
     """
     people = {one["person"] for one in reviewed.operations.values()}
     kept: list[Operation] = []

@@ -1,4 +1,4 @@
-"""Sets that others fill too: what stays beside what we want, and what would be taken away that we never wrote. Pure."""
+"""Sets that others fill too: what stays besides what we want, and what we never wrote and would take away. Pure."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def _merges(spec: TargetSpec, name: str) -> pl.Expr:
         (spec.settings.attributes, pl.col(STANDING) != LEAVER),
         (spec.settings.leaver, pl.col(STANDING) == LEAVER),
     )
-    told = [standing for rules, standing in sections if name in rules and rules[name].set == "merge"]
-    return pl.any_horizontal(told) if told else pl.lit(value=False)
+    merging = [standing for rules, standing in sections if name in rules and rules[name].set == "merge"]
+    return pl.any_horizontal(merging) if merging else pl.lit(value=False)
 
 
 def _laid_over(wanted: str, held: str | None, ours: str | None, yields: Collection[str]) -> str:

@@ -1,4 +1,4 @@
-"""Operations beside the account itself: events that tell a fact, enrolments by rule, and external knowledge."""
+"""Operations besides the account itself: events that tell a fact, enrolments by rule, and external knowledge."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _event(
         account=account,
         before={},
         after=after,
-        # A fact that is still owed and the same fact anew stand beside each other
+        # A fact that is still owed and the same fact again exist next to each other
         slot=f"event:{fact}" if leader else f"event:{fact}:{moment}",
         follows=leader.id if leader else None,
         reason=fact,
@@ -142,7 +142,7 @@ def _enrol(
     """One `enrol`, which follows its person's create; none where there is no account and will be none.
 
     Args:
-        named: by what of it it is told from others.
+        named: by what of it it is distinguished from others.
     """
     leader = creating.get(person)
     if leader is None and account is None:

@@ -20,7 +20,7 @@ class TargetSpec:
     """One target as the planner sees it: its settings, and what its class declares.
 
     `attributes` are those of the catalogue and those that the mapping names. `shared` are the sets of which the kind
-    says that others fill them too. What the rest means stands at the members of the same name in
+    says that others fill them too. What the rest means is said at the members of the same name in
     `provisioner.targets.capabilities`; each is empty where the target does not offer it. `zone` is the
     organisation's.
     """
@@ -42,7 +42,7 @@ class TargetSpec:
     shared: frozenset[str] = frozenset()
 
 
-#: Columns of an observed frame beside one text column per attribute; the last one may be missing.
+#: Columns of an observed frame besides one text column per attribute; the last one may be missing.
 ACCOUNT, UNTOUCHABLE, READ = "_account", "_untouchable", "_read"
 
 
@@ -52,8 +52,9 @@ class Observation:
 
     `frame` has `_account`, `_untouchable` and one canonical text column per attribute that was seen. `complete`: it
     holds every account; `asked`: it holds those of these people only, and is complete for them. When neither, the
-    vendor cannot be listed and the ledger stands in. `began` is when reading began, by Redis's clock. Where only what
-    changed was read, the column `_read` tells when that was for each account (epoch seconds). `last` is the last one of
+    vendor cannot be listed and the ledger replaces the listing. `began` is when reading began, by Redis's clock. Where
+    only what changed was read, the column `_read` tells when that was for each account (epoch seconds). `last` is the
+    last one of
     everybody that was believed, `shown` the accounts of it where no more is known. `doubt` says why there may be more
     accounts than it shows; `unread` are accounts of which it does not show whose they are, `deleted` those that were
     deleted.

@@ -1,4 +1,4 @@
-"""Who is told what: one notice when a state begins, one when it is over, and never one for what is known already.
+"""Notices: one when a state begins, one when it is over, and never one for what is known already.
 
 A state is one of `notify.on`, of one target or of the roster. What it consists of is remembered in Redis, so that all
 processes together tell it once, and tell it again when there is more of it. A notice names targets, runs and counts;
@@ -42,7 +42,7 @@ _FIGURE: Final = re.compile(r"\d[\d.,]*")
 
 
 async def begun(dep: Deployment, state: State, subject: str, text: str) -> bool:
-    """A state began: tell it, unless it was told before and is not over since.
+    """A state began: tell it, unless it was reported before and is not over since.
 
     Raises:
         StoreError: Redis does not answer.
@@ -53,7 +53,7 @@ async def begun(dep: Deployment, state: State, subject: str, text: str) -> bool:
 
 
 async def over(dep: Deployment, state: State, subject: str, text: str | None = None) -> bool:
-    """A state is over, if it was told: tell that, too, where there is a text.
+    """A state is over, if it was reported: report that too, where there is a text.
 
     Raises:
         StoreError: Redis does not answer.
@@ -65,7 +65,7 @@ async def over(dep: Deployment, state: State, subject: str, text: str | None = N
 async def quarantine_begun(dep: Deployment, target: str, *, unreachable: bool) -> None:
     """Writing to a target stopped."""
     why = "does not answer" if unreachable else "refuses our credentials or fails too often"
-    text = f"{target} {why}; nothing is written to it until that is mended. See `provisioner check --connect`."
+    text = f"{target} {why}; nothing is written to it until that is fixed. See `provisioner check --connect`."
     await begun(dep, "quarantined", target, text)
 
 
@@ -108,7 +108,7 @@ async def roster_read(dep: Deployment, run: str, reasons: Sequence[str], *, ever
 async def run_changed(dep: Deployment, run: str, changed: Mapping[str, str]) -> None:
     """Statuses or figures of a run's parts changed.
 
-    Each is looked at for everything that it may be at once: what is held is told though something fails, too.
+    Each is looked at for everything that it may be at once: what is held is reported though something fails too.
 
     Args:
         changed: the status by target.
@@ -169,11 +169,11 @@ async def _failed(
 
 
 async def _facts(dep: Deployment, run: str, target: str, status: str, count: int) -> list[str]:
-    """The ids of operations of a status, by which it is known which of them were told."""
+    """The ids of operations of a status, by which it is known which of them were reported."""
     if not count:
         return []
     found = await dep.runs.ids_of(run, target, status, _MOST)
-    # Of very many the first are looked at, and it is told again when they double
+    # Of very many the first are looked at, and it is reported again when they double
     return found if count <= _MOST else [*found, f"more:{count.bit_length()}"]
 
 
@@ -182,7 +182,7 @@ def _said(fields: Mapping[str, str], status: str) -> str:
 
 
 def _counted(dep: Deployment, state: State, text: str, new: int, known: int) -> Notice | None:
-    """A notice of something of which a part was told already."""
+    """A notice of something of which a part was reported already."""
     return _notice(dep, state, f"{text} New since the last notice: {new}." if known else text)
 
 

@@ -88,7 +88,7 @@ async def quarantine(
 
     Args:
         now: epoch seconds, if the caller knows them.
-        probed: a look found it still ill; without, a quarantine that stands is left as it is.
+        probed: a look found it still ill; without, an existing quarantine is left as it is.
     """
     moment = await dep.clock.now() if now is None else now
     health = await dep.health.of(target)

@@ -1,4 +1,4 @@
-"""What is told of a run as it goes on: each change once."""
+"""What is reported of a run as it goes on: each change once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class PartsChanged:
     """The statuses of some of a run's parts changed, or how much of them is held or failed.
 
     `parts` are the statuses by target; `noticed` is, by target, what a part is to remember once notices are written:
-    where that is lost, the change is told again.
+    where that is lost, the change is reported again.
     """
 
     run: str

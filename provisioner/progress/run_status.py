@@ -1,4 +1,4 @@
-"""The status of a run, from its counters; each change is told once, and so is its end.
+"""The status of a run, from its counters; each change is reported once, and so is its end.
 
 A run is over when nothing of it is pending or being sent, or when what is left waits for a target.
 """
@@ -198,7 +198,7 @@ async def abandon_unplannable(dep: Deployment, run: str) -> bool:
 
 
 async def give_up_planning(dep: Deployment, run: str, target: str, code: str, message: str) -> None:
-    """End a run's part for one target before it was planned, for a reason that another try would not mend."""
+    """End a run's part for one target before it was planned, for a reason that another try would not fix."""
     error = {"code": code, "message": message, "exit": 1}
     await dep.runs.set_target(run, target, {"stage": "refused", "outcome": "failed", "error": json.dumps(error)})
     log.error("target_not_planned", run=run, target=target, code=code)

@@ -155,7 +155,7 @@ def plain_cell(value: str) -> str:
 
 
 def _frame_of(sheets: int) -> dict[str, str]:
-    """What a workbook of so many sheets has beside them."""
+    """What a workbook of so many sheets has besides them."""
     numbers = range(1, sheets + 1)
     kinds = "".join(
         f'<Override PartName="/xl/worksheets/sheet{one}.xml" ContentType="{_MAIN}.worksheet+xml"/>' for one in numbers

@@ -17,7 +17,7 @@ SILENT_AFTER: Final = 4 * TICK
 STARTING: Final = 15.0
 #: Seconds without a sign of any child process, while beat ticks and a parent answers, after which they hang.
 STUCK_AFTER: Final = 60.0
-#: Seconds for which all child processes may be busy at once before somebody is told.
+#: Seconds for which all child processes may be busy at once before somebody is notified.
 BUSY_AFTER: Final = 300.0
 
 State = Literal["ok", "never", "silent", "busy", "stuck"]

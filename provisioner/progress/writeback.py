@@ -107,8 +107,10 @@ async def table_of(dep: Deployment) -> pl.DataFrame:
     for column, source in wanted.items():
         target, _, attribute = source.partition(".")
         part = parts.get(target)
-        told = {person: known_by(of.get(target, ())) for person, of in facts.items()} if part else {}
-        columns[column] = [part.value(person, attribute, told.get(person, {})) if part else None for person in persons]
+        reported = {person: known_by(of.get(target, ())) for person, of in facts.items()} if part else {}
+        columns[column] = [
+            part.value(person, attribute, reported.get(person, {})) if part else None for person in persons
+        ]
     for target, part in parts.items():
         columns[f"{target}_account"] = [part.accounts.get(person) for person in persons]
         columns[f"{target}_status"] = [part.status(person) for person in persons]
@@ -163,12 +165,12 @@ class _Part:
             unusable=unusable,
         )
 
-    def value(self, person: str, attribute: str, told: Mapping[str, str | None]) -> str | None:
-        """One attribute: as observed, else as acknowledged, else as told."""
+    def value(self, person: str, attribute: str, reported: Mapping[str, str | None]) -> str | None:
+        """One attribute: as observed, else as acknowledged, else as reported."""
         shown = self.observed.get(self.accounts.get(person, ""), {})
         if attribute in shown:
             return shown[attribute]
-        return self.acknowledged.get(person, {}).get(attribute) or told.get(attribute)
+        return self.acknowledged.get(person, {}).get(attribute) or reported.get(attribute)
 
     def status(self, person: str) -> str:
         """``active``, ``left``, ``missing`` (its account is gone), ``conflict`` or ``none``; instead of ``active`` the

@@ -28,13 +28,13 @@ def advance_absence(
     """Everyone known, after this snapshot: the last clean row of each person, and their absence.
 
     The frame has the columns of `People.frame`, and `_row_verdict` (what the row itself said), `_absent_snapshots`
-    (Int32: clean snapshots, written anew, without the person) and `_absent_since` (UTC: the first of them, or null).
+    (Int32: clean snapshots, rewritten, without the person) and `_absent_since` (UTC: the first of them, or null).
     `_verdict` is ``absent`` while somebody vanished but is no leaver yet, and ``leaver`` once absence is served.
 
     Only a clean snapshot changes anything. Rejected and unknown people are present, with their last clean row. A row
     whose key cannot be read may be anybody's, so with one nobody's absence advances. Who was renamed (`previous_key`,
     or the key's case) goes on under the new key. `perhaps` are vanished people who may be here under a new key: their
-    absence stays as it was. `written` and `last_written` tell whether the file was written anew.
+    absence stays as it was. `written` and `last_written` tell whether the file was rewritten.
     """
     if not clean:
         return previous if previous is not None else _present(people).clear()

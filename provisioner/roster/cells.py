@@ -13,7 +13,7 @@ from provisioner.expressions.evaluation import beyond_ascii
 from provisioner.roster.forms.table import Table
 from provisioner.roster.values import INVISIBLE
 
-#: Stands where a workbook holds a formula without its result.
+#: The mark where a workbook holds a formula without its result.
 NOT_CALCULATED: Final = "#NOT_CALCULATED!"
 _ERROR: Final = r"^#(?:VALUE!|REF!|NAME\?|DIV/0!|NUM!|NULL!|N/A|SPILL!|CALC!|NOT_CALCULATED!)$"
 #: A text as spreadsheets are made to leave it alone.

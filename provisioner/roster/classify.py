@@ -183,17 +183,17 @@ def _because(answer: Evaluated, row: int) -> str:
 def _malformed(judged: pl.DataFrame, read: Read, dates: Sequence[tuple[str | None, str, Days]]) -> list[Reject]:
     """One reject per row, for the first thing that is wrong with it."""
     rows = judged.filter(pl.col("_verdict") == "malformed")
-    told: dict[int, Reject] = {}
+    rejects: dict[int, Reject] = {}
     for name, wrong, days in dates:
         if name is None:
             continue
         for line, key, value in rows.filter(pl.col(wrong)).select("_line", "_key", name).iter_rows():
             reason = "it cannot be worked out" if value is None else days.reasons[value]
-            told.setdefault(line, Reject(line, key, name, (value or "")[:_MAX_SHOWN], reason))
+            rejects.setdefault(line, Reject(line, key, name, (value or "")[:_MAX_SHOWN], reason))
     doubts = rows.select("_line", "_key").join(read.doubts, on="_line")
     for line, key, name, reason in doubts.select("_line", "_key", "column", "reason").iter_rows():
-        told.setdefault(line, Reject(line, key, name, None, reason))
-    return list(told.values())
+        rejects.setdefault(line, Reject(line, key, name, None, reason))
+    return list(rejects.values())
 
 
 def _without_malformed_cells(frame: pl.DataFrame, doubts: pl.DataFrame, columns: Mapping[str, str]) -> pl.DataFrame:

@@ -170,21 +170,23 @@ def _advice(
     count = int(frame[name].is_in(wrong).sum())
     none = "is no date" if count == 1 else "are no dates"
     now = ", ".join(dates)
-    told = f"{name}: {count} cell{'' if count == 1 else 's'} {none} as `roster.dates: {now}` has them"
+    sentence = f"{name}: {count} cell{'' if count == 1 else 's'} {none} as `roster.dates: {now}` has them"
     fits = [other for other in forms_that_fit(wrong, zone) if other not in dates]
     shapes = Counter(_form(text) for text in wrong)
     seen = ", ".join(shape for shape, _ in shapes.most_common(_MOST_FORMS))
     if len(fits) == 1:
         form = fits[0] if fits[0] in SPELT else f'"{fits[0]}"'
         look = f" ({SPELT[fits[0]]})" if fits[0] in SPELT else ""
-        return (f"{told}; they look like {seen}{look}. Set `roster.dates: {form}`.",)
+        return (f"{sentence}; they look like {seen}{look}. Set `roster.dates: {form}`.",)
     if fits:
         either = " or ".join(f"`{one}`" for one in fits)
-        return (f"{told}; they look like {seen}. Set `roster.dates` to {either}: these cells do not show which.",)
+        return (f"{sentence}; they look like {seen}. Set `roster.dates` to {either}: these cells do not show which.",)
     if count < _FEW:
         return ()
     known = ", ".join(f"{form} ({look})" for form, look in SPELT.items())
-    return (f"{told}; they look like {seen}. `roster.dates` takes {known} and formats such as `%d-%b-%y`, or several.",)
+    return (
+        f"{sentence}; they look like {seen}. `roster.dates` takes {known} and formats such as `%d-%b-%y`, or several.",
+    )
 
 
 def _form(text: str) -> str:

@@ -25,10 +25,10 @@ from provisioner.roster.picking import order_of
 from provisioner.roster.values import Note
 from provisioner.settings import RosterSettings
 
-#: What a look-up in the roster itself waits for, beside columns.
+#: What a look-up in the roster itself waits for, besides columns.
 _KEY, _PICK = "roster.key", "roster.pick"
 _EXAMPLES: Final = 3
-_MEND: Final = "Mend the rows in that file."
+_MEND: Final = "Fix the rows in that file."
 _LONGEST: Final = 20
 _DOUBTS: Final = pl.Schema({"_line": pl.Int64, "column": pl.String, "reason": pl.String})
 
@@ -353,7 +353,7 @@ class Derivation:
             count = missed.height
             finds = "row finds" if count == 1 else "rows find"
             message = f"roster.lookups.{lookup}: {count} {finds} nothing in {where}{_examples(missed)}."
-            told.append(Note(message, "Add what is missing there, or mend the rows."))
+            told.append(Note(message, "Add what is missing there, or fix the rows."))
         return told
 
 

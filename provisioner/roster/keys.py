@@ -111,7 +111,7 @@ def without_doubled_keys(
     out = every.slice(0, frame.height).filter(doubled.head(frame.height))
     rejects = []
     for line, key, others in out.join(lines, on="fold").select("_line", "_key", "_line_right").iter_rows():
-        reason = f"the key stands in line {_listed([other for other in others if other != line])} too"
+        reason = f"the key is in line {_listed([other for other in others if other != line])} too"
         if line in undecided:
             reason += f"; {undecided[line]}"
         rejects.append(Reject(line, key, column, key[:_MAX_SHOWN], reason))

@@ -55,7 +55,7 @@ def fetch_tables(settings: RosterSettings, prefixes: Collection[str] = ()) -> di
                 by_place[lookup.in_] = fetch(RosterSettings(url=lookup.in_), prefixes=prefixes)
             except (RosterError, ConfigurationError) as exc:
                 message = f"roster.lookups.{name}: {exc.message}"
-                raise type(exc)(message, remedy=f"Mend roster.lookups.{name}.in, or wait for the file.") from None
+                raise type(exc)(message, remedy=f"Fix roster.lookups.{name}.in, or wait for the file.") from None
         found[name] = by_place[lookup.in_]
     return found
 

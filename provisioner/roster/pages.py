@@ -70,10 +70,10 @@ def _records(body: bytes, records: str | None, where: str) -> list[msgspec.Raw]:
             raw = _OBJECT.decode(raw)[field]
         return _LIST.decode(raw)
     except KeyError as exc:
-        raise RosterError(f"{where}: it has no {exc.args[0]!r}.", remedy="Mend roster.records.") from None
+        raise RosterError(f"{where}: it has no {exc.args[0]!r}.", remedy="Fix roster.records.") from None
     except (msgspec.DecodeError, RecursionError):
         what = f"{records} is no list" if records else "it is no JSON array"
-        raise RosterError(f"{where}: {what}.", remedy="Mend roster.records, or roster.pages.") from None
+        raise RosterError(f"{where}: {what}.", remedy="Fix roster.records, or roster.pages.") from None
 
 
 def _nested(content: bytes, records: str | None) -> bytes:

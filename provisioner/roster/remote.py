@@ -205,9 +205,9 @@ def _check_status(answer: httpx.Response, name: str) -> None:
     if status == httpx.codes.OK:
         return
     remedies = {
-        401: "Mend the credentials in roster.url.",
-        403: "Mend the credentials in roster.url.",
-        404: "Mend roster.url, or wait for the export.",
+        401: "Fix the credentials in roster.url.",
+        403: "Fix the credentials in roster.url.",
+        404: "Fix roster.url, or wait for the export.",
     }
     raise RosterError(f"{name} answered {status}.", remedy=remedies.get(status, "Try again later."))
 
@@ -259,15 +259,15 @@ def fetch_stored(url: str, known: Mapping[str, str], limit: int) -> Source:
     except RosterError:
         raise
     except FileNotFoundError:
-        raise RosterError(f"{name} does not exist.", remedy="Mend roster.url, or wait for the export.") from None
+        raise RosterError(f"{name} does not exist.", remedy="Fix roster.url, or wait for the export.") from None
     except PermissionError:
-        raise RosterError(f"{name} may not be read.", remedy="Mend the credentials in roster.url.") from None
+        raise RosterError(f"{name} may not be read.", remedy="Fix the credentials in roster.url.") from None
     except Exception as exc:  # noqa: BLE001  each file system raises errors of its own
         raise _unreachable(name, exc) from None
 
 
 def _unreachable(name: str, error: BaseException) -> RosterError:
-    # The text of such errors may repeat the password, so only their kind is told
+    # The text of such errors may repeat the password, so only their kind is shown
     return RosterError(
         f"{name} cannot be read ({type(error).__name__}).", remedy="Check roster.url and its credentials."
     )
@@ -283,7 +283,7 @@ def _newest_stored(system: Any, path: str, name: str, known: Mapping[str, str], 
     infos = [system.info(place) for place in places if not place.rsplit("/", 1)[-1].startswith((".", "~"))]
     infos = [info for info in infos if info.get("size") or len(places) == 1]
     if not infos:
-        raise RosterError(f"{name} holds no roster.", remedy="Mend roster.url, or wait for the export.")
+        raise RosterError(f"{name} holds no roster.", remedy="Fix roster.url, or wait for the export.")
     oldest = datetime.min.replace(tzinfo=UTC)
     newest = max(infos, key=lambda info: (_stored_at(info) or oldest, info["name"]))
     if (newest.get("size") or 0) > limit:

@@ -57,7 +57,7 @@ def read(
     Cells are cleaned, columns computed, other tables looked up, and one row is picked for each person, in this order.
 
     Args:
-        needs: the columns that the mapping reads, beside those of the roster's own settings.
+        needs: the columns that the mapping reads, besides those of the roster's own settings.
         emails: those in which every value has to look like an email address.
         tables: the files of `roster.lookups`, by look-up.
         zone: the organisation's, of days in computed columns.
@@ -114,7 +114,7 @@ def _shown_key(settings: RosterSettings, frame: pl.DataFrame) -> str:
 
 
 def _cleaned(table: Table, settings: RosterSettings, plan: Plan) -> tuple[Table, pl.DataFrame]:
-    """Cells without what spreadsheets and databases leave in them; beside them the errors that are no values."""
+    """Cells without what spreadsheets and databases leave in them; besides them the errors that are no values."""
     keys = set(plan.key_columns).union(*(one.columns for one in plan.by.values()))
     key = settings.key if settings.key in table.columns else None
     return without_words(table, settings.nulls, key, keys, marks=settings.trim)
@@ -186,11 +186,11 @@ def _check_columns(table: Table, name: str, settings: RosterSettings, missing: C
     missing = sorted(missing)
     names = showable(table.columns, rows=table.frame.height, bad=len(table.bad))
     by_lower = {column.lower(): column for column in reversed(names)}
-    told = []
+    hints = []
     for one in missing:
         near = get_close_matches(one.strip().lower(), by_lower, n=1, cutoff=0.55)
-        told.append(f"{one!r} (did you mean {by_lower[near[0]]!r}?)" if near else repr(one))
-    message = f"{name}: {'columns are' if len(missing) > 1 else 'a column is'} missing: {', '.join(told)}."
+        hints.append(f"{one!r} (did you mean {by_lower[near[0]]!r}?)" if near else repr(one))
+    message = f"{name}: {'columns are' if len(missing) > 1 else 'a column is'} missing: {', '.join(hints)}."
     if names:
         raise RosterError(message, remedy=f"The file has: {listed(names, len(table.columns))}.")
     size = f"{len(table.columns)} column{'s' if len(table.columns) > 1 else ''} and {table.frame.height} rows"
@@ -206,7 +206,7 @@ def _check_columns(table: Table, name: str, settings: RosterSettings, missing: C
 def _without_excluded(frame: pl.DataFrame, settings: RosterSettings, rejected: Sequence[Reject]) -> pl.DataFrame:
     """The rows without those that `exclude` names and that would only spoil others'.
 
-    An excluded row without a readable key is nobody, and one beside another row of its key, such as an employment that
+    An excluded row without a readable key is nobody, and one next to another row of its key, such as an employment that
     ended, contests nothing. Of several that are all excluded the first stays.
     """
     if settings.exclude.strip().upper() == "FALSE":

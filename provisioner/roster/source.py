@@ -122,12 +122,12 @@ def _fetch_local(path: str, known: Mapping[str, str], prefixes: Collection[str] 
             if index + 1 == len(candidates):
                 raise RosterError(f"{candidate} is still being written.", remedy="Try again when the export is done.")
     except FileNotFoundError:
-        raise RosterError(f"{path} does not exist.", remedy="Mend roster.url, or wait for the export.") from None
+        raise RosterError(f"{path} does not exist.", remedy="Fix roster.url, or wait for the export.") from None
     except PermissionError:
         raise RosterError(f"{path} may not be read.", remedy="Give this user the right to read it.") from None
     except (OSError, ValueError) as exc:
         raise RosterError(f"{path} cannot be read: {getattr(exc, 'strerror', None) or exc}.") from None
-    raise RosterError(f"{path} holds no roster.", remedy="Mend roster.url, or wait for the export.")
+    raise RosterError(f"{path} holds no roster.", remedy="Fix roster.url, or wait for the export.")
 
 
 def _check_real(path: Path, prefixes: Collection[str]) -> None:

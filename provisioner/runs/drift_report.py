@@ -17,7 +17,7 @@ from provisioner.runtime.context import Deployment
 from provisioner.store.people.snapshots import Snapshot
 from provisioner.store.runs.documents import moment
 
-#: Stands for the whole account where it is gone.
+#: Means the whole account where it is gone.
 _ALL = ""
 
 
@@ -29,7 +29,7 @@ async def drift_list(
     ledger: pl.DataFrame,
     plan: TargetPlan,
 ) -> list[DriftRow]:
-    """The list of one target, to be kept beside the others of a plan.
+    """The list of one target, to be kept with the others of a plan.
 
     Each row has ``person``, ``account``, ``message``, ``then`` (``correct``, ``held``, ``report`` or ``leave``: what
     is done about it), ``because``, ``attributes``, and ``first_seen`` and ``last_seen`` with the runs that saw it

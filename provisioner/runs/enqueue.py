@@ -61,7 +61,7 @@ _LOOKED_UP: Final = 50
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A plan with what it stands on. `moves` are keys of the ledger and those under which they go on."""
+    """A plan with what it is based on. `moves` are keys of the ledger and those under which they go on."""
 
     plan: TargetPlan
     seen: Seen
@@ -279,7 +279,7 @@ async def _guarded_install(
         HoldLostError: the target was lost to another task meanwhile, which does it.
     """
     if await dep.plans.resume(run, target) is not None:
-        # Whoever began it was killed: what it predicted stands, and another plan of the same run would differ from it
+        # Whoever began it was killed: what it predicted is kept, and another plan of the same run would differ from it
         unbelieved = "error" in await dep.runs.target(run, target)
         await dep.runs.set_target(run, target, {"stage": "unbelieved" if unbelieved else "delivering"})
         log.info("plan_resumed", run=run, target=target)
@@ -322,7 +322,7 @@ async def _guarded_install(
 async def install(
     dep: Deployment, run: str, target: str, snapshot: Snapshot, planned: Planned, hold: Hold, orders: Orders
 ) -> bool:
-    """Put a plan into the queue, and its figures into the run; False if its guards have to count anew."""
+    """Put a plan into the queue, and its figures into the run; False if its guards have to count again."""
     plan = planned.plan
     rows = set(snapshot.people["_key"].filter(snapshot.people["_key"].is_in(list(planned.moves))))
     for old, new in planned.moves.items():

@@ -40,5 +40,5 @@ async def without_existing(dep: Deployment, target: str, http: Http, plan: Targe
     return await asyncio.to_thread(_without, plan, there, enrolled=tokens(asked, there))
 
 
-def _without(plan: TargetPlan, ids: Collection[str], **told: Any) -> TargetPlan:
-    return replace(plan, operations=rewritten(plan.operations, lambda batch: without(batch, ids)), **told)
+def _without(plan: TargetPlan, ids: Collection[str], **changes: Any) -> TargetPlan:
+    return replace(plan, operations=rewritten(plan.operations, lambda batch: without(batch, ids)), **changes)

@@ -58,7 +58,7 @@ def accounts_of(frame: pl.DataFrame | None) -> dict[str, Account]:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """An observation, and what of it the next run may stand on: `frame` (None: the remembered one still holds good) and
+    """An observation, and what of it the next run may rely on: `frame` (None: the remembered one still holds good) and
     `reading`, which is None where nothing is to be kept."""
 
     observation: Observation
@@ -185,7 +185,7 @@ async def _last_seen(dep: Deployment, target: str, asks: Sequence[Ask], began: f
         began=began,
         asked=frozenset(ask.person for ask in asks),
         notes=(
-            f"{target} shows nobody by themselves, so this stands on its listing of {began - reading.seen:.0f} s ago.",
+            f"{target} shows nobody by themselves, so this relies on its listing of {began - reading.seen:.0f} s ago.",
         ),
     )
 

@@ -42,7 +42,7 @@ class Orders:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Attributes that the plan needs beside those of the mapping."""
+        """Attributes that the plan needs besides those of the mapping."""
         images = self.undo.images.values() if self.undo else ()
         return tuple(dict.fromkeys(name for one in images for name in (*one.before, *one.after)))
 
@@ -176,7 +176,7 @@ def unknown_plan(dep: Deployment, digest: str) -> UsageError:
 async def counted_of(
     dep: Deployment, target: str, snapshot: Snapshot, plan: TargetPlan, circumstances: Planning, orders: Orders
 ) -> dict[str, Counted]:
-    """By guard what the plan stands on; see `Counted`."""
+    """By guard what the plan relies on; see `Counted`."""
     now = circumstances.now.timestamp()
     if snapshot.keys is None and not orders.narrow:
         return {guard: Counted(now, count) for guard, count in plan.room.items()}

@@ -58,7 +58,7 @@ class RejectedRosterError(RosterError):
         name = document["source"]["name"]
         super().__init__(
             f"The roster is rejected, nothing is sent: {' '.join(reasons)} It was read from {name}.",
-            remedy=remedy or "Mend the export, then sync again.",
+            remedy=remedy or "Fix the export, then sync again.",
         )
         self.document = document
         self.rejects = rejects
@@ -240,7 +240,7 @@ async def _linked(dep: Deployment, key: str) -> bool:
 def _wait(verdict: Verdict, origin: Origin) -> str:
     drop = f", or go back to the roster before it with `{DROP}`" if origin.kind == "push" else ""
     return (
-        f"the roster is degraded, so removals wait: {' '.join(verdict.reasons)} Mend the export, or let it pass with "
+        f"the roster is degraded, so removals wait: {' '.join(verdict.reasons)} Fix the export, or let it pass with "
         f"`provisioner sync --accept {origin.source.digest}`{drop}."
     )
 

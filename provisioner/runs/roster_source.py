@@ -98,7 +98,7 @@ def way_out(origin: Origin, settings: Settings) -> str | None:
     if origin.kind != "push":
         return None
     if origin.fresh:
-        return "It is not kept: runs go on with the roster that they read before. Mend the export, then push it again."
+        return "It is not kept: runs go on with the roster that they read before. Fix the export, then push it again."
     return f"Push a better one, or go back to roster.url ({shown(settings.roster.url)}) with `{DROP}`."
 
 

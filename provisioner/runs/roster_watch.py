@@ -1,4 +1,4 @@
-"""Has the roster been written anew since a run last looked at it?"""
+"""Has the roster been rewritten since a run last looked at it?"""
 
 from __future__ import annotations
 

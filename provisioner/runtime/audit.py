@@ -36,11 +36,11 @@ async def record(
         StoreError: Redis does not answer.
     """
     # Addresses may hold credentials, and reasons what they please; the trail is kept for ever
-    told: dict[str, Any] = {
+    entry: dict[str, Any] = {
         name: clean(value) if isinstance(value, str) else value for name, value in facts.items() if value is not None
     }
     if people is not None:
-        told |= {"people": list(people[:_NAMED]), "count": len(people)}
+        entry |= {"people": list(people[:_NAMED]), "count": len(people)}
     if reason:
-        told["reason"] = clean(reason)
-    await trail.add(by, action, told)
+        entry["reason"] = clean(reason)
+    await trail.add(by, action, entry)

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from provisioner.store.redis.server import Server
 
-#: Linux's monotonic clock stands still while the machine sleeps; other systems' does not.
+#: Linux's monotonic clock stops while the machine sleeps; other systems' does not.
 _CLOCK: Final[int] = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 

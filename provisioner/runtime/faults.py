@@ -1,4 +1,4 @@
-"""Faults: exceptions that nobody thought of. What they are told from, and how they are logged and named."""
+"""Faults: exceptions that nobody thought of. What they are recognised by, and how they are logged and named."""
 
 from __future__ import annotations
 

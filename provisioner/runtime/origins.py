@@ -138,7 +138,7 @@ async def changed(store: OriginStore, settings: Settings, target: str) -> list[s
     if known.get("match") != ours["match"]:
         before, now = (", ".join(origin.get("match") or ()) for origin in (known, ours))
         found.append(
-            f"targets.{target}.match was {before} and is {now}: links stay, and accounts without one are matched anew."
+            f"targets.{target}.match was {before} and is {now}: links stay, and accounts without one are matched again."
         )
     return found
 

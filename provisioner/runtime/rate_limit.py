@@ -61,7 +61,7 @@ class TargetSlot:
     async def answered(self, *, limited: bool = False, retry_after: float | None = None) -> None:
         """Give the slot back; it is free again in a window. Completes even if the caller is cancelled meanwhile.
 
-        If Redis does not answer, the slot is swept when its time is over; whoever has an answer in hand must not lose
+        If Redis does not answer, the slot is swept when its time is over; whoever has an answer must not lose
         it for that.
         """
         if not self._over:

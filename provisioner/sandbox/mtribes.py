@@ -44,7 +44,7 @@ class MtribesOptions(Options):
     envelope. `users_listing`: 200, or the status (404, 405) that listing users answers. `tags_merge`: an
     ingest adds to the tags. `page_cap`: largest `page_size`, more is answered with this many. `batch_cap`: most
     rows of an ingest. `tag_objects`: users are listed with their tags as objects, the words under `name`.
-    `nested`: users are listed with all but the id under this key. `told_total`: a list says how many there are beside
+    `nested`: users are listed with all but the id under this key. `told_total`: a list says how many there are besides
     it, and ignores `page`. `tribes`: `{id, name, tag}`, a Tribe holds whoever has the tag or one below it.
     `row_errors`: a bad row refuses itself alone, and 200 lists it under `errors`, as an object with the id or (`keyed`)
     under it; `row_errors_of`: ids that are refused so.

@@ -50,7 +50,7 @@ _SAMPLE_ACTION = {
 
 
 METADATA = ("next", "cursor", "more", "total", "pages", "nested", "link", "silent", "request_id")
-"""How pages may be told: by the address of the next, a cursor, `has_more`, `total`, `total_pages`, all of it one level
+"""How pages may be shown: by the address of the next, a cursor, `has_more`, `total`, `total_pages`, all of it one level
 deeper, or a Link header; not at all; and a key that says nothing of pages."""
 KNOWN = ("update", "append", "ignore", "409")
 

@@ -128,7 +128,7 @@ def _mapping_without_repeats(loader: _StrictLoader, node: yaml.MappingNode) -> d
     for key_node, _ in node.value:
         key = loader.construct_object(key_node, deep=True)
         if key in seen:
-            raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", key_node.start_mark)
+            raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is there twice", key_node.start_mark)
         seen.add(key)
     loader.flatten_mapping(node)
     return loader.construct_mapping(node, deep=True)
@@ -145,7 +145,7 @@ def _problem(exc: yaml.YAMLError) -> str:
 
 
 def _nest(values: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    """Turn ``a__b: v`` into ``{a: {b: v}}``; JSON objects and lists are read as such where they stand."""
+    """Turn ``a__b: v`` into ``{a: {b: v}}``; JSON objects and lists are read as such in place."""
     nested: dict[str, Any] = {}
     for name, text in values:
         *parents, leaf = name.lower().split("__")
@@ -209,7 +209,7 @@ def _read_secrets(folder: str | None) -> dict[str, Any]:
     known = set(Settings.model_fields)
     found = []
     for file in sorted(path.iterdir()):
-        # Kubernetes keeps its own dotted folders beside the mounted files
+        # Kubernetes keeps its own dotted folders besides the mounted files
         if file.name.startswith(".") or not file.is_file():
             continue
         top = file.name.lower().split("__")[0]

@@ -63,7 +63,7 @@ class EventRoute(Section):
 
 
 class NotifySettings(Section):
-    """Who is told."""
+    """Who is notified."""
 
     urls: tuple[SecretStr, ...] = Field((), description="apprise addresses; they hold secrets.")
     on: tuple[Literal["held", "failed", "quarantined", "recovered", "rejected", "degraded"], ...] = Field(
@@ -125,7 +125,7 @@ class MappingTest(Section):
     @model_validator(mode="before")
     @classmethod
     def _targets_beside_the_row(cls, value: Any) -> Any:
-        """Targets may stand beside `row`, each by its name."""
+        """Targets may stand besides `row`, each by its name."""
         if not isinstance(value, dict):
             return value
         others = {key: one for key, one in value.items() if key not in cls.model_fields}
@@ -159,7 +159,7 @@ class Settings(BaseSettings):
     )
     writeback: WritebackSettings = Field(default_factory=WritebackSettings, description="What HR gets back.")
     events: tuple[EventRoute, ...] = Field((), description="Inbound events, routed.")
-    notify: NotifySettings = Field(default_factory=NotifySettings, description="Who is told.")
+    notify: NotifySettings = Field(default_factory=NotifySettings, description="Who is notified.")
     tests: tuple[MappingTest, ...] = Field((), description="Tests of the mapping, run by `test` and `check`.")
     retention: RetentionSettings = Field(default_factory=RetentionSettings, description="How long history is kept.")
     web: WebSettings = Field(default_factory=WebSettings, description="The control page and the HTTP API.")

@@ -23,7 +23,7 @@ _EXPRESSION: Final = re.compile(r"\|\||['\"]|\w\(")
 class AbsenceSettings(Section):
     """When a vanished row becomes a leaver."""
 
-    snapshots: int = Field(2, ge=1, description="Clean snapshots, written anew, without the person.")
+    snapshots: int = Field(2, ge=1, description="Clean snapshots, rewritten, without the person.")
     grace: Duration = Field(timedelta(hours=24), description="And this long since the first of them.")
 
 

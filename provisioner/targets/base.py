@@ -28,8 +28,8 @@ class Listing:
     """What a target showed of itself.
 
     `accounts` holds every account when `complete`; only the asked ones otherwise. `unlistable` is set where the
-    vendor cannot list (the ledger then stands in) and says so in a sentence. `as_of` is the vendor's own time when
-    reading began (epoch seconds), where an answer told it. `doubt` is a sentence that says why there may be more
+    vendor cannot list (the ledger then replaces the listing) and says so in a sentence. `as_of` is the vendor's own
+    time when reading began (epoch seconds), where an answer gave it. `doubt` is a sentence: why there may be more
     accounts than were shown: then nothing is sent but leaves of accounts that were seen. `unread` are ids of accounts
     that are there, whose identity could not be read: while nobody knows whose they are, nobody is created.
     `deleted` are ids of accounts that were deleted and may still be in the way.
@@ -135,7 +135,7 @@ class Target(ABC, Generic[S]):
     def group(self, operation: Operation) -> str:
         """Operations of the same group may share a request; leavers always have one of their own.
 
-        What follows a `#` keeps operations of one size apart; `batch_size` is asked for what stands before it.
+        What follows a `#` keeps operations of one size apart; `batch_size` is asked for what comes before it.
         """
 
     @abstractmethod

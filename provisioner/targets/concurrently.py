@@ -11,7 +11,7 @@ R = TypeVar("R")
 
 
 async def each(items: Sequence[T], do: Callable[[T], Awaitable[R]], *, limit: int) -> list[R]:
-    """Await `do(item)` for every item, at most `limit` at a time; results stand in the order of the items.
+    """Await `do(item)` for every item, at most `limit` at a time; results are in the order of the items.
 
     The first failure ends the others and is raised as it is.
     """

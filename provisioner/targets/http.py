@@ -41,7 +41,7 @@ READ_TRIES = 4
 #: Bytes of an answer to a write, and to a read: a vendor may list everybody in one answer, at some 300 bytes each.
 MAX_ANSWER = 64 * 1024 * 1024
 MAX_LISTING = 512 * 1024 * 1024
-#: Bytes from which on an answer is parsed beside the event loop.
+#: Bytes from which on an answer is parsed in a thread.
 _LONG = 4 * 1024 * 1024
 _TIMEOUTS = httpx.Timeout(connect=10.0, read=30.0, write=30.0, pool=30.0)
 
@@ -195,7 +195,7 @@ class Http:
         Args:
             path: from the target's base address on, already quoted.
             params: the query.
-            accept: statuses beside 2xx that the caller understands.
+            accept: statuses besides 2xx that the caller understands.
             unauthorised: statuses by which this vendor refuses credentials.
 
         Raises:

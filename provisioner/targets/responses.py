@@ -127,20 +127,20 @@ _MEANING: Mapping[int, tuple[str, str]] = {
 ADVICE: Mapping[str, str] = {
     code: advice
     for advice, codes in {
-        "Mend the credentials of this target in the settings, then resume it.": "unauthorised",
+        "Fix the credentials of this target in the settings, then resume it.": "unauthorised",
         "Check that the target's address is right and that it can be reached from the workers.": "unreachable",
-        "The target refused a value. Mend it in the roster or the mapping, then sync again.": (
+        "The target refused a value. Fix it in the roster or the mapping, then sync again.": (
             "invalid bad_request row_refused too_large cannot_be_empty"
         ),
-        "The mapping gives no value that the target requires. Mend it, then sync again.": "missing_required incomplete",
+        "The mapping gives no value that the target requires. Fix it, then sync again.": "missing_required incomplete",
         "Our credentials may not do this. Ask for that right in the target, then retry.": "forbidden",
         "The target has this name or email already. Look for the other account, then retry.": "conflict taken",
         "There is no account to do this for. The next run finds out what is right.": "no_account",
-        "The account is gone in the target. The next run finds out and makes it anew if it is wanted.": (
+        "The account is gone in the target. The next run finds out and makes it again if it is wanted.": (
             "gone not_found"
         ),
         "Check base_url: the target answers from another address.": "redirected",
-        "The target, or what stands before it, does not answer as its vendor says. Check base_url, then ask the "
+        "The target, or what is in front of it, does not answer as its vendor says. Check base_url, then ask the "
         "vendor.": (
             "malformed_answer answer_too_large method_not_allowed not_acceptable unsupported_type refused unexpected"
         ),

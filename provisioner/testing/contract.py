@@ -107,7 +107,7 @@ class TargetContract:
 
     @pytest.fixture
     def proxy(self, stand_in: str) -> Iterator[Proxy]:
-        """What stands before the stand-in."""
+        """What is in front of the stand-in."""
         with Proxy(stand_in) as proxy:
             yield proxy
 

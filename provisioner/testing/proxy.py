@@ -1,4 +1,4 @@
-"""Stands between a target and its stand-in: counts requests, and gives wrong answers where a test asks for them."""
+"""A proxy between a target and its stand-in: counts requests, and gives wrong answers where a test asks for them."""
 
 from __future__ import annotations
 

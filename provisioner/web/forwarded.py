@@ -1,4 +1,4 @@
-"""From where a request comes, and by which scheme, where reverse proxies stand between the client and this process.
+"""From where a request comes, and by which scheme, where reverse proxies are between the client and this process.
 
 A proxy adds the address that it got a request from to the end of `X-Forwarded-For`. Whoever sends a request can write
 anything before that. So the entries are read from the right, and only as long as the one who wrote them is trusted.

@@ -60,7 +60,7 @@ def unusable(detail: str, remedy: str | None = None, *, code: str = "invalid") -
     return ProblemError(422, detail, code=code, remedy=remedy)
 
 
-def told(error: ProvisionerError) -> ProblemError:
+def problem_of(error: ProvisionerError) -> ProblemError:
     """One of our errors as an answer."""
     detail, remedy = clean(error.message), clean(error.remedy) if error.remedy else None
     if isinstance(error, StoreError):
@@ -104,7 +104,7 @@ def add_handlers(app: FastAPI, *, pages: bool) -> None:
 
     async def known(request: Request, exc: Exception) -> Response:
         assert isinstance(exc, ProvisionerError)  # noqa: S101 - registered for this class only
-        found = told(exc)
+        found = problem_of(exc)
         if found.status >= 500:
             log.error("request_failed", path=request.url.path, code=exc.code, error=str(exc))
         return answer(request, found)

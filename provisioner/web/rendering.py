@@ -11,7 +11,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-#: Seconds after which a wait is told in a larger unit.
+#: Seconds after which a wait is shown in a larger unit.
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
@@ -49,7 +49,7 @@ def changes(operation: Mapping[str, Any]) -> list[tuple[str, str | None, str]]:
     return rows
 
 
-#: Why something was not done as predicted, in words that a number can stand before.
+#: Why something was not done as predicted, in words that a number can precede.
 _BECAUSE: Final[Mapping[str, str]] = {
     "pending": "not sent yet",
     "sending": "being sent",

@@ -88,14 +88,14 @@ class Site:
         return self._deployment
 
     async def nudge(self, run: str, *, urgent: bool = False) -> None:
-        """Tell the workers of a run; if they cannot be told, beat's tick finds it soon."""
+        """Tell the workers of a run; if they cannot be reached, beat's tick finds it soon."""
         try:
             await asyncio.to_thread(nudge, self.settings, run, urgent=urgent)
         except WorkerError as exc:
             log.warning("not_nudged", run=run, error=exc.message)
 
     async def nudge_targets(self, targets: tuple[str, ...]) -> None:
-        """Tell the workers that targets have work; if they cannot be told, beat's tick finds it soon."""
+        """Tell the workers that targets have work; if they cannot be reached, beat's tick finds it soon."""
         for target in targets:
             try:
                 await asyncio.to_thread(nudge_target, self.settings, target)

@@ -13,7 +13,7 @@ from provisioner.settings import Settings, load
 from provisioner.store.queue.wakeups import SCHEDULE_PREFIX
 from provisioner.store.redis.address import RedisAddress
 
-#: Single-person work has a queue of its own, so that bulk work never stands before it.
+#: Single-person work has a queue of its own, so that bulk work never delays it.
 URGENT: Final = "provisioner.urgent"
 WORK: Final = "provisioner.work"
 #: Seconds; a nudge for later than this is left to the tick.

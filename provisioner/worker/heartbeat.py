@@ -29,7 +29,7 @@ _PAUSE: Final = 10.0
 
 
 class WorkerHeartbeat(bootsteps.StartStopStep):  # type: ignore[misc] # Celery carries no types
-    """The part of a worker's parent process that gives its signs. It begins anew whenever the worker reconnects."""
+    """The part of a worker's parent process that gives its signs. It starts over whenever the worker reconnects."""
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
 

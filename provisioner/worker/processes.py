@@ -23,7 +23,7 @@ from provisioner.worker.worker_process import child
 
 log = structlog.get_logger(__name__)
 
-#: Children beside one per target, so that slow targets leave some free for everything else.
+#: Children besides one per target, so that slow targets leave some free for everything else.
 _SPARE: Final = 2
 
 
@@ -58,7 +58,7 @@ def run_worker(settings: Settings, *, concurrency: int | None = None) -> int:
 
 
 def _tame_celery() -> None:
-    """Take away what would end this process when Redis goes, and what would stand where only our own output belongs.
+    """Take away what would end this process when Redis goes, and what would mix with our own output.
 
     When its connection breaks, kombu tries to put back the nudges that it has not handed on, over that connection, and
     the error ends the worker. They need not be put back: the tick finds what they were for.

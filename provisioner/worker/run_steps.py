@@ -145,8 +145,8 @@ async def take_steps(
     stopped: Callable[[], bool],
     trigger: str | None = None,
 ) -> None:
-    """Take the steps of a task that comes again and again. A fault of one holds up no other; it is counted, told when
-    it stays, and tried again ever more slowly.
+    """Take the steps of a task that comes again and again. A fault of one holds up no other; it is counted,
+    reported when it stays, and tried again ever more slowly.
 
     Args:
         trigger: of the failed run that shows the first fault in a row; None: no run would have come of it.
@@ -168,11 +168,11 @@ async def take_steps(
                 raise
             log_fault("step_failed", exc, task=task, step=step)
             fault = await dep.faults.note(work, named(exc))
-            told = f"{work} in the worker ended with {fault.reason}"
+            sentence = f"{work} in the worker ended with {fault.reason}"
             if trigger is not None and fault.count == 1:
-                await _failed_run(dep, Request(trigger=trigger), f"{told}.")
+                await _failed_run(dep, Request(trigger=trigger), f"{sentence}.")
             if fault.lasting:
-                await begun(dep, "failed", f"work:{work}", f"{told} {fault.count} times in a row. {SEE_LOG}")
+                await begun(dep, "failed", f"work:{work}", f"{sentence} {fault.count} times in a row. {SEE_LOG}")
         else:
             if before.count:
                 await dep.faults.clear(work)

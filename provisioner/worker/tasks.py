@@ -172,7 +172,7 @@ async def _look_at_runs(dep: Deployment, now: float) -> None:
 
 
 async def _look_at(dep: Deployment, target: str) -> None:
-    """Return what dead workers had in hand, and nudge for work that nobody was nudged for."""
+    """Return what dead workers had claimed, and nudge for work that nobody was nudged for."""
     health = await dep.health.of(target)
     waits = health.fault.count and health.fault.due > await dep.clock.now()
     try:
@@ -237,7 +237,7 @@ def scheduled(trigger: str) -> None:
 
 @app.task(name="provisioner.watch")
 def watch() -> None:
-    """Ask for a run because the roster was written anew."""
+    """Ask for a run because the roster was rewritten."""
 
     async def work(dep: Deployment) -> None:
         async with once(dep.locks, "watch") as free:
@@ -283,7 +283,7 @@ async def _promise(
     """See that a nudge comes in `seconds`. One that is under way and due by then serves for all who ask.
 
     So there is at most one for each piece of work, and the queues stay short however long nobody takes from them. One
-    that was lost stands in the way for a few seconds only.
+    that was lost is in the way for a few seconds only.
     """
     if seconds > LONGEST_COUNTDOWN:
         return

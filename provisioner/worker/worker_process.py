@@ -44,7 +44,7 @@ class Child:
         return self._word[0] == 1
 
     def watch_signals(self) -> None:
-        """Finish what is in hand at a SIGTERM that reaches this process itself; a second one ends it at once."""
+        """Finish the work in progress at a SIGTERM that reaches this process itself; a second one ends it at once."""
 
         def handler(number: int, frame: Any) -> None:  # noqa: ARG001
             self.stop()
@@ -58,7 +58,7 @@ class Child:
         Raises:
             StoppedError: it was cancelled, because the process is to end.
             UnexpectedError: it was cancelled for no such reason.
-            StoreError: Redis does not answer; the connection is made anew for the next nudge.
+            StoreError: Redis does not answer; the connection is made again for the next nudge.
         """
         if self._runner is None:
             self._runner = asyncio.Runner()
@@ -93,7 +93,7 @@ class Child:
 
 
 async def _nothing_left() -> None:
-    """End what the work left running. The loop stands still until the next nudge: whatever went on then, with a lease
+    """End what the work left running. The loop stops until the next nudge: whatever went on then, with a lease
     that is long over, would do harm."""
     left = asyncio.all_tasks() - {asyncio.current_task()}
     if left:

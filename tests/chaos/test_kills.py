@@ -54,7 +54,7 @@ async def ask(settings: Settings, request: Request) -> str:
 
 
 async def left(settings: Settings, run: str) -> tuple[RunDocument | None, int]:
-    """A run's JSON, and how many operations are ready, in hand or parked anywhere."""
+    """A run's JSON, and how many operations are ready, in progress or parked anywhere."""
     async with Deployment.open(settings) as dep:
         document = await dep.runs.document(run)
         count = 0

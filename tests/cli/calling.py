@@ -59,7 +59,7 @@ def write_roster(path: Path, people: Mapping[str, str]) -> None:
 
 
 def write_settings(folder: Path, **changes: Any) -> Path:
-    """Settings of one target, traitly, and an empty roster beside them; `changes` replace top-level keys."""
+    """Settings of one target, traitly, and an empty roster besides them; `changes` replace top-level keys."""
     roster = folder / "roster.csv"
     if not roster.exists():
         write_roster(roster, {"E1": "active", "E2": "active"})

@@ -40,7 +40,7 @@ class Site:
         return call(*words, PROVISIONER_CONFIG=str(self.config))
 
     def roster(self, **people: str) -> None:
-        """Write the roster anew."""
+        """Write the roster again."""
         write_roster(self.folder / "roster.csv", people)
 
     def runs(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a target told of a person, as `why` says it."""
+"""What a target reports of a person, as `why` says it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_enrolments_stand_in_a_row_each_and_the_rest_beneath_each_other() -> Non
         }
     )
     assert said == [
-        "told by the target value",
+        "reported by the target value",
         "last_completed Safety at work",
         "likelihood.30-day Conversion 0.4",
         "enrolled in title progress completed due",
@@ -63,7 +63,7 @@ def test_why_tells_what_the_targets_told(tmp_path: Path, redis_url: str) -> None
     asyncio.run(go())
     answer = call("--config", str(config), "why", "E1")
     assert answer.code == 0, answer.err
-    assert "told by the target" in answer.out
+    assert "reported by the target" in answer.out
     assert "Style Widget" in answer.out
     document = call("--config", str(config), "why", "E1", "--json").document
     assert document["facts"] == {"traitly": {"next_action": "Style Widget", "next_actions_goal": "30-day"}}

@@ -19,6 +19,8 @@ from provisioner.worker import workers
 from tests.cli.calling import call, command, environment, traitly, write_settings
 from tests.cli.test_processes import eventually, gone
 
+pytestmark = pytest.mark.slow
+
 
 def _children_of(pid: int) -> list[int]:
     text = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")

@@ -25,6 +25,8 @@ from tests.decisions.conftest import HEADER
 from tests.support.harness import load_settings, plan_once, raise_limits, settings_document, sync_once
 from tests.support.redis_server import RedisServer
 
+pytestmark = pytest.mark.slow
+
 KINDS: Final = ("tribal_habits", "habitate", "traitly", "mtribes")
 IDENTIFIER: Final = {"tribal_habits": "user_name", "habitate": "msid", "traitly": "customer_id", "mtribes": "id"}
 ACCOUNT: Final = frozenset({"create", "update", "role", "leave", "rejoin"})

@@ -304,7 +304,7 @@ async def test_a_bot_whose_details_are_refused_is_never_put_into_a_board(
     roster.write_text(company(2))
     async with club() as dep:
         switchboard.options("habitate", details_forbidden=[msid])
-        # Unknown as it is, nobody is made beside it
+        # Unknown as it is, nobody is made besides it
         assert (await sync(dep))["planned"]["create"] == 0
         switchboard.options("habitate", details_forbidden=[])
         await sync(dep)

@@ -28,7 +28,7 @@ from tests.support.round_trips import Trips, counted_trips
 pytestmark = pytest.mark.anyio
 
 FEW, MANY = 10, 70
-#: Beside the round trips of each request: what a nudge asks at its beginning and its end, that of the run among it.
+#: Besides the round trips of each request: what a nudge asks at its beginning and its end, that of the run among it.
 PER_NUDGE = 110
 #: A slot, a claim, the answer's word to the pace, and the record.
 PER_REQUEST = 5
@@ -179,7 +179,7 @@ async def test_as_many_requests_are_under_way_as_there_are_senders(
 async def test_what_takes_long_for_many_runs_beside_the_loop(
     opened: Opened, roster: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else nobody would say meanwhile that the target is held, and another worker would begin the same anew."""
+    """Else nobody would say meanwhile that the target is held, and another worker would begin the same again."""
     where: set[tuple[str, bool]] = set()
 
     def watched(owner: Any, name: str) -> None:

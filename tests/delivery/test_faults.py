@@ -336,7 +336,7 @@ def test_what_fails_at_the_end_of_a_run_is_told_in_it(plant: Plant, function: st
     assert plant.departments() == {department}
 
 
-#: What a tick does beside the runs, and fails.
+#: What a tick does besides the runs, and fails.
 OF_A_TICK: Final = (
     ("progress.notifications:send_waiting", "tick:notices"),
     ("admin.retention:sweep", "tick:sweep"),

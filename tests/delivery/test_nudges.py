@@ -217,7 +217,7 @@ def test_work_in_hand_is_finished_when_the_process_is_to_end(
     with pytest.raises(StoppedError):
         child.run(stop_soon)
     ready, leased, done = asyncio.run(left(run))
-    assert leased == 0, "nothing is left in hand"
+    assert leased == 0, "nothing is left in progress"
     assert 0 < done < 40
     assert done == len(switchboard.accounts("traitly"))
     assert ready >= 40 - done

@@ -25,6 +25,8 @@ from tests.support.harness import load_settings, settings_document, write_settin
 from tests.support.redis_contents import RedisContents
 from tests.support.redis_server import RedisServer
 
+pytestmark = pytest.mark.slow
+
 Start = Callable[..., subprocess.Popen[bytes]]
 
 

@@ -24,7 +24,7 @@ ONLY = ("traitly",)
 
 @pytest.fixture
 def heard(monkeypatch: pytest.MonkeyPatch) -> list[RunEvent]:
-    """What is told, beside those who listen anyway."""
+    """What is told, besides those who listen anyway."""
     events: list[RunEvent] = []
 
     async def listen(dep: Deployment, event: RunEvent) -> None:

@@ -147,9 +147,9 @@ async def test_what_was_approved_counts_for_nobody(opened: Opened, roster: Path)
 
 
 @pytest.mark.parametrize("moment", ["sent", "decided"])
-@pytest.mark.parametrize("beside", [1, 2])
+@pytest.mark.parametrize("besides", [1, 2])
 async def test_a_run_about_everybody_counts_who_leaves_while_it_plans(
-    opened: Opened, roster: Path, monkeypatch: pytest.MonkeyPatch, moment: str, beside: int
+    opened: Opened, roster: Path, monkeypatch: pytest.MonkeyPatch, moment: str, besides: int
 ) -> None:
     """Somebody more is decided about by themselves after the large plan looked: within the limit both go, else one."""
     async with opened(only=(TARGET,), guards=guards("leavers")) as dep:
@@ -162,7 +162,7 @@ async def test_a_run_about_everybody_counts_who_leaves_while_it_plans(
                 # Newer rows than those that the large run planned from
                 leaving = {number: {"employment_status": "left"} for number in (*range(LIMIT - 1), 50, 51)}
                 roster.write_text(company(PEOPLE, changes=leaving))
-                keys = ("W0050", "W0051")[:beside]
+                keys = ("W0050", "W0051")[:besides]
                 small.append(await lifecycle.request_run(dep, Request(trigger="manual", people=keys)))
                 await lifecycle.begin(dep, small[0])
                 while not await lifecycle.plan(dep, small[0], TARGET):
@@ -176,7 +176,7 @@ async def test_a_run_about_everybody_counts_who_leaves_while_it_plans(
             large = await sync_once(dep)
         await drain(dep)
         together = await sent(dep, [small[0], large["run"]], "leave")
-        if beside == 1:
+        if besides == 1:
             assert together == LIMIT
         elif moment == "sent":
             assert (together, writes_of(large, "held", "leave")) == (2, LIMIT - 1)

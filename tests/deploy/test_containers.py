@@ -120,7 +120,7 @@ def test_the_redis_server_has_its_password_and_forgets_nothing(tmp_path: Path) -
         }
         for name, value in wanted.items():
             assert configuration(port, password, name) == {name: value}
-        # The newer name beside the older one, where the server knows both
+        # The newer name besides the older one, where the server knows both
         assert set(configuration(port, password, "hash-max-*-value").values()) == {"2048"}
         assert refuses_strangers(port)
     finally:

@@ -21,6 +21,8 @@ from provisioner.runtime.context import Deployment
 from provisioner.settings import load
 from tests.cli.calling import write_settings
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 ALERTS: list[dict[str, Any]] = yaml.safe_load((DEPLOY / "prometheus" / "alerts.yaml").read_text())["groups"][0]["rules"]

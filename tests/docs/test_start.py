@@ -17,6 +17,8 @@ import pytest
 
 from provisioner.sandbox.client import Switchboard
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "start.md").read_text(encoding="utf-8")
 BLOCKS = dict(re.findall(r'^```sh title="([^"]+)"\n(.*?)^```', PAGE, re.MULTILINE | re.DOTALL))

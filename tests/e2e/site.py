@@ -157,7 +157,7 @@ class Site:
         return {kind: int(self.switchboard.counts(kind)["writes"]) for kind in KINDS}
 
     def expire_leases(self, kind: str) -> None:
-        """Let the time of what is in hand of a target pass."""
+        """Let the time of what is in progress of a target pass."""
         self.contents.end_leases(kind)
 
     def forget_requests(self) -> None:

@@ -1,4 +1,4 @@
-"""The table of who has what, by the command, beside what the stand-ins really hold."""
+"""The table of who has what, by the command, besides what the stand-ins really hold."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ from tests.support.harness import raise_limits
 from tests.support.redis_contents import RedisContents
 from tests.support.redis_server import RedisServer
 
-pytestmark = [pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 TARGET: Final = "traitly"
 TOKEN: Final = "operator-token-0123456789"
@@ -202,7 +202,7 @@ def as_documented(printed: Printed, name: str, *also: str) -> None:
     assert [line for line in printed.wrapped.splitlines() if len(line) > WIDTH and " " in line.strip()] == []
     failed = [one.subject for one in printed.rows if one.verdict == "fail"]
     if failed:
-        assert f"to mend before the next sync ({', '.join(dict.fromkeys(failed))})" in printed.end
+        assert f"to fix before the next sync ({', '.join(dict.fromkeys(failed))})" in printed.end
         assert printed.end.endswith(f"Exit code {code}.")
         assert code
     elif code:
@@ -553,7 +553,6 @@ def test_a_vendor_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     as_documented(printed, ALONE[2])
 
 
-@pytest.mark.slow
 def test_a_redis_that_was_put_back() -> None:
     with (
         short_folder() as folder,

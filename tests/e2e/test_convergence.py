@@ -23,6 +23,8 @@ from tests.support.harness import load_settings, plan_once, raise_limits, settin
 from tests.support.redis_contents import RedisContents
 from tests.support.redis_server import RedisServer
 
+pytestmark = pytest.mark.slow
+
 Row = dict[str, str]
 Accounts = dict[str, list[dict[str, Any]]]
 

@@ -16,6 +16,8 @@ from tests.decisions.conftest import company
 from tests.e2e.site import BY_HAND, deployment, eventually
 from tests.support.harness import raise_limits
 
+pytestmark = pytest.mark.slow
+
 TARGET = "traitly"
 
 

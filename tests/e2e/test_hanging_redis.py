@@ -22,6 +22,8 @@ from tests.e2e.site import BY_HAND, ROOT, deployment, eventually
 from tests.inbound.support import next_actions
 from tests.support.redis_server import RedisServer
 
+pytestmark = pytest.mark.slow
+
 SECRET = "a-secret-of-the-tests"
 TOKEN = "operator-token-0123456789"
 #: Seconds for a command: some to start on a busy machine, and four until it knows.

@@ -19,7 +19,7 @@ from tests.decisions.conftest import company
 from tests.e2e.site import BY_HAND, KINDS, Site, deployment
 from tests.support.harness import raise_limits
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 STAFF: Final = 12
 OPEN: Final = {
@@ -77,7 +77,7 @@ class Firm:
         return found
 
     def sync(self, text: str, *words: str, code: int = 0) -> dict[str, Any]:
-        """A day later: the roster written anew, and everybody synced by it."""
+        """A day later: the roster rewritten, and everybody synced by it."""
         self.site.roster.write_text(self.theirs(text), encoding="utf-8")
         moment = time.time() + next(_DAYS)
         os.utime(self.site.roster, (moment, moment))
@@ -196,7 +196,7 @@ def test_an_address_that_came_back_to_somebody_else_hands_nothing_over(site: Fir
     assert set(held.values()) == {("create", "held")}
     assert "provisioner rekey W0001 N0001" in told(site)
     site.say("approve", run["run"], "--person", "n0001", "--wait")
-    # In the two whose accounts are told apart by the key alone, they are somebody new
+    # In the two whose accounts are distinguished by the key alone, they are somebody new
     now = accounts(site)
     assert {kind: now[kind] - had[kind] for kind in held} == dict.fromkeys(held, 1)
     site.sync(text)

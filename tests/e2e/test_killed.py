@@ -9,6 +9,8 @@ import pytest
 
 from tests.e2e.site import BY_HAND, KINDS, deployment, eventually
 
+pytestmark = pytest.mark.slow
+
 #: So slow that on any machine most is still to do when the first requests have come in.
 SLOW_MS = 5_000
 

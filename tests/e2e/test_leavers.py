@@ -19,7 +19,7 @@ from tests.e2e.site import BY_HAND, Site, deployment, eventually
 from tests.e2e.test_sync import assert_balanced
 from tests.support.harness import raise_limits
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 TARGET = "traitly"
 PEOPLE = 40

@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e.site import Site, with_worker
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 COLUMNS = {
     "signed_in": "tribal_habits.current_sign_in_at",

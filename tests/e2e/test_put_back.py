@@ -11,12 +11,13 @@ from tests.decisions.conftest import company
 from tests.e2e.site import BY_HAND, deployment, eventually
 from tests.support.harness import raise_limits
 
+pytestmark = pytest.mark.slow
+
 TARGET = "traitly"
 #: Seconds from when the worker is back; a leave went out by itself at its first look.
 _WATCHED = 10.0
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_leave_of_yesterday_is_not_sent_by_a_redis_that_was_put_back(tmp_path: Path) -> None:
     schedule = BY_HAND

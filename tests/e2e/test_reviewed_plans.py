@@ -12,7 +12,7 @@ import pytest
 
 from tests.e2e.site import ROOT, Site, with_worker
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 
 def markdown(site: Site) -> str:

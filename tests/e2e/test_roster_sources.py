@@ -17,7 +17,7 @@ from provisioner.example import content as example
 from tests.cli.test_up import _free_port
 from tests.e2e.site import ROOT, Site, deployment, eventually
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 OPERATOR, VIEWER = "operator-token-0123456789", "viewer-token-0123456789"
 KEY = "sandbox-tribal-habits-key"

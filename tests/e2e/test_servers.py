@@ -19,7 +19,7 @@ from tests.support.harness import raise_limits
 from tests.support.redis_server import RedisServer
 from tests.support.tcp_servers import DURABLE, PASSWORD, TcpServer, certificates, free_port, servers, with_tls
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 TARGET: Final = "traitly"
 PEOPLE: Final = 12
@@ -56,7 +56,7 @@ def working(
 
 
 def joins_and_leaves(site: Site) -> None:
-    """Everybody joins, somebody leaves, and `check` finds nothing to mend."""
+    """Everybody joins, somebody leaves, and `check` finds nothing to fix."""
     assert site.call("sync", "--wait")["targets"][TARGET]["succeeded"]["create"] == PEOPLE
     site.roster.write_text(company(PEOPLE, gone=(1,)))
     assert site.call("sync", "--wait")["targets"][TARGET]["succeeded"]["leave"] == 1

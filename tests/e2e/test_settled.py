@@ -10,7 +10,7 @@ import yaml
 
 from tests.e2e.site import KINDS, Site, with_worker
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 #: Longer than `guards.settle`.
 LATER = 3600.0

@@ -13,6 +13,8 @@ from tests.decisions.conftest import company
 from tests.e2e.site import BY_HAND, Process, Site, deployment, eventually
 from tests.support.harness import raise_limits
 
+pytestmark = pytest.mark.slow
+
 TARGET = "habitate"
 #: The answers are so slow that a process can be stopped between two requests.
 SLOW_MS = 3_000

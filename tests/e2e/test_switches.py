@@ -25,6 +25,8 @@ from tests.support.redis_contents import RedisContents
 from tests.support.redis_server import RedisServer
 from tests.support.switches import NAMED, SAME, VARIABLE, Switch
 
+pytestmark = pytest.mark.slow
+
 KINDS: Final = ("tribal_habits", "habitate", "traitly", "mtribes")
 PEOPLE: Final = 7
 #: What is another at each run, or says nothing of a person.

@@ -20,6 +20,8 @@ from tests.e2e.site import BY_HAND
 from tests.support.harness import load_settings, raise_limits, settings_document, sync_once
 from tests.support.redis_server import RedisServer
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def vendors() -> Iterator[SandboxServer]:

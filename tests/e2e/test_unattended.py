@@ -9,6 +9,8 @@ import pytest
 
 from tests.e2e.site import Site, deployment, eventually
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_roster_that_is_written_anew_reaches_the_vendors(tmp_path: Path) -> None:
     schedule = {"sync": None, "full": None, "watch_roster": "1s"}

@@ -14,7 +14,7 @@ from provisioner.runtime.context import Deployment
 from tests.e2e.site import BY_HAND, KINDS, Site, deployment
 from tests.support.harness import sync_once
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 #: What the stand-ins say of the moment and of who wrote last.
 MOMENTS: Final = {"role_details", "updated_at", "last_modified", "modified_at", "etag", "version"}
 #: Thirty people of the example's roster.

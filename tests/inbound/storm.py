@@ -120,7 +120,7 @@ class Storm:
     """One storm: its deployment, its processes, and what it saw.
 
     Args:
-        hurry: with one worker only: what it had in hand when it was killed is handed on at once, as if the leases had
+        hurry: with one worker only: its work in progress when it was killed is handed on at once, as if the leases had
             run out meanwhile.
         patience: seconds for all of it.
     """
@@ -242,7 +242,7 @@ class Storm:
 
 
 async def _hand_on(settings: Settings) -> None:
-    """Let the time run out for which the dead may keep what they had in hand."""
+    """Let the time run out for which the dead may keep what they had in progress."""
     async with Deployment.open(settings) as dep:
         contents = RedisContents(dep)
         for target in dep.targets:

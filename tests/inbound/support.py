@@ -63,7 +63,7 @@ class Company:
         return self.sandbox.switchboard
 
     def roster(self, *rows: str) -> None:
-        """Write the roster anew."""
+        """Write the roster again."""
         (self.folder / "roster.csv").write_text("\n".join([HEADER, *rows]) + "\n", encoding="utf-8")
 
     def events(self) -> list[tuple[str, str]]:

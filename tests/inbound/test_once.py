@@ -24,6 +24,8 @@ from tests.inbound.support import SECRET, Company, enrolment, handled, post
 from tests.support.harness import drain, sync_once
 from tests.support.redis_contents import RedisContents
 
+pytestmark = pytest.mark.slow
+
 EVENTS = 300
 
 

@@ -13,7 +13,7 @@ from tests.e2e.site import Site, deployment, eventually
 from tests.inbound.storm import TIMES, Size, Storm
 from tests.inbound.support import ROUTES, SECRET, free_port, listens
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 _COURSE: Final = "TH-4-78"
 #: `make chaos` sends ten thousand.

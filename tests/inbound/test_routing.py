@@ -1,4 +1,4 @@
-"""Where events go: tags beside the mapping's, enrolments once ever, signed webhooks, and what cannot be routed."""
+"""Where events go: tags besides the mapping's, enrolments once ever, signed webhooks, and what cannot be routed."""
 
 from __future__ import annotations
 
@@ -229,7 +229,7 @@ def test_an_outgoing_webhook_is_signed_and_sent_until_it_is_taken(tmp_path: Path
             assert headers["path"] == "/hook?a=1"
             assert body["type"] == "traitly.goal-propensity-change"
             assert (body["person"], body["name"], body["data"]["data"]) == ("W1", "W1 is likely", [{"likelihood": 0.9}])
-            # Sent again, it is the same one by its id, and signed anew over id, time and bytes
+            # Sent again, it is the same one by its id, and signed again over id, time and bytes
             assert receiver.got[1][0]["webhook-id"] == headers["webhook-id"] == body["id"]
             for got, text in receiver.got:
                 signed = f"{got['webhook-id']}.{got['webhook-timestamp']}.".encode() + text

@@ -1,4 +1,4 @@
-"""Changes that do not stay are counted, stopped at the third run in a row, and begin anew when either side changes."""
+"""Changes that do not stay are counted, stopped at the third run in a row, and start over when either side changes."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_a_rewrite_is_counted_by_the_ledger_and_by_no_guard() -> None:
     text = json.dumps({name: loop.to_json() for name, loop in noted.loops.items()})
     assert known_loops(text) == noted.loops
     assert (noted.loops["first_name"].count, noted.loops["first_name"].at) == (1, BEGAN)
-    # Another change beside it is counted, and so is what was changed by hand
+    # Another change besides it is counted, and so is what was changed by hand
     made.accounts = [held_by("P1", first_name="Anna", last_name="Other")]
     assert only(made.plan()).hold is not None
     made = world()

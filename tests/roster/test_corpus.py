@@ -207,8 +207,8 @@ CASES = [
         rows(GOOD, "2,B,,active,,", "1,C,,active,,"),
         ("2:employed",),
         (
-            "line 2 (1): employee_id: '1' the key stands in line 4 too",
-            "line 4 (1): employee_id: '1' the key stands in line 2 too",
+            "line 2 (1): employee_id: '1' the key is in line 4 too",
+            "line 4 (1): employee_id: '1' the key is in line 2 too",
         ),
     ),
     Case(
@@ -216,8 +216,8 @@ CASES = [
         rows("ab,B,,active,,", "AB,C,,active,,"),
         (),
         (
-            "line 2 (ab): employee_id: 'ab' the key stands in line 3 too",
-            "line 3 (AB): employee_id: 'AB' the key stands in line 2 too",
+            "line 2 (ab): employee_id: 'ab' the key is in line 3 too",
+            "line 3 (AB): employee_id: 'AB' the key is in line 2 too",
         ),
     ),
     Case(
@@ -225,8 +225,8 @@ CASES = [
         rows("\u00e9,B,,active,,", "e\u0301,C,,active,,"),
         (),
         (
-            "line 2 (é): employee_id: 'é' the key stands in line 3 too",
-            "line 3 (é): employee_id: 'é' the key stands in line 2 too",
+            "line 2 (é): employee_id: 'é' the key is in line 3 too",
+            "line 3 (é): employee_id: 'é' the key is in line 2 too",
         ),
     ),
     Case(
@@ -235,7 +235,7 @@ CASES = [
         ("2:employed",),
         (
             "line 2 (1): has 2 cells, the header has 6",
-            "line 3 (1): employee_id: '1' the key stands in line 2 too",
+            "line 3 (1): employee_id: '1' the key is in line 2 too",
         ),
     ),
     Case("name of 300 characters", rows(f"1,{'x' * 300},,active,,"), ("1:employed",)),
@@ -347,8 +347,8 @@ BROKEN = [
     ),
     Broken("a name missing", b"employee_id,,employment_status\n", "line 1: the header has no name for column 2"),
     Broken("a name of ours", b"employee_id,_key\n", "the column name '_key' is reserved"),
-    Broken("a name that is a pattern", b"employee_id,^emp.*$\n", "column 2 stands for other columns' names"),
-    Broken("a name that is a wildcard", b"employee_id,*\n", "column 2 stands for other columns' names"),
+    Broken("a name that is a pattern", b"employee_id,^emp.*$\n", "column 2 matches other columns' names"),
+    Broken("a name that is a wildcard", b"employee_id,*\n", "column 2 matches other columns' names"),
     Broken("header never closed", b'"employee_id,b\n1,2\n', "line 1: the header cannot be read"),
     Broken("too many columns", ",".join(f"c{number}" for number in range(2001)).encode(), "has 2001 columns"),
     Broken("a login page", b"<!DOCTYPE html><html>", "is a web page"),

@@ -170,7 +170,7 @@ def test_json_lines_keep_their_spelling_and_reject_alone() -> None:
     ]
     assert [str(one) for one in read.rejects] == [
         "line 4: it is no JSON object",
-        "line 6: a field stands in it twice",
+        "line 6: a field occurs in it twice",
         "line 7: it is no JSON object",
         "line 8: the field 'employee_id' holds half a character",
     ]

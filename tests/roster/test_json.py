@@ -135,7 +135,7 @@ def test_what_is_no_table_has_a_sentence(content: str, why: str) -> None:
 def test_a_field_that_stands_twice_and_deep_ones_reject_their_row() -> None:
     deep = "[" * 500 + "1" + "]" * 500
     read = json_rows(f'[{{"id": "1", "a.b": 1, "a": {{"b": 2}}}}, {{"id": "2", "x": {deep}}}, {{"id": "3"}}]')
-    assert next(str(one) for one in read.rejects) == "line 1: a field stands in it twice"
+    assert next(str(one) for one in read.rejects) == "line 1: a field occurs in it twice"
     assert read.frame["_key"].to_list()[-1] == "3"
 
 

@@ -193,8 +193,8 @@ def test_https_that_tells_nothing(server: Server) -> None:
 @pytest.mark.parametrize(
     ("told", "message"),
     [
-        (answer(401), "answered 401. Mend the credentials"),
-        (answer(404), "answered 404. Mend roster.url"),
+        (answer(401), "answered 401. Fix the credentials"),
+        (answer(404), "answered 404. Fix roster.url"),
         (answer(503), "answered 503. Try again later"),
         (answer(204), "answered 204"),
         (answer(302, Location="http://hr.example.com/"), "not encrypted"),

@@ -12,7 +12,7 @@ from provisioner.sandbox import HABITATE_KEY, MTRIBES_TOKEN, TRAITLY_TOKEN, TRIB
 from tests.sandbox.vendor import Vendor
 
 _numbers = count(1)
-# Loopback speaks no TLS; loading the certificates anew for each client would be most of a test's time.
+# Loopback speaks no TLS; loading the certificates again for each client would be most of a test's time.
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 

@@ -249,7 +249,7 @@ def test_a_server_that_does_not_start_is_not_noted(data_dir: Path, monkeypatch: 
 
 
 def test_two_sets_of_data_are_not_chosen_from(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A 6.2 server once started empty beside the folder of a newer one: either may be the current one."""
+    """A 6.2 server once started empty besides the folder of a newer one: either may be the current one."""
     only(monkeypatch, NEWEST.path)
     value(data_dir, change="newer")
     single = data_dir / "redis" / "appendonly.aof"

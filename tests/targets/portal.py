@@ -71,7 +71,7 @@ class Portal:
         return part
 
     def roster(self, rows: Sequence[dict[str, str]]) -> None:
-        """Write the roster anew."""
+        """Write the roster again."""
         with self._roster.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, COLUMNS)
             writer.writeheader()

@@ -31,6 +31,8 @@ from provisioner.targets.http import Http, new_client
 from provisioner.targets.registry import make
 from tests.targets.packages import offer
 
+pytestmark = pytest.mark.slow
+
 R = TypeVar("R")
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "adding-a-target.md"
 KEY = "a-key"

@@ -277,7 +277,7 @@ def test_tags_of_others_go_back_as_they_stand(bench: Bench) -> None:
 
 @pytest.mark.parametrize(
     ("tag", "why"),
-    [("a/b/c/d", "has 4 levels"), ("a//b", "empty level"), ("/a", "empty level"), ("a/ b", "blanks beside a slash")],
+    [("a/b/c/d", "has 4 levels"), ("a//b", "empty level"), ("/a", "empty level"), ("a/ b", "blanks next to a slash")],
 )
 def test_a_tag_that_mtribes_would_refuse_costs_only_its_user(bench: Bench, tag: str, why: str) -> None:
     bad, good = bench.write(create("E1", tags=f"{tag};vip"), create("E2"))

@@ -17,7 +17,7 @@ from tests.browser.site import TOKEN, VIEWER, LiveSite, live_site
 from tests.cli.calling import call
 from tests.support.redis_contents import RedisContents
 
-pytestmark = [pytest.mark.timeout(180), pytest.mark.filterwarnings("ignore:'imghdr' is deprecated")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180), pytest.mark.filterwarnings("ignore:'imghdr' is deprecated")]
 
 #: In every name and address of a person, and in every secret.
 PERSONAL: Final = "kanarienvogel"

@@ -232,6 +232,6 @@ def test_sources_that_take_turns_bring_no_writing_twice(make_site: Callable[...,
     site.roster.write_text(company(19))
     site.push(company(19))
     for _ in range(3):
-        # The push and the file, neither of them written anew
+        # The push and the file, neither of them rewritten
         assert site.sync(roster=str(site.roster))["targets"]["tribal_habits"]["planned"]["leave"] == 0
         assert site.sync()["targets"]["tribal_habits"]["planned"]["leave"] == 0

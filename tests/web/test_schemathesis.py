@@ -42,7 +42,7 @@ CHECKS: Final = [
     response_headers_conformance,
 ]
 
-pytestmark = pytest.mark.timeout(180 if MANY <= FEW else 3600)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180 if MANY <= FEW else 3600)]
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ def with_sync(folder: Path, redis_url: str, sync: Any) -> Settings:
 
 
 def scheduler(settings: Settings, **schedules: Any) -> BoundedScheduler:
-    """A scheduler as beat makes it; `schedules` beside those of the settings."""
+    """A scheduler as beat makes it; `schedules` besides those of the settings."""
     app = Celery("schedule", set_as_current=False)
     app.conf.update(configured(settings))
     found = entries(settings)

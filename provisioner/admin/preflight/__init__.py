@@ -38,7 +38,7 @@ from provisioner.settings.place import shown
 
 #: Rows that are mapped to show what the expressions make of them.
 _SAMPLED: Final = 10
-#: Findings of one sort that are told one by one; examples where one sentence explains them all.
+#: Findings of one sort that are listed one by one; examples where one sentence explains them all.
 _TOLD: Final = 10
 _EXAMPLES: Final = 3
 
@@ -84,7 +84,7 @@ def _tests(settings: Settings) -> list[Line]:
             "fail",
             f"{one['test']}: {'.'.join(filter(None, (one['target'], one['attribute'])))} should be "
             f"{one['expected'] or 'empty'}, and is {one['found'] or 'empty'}.",
-            "Mend the mapping or the test.",
+            "Fix the mapping or the test.",
             2,
         )
         for one in found[:_TOLD]
@@ -151,32 +151,32 @@ async def _roster(settings: Settings, specs: Mapping[str, TargetSpec], redis: St
         if push is not None:
             source = source_of(push)
             drop = f"`{DROP}` goes back to it."
-            told = f"Runs read {source.name}; {own} is not read since then."
+            sentence = f"Runs read {source.name}; {own} is not read since then."
             if push.believed:
-                lines.append(Line("roster source", "ok", f"{told} {drop}"))
+                lines.append(Line("roster source", "ok", f"{sentence} {drop}"))
             else:
-                lines.append(Line("roster source", "warn", f"{told} It is degraded, and nobody accepted it.", drop))
+                lines.append(Line("roster source", "warn", f"{sentence} It is degraded, and nobody accepted it.", drop))
         else:
             source = await asyncio.to_thread(fetch, settings.roster, prefixes=settings.web.rosters)
             lines.append(Line("roster source", "ok", f"Runs read {own}; nothing was pushed."))
         found, held = await _judged(settings, specs, source, usable=redis.usable)
     except ProvisionerError as exc:
         fragment = await _fragment(source, settings) if source is not None else None
-        return [*lines, replace(failure("roster", exc, "Mend the export."), fragment=fragment)]
+        return [*lines, replace(failure("roster", exc, "Fix the export."), fragment=fragment)]
     people, verdict = found.people, found.verdict
     lines += [*(_noted(note) for note in people.notes), *totals(people)]
     if found.baseline is not None and (line := _zeros(found.baseline, people)) is not None:
         lines.append(line)
     facts = f"{source.name}: {people.rows} rows, {people.frame.height} people, {len(people.rejects)} rejected."
     if verdict.status == "rejected":
-        message, remedy = f"{facts} {' '.join(verdict.reasons)}", " ".join(people.advice) or "Mend the export."
+        message, remedy = f"{facts} {' '.join(verdict.reasons)}", " ".join(people.advice) or "Fix the export."
         # The advice explains the rows, of which the reasons name the first
         rows = [] if people.advice else _rejects(people)
         fragment = await _fragment(source, settings)
         return [*lines, *rows, Line("roster", "fail", message, remedy, RosterError.exit_code, fragment)]
     lines += _rejects(people)
     if verdict.status == "degraded":
-        remedy = f"Mend the export, or let it pass with `provisioner sync --accept {source.digest}`."
+        remedy = f"Fix the export, or let it pass with `provisioner sync --accept {source.digest}`."
         message = f"{facts} It is degraded, so removals wait: {' '.join(verdict.reasons)}"
         lines.append(Line("roster", "warn", message, remedy, WAITS))
     else:
@@ -203,11 +203,11 @@ def _rejects(people: People) -> list[Line]:
     """Rejected rows. What is wrong with a whole column is said once, and is no fault of its rows."""
     advice = [tuple(one.rsplit(". ", 1)) for one in people.advice]
     shown_ = people.rejects[: _EXAMPLES if advice else _TOLD]
-    remedy = " ".join(dict.fromkeys(what for _, what in advice)) or "Mend the row in the export."
+    remedy = " ".join(dict.fromkeys(what for _, what in advice)) or "Fix the row in the export."
     lines = [Line("roster", "warn", f"rejected row: {reject}", remedy) for reject in shown_]
     if more := len(people.rejects) - len(shown_):
         lines.append(Line("roster", "warn", f"{more} more rows are rejected.", "`provisioner plan` lists them all."))
-    return lines + [Line("roster", "warn", f"{told}.", what) for told, what in advice]
+    return lines + [Line("roster", "warn", f"{advised}.", what) for advised, what in advice]
 
 
 async def _judged(
@@ -280,7 +280,7 @@ def _sampled(spec: TargetSpec, people: pl.DataFrame, today: date, today_utc: dat
     desired = desired_accounts(spec, compile_target(spec, None), people, today=today, today_utc=today_utc, ends=ends)
     members = desired.frame.filter(pl.col(STANDING) == MEMBER)
     lines = [
-        Line("mapping", "warn", f"{fault.person}: {fault.where}: {fault.reason}", "Mend the row or the expression.")
+        Line("mapping", "warn", f"{fault.person}: {fault.where}: {fault.reason}", "Fix the row or the expression.")
         for fault in desired.faults[:_TOLD]
     ]
     rows = f"{spec.name}, tried on {people.height} rows"

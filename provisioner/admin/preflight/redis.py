@@ -50,7 +50,7 @@ _LEAST_ROOM: Final = 64 * 1024**2
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """Redis: what is told of it, whether it can be used, and the pushed roster that runs read, if there is one."""
+    """Redis: the server's state, whether it can be used, and the pushed roster that runs read, if there is one."""
 
     lines: tuple[Line, ...]
     usable: bool
@@ -85,8 +85,8 @@ async def store(settings: Settings, *, needed: bool) -> Store:
         )
     except StoreError as exc:
         fault = needed or answered or not address.own
-        told = failure("redis", exc, "Look at the server and at redis_url.")
-        return Store((told if fault else replace(told, verdict="warn", exit_code=0),), usable=False)
+        finding = failure("redis", exc, "Look at the server and at redis_url.")
+        return Store((finding if fault else replace(finding, verdict="warn", exit_code=0),), usable=False)
     finally:
         await client.aclose()
     version = Line("redis", "ok", f"{ServerVersion.of_info(info)} answers at {address.redacted}.")
@@ -149,17 +149,17 @@ def memory(info: Mapping[str, Any], *, own: bool = False) -> Line:
     subject, policy = "redis memory", str(info.get("maxmemory_policy", "noeviction"))
     bound = int(info.get("maxmemory", 0))
     used, limit = int(info.get("used_memory", 0)), bound or int(info.get("total_system_memory", 0))
-    told = f"{used / 1024**2:.0f} MiB" + (f" of {limit / 1024**2:.0f} MiB are used" if limit else " are used")
+    usage = f"{used / 1024**2:.0f} MiB" + (f" of {limit / 1024**2:.0f} MiB are used" if limit else " are used")
     if policy != "noeviction":
-        message = f"Redis may throw away the ledger when memory is short (maxmemory-policy {policy}); {told}."
+        message = f"Redis may throw away the ledger when memory is short (maxmemory-policy {policy}); {usage}."
         return Line(subject, "fail", message, "Set maxmemory-policy to noeviction.", StoreError.exit_code)
     if limit and used > _MEMORY * limit:
         remedy = "Give Redis more memory, or shorten retention.operations."
-        return Line(subject, "warn", f"Memory is short: {told}.", remedy)
+        return Line(subject, "warn", f"Memory is short: {usage}.", remedy)
     if not bound and not own:
-        message = f"Redis has no maxmemory, so it may be killed before anybody is warned; {told}."
+        message = f"Redis has no maxmemory, so it may be killed before anybody is warned; {usage}."
         return Line(subject, "warn", message, "Set maxmemory to half of what its machine or container lets it have.")
-    return Line(subject, "ok", f"Nothing is thrown away (maxmemory-policy noeviction); {told}.")
+    return Line(subject, "ok", f"Nothing is thrown away (maxmemory-policy noeviction); {usage}.")
 
 
 async def _ahead(server: Server) -> float:
@@ -217,13 +217,13 @@ def last_run(last: float | None, good: float | None, now: float, *, scheduled: b
     """How old the last run is, and the last good one. Times are epoch seconds by Redis's clock; None: never."""
     if last is None:
         return Line("last run", "ok", "There was none yet.")
-    told = f"The last one ended {ago(now - last)} ago"
+    sentence = f"The last one ended {ago(now - last)} ago"
     if good is None:
-        return Line("last run", "warn", f"{told}; none succeeded so far.", "See `provisioner runs`.")
-    told += f", the last one that succeeded {ago(now - good)} ago."
+        return Line("last run", "warn", f"{sentence}; none succeeded so far.", "See `provisioner runs`.")
+    sentence += f", the last one that succeeded {ago(now - good)} ago."
     if scheduled and now - good > _RUN_LATE:
-        return Line("last run", "warn", told, "See `provisioner runs` for why.")
-    return Line("last run", "ok", told)
+        return Line("last run", "warn", sentence, "See `provisioner runs` for why.")
+    return Line("last run", "ok", sentence)
 
 
 async def disk(settings: Settings) -> Line:
@@ -243,9 +243,9 @@ def _disk(folder: Path) -> Line:
         message = f"data_dir {folder} cannot be written to: {exc.strerror or type(exc).__name__}."
         remedy = "Give this user the right to, or name another data_dir."
         return Line("disk", "fail", message, remedy, ConfigurationError.exit_code)
-    told = f"{free / 1024**3:.1f} GiB are free in data_dir {folder}."
+    sentence = f"{free / 1024**3:.1f} GiB are free in data_dir {folder}."
     if free < _LEAST_ROOM:
-        return Line("disk", "fail", f"The disk is full: {told}", "Make room.", StoreError.exit_code)
+        return Line("disk", "fail", f"The disk is full: {sentence}", "Make room.", StoreError.exit_code)
     if free < _ROOM:
-        return Line("disk", "warn", told, "Make room: outcomes, tables and Redis's files are kept there.")
-    return Line("disk", "ok", told)
+        return Line("disk", "warn", sentence, "Make room: outcomes, tables and Redis's files are kept there.")
+    return Line("disk", "ok", sentence)

@@ -132,7 +132,7 @@ async def _leavers(stores: Stores, settings: Settings, health: Mapping[str, Heal
     if not receipts:
         return []
     todos = {target: {one["person"] for one in await stores.health.list(target, "todos")} for target in enabled}
-    told: list[str] = []
+    named: list[str] = []
     codes: set[int] = set()
     undo: tuple[str, str] | None = None
     for person, receipt in receipts.items():
@@ -141,17 +141,17 @@ async def _leavers(stores: Stores, settings: Settings, health: Mapping[str, Heal
             codes.add(code)
             if state == Status.REJECTED and undo is None:
                 undo = receipt.leaves[target].run, person
-            if len(told) < _NAMED:
-                told.append(f"{person} in {target} ({await _said(stores, receipt, target, state)})")
+            if len(named) < _NAMED:
+                named.append(f"{person} in {target} ({await _said(stores, receipt, target, state)})")
     oldest = now - min(since for receipt in receipts.values() for since in receipt.unfinished.values())
     code = max(codes)
     late = oldest > settings.slo.leaver.total_seconds()
     if not code and not late:
         return []
     total = sum(len(receipt.unfinished) for receipt in receipts.values())
-    more = f", and {total - len(told)} more" if total > len(told) else ""
+    more = f", and {total - len(named)} more" if total > len(named) else ""
     people = "1 person left and still has" if len(receipts) == 1 else f"{len(receipts)} people left and still have"
-    message = f"{people} an account: {', '.join(told)}{more}. The oldest has had one for {ago(oldest)}."
+    message = f"{people} an account: {', '.join(named)}{more}. The oldest has had one for {ago(oldest)}."
     remedy = f"`provisioner todos` lists them; `provisioner why {next(iter(receipts))}` says what was tried."
     if undo:
         remedy += f"\nTake a rejection back: provisioner reject {undo[0]} --undo --person {undo[1]}"

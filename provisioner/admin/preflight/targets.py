@@ -33,7 +33,7 @@ from provisioner.targets.responses import Answer
 _LOOKED_AT: Final = 3
 #: Seconds that a target is given for all of it, waiting for a slot included.
 LONGEST: Final = 60.0
-#: Seconds after which somebody who waits is told for what, and how often from then on.
+#: Seconds after which somebody who waits is informed, and how often from then on.
 SAID_AFTER: Final = 3.0
 _SAID_EVERY: Final = 10.0
 _NAME_REMEDY: Final = "Make it in the product, or correct the settings."
@@ -134,8 +134,8 @@ async def _rights(target: Target[Any], http: Http, dep: Deployment) -> list[Line
     frame = await dep.frames.observed(target.name)
     some = None if frame is None else frame.filter(pl.col(UNTOUCHABLE).is_null()).head(_LOOKED_AT)
     if some is None or some.is_empty():
-        told = "No account is known yet. `provisioner plan` reads them all, and tells what the key may not see."
-        return [Line(subject, "ok", told)]
+        sentence = "No account is known yet. `provisioner plan` reads them all, and tells what the key may not see."
+        return [Line(subject, "ok", sentence)]
     known = accounts_of(some)
     listing = await target.find(http, [Ask(account, account) for account in known], known)
     if listing is None or not listing.accounts:
@@ -144,8 +144,8 @@ async def _rights(target: Target[Any], http: Http, dep: Deployment) -> list[Line
     dark = [name for name in names if not any(account.values.get(name) for account in listing.accounts)]
     if not dark:
         return [Line(subject, "ok", f"Accounts show {', '.join(names)}, by which people are recognised.")]
-    told = f"None of {len(listing.accounts)} accounts shows {', '.join(dark)}, so nobody is recognised by it."
-    return [Line(subject, "warn", told, "Give the key's owner the right to see it.")]
+    sentence = f"None of {len(listing.accounts)} accounts shows {', '.join(dark)}, so nobody is recognised by it."
+    return [Line(subject, "warn", sentence, "Give the key's owner the right to see it.")]
 
 
 class _Clock:

@@ -45,7 +45,7 @@ def changes(out: Console, rows: Sequence[Mapping[str, Any]], zone: ZoneInfo) -> 
 
 
 def _parts(row: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """A row's attributes; one that stands for all of it where the account is gone, or nothing is known of them."""
+    """A row's attributes; a single row where the account is gone, or nothing is known of them."""
     attributes = row.get("attributes")
     if attributes:
         yield from attributes

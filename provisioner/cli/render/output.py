@@ -52,7 +52,7 @@ def plain(text: object, *, keep: str = "") -> str:
 
 
 def table(*headers: str, numbers: Iterable[str] = (), whole: Iterable[str] = ()) -> Table:
-    """An empty table; the columns in `numbers` stand right-aligned, those in `whole` are never broken over lines."""
+    """An empty table; the columns in `numbers` are right-aligned, those in `whole` are never broken over lines."""
     made = WholeWordsTable(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     right, unbroken = set(numbers), set(whole)
     for header in headers:

@@ -13,7 +13,7 @@ from rich.text import Text
 from provisioner.cli.render.output import cells, local, plain, table
 from provisioner.cli.render.run_report import change, status
 
-#: What is told where nothing was said.
+#: What is shown where nothing was said.
 _ANSWERED: Final = {
     "succeeded": "acknowledged by the target",
     "pending": "not sent yet",
@@ -22,7 +22,7 @@ _ANSWERED: Final = {
     "superseded": "a newer plan took its place",
 }
 
-#: Statuses in a receipt under which the account still stands.
+#: Statuses in a receipt under which the account still exists.
 _UNDONE: Final = ("pending", "waiting", "held", "failed", "rejected")
 
 Document = Mapping[str, Any]
@@ -35,8 +35,8 @@ def receipt(out: Console, found: Document | None, zone: ZoneInfo) -> None:
     out.print()
     since = local(found["since"], zone)
     done = found["finished_at"]
-    told = f"finished {local(done, zone)}" if done else "not finished: the accounts below that are not done still stand"
-    out.print(Text(f"Leaver, asked for since {since}, {told}", "" if done else "bold yellow"))
+    state = f"finished {local(done, zone)}" if done else "not finished: accounts below that are not done still exist"
+    out.print(Text(f"Leaver, asked for since {since}, {state}", "" if done else "bold yellow"))
     rows = table("  target", "state", "since", "last change", "what was said")
     for name, part in found["targets"].items():
         times = [local(part[one], zone) if part[one] else "" for one in ("since", "at")]
@@ -81,7 +81,7 @@ def timeline(out: Console, story: Document, zone: ZoneInfo) -> None:
         if what == "run":
             _run(out, found, story["runs"].get(found), runs[found], zone)
         else:
-            own = ", told by the vendor of what we did" if found.get("own") else ""
+            own = ", reported by the vendor of what we did" if found.get("own") else ""
             out.print(Text(f"{local(at, zone)}  webhook of {plain(found['target'])}: {plain(found['event'])}{own}"))
 
 
@@ -98,8 +98,8 @@ def _run(out: Console, run: str, facts: Document | None, operations: Sequence[Do
 def _operation(out: Console, one: Document, zone: ZoneInfo) -> None:
     line = Text(f"  {local(one['changed_at'], zone)}  {plain(one['target'])} {one['kind']} ")
     line.append(status(one["status"]))
-    told = one.get("reason") or ""
-    line.append(f"  because: {plain(told)}" if told else "")
+    reason = one.get("reason") or ""
+    line.append(f"  because: {plain(reason)}" if reason else "")
     out.print(line, soft_wrap=True)
     wanted = change(one)
     if wanted:

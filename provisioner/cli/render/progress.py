@@ -37,7 +37,7 @@ class Progress(Protocol):
     ) -> None: ...
 
     def show(self, document: RunDocument) -> None:
-        """Show how it stands now."""
+        """Show its state now."""
 
 
 def progress() -> Progress:
@@ -152,9 +152,9 @@ _NUMBERS: Final = ("Done", "Of", "Failed", "Held", "Waiting")
 
 def summary(target: RunPart) -> str:
     """A target's part in one line: its status, and what of it is done."""
-    told = [str(target["status"])]
+    parts = [str(target["status"])]
     planned = total(target, "planned")
     if planned:
-        told.append(f"{total(target, 'succeeded')} of {planned} done")
-    told += [f"{count} {name}" for name in ("failed", "held", "waiting") if (count := total(target, name))]
-    return ", ".join(told)
+        parts.append(f"{total(target, 'succeeded')} of {planned} done")
+    parts += [f"{count} {name}" for name in ("failed", "held", "waiting") if (count := total(target, name))]
+    return ", ".join(parts)

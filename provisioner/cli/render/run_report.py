@@ -36,7 +36,7 @@ _STYLES: Final = {
 }
 _ACCOUNTS: Final = ("observed", "linked", "adopted", "unchanged", "orphans", "conflicts", "todo")
 
-#: Why something was not done as predicted, in words that a number can stand before.
+#: Why something was not done as predicted, in words that a number can precede.
 _BECAUSE: Final = {
     "pending": "not sent yet",
     "sending": "being sent",
@@ -96,7 +96,7 @@ def roster(out: Console, document: Document, rejects: Sequence[Document] = ()) -
 
 
 def figures(out: Console, document: Document) -> None:
-    """Per target: what was planned and became of it, and how the accounts stand."""
+    """Per target: what was planned and became of it, and the state of the accounts."""
     targets: Mapping[str, Document] = document.get("targets") or {}
     if not targets:
         return
@@ -122,9 +122,9 @@ def accuracy(out: Console, document: Document) -> None:
         if not predicted or not actual:
             continue
         said, done = sum(predicted["operations"].values()), sum(actual["operations"].values())
-        told = f"{name}: {said} operations predicted, {done} done; "
-        told += f"at least {predicted['requests']} requests predicted, {actual['requests']} sent"
-        lines.append(Text(plain(told)))
+        sentence = f"{name}: {said} operations predicted, {done} done; "
+        sentence += f"at least {predicted['requests']} requests predicted, {actual['requests']} sent"
+        lines.append(Text(plain(sentence)))
         lines += [Text(f"  {plain(_difference(one))}", "yellow") for one in target.get("differences") or ()]
     if lines:
         out.print()
@@ -255,7 +255,7 @@ def _steps(document: Document, again: str) -> list[tuple[str, str]]:
         steps.append(("If this roster is right all the same", f"{again} --accept {read['digest']}"))
     if run and any(total(target, "failed") for target in targets.values()):
         steps.append(("Look at what failed", f"provisioner show {run} --failed"))
-        steps.append(("Once the cause is mended", f"provisioner retry {run}"))
+        steps.append(("Once the cause is fixed", f"provisioner retry {run}"))
     held = [name for name, target in targets.items() if total(target, "held")]
     if run and held:
         steps.append(("Look at what is held", f"provisioner show {run} --operations"))
@@ -311,9 +311,9 @@ def command_line(command: str, options: Iterable[tuple[str, str]]) -> str:
 
 def _why(row: Document) -> str:
     error = row.get("error")
-    # What holds an operation holds hundreds beside it: `causes` tells it once
-    told = _sentence(error) if error and row.get("status") != "held" else ""
-    said = [str(row.get("reason") or ""), "drift" if row.get("drift") else "", told]
+    # What holds an operation holds hundreds more: `causes` tells it once
+    failure = _sentence(error) if error and row.get("status") != "held" else ""
+    said = [str(row.get("reason") or ""), "drift" if row.get("drift") else "", failure]
     return "; ".join(part for part in said if part)
 
 

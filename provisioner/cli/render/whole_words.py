@@ -10,7 +10,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-#: What stands for nothing in a cell.
+#: What marks an empty cell.
 _NOTHING: Final = ("", "·")
 #: Characters up to which a cell goes on one line with others.
 _SHORT: Final = 24

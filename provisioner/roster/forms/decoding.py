@@ -9,7 +9,7 @@ from typing import Final
 from provisioner.errors import ConfigurationError
 from provisioner.roster.forms.encodings import Guess, guess
 
-#: Stands where a byte could not be decoded; nobody writes this noncharacter into a roster.
+#: The mark where a byte could not be decoded; nobody writes this noncharacter into a roster.
 UNDECODABLE: Final = "\ufdd0"
 _MARK: Final = UNDECODABLE.encode()
 _ERRORS: Final = "provisioner.undecodable"
@@ -46,7 +46,7 @@ class Decoded:
 def decode(content: bytes, encoding: str) -> Decoded:
     """The content as UTF-8, from the named encoding or, if that is ``auto``, the one found out.
 
-    Never fails because of the bytes: what cannot be decoded stands as `UNDECODABLE`. A file that is UTF-8 but for a few
+    Never fails because of the bytes: what cannot be decoded becomes `UNDECODABLE`. A file that is UTF-8 but for a few
     bytes stays UTF-8, so that one broken row does not spoil everyone's name. What is UTF-8 already is not copied.
 
     Raises:

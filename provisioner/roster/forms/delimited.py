@@ -45,7 +45,7 @@ def read_delimited(text: bytes, name: str, layout: Layout) -> Table:
     """
     text = text.rstrip(b"\x1a")
     if b"\r" in text:
-        # Nearly always each stands before a newline, where nobody minds it, and making such a text anew takes long
+        # Nearly always each comes before a newline, where nobody minds it, and making such a text again takes long
         head = _head(text, name)[1]
         if b"\r" not in head.replace(b"\r\n", b"\n"):
             rows = _Rows(text, _top(text, name, layout), layout)
@@ -93,7 +93,7 @@ def _top(text: bytes, name: str, layout: Layout) -> Top:
 class _Rows:
     """The rows beneath the header.
 
-    `readable`: no carriage return stands in the way. Regular lines may end with CRLF or LF as they like; irregular ones
+    `readable`: no carriage return is in the way. Regular lines may end with CRLF or LF as they like; irregular ones
     can be found in the text only if all end alike.
     """
 
@@ -233,7 +233,7 @@ class _Rows:
         return whole and self._least <= len(record.cells) < self._width and bool(record.cells[0].strip())
 
     def _trusted(self, cell: str) -> str | None:
-        """Where cells are too many or too few, only the first one surely stands in its own column.
+        """Where cells are too many or too few, only the first one is surely in its own column.
 
         With a quotation mark in it, it may be the end of a cell that began a line earlier.
         """
@@ -256,5 +256,5 @@ class _Rows:
             # Of no effect but on empty lines
             missing_columns="insert",
         ).collect(engine="streaming")
-        # Everything that follows is quicker over one piece; and beside lines that are not as many as rows it fails
+        # Everything that follows is quicker over one piece; and next to lines that are not as many as rows it fails
         return frame.rechunk().hstack([lines])

@@ -104,7 +104,7 @@ def _at(text: bytes, records: str, name: str) -> list[msgspec.Raw]:
     except (msgspec.DecodeError, RecursionError):
         what = f"{'.'.join(walked)} is no list of objects" if walked else "the text is no whole JSON object"
         raise RosterError(
-            f"{name}: {what}.", remedy="Mend roster.records, or export the roster again if it was cut off."
+            f"{name}: {what}.", remedy="Fix roster.records, or export the roster again if it was cut off."
         ) from None
 
 
@@ -204,7 +204,7 @@ def _row(text: bytes) -> dict[str, str | None]:
     row: dict[str, str | None] = {}
     for field, value in _flat(document):
         if field in row:
-            raise _BadRowError("a field stands in it twice")
+            raise _BadRowError("a field occurs in it twice")
         row[field] = _cell(field, value)
         if len(row) > MAX_COLUMNS:
             raise _BadRowError(f"it has more than {MAX_COLUMNS} fields")
@@ -220,7 +220,7 @@ def _nothing(_: str) -> None:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) < len(pairs):
-        raise _BadRowError("a field stands in it twice")
+        raise _BadRowError("a field occurs in it twice")
     return fields
 
 

@@ -81,7 +81,7 @@ def top_of(lines: Sequence[str], first: int, name: str, layout: Layout) -> Top:
     if layout.header_row != "auto":
         start = layout.header_row - 1
     if start >= len(lines):
-        raise RosterError(f"{name} has no header.", remedy="Export the roster again, or mend roster.header_row.")
+        raise RosterError(f"{name} has no header.", remedy="Export the roster again, or fix roster.header_row.")
     delimiter, record = _best(lines, start, delimiters, layout.key_names)
     place = start
     if layout.header_row == "auto" and not _shows(record, layout.key_names):

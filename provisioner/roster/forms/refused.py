@@ -98,9 +98,7 @@ def _check_markup(beginning: str, name: str) -> None:
     if _HTML.search(beginning[:1_000]):
         table = "<table" in beginning.lower()
         what = "HTML with a table in it, whatever its name says" if table else "a web page, not a roster"
-        remedy = (
-            "Export it as CSV or as a real .xlsx. If a login page came instead, mend the credentials in roster.url."
-        )
+        remedy = "Export it as CSV or as a real .xlsx. If a login page came instead, fix the credentials in roster.url."
         raise RosterError(f"{name} is {what}.", remedy=remedy)
     if "urn:schemas-microsoft-com:office:spreadsheet" in beginning:
         raise RosterError(f"{name} is an Excel 2003 XML file.", remedy="Save it as .xlsx or CSV.")

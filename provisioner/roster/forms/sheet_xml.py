@@ -141,7 +141,7 @@ def _column(letters: str) -> int:
 
 
 def _path_of(archive: zipfile.ZipFile, sheet: str) -> str:
-    """Where in the archive a sheet lies; empty if that cannot be told."""
+    """Where in the archive a sheet lies; empty if that is unknown."""
     try:
         book, links = archive.read("xl/workbook.xml"), archive.read("xl/_rels/workbook.xml.rels")
     except KeyError:

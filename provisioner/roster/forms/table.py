@@ -26,7 +26,7 @@ MAX_ROW: Final = 1_048_576
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A row that has no proper cells; `key_cell` is the raw key if it stands where it must."""
+    """A row that has no proper cells; `key_cell` is the raw key if it is where it must be."""
 
     line: int
     key_cell: str | None
@@ -35,7 +35,7 @@ class BadRow:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """`frame` has the columns as text and `_line`; `bad` are the rows beside it. Blank rows are in neither.
+    """`frame` has the columns as text and `_line`; `bad` are the rows besides it. Blank rows are in neither.
 
     `marked`: some cell may hold NUL or `UNDECODABLE`. `notes` say what was skipped or looked odd; `encoding` is that of
     the text (none: its form has none, or nothing tells), and `guess` how it was guessed. `delimiter` and `header_line`
@@ -74,7 +74,7 @@ def header(cells: Sequence[str | None], name: str, line: int) -> tuple[str, ...]
     wild = [place for place, one in enumerate(names, 1) if one == "*" or (one.startswith("^") and one.endswith("$"))]
     if wild:
         raise RosterError(
-            f"{name}, line {line}: the name of column {wild[0]} stands for other columns' names (* or ^…$).",
+            f"{name}, line {line}: the name of column {wild[0]} matches other columns' names (* or ^…$).",
             remedy="Rename that column.",
         )
     reserved = sorted(RESERVED.intersection(names))

@@ -194,7 +194,7 @@ def _header_place(filled: pl.DataFrame, places: list[str], wanted: Wanted, name:
         found = (filled["_line"] == wanted.header_row).arg_max()
         if found is None or filled["_line"][found] != wanted.header_row:
             raise RosterError(
-                f"{name}: line {wanted.header_row} of the sheet is empty.", remedy="Mend roster.header_row."
+                f"{name}: line {wanted.header_row} of the sheet is empty.", remedy="Fix roster.header_row."
             )
         return found
     widths: list[int] = []

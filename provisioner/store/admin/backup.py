@@ -1,7 +1,7 @@
 """What a backup holds of Redis, as records of JSON, and how it comes back: all of it in one step, or nothing.
 
 A record is a part of one key: ``{"key", "type", …}`` with `value` of a string, `fields` of a hash, `members` of a
-sorted set or `entries` of a stream; text that is no UTF-8 stands as ``{"base64": …}``. What is large takes several
+sorted set or `entries` of a stream; text that is no UTF-8 is written as ``{"base64": …}``. What is large takes several
 records.
 """
 
@@ -79,7 +79,7 @@ class BackupStore:
     async def load(self, records: Iterable[Mapping[str, Any]]) -> Counter[str]:
         """Put a backup's content in place of what there is of it; how many entries, by the beginning of their names.
 
-        It is written beside first, and takes its place in one transaction, so that an end on the way changes nothing.
+        It is written to a second key first, which is renamed in one transaction: an end on the way changes nothing.
 
         Raises:
             StoreError: Redis does not answer.

@@ -21,7 +21,7 @@ from provisioner.store.redis.scripts import Scripts
 from provisioner.store.runs.documents import LISTED
 
 _CHUNK: Final = 500
-#: What stands in a run's request in place of a person who was forgotten.
+#: What replaces, in a run's request, the key of a person who was forgotten.
 FORGOTTEN: Final = "(forgotten)"
 
 
@@ -67,7 +67,7 @@ class Eraser:
             return bool(await self._redis.exists(keys.history(self._person)))
 
     async def standing(self, target: str) -> int | None:
-        """Drop the ledger's entry and what stands for the person; how much stood, None if something is being sent."""
+        """Drop the person's ledger entry and open work; how much it was, None if something is being sent."""
         count = int(await self._forget([], [target, self._person]))
         return None if count < 0 else count
 
@@ -179,7 +179,7 @@ class Eraser:
         return len(mine)
 
     async def facts(self) -> int:
-        """What is known beside the accounts, and which events told of it; how many facts."""
+        """What is known besides the accounts, and which events reported it; how many facts."""
         with redis_errors():
             count = int(await self._redis.hlen(keys.facts(self._person)))
             await self._redis.delete(keys.facts(self._person), keys.heard(self._person))
@@ -187,7 +187,7 @@ class Eraser:
         return count
 
     async def receipt(self) -> int:
-        """What stands of their leaves; in how many targets."""
+        """What is open of their leaves; in how many targets."""
         return await ReceiptStore(self._redis).forget(self._person)
 
     async def letters(self, names: Collection[str]) -> int:

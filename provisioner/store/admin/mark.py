@@ -1,4 +1,4 @@
-"""The mark by which an empty Redis is told from one that never held anything, and what follows from a loss."""
+"""The mark by which an empty Redis is distinguished from one that never held anything, and what follows from a loss."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from provisioner.store.redis.connection import redis_errors
 #: Wrong tokens that cost nothing; from then on each doubles the wait.
 FREE_TRIES: Final = 5
 LONGEST_WAIT: Final = 300
-#: Seconds after the last wrong token until an address starts anew, and for which a proxy that is not trusted is noted.
+#: Seconds after the last wrong token until an address starts over, and for which a proxy that is not trusted is noted.
 _FORGOTTEN: Final = 3600
 #: Seconds for which an idempotency key is remembered.
 REMEMBERED: Final = 24 * 3600

@@ -1,7 +1,7 @@
 """Events from outside in Redis: a stream that workers read as one group, dead letters, and facts by person.
 
 An event enters the stream once, whatever is delivered again, and leaves it when it was handled; nothing trims the
-stream, so that nothing is lost. What a dead worker had in hand is claimed by another. See lua/inbound.lua.
+stream, so that nothing is lost. What a dead worker had claimed is claimed by another. See lua/inbound.lua.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class InboundBacklog:
-    """How much there is: `waiting` in the stream, of which `taken` are in hand; `put_off` until what they wait for is
-    there; and `dead` letters."""
+    """Counts: `waiting` in the stream, of which `taken` are in progress; `put_off` until what they wait for is there;
+    and `dead` letters."""
 
     waiting: int
     taken: int

@@ -21,7 +21,7 @@ _CHUNK: Final = 500
 class Outgoing:
     """One webhook to be sent: `route` names the setting that holds its address and secret, `since` is when it arose.
 
-    The address itself is not kept here: it may hold a secret, and it may be mended meanwhile.
+    The address itself is not kept here: it may hold a secret, and it may be fixed meanwhile.
     """
 
     id: str

@@ -33,11 +33,11 @@ class HandLinkStore:
         self._script = scripts.load("hand_link")
 
     async def link(self, target: str, person: str, account: str, state: State) -> Changed:
-        """Link an account to somebody who has none, and drop what stands for them there."""
+        """Link an account to somebody who has none, and drop their open operations there."""
         return changed_from(await self._script([], ["link", target, person, account, state]))
 
     async def unlink(self, target: str, person: str, account: str) -> Changed:
-        """Take a link away for good, and drop what stands for the person there."""
+        """Take a link away for good, and drop the person's open operations there."""
         return changed_from(await self._script([], ["unlink", target, person, account]))
 
     async def apart(self, target: str) -> dict[str, frozenset[str]]:

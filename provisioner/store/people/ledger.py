@@ -80,10 +80,10 @@ class LedgerStore:
             holds: by attribute the members that each account may hold, none for what is no set.
             people: with what the ledger learns of those of whom it has no entry.
         """
-        everybody, told = list(people.items()), json.dumps(dict(holds))
+        everybody, encoded = list(people.items()), json.dumps(dict(holds))
         for start in range(0, len(everybody), _MARKED_AT_ONCE):
             some = json.dumps(dict(everybody[start : start + _MARKED_AT_ONCE]))
-            await self._unconfirm([], ["unconfirm", target, told, some])
+            await self._unconfirm([], ["unconfirm", target, encoded, some])
 
     async def people(self, target: str) -> list[str]:
         """The keys of everybody who has a link."""

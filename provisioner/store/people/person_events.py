@@ -1,4 +1,4 @@
-"""What events from outside told of each person: which came when, not what they said; facts hold that."""
+"""What events from outside reported of each person: which came when, not what they said; facts hold that."""
 
 from __future__ import annotations
 

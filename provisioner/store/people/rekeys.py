@@ -31,7 +31,7 @@ class RekeyStore:
             await self._redis.hset(keys.NEWCOMERS, person, json.dumps(dict(record)))
 
     async def link(self, target: str, old: str, new: str) -> Changed:
-        """Move the link in one target, and drop what stands there for either key, which was planned without this.
+        """Move the link in one target, and drop what is open there for either key, which was planned without this.
 
         It comes to ``other`` where both keys have a link.
         """

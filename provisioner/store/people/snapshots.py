@@ -30,14 +30,14 @@ def unpack(content: bytes) -> pl.DataFrame:
 
 
 def roster_columns(names: Iterable[str]) -> list[str]:
-    """The roster's own columns among these: what we know of each person beside them begins with an underscore."""
+    """The roster's own columns among these: what we know of each person besides them begins with an underscore."""
     return [name for name in names if not name.startswith("_")]
 
 
 def unpack_people(content: bytes | memoryview, wanted: Collection[str] | None) -> tuple[pl.DataFrame, tuple[str, ...]]:
     """People with what we know of each, but of the roster's columns only the wanted ones (None: all).
 
-    Those take only their share of time and memory. Beside them the names of the others.
+    Those take only their share of time and memory. Besides them the names of the others.
     """
     names = list(pl.read_ipc_schema(io.BytesIO(content)))
     unread = [] if wanted is None else [name for name in roster_columns(names) if name not in wanted]

@@ -1,6 +1,6 @@
 """Operations in Redis on their way out: claimed under a lease, and brought to an end.
 
-How they come in is told in `plans`; see lua/queue.lua.
+How they come in is described in `plans`; see lua/queue.lua.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ class End:
     @classmethod
     def done(cls, claim: Claim, patch: Mapping[str, Any], account: str | None, guard: str = "") -> End:
         """See `QueueStore.done`. `guard` is the one that it counts for, should Redis have forgotten the operation."""
-        told = json.dumps(dict(patch))
-        return cls(claim, "done", (told, account or "", claim.operation.person, claim.claimed, guard))
+        encoded = json.dumps(dict(patch))
+        return cls(claim, "done", (encoded, account or "", claim.operation.person, claim.claimed, guard))
 
     @classmethod
     def failed(cls, claim: Claim, error: Mapping[str, str], patch: Mapping[str, Any]) -> End:
@@ -78,7 +78,7 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What a target has to do: `ready` now, `leased` in hand, seconds until the next parked one is due (or None)."""
+    """A target's work: `ready` now, `leased` in progress, seconds until the next parked one is due (or None)."""
 
     ready: int
     leased: int
@@ -189,7 +189,7 @@ class QueueStore:
         return (await self.record([End.done(claim, patch, account)], claim.run, claim.operation.target))[0]
 
     async def fail(self, claim: Claim, error: Mapping[str, str], patch: Mapping[str, Any] | None = None) -> bool:
-        """Record a failure that another try would not mend; `patch` is what the ledger learns by it all the same."""
+        """Record a failure that another try would not fix; `patch` is what the ledger learns by it all the same."""
         return (await self.record([End.failed(claim, error, patch or {})], claim.run, claim.operation.target))[0]
 
     async def park(
@@ -215,12 +215,12 @@ class QueueStore:
         )
 
     async def renew(self, target: str, token: str, lease: float, claims: Sequence[Claim]) -> int:
-        """Keep the leases of what is still in hand."""
+        """Keep the leases of what is still in progress."""
         members = (claim.member for claim in claims)
         return int(await self._call("renew", target, token, lease, self.position, *members))
 
     async def reap(self, target: str) -> int:
-        """Return what a dead worker had in hand to the queue, as unclear."""
+        """Return what a dead worker had claimed to the queue, as unclear."""
         return int(await self._call("reap", target))
 
     async def backlog(self, target: str) -> Backlog:
@@ -242,5 +242,5 @@ class QueueStore:
         return bool(await self._call("refuse", target, run, operation_id, json.dumps(dict(by)), secrets.token_hex(8)))
 
     async def hold_again(self, run: str, target: str, operation_id: str, error: Mapping[str, str]) -> bool:
-        """Hold a rejected operation again, unless something else stands for its person by now."""
+        """Hold a rejected operation again, unless something else is open for its person by now."""
         return bool(await self._call("restore", target, run, operation_id, json.dumps(dict(error))))

@@ -32,10 +32,10 @@ _PIPED: Final = 20
 _NAMED: Final = 20
 #: The guard that counts values, see lua/queue_common.lua.
 _REMOVALS: Final = "removals"
-#: Seconds for which it is noted what comes to stand while a plan is being installed, should that never end.
+#: Seconds for which it is noted what is added while a plan is being installed, should that never end.
 _KEPT: Final = 86400
 
-#: Of one person: slots that stand, ids of operations, links.
+#: Of one person: open slots, ids of operations, links.
 _Row = tuple[list[str], list[str], list[Mapping[str, Any]]]
 
 
@@ -69,7 +69,7 @@ class Entry:
 class Counted:
     """What a guard counted of others: sent without approval since a moment (epoch seconds), or decided and unsent.
 
-    A plan about everybody takes the place of what others decided: then `count` is how many may go out beside it from
+    A plan about everybody takes the place of what others decided: then `count` is how many may go out besides it from
     that moment on. `whole`: what the plan itself replaces is counted, too.
     """
 
@@ -111,15 +111,15 @@ class PlanStore:
         Args:
             operations: the plan, in its order; `entry` makes of each what goes into the queue.
             links: what the ledger learns without any request, each with its `person`.
-            began: when the observation began that the plan stands on, by Redis's clock.
+            began: when the observation began that the plan is based on, by Redis's clock.
             people: the persons that the plan is about; None: everybody.
             urgent: single-person work, which goes before everything else.
             leavers: people who leave and whom the ledger, after this plan's links, does not say to have left.
             unsettled: people of whom the plan cannot tell whether they leave.
-            roster: when the roster was read that the plan stands on (epoch seconds), and its digest; 0: nobody knows.
+            roster: when the roster was read that the plan is based on (epoch seconds), and its digest; 0: nobody knows.
             hold: the lock under which this plan is laid down.
-            counted: by guard, what the plan stands on.
-            beside: it takes the place of what stands in its own operations' slots only.
+            counted: by guard, what the plan relies on.
+            besides: it takes the place of what stands in its own operations' slots only.
 
         Returns:
             How many operations were dropped because something newer had been sent or recorded about their person; None
@@ -218,7 +218,7 @@ class PlanStore:
         return rows
 
     async def _add_standing(self, run: str, target: str, rows: dict[str, _Row], *, everybody: bool) -> None:
-        """Add to a plan what stands now; what comes to stand from now on is noted in Redis until it is installed."""
+        """Add to a plan what is open now; what is added from now on is noted in Redis until it is installed."""
         async with self._redis.pipeline(transaction=True) as pipe:
             pipe.zadd(keys.installing(target), {run: time.time()})
             pipe.expire(keys.installing(target), _KEPT)
@@ -272,7 +272,7 @@ class PlanStore:
             await commit(self._redis, hold, partial(write, start=start))
 
     async def add(self, run: str, target: str, entries: Mapping[str, Entry]) -> int:
-        """Put operations beside what stands, which no plan asked for and none replaces.
+        """Put operations besides the open ones, which no plan asked for and none replaces.
 
         Args:
             run: one that is about these operations only.

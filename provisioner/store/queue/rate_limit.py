@@ -4,7 +4,7 @@ A slot is taken before a request is sent and is free again one window after its 
 request at some moment in between, so it can see no more than the limit in any window, wherever its clock starts. A slot
 whose answer never comes stays taken for the request's deadline and a window, and is then swept.
 
-Nothing is reserved ahead: who finds no slot is told how long to wait, and asks again. An idle resource leaves no key.
+Nothing is reserved ahead: who finds no slot learns how long to wait, and asks again. An idle resource leaves no key.
 """
 
 from __future__ import annotations

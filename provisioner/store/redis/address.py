@@ -30,7 +30,7 @@ CONNECT_TIMEOUT: Final = 5.0
 ANSWER_TIMEOUT: Final = 30.0
 #: Seconds of silence after which a connection is tried before it is used.
 HEALTH_CHECK_INTERVAL: Final = 30
-#: Tries of redbeat while Redis restarts, within about half a minute, before beat gives up and is started anew.
+#: Tries of redbeat while Redis restarts, within about half a minute, before beat gives up and is restarted.
 BEAT_RETRIES: Final = 60
 #: The same in seconds, for Sentinels, where redbeat takes no other.
 BEAT_PATIENCE: Final = 30
@@ -250,7 +250,7 @@ def _parse(url: str) -> RedisAddress:
 
 def _database(text: str) -> int:
     if text and not text.isdecimal():
-        raise ValueError("what stands for the database is no number")
+        raise ValueError("the number of the database is no number")
     return int(text or 0)
 
 

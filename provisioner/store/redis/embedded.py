@@ -132,7 +132,7 @@ class EmbeddedRedis:
         self.stop()
 
     def _prepare(self) -> Path:
-        """Make the private folder, and where its path is too long for a socket, a short one beside; tell the socket."""
+        """Make the private folder, and a short one where its path is too long for a socket; return the socket."""
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._folder.chmod(0o700)

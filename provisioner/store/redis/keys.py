@@ -96,7 +96,7 @@ def _name(template: str, type_: Type, meaning: str, lifetime: str, *, personal: 
 
 # The layout, and this server
 SCHEMA: Final = _name("schema", "STRING", "version of this layout", _ALWAYS)
-MARK: Final = _name("mark", "HASH", "tells an empty Redis from one that never held anything", _ALWAYS)
+MARK: Final = _name("mark", "HASH", "distinguishes an empty Redis from one that never held anything", _ALWAYS)
 SWEPT: Final = _name("swept", "STRING", "set until history is to be trimmed again", "minutes")
 TRIMMED: Final = _name("trimmed", "STRING", "up to which creation of runs operations were trimmed", _ALWAYS)
 

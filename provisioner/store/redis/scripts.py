@@ -1,6 +1,6 @@
-"""The Lua scripts, shipped beside this module in `lua/`.
+"""The Lua scripts, shipped next to this module in `lua/`.
 
-Each begins with a comment that names every key and every argument; a line `-- include: NAME` stands for the text of
+Each begins with a comment that names every key and every argument; a line `-- include: NAME` is replaced by the text of
 `lua/NAME.lua`. A script is called by its digest, one round trip a call; redis-py sends the text to a server that does
 not know it (first call, restart, failover, SCRIPT FLUSH).
 """

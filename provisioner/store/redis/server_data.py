@@ -83,7 +83,7 @@ def manifest_files(text: str) -> tuple[str | None, tuple[str, ...]]:
 
 
 def _base_and_rest(manifest: Path) -> tuple[str, tuple[str, ...]] | None:
-    """What a manifest names; None if there is none. Without a base, the first file stands for it."""
+    """What a manifest names; None if there is none. Without a base, the first file is taken as one."""
     try:
         base, rest = manifest_files(manifest.read_text(encoding="utf-8", errors="replace"))
     except FileNotFoundError:

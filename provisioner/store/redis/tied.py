@@ -7,7 +7,7 @@ import sys
 import threading
 from typing import Final
 
-#: Run by a Python of its own before it becomes the process, as code between fork and exec is not safe beside threads.
+#: Run by a Python of its own before it becomes the process, as code between fork and exec is not safe with threads.
 #: 1 is PR_SET_PDEATHSIG, 15 SIGTERM: the kernel ends the process in order when its parent dies.
 _TIED_TO_PARENT: Final = (
     "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15, 0, 0, 0); "

@@ -40,7 +40,7 @@ def differences(fields: Mapping[str, str], predicted: Mapping[str, int]) -> list
             because[code] = int(fields.get(f"why:{code}:{kind}", 0))
             superseded -= because[code]
         because["newer_plan"] = superseded
-        # More than was predicted: somebody let go what was held
+        # More than was predicted: somebody released what was held
         because["approved"] = done.get(kind, 0) - predicted.get(kind, 0)
         found.append(
             {

@@ -335,7 +335,7 @@ class RunStore:
         return found
 
     async def standing(self, target: str, person: str, slots: Sequence[str] | None = None) -> list[RunOperation]:
-        """The operations that stand for a person now, in some slots or in all: pending, sent, waiting or held."""
+        """The open operations of a person now, in some slots or in all: pending, sent, waiting or held."""
         with redis_errors():
             if slots is None:
                 pattern = f"{_GLOB.sub(_literally, person)}\x1f*"

@@ -42,7 +42,7 @@ class LockStore:
         return holding(self._redis, keys.busy(target), seconds=seconds, holder=run)
 
     def planning_part(self, target: str, run: str, *, seconds: float) -> Lock:
-        """The lock for one run's own part of a target, beside which other runs may plan."""
+        """The lock for one run's own part of a target, while which other runs may plan."""
         return holding(self._redis, keys.doing(f"install:{run}:{target}"), seconds=seconds, holder=run)
 
     def sending_notices(self, *, seconds: float) -> Lock:

@@ -106,7 +106,7 @@ class HealthStore:
         """Stop writing until a probe succeeds; True if this began it, False if it already was.
 
         Args:
-            probes: how many probes in vain the time of the next one stands for.
+            probes: how many probes in vain the time of the next one counts for.
             again: the target was probed in vain, so one that was in quarantine already gets the new times too.
         """
         fields = {"unreachable": int(unreachable), "reason": reason, "probe_at": probe_at, "probes": probes}

@@ -44,7 +44,7 @@ _SAVE = "save"
 _BOARDS = "boards"
 _LEAVE_BOARDS = "leave-boards"
 #: Members changed by one call of `write`: enough to share the change of a board, but at the allowed rate and with so
-#: many requests each, all that a worker's senders have in hand is over in these seconds.
+#: many requests each, all that a worker's senders have claimed is over in these seconds.
 _AT_ONCE: Final = (10, 50)
 _OVER_IN: Final = 40.0
 _SENDERS: Final = 8
@@ -267,7 +267,7 @@ class Habitate(Target[HabitateSettings], LooksUp, ChecksNames, WantsPrevious, Co
         """
         if operation.kind is not Kind.CREATE:
             return None
-        # This transport was made for what is in hand, after that was claimed: what it read is new enough for all of it
+        # This transport was made for the claimed work, after that was claimed: what it read is new enough for all of it
         search = http.kept(Search, lambda: Search(http, self._directory))
         outcome = await members.confirm(http, self._directory, search, operation)
         return None if outcome is None else (await self._with_boards(http, [operation], [outcome]))[0]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-_NO_SUCH_NAME = "The target has nothing of that name. Make it there, or mend the mapping, then retry."
+_NO_SUCH_NAME = "The target has nothing of that name. Make it there, or fix the mapping, then retry."
 
 ADVICE: Mapping[str, str] = {
-    "bad_username": "The target refused a value. Mend it in the roster or the mapping, then sync again.",
+    "bad_username": "The target refused a value. Fix it in the roster or the mapping, then sync again.",
     "deleted_account": "A deleted member is in the way. Restore them in the product, or have them erased there.",
     "unknown_board": _NO_SUCH_NAME,
     "unknown_role": _NO_SUCH_NAME,

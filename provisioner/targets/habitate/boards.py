@@ -70,7 +70,7 @@ async def write(
 
 
 async def _send(http: Http, board_id: str, changes: Mapping[str, bool]) -> Mapping[str, Failure]:
-    """One request; where it is refused as a whole it is halved, so that one bad member stands alone."""
+    """One request; where it is refused as a whole it is halved, so that one bad member is alone."""
     path, body = at("/api/v1/boards/{}/members", board_id), {"member_changes": dict(changes)}
     result = await send(http, "PUT", path, body)
     if isinstance(result, Unclear):

@@ -1,4 +1,4 @@
-"""Changing members: create, update, role; each step one request, each failure told as an outcome.
+"""Changing members: create, update, role; each step one request, each failure returned as an outcome.
 
 Source: section "Users" of habitate's API page.
 """
@@ -36,7 +36,7 @@ _REFUSED = frozenset({"bad_request", "invalid", "too_large", "refused"})
 
 
 async def send(http: Http, method: str, path: str, body: Mapping[str, Any]) -> Answer | Failure:
-    """Send one write about one member; a 403 is told apart by asking who we are."""
+    """Send one write about one member; a 403 is distinguished by asking who we are."""
     result = await http.send(method, path, body, unauthorised=NO_STATUS)
     if isinstance(result, Permanent) and result.code == "forbidden":
         try:
@@ -54,7 +54,7 @@ async def send(http: Http, method: str, path: str, body: Mapping[str, Any]) -> A
 async def create(http: Http, directory: Directory, operation: Operation) -> Outcome:
     """Create a member and give them the wanted role; boards are left to the caller.
 
-    What is refused after the member exists is told as `Done` with what they truly hold, so that the account is linked
+    What is refused after the member exists is reported as `Done` with what they truly hold: the account is linked,
     and the next plan goes on from there. What may work later leaves the create unclear: the member is looked up then,
     and creating is never tried twice.
     """
@@ -91,7 +91,7 @@ async def _with_role(http: Http, directory: Directory, wanted: Mapping[str, str 
     note = f"created, but the role is still to be set: {given.message}"
     if isinstance(given, Permanent):
         return replace(made, note=note)
-    # Not over, and not to be begun anew: who was made is looked up first
+    # Not over, and not to be started over: who was made is looked up first
     return Unclear(given.code, note)
 
 
@@ -123,7 +123,7 @@ def _not_sent(wanted: Mapping[str, str | None]) -> dict[str, str | None]:
 
 
 async def adopt(http: Http, directory: Directory, operation: Operation, conflict: Permanent) -> Outcome:
-    """What a refused create means: an account with the wanted email is taken over, any other conflict is told."""
+    """What a refused create means: an account with the wanted email is taken over, any other conflict is reported."""
     try:
         search = Search(http, directory)
         found = (await search.find(operation.wanted, since=0.0, ours=False, most=_CONFLICT_PAGES)).account

@@ -38,7 +38,7 @@ class Found:
 class Search:
     """The newest members, read no further back than someone asks, and once for all who ask with one client.
 
-    What was read stays as it was, so this must live no longer than the work in hand: a member who is made meanwhile
+    What was read stays as it was, so this must live no longer than the present work: a member who is made meanwhile
     is not seen.
     """
 
@@ -126,7 +126,7 @@ class _Newest:
             self.ended = True
             return
         except BaseException:
-            # Whoever asks next begins anew: a reading that failed can not be gone on with
+            # Whoever asks next starts over: a reading that failed can not be gone on with
             self._reading, self.pages, self.oldest = None, 0, float("inf")
             self.members.clear()
             raise

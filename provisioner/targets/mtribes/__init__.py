@@ -37,7 +37,7 @@ class Mtribes(Target[MtribesSettings], CarriesObserved, TagsFromEvents, ReadsBac
     settings_model = MtribesSettings
     catalogue: ClassVar[Mapping[str, Attribute]] = CATALOGUE
     advice: ClassVar[Mapping[str, str]] = {
-        "invalid_tag": "The target refused a value. Mend it in the roster or the mapping, then sync again."
+        "invalid_tag": "The target refused a value. Fix it in the roster or the mapping, then sync again."
     }
     carried: ClassVar[tuple[str, ...]] = ("tags",)
     tag_attribute: ClassVar[str] = "tags"
@@ -93,7 +93,7 @@ class Mtribes(Target[MtribesSettings], CarriesObserved, TagsFromEvents, ReadsBac
         users, doubts = reading.Users(self.settings), list[str]()
         accounts = tuple((await self.lists.pages(http, path, users.account, first, doubts)).values())
         doubts += [
-            f"{name} of {count} users is no plain text. Say where that stands under targets.{self.name}.fields, such "
+            f"{name} of {count} users is no plain text. Say where that is under targets.{self.name}.fields, such "
             f"as {name}: {name}.name"
             for name, count in sorted(users.strange.items())
         ]

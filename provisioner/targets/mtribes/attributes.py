@@ -24,7 +24,7 @@ def tag(text: str) -> str:
         raise InvalidValueError(f"tag {text!r} has {len(levels)} levels; mtribes takes at most {TAG_LEVELS}")
     if any(not level or level != level.strip() for level in levels):
         # Mended here it would differ from the mapping for ever, and be sent in every run
-        raise InvalidValueError(f"tag {text!r} has an empty level or blanks beside a slash; mend it in the mapping")
+        raise InvalidValueError(f"tag {text!r} has an empty level or blanks next to a slash; fix it in the mapping")
     return text.lower()
 
 

@@ -22,7 +22,7 @@ from provisioner.targets.mtribes.settings import MtribesSettings
 from provisioner.targets.responses import Answer
 
 _MAX_PAGES = 100_000
-#: Keys beside a list that count its objects, and those that lead on to more of them.
+#: Keys besides a list that count its objects, and those that lead on to more of them.
 _COUNTS = re.compile(r"(?:^|[._])(?:total|count)|(?:total|count)$", re.IGNORECASE)
 _LEADS_ON = re.compile(r"next|cursor|has_?more", re.IGNORECASE)
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
@@ -110,17 +110,17 @@ class Lists:
         raise ListingError(self.name, f"GET {path}: no end after {_MAX_PAGES} pages.")
 
     def _hint(self, body: Any, shown: int) -> str | None:
-        """What beside the list of a last page says that there is more; None where nothing does."""
+        """What besides the list of a last page says that there is more; None where nothing does."""
         if not isinstance(body, dict):
             return None
         for key, value in _beside(body, ""):
-            told = f"{key} says {value!r}. Set page_param, page_size_param or page_size so that all are shown"
+            hint = f"{key} says {value!r}. Set page_param, page_size_param or page_size so that all are shown"
             if key in self.settings.ignore:
                 continue
             if _COUNTS.search(key) and isinstance(value, int) and not isinstance(value, bool) and value > shown:
-                return f"{told}, or name it under targets.{self.name}.ignore"
+                return f"{hint}, or name it under targets.{self.name}.ignore"
             if _LEADS_ON.search(key) and value not in (None, False, "", 0, "0", "false"):
-                return f"{told}, or name it under targets.{self.name}.ignore"
+                return f"{hint}, or name it under targets.{self.name}.ignore"
         return None
 
     def rows(self, answer: Answer, path: str) -> list[Mapping[str, Any]]:
@@ -173,7 +173,7 @@ class Users:
 
 
 def _at(value: Any, path: Sequence[str]) -> Any:
-    """What stands at a path; of each member where a list stands on the way."""
+    """The value at a path; of each member where the path crosses a list."""
     if not path:
         return value
     if isinstance(value, list):

@@ -42,7 +42,7 @@ class MtribesSettings(TargetSettings):
         description="Attribute: where a listed user shows it, dots between levels, such as tags: tags.name.",
     )
     ignore: tuple[str, ...] = Field(
-        (), description="Keys beside a list that say nothing of its pages, though they look like it."
+        (), description="Keys besides a list that say nothing of its pages, though they look like it."
     )
 
     @model_validator(mode="before")

@@ -32,7 +32,7 @@ def bodies(rows: Mapping[int, dict[str, Any]], envelope: str | None) -> list[tup
 
 
 def fields(operation: Operation) -> dict[str, Any]:
-    """What an ingest says of a user beside the id: all that we manage, null for what is to be emptied.
+    """What an ingest says of a user besides the id: all that we manage, null for what is to be emptied.
 
     Raises:
         InvalidValueError: a tag that mtribes would not take.
@@ -53,7 +53,7 @@ def fields(operation: Operation) -> dict[str, Any]:
 
 
 def tags(wanted: str | None, observed: str | None) -> list[str]:
-    """The tags to send. Those that are there already go back as they stand, whoever set them."""
+    """The tags to send. Those that are there already go back unchanged, whoever set them."""
     there = {name.lower(): name for name in members(observed)}
     return list(dict.fromkeys(there.get(name.lower()) or tag(name) for name in members(wanted)))
 

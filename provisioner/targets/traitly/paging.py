@@ -1,6 +1,6 @@
 """How a list of Traitly's goes on, and what hints that it goes on somewhere unknown. Pure.
 
-The page prints `"metadata": {}` and no paging. So a key that stands there after all may say that only a part was shown.
+The page prints `"metadata": {}` and no paging. So a key that is there after all may say that only a part was shown.
 `targets.<name>.paging` says what such keys mean; what it does not explain, a listing is not believed for.
 """
 
@@ -18,7 +18,7 @@ from provisioner.targets.traitly.settings import TraitlyPaging
 
 #: What every answer holds according to the page.
 _ENVELOPE: Final = frozenset({"data", "metadata", "retrieved", "created", "object"})
-#: Keys beside `metadata` that speak of pages; another one may say anything.
+#: Keys besides `metadata` that speak of pages; another one may say anything.
 _SPEAKS_OF_PAGES: Final = re.compile(r"next|link|pag|cursor|total|count|more|offset|limit", re.IGNORECASE)
 _NAMED: Final = 3
 _NEXT_LINK: Final = re.compile(r'<([^>]*)>\s*;[^,]*\brel="?next"?', re.IGNORECASE)
@@ -124,7 +124,7 @@ def _number(target: str, path: str | None, body: Mapping[str, Any]) -> int | Non
 
 
 def _at(body: Mapping[str, Any], path: str) -> Any:
-    """What stands at a path with dots between the levels; None where nothing does."""
+    """The value at a path with dots between the levels; None where nothing does."""
     value: Any = body
     for name in path.split("."):
         value = value.get(name) if isinstance(value, dict) else None

@@ -113,7 +113,7 @@ def rows_of(answer: Answer) -> list[Mapping[str, Any]] | None:
 
 
 def listing(target: str, rows: list[Mapping[str, Any]], doubt: str | None = None) -> Listing:
-    """The listing of these rows, which are let go of one by one: they take a kilobyte each, and so do accounts."""
+    """The listing of these rows, which are released one by one: they take a kilobyte each, and so do accounts."""
     accounts: dict[str, Account] = {}
     doubled: dict[str, None] = {}
     rows.reverse()

@@ -134,7 +134,7 @@ def customer(operation: Operation, attribute: Callable[[str], Attribute] = Attri
 
 
 def _like(text: str | None, observed: Any) -> Any:
-    """A text as the number or boolean that it stands in for, if it is one and reads the same when it comes back."""
+    """A text as the number or boolean that it represents, if it is one and reads the same when it comes back."""
     if isinstance(observed, bool):
         return text == "true" if text in ("true", "false") else text
     if isinstance(observed, (int, float)):

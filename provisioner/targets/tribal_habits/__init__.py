@@ -107,7 +107,7 @@ class TribalHabits(
         return is_custom(name)
 
     def headers(self) -> Mapping[str, str]:
-        """The key stands alone in its header, with no scheme word."""
+        """The key is alone in its header, with no scheme word."""
         key = self.settings.api_key
         return {"Authorization": key.get_secret_value() if key else ""}
 
@@ -185,14 +185,14 @@ class TribalHabits(
             whole = await pages.read_whole(http, path, dict, filters, size=self.settings.page_size, key="id")
             began = min(began, whole.as_of or moment)
             for record in whole.records:
-                told = events.assignment(record, what)
-                if told and told[0].lower() in by_folded:
-                    found.setdefault(by_folded[told[0].lower()], []).append(told[1].fact())
+                assigned = events.assignment(record, what)
+                if assigned and assigned[0].lower() in by_folded:
+                    found.setdefault(by_folded[assigned[0].lower()], []).append(assigned[1].fact())
         return ReadBack(found, pages.moment(began - _OVERLAP))
 
     @property
     def _needed(self) -> frozenset[str]:
-        """The attributes that anything follows from; what stands in another one stops nobody."""
+        """The attributes that anything follows from; what is in another one stops nobody."""
         return frozenset({*self.settings.attributes, *self.settings.leaver, *self.settings.match, "user_name"})
 
     def _account(self, record: object) -> Account:

@@ -128,7 +128,7 @@ def spell(name: str, value: str | None, type_: Type | None = None) -> Any:
 
     Args:
         type_: the declared type of a custom field, whose dates are ``dd/mm/yyyy``, whose numbers are such of JSON, and
-            whose several values are joined with ``;``. Without one a date is told by its form.
+            whose several values are joined with ``;``. Without one a date is recognised by its form.
     """
     attribute = CATALOGUE.get(name)
     if attribute is not None and attribute.type is Type.BOOLEAN:

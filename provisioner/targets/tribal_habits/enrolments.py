@@ -38,7 +38,7 @@ def fields(enrolments: Sequence[Mapping[str, str | None]]) -> dict[str, str]:
 
 
 async def write(http: Http, operations: Sequence[Operation]) -> Sequence[Outcome]:
-    """Enrol one person in up to `AT_ONCE` items; a refusal does not say which code it means, so it stands for all."""
+    """Enrol one person in up to `AT_ONCE` items; a refusal does not say which code it means, so it counts for all."""
     user_name = _user_name(operations[0])
     if not user_name:
         return [Permanent("no_account", "the person has no account to enrol")] * len(operations)

@@ -32,7 +32,7 @@ _BY_API: Final = "papi"
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """One enrolment, whichever way it was told.
+    """One enrolment, whichever way it was reported.
 
     `what` is ``topic``, ``article`` or ``pathway``, `item` the item's id, `title` its title; `completed` and `due` are
     moments as the vendor writes them, `updated` epoch seconds.
@@ -62,7 +62,7 @@ class Enrolment:
 
 
 def event(target: str, body: Mapping[str, Any]) -> InboundEvent:
-    """Read a webhook. Custom fields stand among the enrolment's own, without the ``X-`` of the user pages.
+    """Read a webhook. Custom fields are among the enrolment's own, without the ``X-`` of the user pages.
 
     Raises:
         InvalidEventError: it is an enrolment's, and lacks what names the enrolment, the item's type or the user.
@@ -80,7 +80,7 @@ def event(target: str, body: Mapping[str, Any]) -> InboundEvent:
         completed = updated
     facts: tuple[Fact, ...] = ()
     if at is not None:
-        told = Enrolment(
+        enrolment = Enrolment(
             number,
             what,
             optional_text(data, "knowledge_id"),
@@ -90,7 +90,7 @@ def event(target: str, body: Mapping[str, Any]) -> InboundEvent:
             completed,
             at,
         )
-        facts = (told.fact(),)
+        facts = (enrolment.fact(),)
     return InboundEvent(
         name=name,
         known=True,

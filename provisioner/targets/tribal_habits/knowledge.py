@@ -51,7 +51,7 @@ FIELDS: Mapping[str, Attribute] = {
 #: What makes a record another one: a certificate renewed on a new day is new, a corrected remark is not. The ledger
 #: remembers records by these, in this order.
 KEY: Final = ("knowledge_type", "title", "provider", "date_obtained", "code", "certificate_number")
-#: The fields by which a record in a listing is told to be not ours.
+#: The fields by which a record in a listing is known not to be ours.
 _TELLING: Final = ("title", "provider", "date_obtained", "code", "certificate_number")
 
 

@@ -59,7 +59,7 @@ _WHATS: Final[Mapping[int, str]] = {
     401: "No token, or one that opens nothing",
     403: "A viewer may not act",
     404: "There is no such thing",
-    409: "It cannot be done as things stand now",
+    409: "It cannot be done in the present state",
     413: "The body is too large",
     415: "The body is not of the right type",
     422: "What was asked makes no sense",

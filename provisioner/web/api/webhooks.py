@@ -1,6 +1,6 @@
 """Where vendors tell us of events: ``POST /webhooks/{target}/{webhook_secret}``.
 
-An event is judged, put into Redis once, and answered with 202; workers do the rest. The secret stands in the path,
+An event is judged, put into Redis once, and answered with 202; workers do the rest. The secret is in the path,
 since none of the vendors signs; so the path is never logged. A wrong secret, an unknown target, one without a secret
 and an address that may not send all get the same 404, before anything of the body is read.
 """
@@ -37,7 +37,7 @@ log = get_logger(__name__)
 LARGEST: Final = 256 * 1024
 #: Seconds in which an event has to be in Redis; vendors wait hardly longer for an answer.
 _KEPT_WITHIN: Final = 4.0
-#: Seconds for which one nudge stands for all events that come meanwhile.
+#: Seconds for which one nudge serves all events that come meanwhile.
 _NUDGED_FOR: Final = 5
 
 

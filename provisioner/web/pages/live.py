@@ -20,7 +20,7 @@ from provisioner.web.rendering import fragment
 from provisioner.web.web_context import Deployed, OnSite, Site
 
 router = APIRouter()
-#: Seconds between looks, and until the browser has to ask anew, so that nobody is forgotten who went away.
+#: Seconds between looks, and until the browser has to ask again, so that nobody is forgotten who went away.
 _RUN_EVERY: Final = 0.5
 _OVERVIEW_EVERY: Final = 5.0
 _LONGEST: Final = 600.0

@@ -21,14 +21,14 @@ _SAMPLE: Final = 500
 #: What to do about what the program itself puts off; of what a target answered the target's class says it.
 _OWN_ADVICE: Final = {
     "tags_in_flight": ADVICE["unavailable"],
-    "leader_failed": "Mend what the operation before it failed by; it goes out with that one.",
+    "leader_failed": "Fix what the operation before it failed by; it goes out with that one.",
     "held": "Look who is affected, then approve or reject.",
     "listing_shrank": "Find out why the target shows fewer accounts than before. Nothing is sent until it is believed.",
     "listing_partial": "Say how the target's pages go on (the error names the setting). Nothing is sent until then.",
     "listing_blank": "Find out why the target shows values no more. Nothing is sent until it is believed.",
     "unexpected": "The program or the target's package failed. See the worker's log, report it, then retry.",
 }
-_OTHERWISE: Final = "Mend what the target says, then retry."
+_OTHERWISE: Final = "Fix what the target says, then retry."
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ async def causes(dep: Deployment, run: str, document: RunDocument) -> tuple[tupl
         targets = [
             name
             for name, part in document["targets"].items()
-            # What a guard holds is told by the guard
+            # What a guard holds is explained by the guard
             if any(part[status].values()) and not (status == "held" and part.get("guards"))
         ]
         if not targets:

@@ -31,7 +31,7 @@ def shown(settings: Settings) -> list[tuple[str, list[tuple[str, str, str]]]]:
             groups[_GENERAL].append((name, RedisAddress.of(settings).redacted, meaning))
         elif name == "targets":
             for target, own in value.items():
-                # Guards that a target shares with all are told once
+                # Guards that a target shares with all are shown once
                 plain = own if own.guards != settings.guards else own.model_copy(update={"guards": None})
                 groups[f"targets.{target}"] = [line for line in _lines("", plain, "") if line[:2] != ("guards", _UNSET)]
         elif isinstance(value, BaseModel):

@@ -29,10 +29,10 @@
 
   for (const all of document.querySelectorAll("[data-ticks]")) {
     const boxes = [...document.querySelectorAll(`input[data-of="${CSS.escape(all.dataset.ticks)}"]`)];
-    const told = document.querySelector(`[data-count="${CSS.escape(all.dataset.ticks)}"]`);
+    const counter = document.querySelector(`[data-count="${CSS.escape(all.dataset.ticks)}"]`);
     const tell = () => {
-      if (told) {
-        told.textContent = `${boxes.filter((box) => box.checked).length} chosen`;
+      if (counter) {
+        counter.textContent = `${boxes.filter((box) => box.checked).length} chosen`;
       }
     };
     all.closest("label").hidden = false;

@@ -1,4 +1,4 @@
--- Everything that stands for one person in one target, taken away in one step.
+-- Everything open for one person in one target, taken away in one step.
 --
 -- Keys: none are passed; all are made from the names as store/keys.py lists them (one server, no cluster): slots:, q:,
 --   parked:, leases:, ledger:, unlinked:, leavers:, looked:, unsent: each followed by <target>, and run:<run>:t:<target>,

@@ -1,4 +1,4 @@
--- One person's link in one target, made or taken away by hand, with what stands for them: it was planned without it.
+-- One person's link in one target, made or taken away by hand, with what is open for them: it was planned without it.
 --
 -- Keys: none are passed; all are made from the names as store/keys.py lists them (one server, no cluster): those of
 --   queue.lua, and unlinked:<target>.

@@ -38,9 +38,9 @@ local LOOKED_AT = 2000
 -- Failed tries that are kept of one operation, the newest.
 local TRIES_KEPT = 20
 -- Leases of one operation that expired in a row, one worker after the other ended with it: from so many on it is sent
--- alone and after a pause, so that the one that ends them is told from those that were in hand with it; then it fails.
+-- alone and after a pause, so that the one that ends them differs from those that were sent together with it; then it fails.
 local ALONE_FROM, MOST_EXPIRED = 3, 10
--- What follows the name of the group of an operation that nothing else of the target may be in hand with.
+-- What follows the name of the group of an operation that nothing else of the target may be sent together with.
 local ALONE = '#alone:'
 
 local function is_alone(group) return group and string.find(group, ALONE, 1, true) end
@@ -49,7 +49,7 @@ local function mine(run, id, token)
   return redis.call('HGET', op_key(run, id), 'token') == token
 end
 
--- Remember one failed try, so that a person can be told of each. Returns how many of its code there are in a row now.
+-- Remember one failed try, so that each can be shown to a person. Returns how many of its code there are in a row now.
 local function failed_try(run, id, error)
   local key = op_key(run, id)
   local text, attempts = unpack(redis.call('HMGET', key, 'tries', 'attempts'))
@@ -82,7 +82,7 @@ local function give_up(run, id, error, account)
 end
 
 local ADOPTED = cjson.encode({ code = 'adopted',
-  message = 'the account was there already, so nobody was made and nothing is told' })
+  message = 'the account was there already, so nobody was made and nothing is announced' })
 local commands = {}
 
 -- The codes of those enrolments that still are to travel with an operation.
@@ -121,7 +121,7 @@ function commands.claim()
   end
   local position, rewound, mark = unpack(redis.call('HMGET', MARK, 'position', 'rewound', 'mark'))
   if (tonumber(position) or 0) < (tonumber(ARGV[7]) or 0) then return -1 end
-  -- A position says nothing of another Redis: lost and made anew, or brought back from before its loss
+  -- A position says nothing of another Redis: lost and made again, or brought back from before its loss
   if ARGV[8] ~= '' and mark and mark ~= ARGV[8] then return -1 end
   rewound = tonumber(rewound)
   local paused, quarantined = unpack(redis.call('HMGET', P .. 'target:' .. target, 'paused', 'quarantined'))

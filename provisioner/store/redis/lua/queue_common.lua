@@ -10,7 +10,7 @@ local INSTALLING, FRESH = P .. 'slots:installing:' .. target, P .. 'slots:fresh:
 local LOOKED, HEALTH = P .. 'looked:' .. target, P .. 'target:' .. target
 local MARK = P .. 'mark'
 local HISTORY_LENGTH = 200
--- Seconds for which it is noted what comes to stand while a plan is being installed, should that never end.
+-- Seconds for which it is noted what is added while a plan is being installed, should that never end.
 local FRESH_KEPT = 86400
 
 local function now()
@@ -142,7 +142,7 @@ local function finish_followers(run, id, status, error)
   end
 end
 
--- Let an operation stand for its person and slot; whoever installs a plan for everybody meanwhile is told of it.
+-- Make an operation the open one of its person and slot; whoever installs a plan for everybody meanwhile learns of it.
 local function stand(slot, member, watched)
   redis.call('HSET', SLOTS, slot, member)
   if watched then
@@ -158,7 +158,7 @@ end
 
 local function record(person, patch)
   local text = redis.call('HGET', LEDGER, person)
-  -- What was told about a person without an account has nobody to be kept for
+  -- What was reported about a person without an account has nobody to be kept for
   if not text and not patch.account then return end
   local entry = text and cjson.decode(text) or { values = {}, owed = {}, enrolled = {}, version = 0, recorded = 0 }
   if patch.account then

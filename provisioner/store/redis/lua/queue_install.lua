@@ -1,6 +1,6 @@
--- Putting operations into the queue: a plan in place of older ones, or single ones beside what stands.
+-- Putting operations into the queue: a plan in place of older ones, or single ones besides the open ones.
 --
--- A plan is installed person by person. What stands for a person and what the plan wants for them change in one step,
+-- A plan is installed person by person. What is open for a person and what the plan wants for them change in one step,
 -- which drops each operation whose person was claimed, sent or recorded after the plan's observation began; between two
 -- persons others may go on. A plan for very many so never keeps Redis from others for long. It lies whole in Redis before
 -- its first person is touched, so that whoever comes after a planner that died goes on with the same one.
@@ -11,7 +11,7 @@
 -- ARGV[1] the command, ARGV[2] the target, then:
 --   install  run             takes the next part of the plan                      -> {dropped so far, parts that are left},
 --            or {-1, 0} where its guards counted too few: then nothing of it is installed
---   add      run, tokens (JSON id -> token)  staged operations beside what stands, once for ever per token -> added count
+--   add      run, tokens (JSON id -> token)  more staged operations, once for ever per token -> added count
 --
 --   leavers  people who leave, people who do not leave any more (JSON lists), when their roster was read (epoch seconds),
 --            its digest                                                          -> 0
@@ -20,11 +20,11 @@
 -- Who was overtaken is kept in run:<run>:again:<target>, by what in run:<run>:behind:<target>, and that there is anybody
 -- in `overtaken`, until a plan for them is asked for (see runs/follow_up.py).
 --
--- A part is JSON: n its number from 1 on, people a list of {person, slots that may stand (null: look for them), ids of
+-- A part is JSON: n its number from 1 on, people a list of {person, slots that may be open (null: look), ids of
 -- operations, links, whether they leave (1: their leave is unfinished, 0: they do not leave, null: unknown)}. Field
 -- `installing` of the run's part for the target is JSON: began (epoch seconds), everybody, guards (guard -> since, epoch
 -- seconds, and count: what was sent or is unsent of others, as far as the plan knows, where `whole` is true with what the
--- plan replaces; of a plan for everybody what may go out unapproved beside it).
+-- plan replaces; of a plan for everybody what may go out unapproved besides it).
 -- include: queue_common
 -- include: queue_unsure
 -- include: standing
@@ -48,11 +48,11 @@ local function told_since(person, began)
   return text and (tonumber(cjson.decode(text).told) or 0) > began
 end
 
--- What an event's slot is about: a fact that is owed has its moment in the slot, the same fact anew has not.
+-- What an event's slot is about: a fact that is owed has its moment in the slot, the same fact again has not.
 local function fact_of(slot) return string.match(slot, '^(.*\31event:[^:]+)') or slot end
 
 -- A create or a leave whose fate was unclear has come about if the plan found its account, or found it in leaver
--- state: it ends as done, or the fact that it brought about would never be told. Returns what ended, and what goes on.
+-- state: it ends as done, or the fact that it brought about would stay silent. Returns what ended, and what goes on.
 local function settle_by_link(person, member, link)
   local goes_on = {}
   local run, id = split(member)
@@ -77,7 +77,7 @@ local function settle_by_link(person, member, link)
   return true, goes_on
 end
 
--- What stands for a person: slot -> member, of the slots that are named, or of all.
+-- What is open for a person: slot -> member, of the slots that are named, or of all.
 local function standing_in(person, named)
   if named == cjson.null then return standing_of(person) end
   local found = {}
@@ -136,7 +136,7 @@ local function again(run, person, ahead)
   redis.call('SADD', P .. 'overtaken', run .. '|' .. target)
 end
 
--- Let a planned operation stand, with what an older one of the same slot went through.
+-- Make a planned operation the open one, with what an older one of the same slot went through.
 local function settle_in(run, began, id, slot, wanted, follows, before, doubt, watched)
   local key = op_key(run, id)
   -- It is not to be sent: its error came with it
@@ -286,7 +286,7 @@ local function coming(run, guard, people, began)
   return count
 end
 
--- How many operations of others go out beside a plan for everybody, of which it does not know: those that were sent
+-- How many operations of others go out besides a plan for everybody, of which it does not know: those that were sent
 -- since, and those that a later look decided about, which it leaves in place.
 local function beside(run, guard, known, began)
   local ours, later, count = P .. 'run:' .. run .. ':ops:' .. target, {}, 0

@@ -1,4 +1,4 @@
--- What is told of operations beside their states: leavers' receipts, and why operations were superseded.
+-- What is reported of operations besides their states: leavers' receipts, and why operations were superseded.
 --
 -- Included by queue_common.lua, whose P, target, LEAVERS, now(), op_key() and run_key() it uses.
 -- Keys: receipt:<person>, receipts, leavers:<target>, run:<run>:t:<target>, put_off:<target>, run:<run>:put_off:<target>,
@@ -41,7 +41,7 @@ local function receipt(run, id, person, status)
   local key = P .. 'receipt:' .. person
   local text = redis.call('HGET', key, target)
   local known = text and cjson.decode(text)
-  -- One that never stood says nothing of the one that does
+  -- One that was never open says nothing of the open one
   if status == 'superseded' and not (known and known.run == run and known.operation == id) then return end
   local since = tonumber(redis.call('ZSCORE', LEAVERS, person) or (known and known.since) or now())
   local entry = { status = status, since = since, at = now(), run = run, operation = id }

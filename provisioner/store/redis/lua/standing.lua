@@ -1,4 +1,4 @@
--- What stands for a person in a target: found, and taken away by whoever changes who the person is. Needs queue_common
+-- What is open for a person in a target: found, and taken away by whoever changes who the person is. Needs queue_common
 -- and queue_unsure.
 
 -- Slot -> member, of all of a person's slots.
@@ -12,7 +12,7 @@ local function standing_of(person)
   return found
 end
 
--- Supersede what stands for some people. Returns the run of each operation taken away; nil and changes nothing where one
+-- Supersede what is open for some people. Returns the run of each dropped operation; nil and changes nothing where one
 -- is being sent, whose answer would be recorded.
 local function drop_standing(people, code, message)
   local members, runs = {}, {}

@@ -48,7 +48,14 @@ from provisioner.planning.new_accounts import never_shown, note, settling, shown
 from provisioner.planning.reviewed import Unreviewed
 from provisioner.planning.rewrite_loops import CODE as REWRITE_LOOP
 from provisioner.planning.rewrite_loops import Counted, Stopped, Watch, sentence
-from provisioner.planning.shared_sets import TooManyRemovals, foreign_removals, merged, observed_values, yielded
+from provisioner.planning.shared_sets import (
+    TooManyRemovals,
+    foreign_removals,
+    merged,
+    removal_base,
+    too_many_removals,
+    yielded,
+)
 from provisioner.planning.side_changes import due_enrolments, due_records, owing
 from provisioner.planning.spec import ACCOUNT, Alike, Observation, Planning, TargetSpec
 from provisioner.planning.standing_todos import unusable, without_unfit
@@ -216,7 +223,7 @@ def plan_target(
         spec, material, held.names, gone, circumstances, watch, foreign, claimed_by, believed=believed
     )
     values = removal_base(spec, found.pairs, observation, held.names, circumstances)
-    removals = too_many_removals(spec, aside, values, circumstances)
+    removals = too_many_removals(spec, aside.removals, values, circumstances)
     if believed:
         blocked += [Todo(key, alike.sentence, linked=False) for key, alike in _waiting(creates, circumstances)]
     aside.todos += claimed if believed else ()
@@ -231,25 +238,6 @@ def plan_target(
         values=values,
         removing=dict.fromkeys(foreign, removals.sentence) if removals else {},
     )  # fmt: skip
-
-
-def removal_base(
-    spec: TargetSpec, pairs: pl.DataFrame, observation: Observation, names: Sequence[str], circumstances: Planning
-) -> int:
-    """How many values the guard of removals measures by; those of all people also where the plan is about some."""
-    guards = spec.settings.guards
-    if guards is None or guards.removals is None:
-        return 0
-    return max(observed_values(spec, pairs, observation, names), circumstances.values)
-
-
-def too_many_removals(spec: TargetSpec, aside: Aside, values: int, circumstances: Planning) -> TooManyRemovals | None:
-    """The guard over what would be taken away that we never wrote, if it holds."""
-    guards = spec.settings.guards
-    if guards is None or guards.removals is None:
-        return None
-    others = circumstances.sent.get(REMOVALS, 0) + circumstances.decided.get(REMOVALS, 0)
-    return TooManyRemovals.of(aside.removals, limit_of(guards.removals, values), values, others)
 
 
 def drifting(frame: pl.DataFrame, names: Sequence[str]) -> pl.Series:

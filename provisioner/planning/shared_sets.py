@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,7 +13,8 @@ from provisioner.model.attributes import Type, canonical, members
 from provisioner.model.operation import Kind
 from provisioner.planning.correlate import OBSERVED_ROW
 from provisioner.planning.desired import LEAVER, MEMBER, PERSON, STANDING
-from provisioner.planning.spec import ACCOUNT, Observation, TargetSpec
+from provisioner.planning.guards import REMOVALS, limit_of
+from provisioner.planning.spec import ACCOUNT, Observation, Planning, TargetSpec
 
 #: Values that a sentence names; of the rest it tells the number.
 _NAMED: Final = 5
@@ -155,3 +156,24 @@ class TooManyRemovals:
             f"{total} values that we never wrote would be taken away ({named}{more}){beside if self.others else ''}, "
             f"more than the limit of {self.limit} (of {self.base} observed)"
         )
+
+
+def removal_base(
+    spec: TargetSpec, pairs: pl.DataFrame, observation: Observation, names: Sequence[str], circumstances: Planning
+) -> int:
+    """How many values the guard of removals measures by; those of all people also where the plan is about some."""
+    guards = spec.settings.guards
+    if guards is None or guards.removals is None:
+        return 0
+    return max(observed_values(spec, pairs, observation, names), circumstances.values)
+
+
+def too_many_removals(
+    spec: TargetSpec, removals: Counter[Removal], values: int, circumstances: Planning
+) -> TooManyRemovals | None:
+    """The guard over what would be taken away that we never wrote, if it holds."""
+    guards = spec.settings.guards
+    if guards is None or guards.removals is None:
+        return None
+    others = circumstances.sent.get(REMOVALS, 0) + circumstances.decided.get(REMOVALS, 0)
+    return TooManyRemovals.of(removals, limit_of(guards.removals, values), values, others)

@@ -41,11 +41,9 @@ from provisioner.planning.plan import (
     assemble,
     drifting,
     protected,
-    removal_base,
-    too_many_removals,
 )
 from provisioner.planning.rewrite_loops import Watch
-from provisioner.planning.shared_sets import foreign_removals, merged
+from provisioner.planning.shared_sets import foreign_removals, merged, removal_base, too_many_removals
 from provisioner.planning.side_changes import due_records
 from provisioner.planning.spec import ACCOUNT, Observation, Planning, TargetSpec
 from provisioner.planning.standing_todos import without_unfit
@@ -129,7 +127,7 @@ def plan_undo(
     if trust.unbelieved:
         drafts = ()
     values = removal_base(own, found.pairs, observation, held.names, circumstances)
-    removals = too_many_removals(own, aside, values, circumstances)
+    removals = too_many_removals(own, aside.removals, values, circumstances)
     plan = assemble(own, desired, found, drafts, aside, (), (), observation, ledger, circumstances, trust,
                     shown=(), removals=removals, values=values,
                     removing=dict.fromkeys(foreign, removals.sentence) if removals else {})  # fmt: skip

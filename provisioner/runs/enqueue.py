@@ -6,7 +6,6 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
 
@@ -24,9 +23,9 @@ from provisioner.model.operation import Kind, Operation, Status
 from provisioner.model.run_document import LeftOutRow
 from provisioner.model.unconfirmed import at_stake
 from provisioner.planning.desired import PERSON, desired_accounts
-from provisioner.planning.guards import COVERS, REMOVALS, WINDOWED
+from provisioner.planning.guards import COVERS
 from provisioner.planning.plan import TargetPlan
-from provisioner.planning.spec import ACCOUNT, Observation, Planning
+from provisioner.planning.spec import ACCOUNT, Observation
 from provisioner.progress.quarantine import recover
 from provisioner.runs.deleted_accounts import without_deleted
 from provisioner.runs.drift_report import drift_list
@@ -35,6 +34,7 @@ from provisioner.runs.forecast import predicted
 from provisioner.runs.not_planned import not_planned, refused
 from provisioner.runs.observe import Seen, asks_of, keep, observe
 from provisioner.runs.orders import EVERYTHING, Orders, counted_of, keep_left_out
+from provisioner.runs.plan_context import decided_before, plan_context
 from provisioner.runs.plan_figures import base_after, lists_of, part_of
 from provisioner.runs.put_back import ends, forgotten, put_back
 from provisioner.runs.same_person import disputed, identities
@@ -44,9 +44,7 @@ from provisioner.runtime.context import Deployment
 from provisioner.runtime.origins import check_origin, claim_origin, remarks
 from provisioner.store.people.snapshots import Snapshot
 from provisioner.store.queue.plans import Counted, Entry, guard_of
-from provisioner.store.runs.counters import counts
 from provisioner.store.runs.locks import Hold
-from provisioner.store.runs.target_health import rejections
 from provisioner.targets.base import Ask
 from provisioner.targets.http import Http
 
@@ -127,7 +125,7 @@ async def make_plan(
     ledger = who.ledger
     others = _others(ledger, snapshot, base)
     circumstances = replace(
-        await _circumstances(dep, target, snapshot, who.moves, now, orders),
+        await plan_context(dep, target, snapshot, who.moves, now, orders),
         others=others,
         decided=decided or {},
         unsettled=who.unsettled,
@@ -167,65 +165,6 @@ def _others(ledger: pl.DataFrame, snapshot: Snapshot, base: int | None) -> int:
     linked = ledger.filter(pl.col(ACCOUNT).is_not_null() & (pl.col("_state") != "left"))
     others = linked.filter(~pl.col(PERSON).is_in(list(snapshot.keys))).height
     return others if base is None else max(others, base - (linked.height - others))
-
-
-async def _apart(dep: Deployment, target: str, moves: Mapping[str, str]) -> dict[str, frozenset[str]]:
-    """The accounts that were unlinked by hand, by the keys under which people go on."""
-    apart = await dep.hand_links.apart(target)
-    renamed = {moves.get(person, person): accounts for person, accounts in apart.items()}
-    return {**renamed, **{person: accounts for person, accounts in apart.items() if person not in moves}}
-
-
-async def _circumstances(
-    dep: Deployment, target: str, snapshot: Snapshot, moves: Mapping[str, str], now: float, orders: Orders
-) -> Planning:
-    guards = dep.settings.guards_of(target)
-    window = guards.window.total_seconds()
-    sent: dict[str, int] = {}
-    # A plan for everybody takes the place of whatever is not sent
-    unsent = window > 0 and (snapshot.keys is not None or orders.narrow)
-    replaced = orders.replaced(snapshot)
-    for guard in WINDOWED if window else ():
-        # First what waits: what is sent in between is counted twice rather than not at all
-        waiting = await dep.health.unsent(target, guard, replaced) if unsent else 0
-        sent[guard] = waiting + await dep.health.sent(target, guard, now - window)
-    decisions = await dep.health.decisions(target)
-    approval = guards.approval.total_seconds()
-    standing_rejections = rejections(decisions, guards.rejection.total_seconds(), now)
-    return Planning(
-        now=datetime.fromtimestamp(now, UTC),
-        today=day_in(dep.settings.zone, now)[0],
-        ends=dep.settings.roster.ends is not None,
-        snapshot=snapshot.digest,
-        removals_wait=snapshot.removals_wait,
-        sent=sent,
-        approved=frozenset(
-            key for key, made in decisions.items() if made["verdict"] == "approved" and now - made["at"] <= approval
-        ),
-        # An earlier version's decision names no person, and its row is digested otherwise
-        rejected={key: made["row"] if "person" in made else None for key, made in standing_rejections.items()},
-        apart=await _apart(dep, target, {**snapshot.renamed, **moves}),
-        values=(await dep.health.list(target, "values") or [0])[0] if snapshot.keys is not None else 0,
-    )
-
-
-async def _decided(dep: Deployment, run: str, target: str) -> dict[str, int]:
-    """By guard, what the runs that this one follows hold: the parts of one plan count as one.
-
-    What they have not sent is counted with everybody's, unless the guards have no window.
-    """
-    found = dict.fromkeys(WINDOWED, 0)
-    statuses = [Status.HELD]
-    if not dep.settings.guards_of(target).window:
-        statuses += [Status.PENDING, Status.WAITING]
-    while (parent := await dep.runs.get(run, "parent")) is not None:
-        fields = await dep.runs.own_part(parent, target)
-        for guard, kinds in COVERS.items():
-            unsent = (counts(fields, status) for status in statuses)
-            found[guard] += sum(one.get(kind, 0) for one in unsent for kind in kinds)
-        found[REMOVALS] += await dep.health.held_removals(parent, target)
-        run = parent
-    return found
 
 
 async def plan_and_install(
@@ -288,7 +227,7 @@ async def _guarded_install(
     try:
         said = await remarks(dep, target)
         await claim_origin(dep, target)
-        decided = await _decided(dep, run, target)
+        decided = await decided_before(dep, run, target)
         for attempt in range(_MOST_COUNTS):
             planned = await make_plan(dep, target, snapshot, full=full or found.ends, decided=decided, orders=orders)
             planned = replace(planned, plan=replace(planned.plan, notes=(*planned.plan.notes, *said)))

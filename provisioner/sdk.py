@@ -73,7 +73,7 @@ from provisioner.targets.capabilities import (
 )
 from provisioner.targets.concurrently import each
 from provisioner.targets.http import Http, at
-from provisioner.targets.responses import ADVICE, Answer, Failure, as_outcome, sentence
+from provisioner.targets.responses import ADVICE, Answer, Failure, as_outcome, not_kept, sentence
 
 __all__ = [
     "ADVICE",
@@ -148,6 +148,7 @@ __all__ = [
     "name_of",
     "natural",
     "nearest",
+    "not_kept",
     "object_of",
     "objects_of",
     "optional_text",

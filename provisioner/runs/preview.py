@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from provisioner.errors import TargetError, UnauthorisedError, UnreachableError
@@ -73,7 +73,7 @@ async def previewed(dep: Deployment, request: Request, *, content: bytes | None 
     document["roster"] = taken.document
     document["rejects"] = rejects_json(taken.rejects)
     links: list[PlannedLink] = []
-    left: list[LeftOutRow] = []
+    left: dict[str, Sequence[LeftOutRow]] = {}
 
     async def one(target: str) -> tuple[str, RunPart, list[PreviewedOperation]]:
         if not dep.enabled(target):
@@ -87,7 +87,7 @@ async def previewed(dep: Deployment, request: Request, *, content: bytes | None 
         health = await dep.health.of(target)
         part = _part(planned.plan, planned.requests, paused=health.paused)
         part["predicted"] = await asyncio.to_thread(predicted, dep, target, planned.plan, planned.requests)
-        left.extend(planned.left_out)
+        left[target] = planned.left_out
         if planned.left_out:
             part["left_out"] = len(planned.left_out)
         links.extend(_adopted(planned.plan))
@@ -101,7 +101,7 @@ async def previewed(dep: Deployment, request: Request, *, content: bytes | None 
     document["status"] = run_status(statuses, removals_wait=removals_wait(document["roster"]))
     if request.undo is not None:
         document["undo"] = {"run": request.undo, "force_drift": request.force}
-        document["left_out"] = left
+        document["left_out"] = [row for target in targets for row in left.get(target, ())]
         document["stays"] = await staying_of(dep, request)
     return Previewed(document, tuple(links))
 

@@ -112,4 +112,4 @@ async def test_a_leaver_s_receipt_is_told(opened: Opened, roster: Path) -> None:
         roster.write_text(company(20, gone=(2, 3, 4, 5)))
         await sync_once(dep)
         person_history.receipt(out, (await story(dep, "W0003"))["receipt"], ZoneInfo("UTC"))
-        assert "not finished: the accounts below that are not done still exist" in text.getvalue()
+        assert "not finished: accounts below that are not done still exist" in text.getvalue()

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from provisioner.dispatch.pool import SENDERS, deliver
-from provisioner.runs import enqueue, lifecycle, observe
+from provisioner.runs import lifecycle, observe, orders
 from provisioner.runtime.context import Deployment
 from provisioner.sandbox import Switchboard
 from provisioner.store.runs.documents import Request
@@ -193,7 +193,7 @@ async def test_what_takes_long_for_many_runs_beside_the_loop(
 
     watched(observe, "frame_of")
     watched(observe, "accounts_of")
-    watched(enqueue, "plan_target")
+    watched(orders, "plan_target")
     watched(traitly_reading, "listing")
     watched(mtribes_reading, "_made")
     watched(listing, "_by_msid")

@@ -50,7 +50,7 @@ async def test_who_can_only_be_listed_is_taken_from_the_last_listing(
         document = await sync_once(dep, people=("W0001",))
         counts = switchboard.counts("mtribes")
         assert (counts["reads"], counts["writes"]) == (0, 1)
-        assert "stands on its listing of" in document["targets"]["mtribes"]["notes"][0]
+        assert "relies on its listing of" in document["targets"]["mtribes"]["notes"][0]
         (account,) = [one for one in switchboard.accounts("mtribes") if one["id"] == "W0001"]
         assert {"by/hand", "department/sales"} <= set(account["tags"])
         # What was just sent wins over the listing, which is older

@@ -144,7 +144,7 @@ def test_words_that_yaml_1_1_takes_for_booleans_stay_words(tmp_path: Path) -> No
         ({"timezone": "Australia/Sidney"}, {}, "(did you mean 'Australia/Sydney'?)"),
         ({}, {"PROVISIONER_WEBB__PORT": "1"}, "PROVISIONER_WEBB__PORT names no setting (did you mean 'WEB'?)"),
         ({}, {"PROVISIONER_WEB__PORTT": "1"}, "web.portt: no such setting (did you mean 'port'?)"),
-        ("a: 1\na: 2\n", {}, "the key 'a' stands twice"),
+        ("a: 1\na: 2\n", {}, "the key 'a' is there twice"),
         ("a: [1", {}, "is no YAML"),
         ("- 1", {}, "must hold a mapping"),
     ],

@@ -107,7 +107,7 @@ def test_a_wait_ends_at_its_deadline_when_redis_hangs_meanwhile(tmp_path: Path) 
             assert waiting.returncode == 1, err
             error = json.loads(out)["error"]
             assert "answer" in error["message"]
-            assert f"run {site_run} stands; it goes on" in error["message"]
+            assert f"Nobody knows the state of run {site_run}; it goes on" in error["message"]
             assert "provisioner show" in error["remedy"]
             assert took < 12 + A_FEW / 2
         finally:

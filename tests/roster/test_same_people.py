@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import random
+from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
@@ -52,7 +53,7 @@ WAYS: tuple[dict[str, Any], ...] = (
     {"delimiter": "~", "encoding": "utf-16"},
     {"delimiter": "\x01"},
     {"banner": "Report,,\nAs of: today\n\n"},
-    {"tail": ","},
+    {"tail": ("",)},
     {"form": "json"},
     {"form": "lines"},
     {"form": "records", "indent": 1},
@@ -68,7 +69,7 @@ def written(
     delimiter: str = ",",
     end: str = "\n",
     banner: str = "",
-    tail: str = "",
+    tail: Sequence[str] = (),
     form: str = "csv",
     indent: int | None = None,
     packed: str = "",
@@ -77,9 +78,8 @@ def written(
     """The rows as a file."""
     if form == "csv":
         text = io.StringIO()
-        writer = csv.writer(text, delimiter=delimiter, lineterminator=f"{tail}{end}")
-        writer.writerow(COLUMNS)
-        writer.writerows(row.values() for row in rows)
+        writer = csv.writer(text, delimiter=delimiter, lineterminator=end)
+        writer.writerows([*row, *tail] for row in (COLUMNS, *(one.values() for one in rows)))
         content = f"{banner}{text.getvalue()}"
     elif form == "lines":
         content = "\n".join(map(json.dumps, rows))

@@ -5,8 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import Final
 
 from msgspec import Struct, field, json
+
+#: The guard that counts values which would be taken away, and not operations.
+REMOVALS: Final = "removals"
 
 
 class Kind(StrEnum):

@@ -9,7 +9,7 @@ from typing import Final
 
 from msgspec import structs
 
-from provisioner.model.operation import Kind, Operation
+from provisioner.model.operation import REMOVALS, Kind, Operation
 from provisioner.planning.spec import Planning
 from provisioner.settings import GuardLimit, GuardSettings
 
@@ -21,8 +21,6 @@ COVERS: Mapping[str, tuple[Kind, ...]] = {
     "creates": (Kind.CREATE,),
     "rejoins": (Kind.REJOIN,),
 }
-#: The guard that counts values and not operations, see `planning.shared_sets`.
-REMOVALS: Final = "removals"
 #: The guards that count what others decided, too.
 WINDOWED: Final = (*COVERS, REMOVALS)
 

@@ -13,7 +13,7 @@ import polars as pl
 from provisioner.expressions import evaluate_predicate
 from provisioner.model.account import State
 from provisioner.model.attributes import natural
-from provisioner.model.operation import ACCOUNT_KINDS, URGENCY, Kind, Operation, Status
+from provisioner.model.operation import ACCOUNT_KINDS, REMOVALS, URGENCY, Kind, Operation, Status
 from provisioner.model.operation_batches import Batch, rewritten
 from provisioner.planning.build import Aside, Material, drafted
 from provisioner.planning.bundling import riding
@@ -40,7 +40,7 @@ from provisioner.planning.desired import (
     desired_accounts,
 )
 from provisioner.planning.diff import Held, differing, hold, ours_to_clear, suspects, without_taken
-from provisioner.planning.guards import REMOVALS, Measure, guarded, limit_of, measured, tripped
+from provisioner.planning.guards import Measure, guarded, limit_of, measured, tripped
 from provisioner.planning.leavers import to_settle, unfinished_leavers, unkept_leavers, unsettled
 from provisioner.planning.listing_trust import Code, Trust, doubts, recalled, trust_of
 from provisioner.planning.new_accounts import CODE as NOT_KEPT

@@ -10,10 +10,10 @@ from typing import Final
 import polars as pl
 
 from provisioner.model.attributes import Type, canonical, members
-from provisioner.model.operation import Kind
+from provisioner.model.operation import REMOVALS, Kind
 from provisioner.planning.correlate import OBSERVED_ROW
 from provisioner.planning.desired import LEAVER, MEMBER, PERSON, STANDING
-from provisioner.planning.guards import REMOVALS, limit_of
+from provisioner.planning.guards import limit_of
 from provisioner.planning.spec import ACCOUNT, Observation, Planning, TargetSpec
 
 #: Values that a sentence names; of the rest it tells the number.

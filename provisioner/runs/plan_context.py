@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from provisioner.model.operation import Status
-from provisioner.planning.guards import COVERS, REMOVALS, WINDOWED
+from provisioner.model.operation import REMOVALS, Status
+from provisioner.planning.guards import COVERS, WINDOWED
 from provisioner.planning.spec import Planning
 from provisioner.runs.orders import Orders
 from provisioner.runtime.clock import day_in

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any, Final
 
-from provisioner.model.operation import URGENCY, Kind, Operation, to_json
+from provisioner.model.operation import REMOVALS, URGENCY, Kind, Operation, to_json
 from provisioner.model.operation_batches import batches_of
 from provisioner.store.redis import keys
 from provisioner.store.redis.client import Redis
@@ -30,8 +30,6 @@ _PART: Final = 400
 _PIPED: Final = 20
 #: Persons for whom a plan is asked by name, up to whom the slots of each are looked for by themselves.
 _NAMED: Final = 20
-#: The guard that counts values, see lua/queue_common.lua.
-_REMOVALS: Final = "removals"
 #: Seconds for which it is noted what is added while a plan is being installed, should that never end.
 _KEPT: Final = 86400
 
@@ -61,7 +59,7 @@ class Entry:
         person = self.operation.person
         found = {self.guard: [person]} if self.guard else {}
         if self.removes and not self.operation.hold:
-            found[_REMOVALS] = [person, *(f"{person}\x1f{number}" for number in range(2, self.removes + 1))]
+            found[REMOVALS] = [person, *(f"{person}\x1f{number}" for number in range(2, self.removes + 1))]
         return found
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from provisioner.model.decision_document import KeptDecision
+from provisioner.model.operation import REMOVALS
 from provisioner.store.redis import keys
 from provisioner.store.redis.client import Redis
 from provisioner.store.redis.connection import redis_errors
@@ -18,8 +19,6 @@ from provisioner.store.runs.faults import FIELDS, Fault
 _SLICES: Final = 10
 #: Operations that are read in one go.
 _CHUNK: Final = 500
-#: The guard that counts values and not operations, see lua/queue_common.lua.
-_REMOVALS: Final = "removals"
 #: Seconds for which it is known what went out without approval, see lua/queue_common.lua.
 _SENT_KEPT: Final = 31 * 86400
 
@@ -265,7 +264,7 @@ class HealthStore:
         """How much of an unsent count these operations are."""
         if not members:
             return 0
-        if guard != _REMOVALS:
+        if guard != REMOVALS:
             return sum(await self._redis.smismember(keys.unsent(target, guard), members))
         count = 0
         for member in members:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import IO, BinaryIO, Final
 from xml.sax.saxutils import escape
 
@@ -16,7 +16,8 @@ import polars as pl
 from provisioner.errors import ConfigurationError
 
 #: What spreadsheets take for the beginning of a formula, or pass over before one.
-_FORMULA: Final = r"^([=+\-@\t\r\n])"
+_BEGINS_FORMULA: Final = ("=", "+", "@", "\t", "\r", "\n", "-")
+_FORMULA: Final = f"^([{''.join(_BEGINS_FORMULA)}])"
 _OFFICE: Final = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
 _PACKAGE: Final = "http://schemas.openxmlformats.org/package/2006"
 _SHEET: Final = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
@@ -27,7 +28,6 @@ _UNWRITABLE: Final = dict.fromkeys(
 )
 #: A moment for the entries of the archive, so that equal tables are equal files.
 _MADE: Final = (1980, 1, 1, 0, 0, 0)
-_BEGINS_FORMULA: Final = tuple("=+-@\t\r\n")
 _XML: Final = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
 #: Rows of a sheet beneath its header, and characters of a cell.
 _MOST_ROWS: Final = 1_048_575
@@ -58,7 +58,7 @@ def written(table: pl.DataFrame, name: str, where: str) -> bytes:
 def neutral(table: pl.DataFrame) -> pl.DataFrame:
     """The table with no cell, and no column name, that a spreadsheet would take for a formula."""
     cells = table.with_columns(pl.col(pl.String).str.replace(_FORMULA, "'$1"))
-    return cells.rename({name: f"'{name}" for name in cells.columns if name[:1] in set("=+-@\t\r\n")})
+    return cells.rename({name: plain_cell(name) for name in cells.columns})
 
 
 def _csv(table: pl.DataFrame) -> bytes:
@@ -72,27 +72,10 @@ def _parquet(table: pl.DataFrame) -> bytes:
 
 
 def _xlsx(table: pl.DataFrame) -> bytes:
-    safe = neutral(table)
-    rows = [_row(1, safe.columns), *(_row(place, row) for place, row in enumerate(safe.iter_rows(), start=2))]
-    parts = {
-        "[Content_Types].xml": f'<Types xmlns="{_PACKAGE}/content-types">'
-        '<Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'
-        f'<Override PartName="/xl/workbook.xml" ContentType="{_MAIN}.sheet.main+xml"/>'
-        f'<Override PartName="/xl/worksheets/sheet1.xml" ContentType="{_MAIN}.worksheet+xml"/></Types>',
-        "_rels/.rels": f'<Relationships xmlns="{_PACKAGE}/relationships"><Relationship Id="r1" '
-        f'Type="{_OFFICE}/officeDocument" Target="xl/workbook.xml"/></Relationships>',
-        "xl/workbook.xml": f'<workbook xmlns="{_SHEET}" xmlns:r="{_OFFICE}"><sheets>'
-        '<sheet name="people" sheetId="1" r:id="s1"/></sheets></workbook>',
-        "xl/_rels/workbook.xml.rels": f'<Relationships xmlns="{_PACKAGE}/relationships"><Relationship Id="s1" '
-        f'Type="{_OFFICE}/worksheet" Target="worksheets/sheet1.xml"/></Relationships>',
-        "xl/worksheets/sheet1.xml": f'<worksheet xmlns="{_SHEET}"><sheetData>{"".join(rows)}</sheetData></worksheet>',
-    }
     stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as archive:
-        for path, text in parts.items():
-            entry = zipfile.ZipInfo(path, _MADE)
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(entry, f'<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n{text}')
+    with WorkbookStream(stream, neutral(table.clear()).columns, sheets="people") as book:
+        for row in table.iter_rows():
+            book.write(row)
     return stream.getvalue()
 
 
@@ -102,7 +85,12 @@ class WorkbookStream:
     Use it as a context; the file is whole when the context ends.
     """
 
-    def __init__(self, file: BinaryIO, header: Sequence[str]) -> None:
+    def __init__(self, file: BinaryIO, header: Sequence[str], *, sheets: str = "rows{}") -> None:
+        """
+        Args:
+            sheets: what each sheet is called, by its number.
+        """
+        self._names = sheets
         self._archive = zipfile.ZipFile(file, "w")
         self._header = list(header)
         self._sheets = 0
@@ -116,19 +104,19 @@ class WorkbookStream:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._end()
         if kind is None:
-            for path, text in _frame_of(self._sheets).items():
+            for path, text in _frame_of(self._sheets, self._names).items():
                 entry = zipfile.ZipInfo(path, _MADE)
                 entry.compress_type = zipfile.ZIP_DEFLATED
                 self._archive.writestr(entry, f"{_XML}{text}")
         self._archive.close()
 
-    def write(self, cells: Sequence[str]) -> None:
+    def write(self, cells: Sequence[str | None]) -> None:
         """Add a row; no cell of it is taken for a formula."""
         if self._rows == _MOST_ROWS:
             self._end()
             self._begin()
         self._rows += 1
-        self._put(_row(self._rows + 1, [plain_cell(one) for one in cells]))
+        self._put(_row(self._rows + 1, [None if one is None else plain_cell(one) for one in cells]))
 
     def _begin(self) -> None:
         self._sheets, self._rows = self._sheets + 1, 0
@@ -151,16 +139,16 @@ class WorkbookStream:
 
 def plain_cell(value: str) -> str:
     """A cell that no spreadsheet takes for a formula."""
-    return f"'{value}" if value[:1] in _BEGINS_FORMULA else value
+    return f"'{value}" if value.startswith(_BEGINS_FORMULA) else value
 
 
-def _frame_of(sheets: int) -> dict[str, str]:
+def _frame_of(sheets: int, called: str) -> dict[str, str]:
     """What a workbook of so many sheets has besides them."""
     numbers = range(1, sheets + 1)
     kinds = "".join(
         f'<Override PartName="/xl/worksheets/sheet{one}.xml" ContentType="{_MAIN}.worksheet+xml"/>' for one in numbers
     )
-    names = "".join(f'<sheet name="rows{one}" sheetId="{one}" r:id="s{one}"/>' for one in numbers)
+    names = "".join(f'<sheet name="{called.format(one)}" sheetId="{one}" r:id="s{one}"/>' for one in numbers)
     leads = "".join(
         f'<Relationship Id="s{one}" Type="{_OFFICE}/worksheet" Target="worksheets/sheet{one}.xml"/>' for one in numbers
     )
@@ -175,7 +163,7 @@ def _frame_of(sheets: int) -> dict[str, str]:
     }
 
 
-def _row(number: int, cells: Mapping[str, str] | list[str] | tuple[str | None, ...]) -> str:
+def _row(number: int, cells: Sequence[str | None]) -> str:
     written_cells = "".join(
         f'<c r="{_letters(place)}{number}" t="inlineStr"><is><t xml:space="preserve">{_text(value)}</t></is></c>'
         for place, value in enumerate(cells)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import json
-import os
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, Final, TextIO, TypedDict,
 
 import typer
 
+from provisioner.admin.whole_file import whole_file
 from provisioner.cli.render.output import print_json
 from provisioner.cli.runs import Json, Targets
 from provisioner.cli.session import LONG_COMMAND, settings_and_logs, who
@@ -53,16 +52,16 @@ def access(
             asyncio.run(_written(settings, target, write))
         return 0
     counts: Counter[tuple[str, str]] = Counter()
-    with _whole(out_file) as file, _WRITERS[Path(out_file).suffix.lower()](file) as write:
+    with whole_file(out_file, "--out") as file, _WRITERS[Path(out_file).suffix.lower()](file) as write:
         asyncio.run(_written(settings, target, write, counts))
-    told: AccessWritten = {"file": out_file, "rows": counts.total(), "targets": {}}
+    summary: AccessWritten = {"file": out_file, "rows": counts.total(), "targets": {}}
     for (name, sort), count in sorted(counts.items()):
-        told["targets"].setdefault(name, {})[sort] = count
+        summary["targets"].setdefault(name, {})[sort] = count
     if as_json:
-        print_json(told)
+        print_json(summary)
     else:
         sys.stdout.write(f"{counts.total()} accounts written to {out_file}\n")
-        for name, sorts in told["targets"].items():
+        for name, sorts in summary["targets"].items():
             sys.stdout.write(f"{name}: {', '.join(f'{count} {sort}' for sort, count in sorts.items())}\n")
     return 0
 
@@ -131,23 +130,6 @@ class _Text:
 
     def write(self, text: str) -> int:
         return self._file.write(text.encode(errors="replace"))
-
-
-@contextmanager
-def _whole(path: str) -> Iterator[BinaryIO]:
-    """A file that takes its place when it is whole; only its owner reads it, since it names people."""
-    target = Path(path)
-    try:
-        handle, fresh = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    except OSError as exc:
-        raise UsageError(f"--out: {path} cannot be written: {exc.strerror or exc}.") from None
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-        Path(fresh).replace(target)
-    except BaseException:
-        Path(fresh).unlink(missing_ok=True)
-        raise
 
 
 _WRITERS: Final = {".csv": _csv, ".xlsx": _xlsx, ".json": _json}

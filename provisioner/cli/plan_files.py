@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from provisioner.admin.whole_file import whole_file
 from provisioner.errors import UsageError
 from provisioner.model.plan_file import DIGEST, PlanFile, kept_of, read_file, to_text
 from provisioner.store.runs.documents import Request
@@ -16,29 +15,14 @@ if TYPE_CHECKING:
     from provisioner.runtime.context import Deployment
 
 
-def write(path: str, text: str) -> None:
-    """Write a file whole or not at all; only its owner reads it, since it names people.
+async def keep(dep: Deployment, path: str, plan: PlanFile) -> None:
+    """Write a plan's file, and keep what `sync --plan DIGEST` needs of it.
 
     Raises:
-        UsageError: the folder is missing or cannot be written to.
+        UsageError: the file cannot be written.
     """
-    target = Path(path)
-    try:
-        handle, fresh = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-            Path(fresh).replace(target)
-        except BaseException:
-            Path(fresh).unlink(missing_ok=True)
-            raise
-    except OSError as exc:
-        raise UsageError(f"--out: {path} cannot be written: {exc.strerror or exc}.") from None
-
-
-async def keep(dep: Deployment, path: str, plan: PlanFile) -> None:
-    """Write a plan's file, and keep what `sync --plan DIGEST` needs of it."""
-    write(path, to_text(plan))
+    with whole_file(path, "--out") as file:
+        file.write(to_text(plan).encode())
     await dep.reviewed.keep(plan["digest"], kept_of(plan), dep.settings.retention.plans.total_seconds())
 
 

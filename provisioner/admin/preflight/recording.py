@@ -6,18 +6,15 @@ A field's name says what an organisation called it, and is kept; a name that loo
 from __future__ import annotations
 
 import json
-import os
 import re
-import secrets
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
 from provisioner import installed_version
-from provisioner.errors import UsageError
+from provisioner.admin.whole_file import whole_file
 from provisioner.targets.responses import NOT_JSON, Answer
 
 #: What a part of a path is made of that names a resource, and not one of its objects.
@@ -123,15 +120,5 @@ class Recorder:
             "recorded_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "targets": dict(sorted(self._targets.items())),
         }
-        fresh = place.with_name(f".{place.name}.{secrets.token_hex(4)}")
-        try:
-            handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(document, file, ensure_ascii=False, indent=1)
-                file.write("\n")
-            fresh.replace(place)
-        except OSError as exc:
-            with suppress(OSError):
-                fresh.unlink()
-            reason = exc.strerror or type(exc).__name__
-            raise UsageError(f"--record: {place} cannot be written: {reason}.", remedy="Name another file.") from exc
+        with whole_file(place, "--record") as file:
+            file.write(f"{json.dumps(document, ensure_ascii=False, indent=1)}\n".encode())

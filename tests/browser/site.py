@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +18,7 @@ from provisioner.settings import load
 from provisioner.worker import workers
 from tests.cli.calling import command, environment
 from tests.support.harness import raise_limits, settings_document, write_settings
+from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
 
 TOKEN: Final = "operator-token-0123456789"
@@ -110,7 +110,7 @@ def live_site(
         document["targets"] = {name: document["targets"][name] for name in only}
         for name, own in (targets or {}).items():
             document["targets"][name] |= own
-        port = _free_port()
+        port = free_port()
         users = [{"name": "vera", "token": VIEWER, "role": "viewer"}]
         document["web"] = {"host": "127.0.0.1", "port": port, "token": TOKEN, "users": users}
         config = write_settings(folder, document)
@@ -138,11 +138,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])
 
 
 def _answers(url: str) -> bool:

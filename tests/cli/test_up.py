@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 from http.client import HTTPConnection
 from pathlib import Path
@@ -18,6 +17,7 @@ from provisioner.settings import load
 from provisioner.worker import workers
 from tests.cli.calling import call, command, environment, traitly, write_settings
 from tests.cli.test_processes import eventually, gone
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.slow
 
@@ -40,15 +40,10 @@ def _status(port: int, path: str) -> int:
         connection.close()
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])
-
-
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for children in /proc")
 @pytest.mark.timeout(120)
 def test_up_brings_its_own_redis_works_restarts_and_leaves_nothing(tmp_path: Path) -> None:
-    port = _free_port()
+    port = free_port()
     with SandboxServer() as sandbox:
         config = write_settings(
             tmp_path,
@@ -114,7 +109,7 @@ def test_a_token_that_was_made_is_printed_once(tmp_path: Path, capsys: pytest.Ca
 
 @pytest.mark.timeout(180)
 def test_a_second_up_takes_over_when_the_first_ends(tmp_path: Path) -> None:
-    port = _free_port()
+    port = free_port()
     config = write_settings(
         tmp_path,
         schedule={"sync": None, "full": None, "watch_roster": None},

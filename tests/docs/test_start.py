@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from provisioner.sandbox.client import Switchboard
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.slow
 
@@ -23,13 +23,6 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "start.md").read_text(encoding="utf-8")
 BLOCKS = dict(re.findall(r'^```sh title="([^"]+)"\n(.*?)^```', PAGE, re.MULTILINE | re.DOTALL))
 SECONDS = 60.0
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-    return port
 
 
 class Reader:

@@ -28,11 +28,11 @@ from provisioner.model.operation import Kind, Operation, digest
 from provisioner.progress.vitals import SILENT_AFTER
 from provisioner.store.queue.operations import Claim
 from tests.cli.calling import call, environment, traitly, write_settings
-from tests.cli.test_up import _free_port
 from tests.decisions.conftest import company
 from tests.e2e.printed_check import WIDTH, Printed, check, documented
 from tests.e2e.site import BY_HAND, Process, Site, deployment, eventually
 from tests.support.harness import raise_limits
+from tests.support.ports import free_port
 from tests.support.redis_contents import RedisContents
 from tests.support.redis_server import RedisServer
 
@@ -147,7 +147,7 @@ class Place:
 
 @pytest.fixture(scope="module")
 def place() -> Iterator[Place]:
-    port = _free_port()
+    port = free_port()
     web = {"port": port, "token": TOKEN, "trusted_proxies": [f"{PROXY}/32"]}
     # A short name, as paths are longer than a line else
     folder = Path(tempfile.mkdtemp(prefix="check-"))

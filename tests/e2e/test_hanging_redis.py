@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from tests.cli.calling import call, command, environment, traitly, write_settings
-from tests.cli.test_up import _free_port
 from tests.e2e.site import BY_HAND, ROOT, deployment, eventually
 from tests.inbound.support import next_actions
+from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
 
 pytestmark = pytest.mark.slow
@@ -125,7 +125,7 @@ def _post(port: int, path: str, body: bytes, **headers: str) -> tuple[int, float
 
 
 def test_the_web_answers_with_503_within_five_seconds(tmp_path: Path) -> None:
-    port = _free_port()
+    port = free_port()
     with RedisServer() as server:
         own = {**traitly("http://127.0.0.1:9/traitly"), "webhook_secret": SECRET}
         web = {"port": port, "token": TOKEN}

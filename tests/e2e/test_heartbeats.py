@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
-from tests.cli.test_up import _children_of, _free_port
+from tests.cli.test_up import _children_of
 from tests.e2e.site import BY_HAND, ROOT, Process, Site, deployment, eventually
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.slow
 
@@ -133,7 +134,7 @@ def _thaw(pids: list[int]) -> None:
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for children in /proc")
 @pytest.mark.timeout(300)
 def test_everybody_who_is_asked_knows_who_is_silent(tmp_path: Path) -> None:
-    port = _free_port()
+    port = free_port()
     web = {"port": port, "token": TOKEN}
     with deployment(tmp_path, schedule=SCHEDULE, web=web) as site, site.running("web") as server:
         watch = Watch(site, port)
@@ -183,7 +184,7 @@ def test_everybody_who_is_asked_knows_who_is_silent(tmp_path: Path) -> None:
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for children in /proc")
 @pytest.mark.timeout(180)
 def test_children_that_hang_are_seen_though_their_parent_answers(tmp_path: Path) -> None:
-    port = _free_port()
+    port = free_port()
     web = {"port": port, "token": TOKEN}
     with deployment(tmp_path, schedule=SCHEDULE, web=web) as site, site.running("web"), site.running("beat"):
         watch = Watch(site, port)

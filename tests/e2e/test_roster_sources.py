@@ -14,8 +14,8 @@ import pytest
 
 from provisioner.example import ROSTER
 from provisioner.example import content as example
-from tests.cli.test_up import _free_port
 from tests.e2e.site import ROOT, Site, deployment, eventually
+from tests.support.ports import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -79,7 +79,7 @@ def checked(site: Site) -> dict[str, dict[str, Any]]:
 def test_sources(tmp_path: Path) -> None:
     folder = tmp_path / "named"
     folder.mkdir()
-    port = _free_port()
+    port = free_port()
     web = {
         "port": port,
         "token": OPERATOR,

@@ -16,8 +16,9 @@ from tests.decisions.conftest import company
 from tests.e2e.printed_check import check
 from tests.e2e.site import BY_HAND, Site, sandbox
 from tests.support.harness import raise_limits
+from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
-from tests.support.tcp_servers import DURABLE, PASSWORD, TcpServer, certificates, free_port, servers, with_tls
+from tests.support.tcp_servers import DURABLE, PASSWORD, TcpServer, certificates, servers, with_tls
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 

@@ -30,8 +30,9 @@ from provisioner.worker import workers
 from tests.chaos.fleet import Member
 from tests.chaos.people import as_csv, made_up
 from tests.e2e.site import Site, deployment, eventually
-from tests.inbound.support import SECRET, enrolment, free_port
+from tests.inbound.support import SECRET, enrolment
 from tests.support.documents import anything
+from tests.support.ports import free_port
 from tests.support.redis_contents import RedisContents
 
 Heard = tuple[dict[str, int], list[float]]

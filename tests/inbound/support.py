@@ -132,12 +132,6 @@ def web(settings: Settings) -> Iterator[str]:
         listening.close()
 
 
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])
-
-
 def listens(port: int) -> bool:
     """Whether somebody does now."""
     try:

@@ -11,7 +11,8 @@ import pytest
 
 from tests.e2e.site import Site, deployment, eventually
 from tests.inbound.storm import TIMES, Size, Storm
-from tests.inbound.support import ROUTES, SECRET, free_port, listens
+from tests.inbound.support import ROUTES, SECRET, listens
+from tests.support.ports import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 

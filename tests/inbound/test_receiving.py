@@ -28,7 +28,6 @@ from tests.inbound.support import (
     Company,
     company,
     enrolment,
-    free_port,
     handled,
     joined,
     listens,
@@ -37,6 +36,7 @@ from tests.inbound.support import (
     web,
 )
 from tests.support.harness import sync_once
+from tests.support.ports import free_port
 from tests.support.redis_contents import RedisContents
 
 HERE = f"/webhooks/tribal_habits/{SECRET}"

@@ -24,6 +24,7 @@ from provisioner.errors import ConfigurationError, StoreError
 from provisioner.settings import Settings
 from provisioner.store.redis.address import LONGEST_SOCKET_PATH, RedisAddress, socket_path, socket_record
 from provisioner.store.redis.connection import check_server, connect, connect_sync, inspect_server, ping
+from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer, find_executable
 
 SECRET = "hunter2-canary"
@@ -214,13 +215,6 @@ def test_a_socket_with_a_password_serves_all_three(redis_server: RedisServer, re
             use_everywhere(RedisAddress.parse(f"unix://me%40work:p%2Fw%3A%3F%23%25@{redis_server.socket}?db=1"))
         finally:
             admin.acl_deluser("me@work")
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def await_answer(port: int) -> None:

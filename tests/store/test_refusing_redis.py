@@ -16,7 +16,7 @@ import pytest
 import redis
 
 from tests.cli.calling import call, command, environment, traitly, write_settings
-from tests.cli.test_up import _free_port
+from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer, find_executable
 
 TOKEN = "operator-token-0123456789"
@@ -107,7 +107,7 @@ def _ask(port: int, path: str, body: bytes | None = None) -> tuple[int, dict[str
 
 
 def test_the_web_is_not_ready_while_writes_are_refused(server: RedisServer, tmp_path: Path) -> None:
-    port = _free_port()
+    port = free_port()
     own = {**traitly("http://127.0.0.1:9/traitly"), "webhook_secret": SECRET}
     config = write_settings(
         tmp_path, redis_url=server.url, targets={"traitly": own}, web={"port": port, "token": TOKEN}

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from tests.support.ports import free_port
 from tests.support.redis_server import find_executable
 
 PASSWORD: Final = "of-the-tests"
@@ -19,14 +20,6 @@ _PATIENCE: Final = 20.0
 
 #: Names more servers for `servers`, with what parts a PATH between them.
 OTHERS: Final = "PROVISIONER_TEST_REDIS_SERVERS"
-
-
-def free_port() -> int:
-    """A port that nobody listens at."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 class TcpServer:

@@ -15,8 +15,9 @@ import pytest
 
 from provisioner.web.auth.access import COOKIE
 from tests.cli.test_processes import eventually
-from tests.cli.test_up import _free_port, _status
+from tests.cli.test_up import _status
 from tests.decisions.conftest import company
+from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
 from tests.web.conftest import OPERATOR, VIEWER, Site, bearer, csrf_in
 
@@ -191,7 +192,7 @@ def test_a_request_that_is_broken_off_leaves_no_traceback(
     make_site: Callable[..., Site], tmp_path: Path, path: str, kind: str
 ) -> None:
     make_site()
-    port = _free_port()
+    port = free_port()
     environment = {
         **os.environ,
         "PROVISIONER_CONFIG": str(tmp_path / "provisioner.yaml"),

@@ -28,8 +28,9 @@ from provisioner.runtime.context import Deployment
 from provisioner.settings import Settings
 from provisioner.store.runs.documents import Request
 from tests.chaos.fleet import Member
-from tests.inbound.support import enrolment, free_port, listens
+from tests.inbound.support import enrolment, listens
 from tests.support.harness import load_settings
+from tests.support.ports import free_port
 
 Heard = tuple[list[float], float]
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
-
 
 def installed_version() -> str | None:
     """The version that is installed, from the package's metadata; None when the sources run uninstalled."""
+    # Slow to import, and only `--version` and the page ask
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version("provisioner")
     except PackageNotFoundError:

@@ -10,30 +10,25 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from provisioner import installed_version
-from provisioner.cli import (
-    access,
-    check,
-    decisions,
-    inspect,
-    linking,
-    maintenance,
-    mapping_tests,
-    plans,
-    pulling,
-    rekeying,
-    roster,
-    runs,
-    serve,
-    undo,
-    webhooks,
-)
-from provisioner.cli.errors import report
-from provisioner.cli.session import debug_wanted, use
+from provisioner.cli.commands import CommandsByName, summaries
+from provisioner.cli.global_options import debug_wanted, use
 
 
 class Commands(TyperGroup):
     """All commands. Each returns its exit code; whatever one raises is reported in one line."""
+
+    def __init__(self, **attrs: Any) -> None:
+        super().__init__(**{**attrs, "commands": None})
+        self.commands = CommandsByName()
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - typer's signature
+        """The names of all commands, in the order in which help lists them."""
+        return list(self.commands)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - typer's signature
+        """Write the list of the commands, each with the first sentence of its help, without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(summaries().items()))
 
     def main(
         self,
@@ -51,6 +46,8 @@ class Commands(TyperGroup):
         try:
             code = super().main(words, prog_name or "provisioner", complete_var, False, windows_expand_args, **extra)
         except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001
+            from provisioner.cli.errors import report
+
             code = report(error, as_json=as_json, debug=debug_wanted())
         sys.exit(code if isinstance(code, int) else 0)
 
@@ -72,6 +69,8 @@ app = typer.Typer(
 def _show_version(wanted: bool) -> None:
     if not wanted:
         return
+    from provisioner import installed_version
+
     typer.echo(f"provisioner {installed_version() or '(run from its sources, not installed)'}")
     raise typer.Exit
 
@@ -94,42 +93,6 @@ def provisioner(
         typer.echo(context.get_help(), err=True)
         return 2
     return 0
-
-
-app.command()(check.check)
-app.command("test")(mapping_tests.run_mapping_tests)
-app.command()(plans.plan)
-app.command()(runs.sync)
-app.command()(pulling.pull)
-app.command("runs")(runs.list_runs)
-app.command()(runs.show)
-app.command()(undo.undo)
-app.command()(decisions.approve)
-app.command()(decisions.reject)
-app.command()(decisions.retry)
-app.command()(inspect.why)
-app.command()(inspect.drift)
-app.command()(inspect.todos)
-app.command()(inspect.orphans)
-app.command()(linking.link)
-app.command()(linking.unlink)
-app.command()(rekeying.rekey)
-app.command()(access.access)
-app.command()(inspect.audit)
-app.command()(inspect.export)
-app.command()(webhooks.webhooks)
-app.command()(roster.roster)
-app.command()(decisions.pause)
-app.command()(decisions.resume)
-app.command()(maintenance.forget)
-app.command()(maintenance.backup)
-app.command()(maintenance.restore)
-app.command()(serve.up)
-app.command()(serve.worker)
-app.command()(serve.beat)
-app.command()(serve.web)
-app.command()(serve.sandbox)
-app.command()(serve.demo)
 
 
 def main() -> None:

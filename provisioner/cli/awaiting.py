@@ -29,7 +29,7 @@ async def worker_answers(settings: Settings, *, otherwise: str, ends: float | No
     """
     # Celery takes a while to import, which --help and --version need not wait for
     from provisioner.progress.vitals import STARTING
-    from provisioner.worker import workers
+    from provisioner.worker.wakeups import workers
 
     limit = STARTING if ends is None else min(STARTING, max(0.0, ends - time.monotonic()))
     ends = time.monotonic() + limit

@@ -152,7 +152,7 @@ async def _taken_back(
 
 async def _nudge(settings: Settings, targets: Sequence[str]) -> None:
     """Wake the workers. What was decided is decided, and beat looks for work every few seconds."""
-    from provisioner.worker import nudge_target
+    from provisioner.worker.wakeups import nudge_target
 
     for name in targets:
         try:

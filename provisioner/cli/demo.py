@@ -35,7 +35,7 @@ from provisioner.sandbox import KINDS, Switchboard
 from provisioner.settings import load
 from provisioner.store.redis.embedded import EmbeddedRedis
 from provisioner.store.redis.tied import tied_to_us
-from provisioner.worker import workers
+from provisioner.worker.wakeups import workers
 
 #: Who comes back on the second day.
 _PERSON: Final = "W10136"

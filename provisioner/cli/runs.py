@@ -225,7 +225,7 @@ async def started(
     """
     from provisioner.runs.lifecycle import request_run
     from provisioner.runtime.audit import record
-    from provisioner.worker import nudge
+    from provisioner.worker.wakeups import nudge
 
     run = await request_run(dep, request, content=content)
     noted = {"run": run, "targets": request.targets, **facts}

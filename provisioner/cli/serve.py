@@ -40,7 +40,7 @@ def worker(
     ] = None,
 ) -> int:
     """Run a worker: carries out runs."""
-    from provisioner.worker import run_worker
+    from provisioner.worker.processes import run_worker
 
     settings = settings_and_logs(level="info")
     asyncio.run(_answering(settings))
@@ -49,7 +49,7 @@ def worker(
 
 def beat() -> int:
     """Run beat: begins runs on schedule, and watches the roster."""
-    from provisioner.worker import run_beat
+    from provisioner.worker.beat import run_beat
 
     settings = settings_and_logs(level="info")
     asyncio.run(_answering(settings))

@@ -1,4 +1,4 @@
-"""What the commands share: the global options, the settings, the logs."""
+"""What the commands share: the settings, the logs, the name of who types."""
 
 from __future__ import annotations
 
@@ -9,17 +9,12 @@ from pathlib import Path
 from typing import Final
 
 from provisioner import logs
+from provisioner.cli.global_options import CONFIG_VARIABLE, DEBUG_VARIABLE, LOG_FORMAT_VARIABLE, debug_wanted
 from provisioner.errors import ConfigurationError
 from provisioner.example import ROSTER, SETTINGS, where
 from provisioner.settings import DEFAULT_CONFIG, Loaded, Settings, load
 from provisioner.settings.secrets import secrets_of
 from provisioner.store.redis.address import RedisAddress
-
-CONFIG_VARIABLE: Final = "PROVISIONER_CONFIG"
-#: These two steer the command only; the settings know nothing of them.
-DEBUG_VARIABLE: Final = "PROVISIONER_DEBUG"
-#: `console` or `json`, whatever standard error is.
-LOG_FORMAT_VARIABLE: Final = "PROVISIONER_LOG_FORMAT"
 
 #: Seconds in which Redis has to answer what a person waits for, and what reads or changes everything at once. One that
 #: hangs already when a command begins is noticed sooner, see `OPENS_WITHIN`.
@@ -29,25 +24,12 @@ LONG_COMMAND: Final = 30.0
 log = logs.get_logger(__name__)
 
 
-def use(config: Path | None, *, debug: bool) -> None:
-    """Put the global options into the environment, where the processes that a command starts find them too."""
-    if config is not None:
-        os.environ[CONFIG_VARIABLE] = str(config)
-    if debug:
-        os.environ[DEBUG_VARIABLE] = "1"
-
-
 def who() -> str:
     """The name of whoever types, for the record."""
     try:
         return f"cli:{getpass.getuser()}"
     except (KeyError, OSError):
         return "cli"
-
-
-def debug_wanted() -> bool:
-    """Whether tracebacks are shown, and everything is logged."""
-    return os.environ.get(DEBUG_VARIABLE, "").lower() not in ("", "0", "false", "no")
 
 
 def settings_and_logs(*, level: str = "warning") -> Settings:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import IO, Final, Self
 
-from provisioner.cli.session import LOG_FORMAT_VARIABLE
+from provisioner.cli.global_options import LOG_FORMAT_VARIABLE
 from provisioner.logs import get_logger
 from provisioner.store.redis.tied import tied_to_us
 

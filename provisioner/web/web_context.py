@@ -16,7 +16,7 @@ from provisioner.store.admin.web_sessions import WebSessionStore
 from provisioner.store.redis.address import RedisAddress
 from provisioner.store.redis.connection import connect
 from provisioner.store.stores import Stores
-from provisioner.worker import nudge, nudge_target
+from provisioner.worker.wakeups import nudge, nudge_target
 
 log = get_logger(__name__)
 

@@ -1,4 +1,4 @@
-"""The worker and beat as processes: what `provisioner worker` and `provisioner beat` run."""
+"""The worker as a process: what `provisioner worker` runs."""
 
 from __future__ import annotations
 
@@ -10,15 +10,12 @@ from typing import Any, Final
 import structlog
 from celery.apps import worker as celery_worker
 from celery.exceptions import CPendingDeprecationWarning
-from celery.schedules import schedule
 from celery.signals import worker_process_init, worker_process_shutdown, worker_shutting_down
 from kombu.transport.redis import QoS
 
-from provisioner.progress.vitals import TICK
 from provisioner.settings import Settings
 from provisioner.worker.app import URGENT, WORK, configure
 from provisioner.worker.heartbeat import WorkerHeartbeat, end_signs, give_signs
-from provisioner.worker.schedule import CronSchedule
 from provisioner.worker.worker_process import child
 
 log = structlog.get_logger(__name__)
@@ -70,42 +67,6 @@ def _tame_celery() -> None:
         os.write(2, f"{text.strip()}\n".encode())
 
     celery_worker.safe_say = say
-
-
-def run_beat(settings: Settings) -> int:
-    """Send scheduled nudges until told to stop; several may run, one acts."""
-    app = configure()
-    app.conf.beat_schedule = entries(settings)
-    beat = app.Beat(loglevel="WARNING", quiet=True)
-    beat.run()
-    return 0
-
-
-def entries(settings: Settings) -> dict[str, Any]:
-    """The schedule, as Celery writes it."""
-    times = settings.schedule
-    found: dict[str, Any] = {"tick": _entry("tick", schedule(TICK), expires=TICK * 5)}
-    found["inbound"] = _entry("inbound", schedule(TICK), expires=TICK * 5)
-    if times.sync:
-        found["sync"] = _entry("scheduled", CronSchedule(times.sync, settings.zone), "schedule")
-    if times.full:
-        full = CronSchedule(times.full, settings.zone)
-        found["full"] = _entry("scheduled", full, "full")
-    if times.pull:
-        found["pull"] = _entry("pull", CronSchedule(times.pull, settings.zone))
-    if times.watch_roster:
-        seconds = times.watch_roster.total_seconds()
-        found["watch"] = _entry("watch", schedule(seconds), expires=max(5.0, seconds))
-    return found
-
-
-def _entry(name: str, when: Any, *args: str, expires: float = 300.0) -> dict[str, Any]:
-    return {
-        "task": f"provisioner.{name}",
-        "schedule": when,
-        "args": args,
-        "options": {"queue": WORK, "expires": expires},
-    }
 
 
 @worker_process_init.connect

@@ -15,7 +15,7 @@ from urllib.request import Request, urlopen
 
 from provisioner.sandbox import SandboxServer, Switchboard
 from provisioner.settings import load
-from provisioner.worker import workers
+from provisioner.worker.wakeups import workers
 from tests.cli.calling import command, environment
 from tests.support.harness import raise_limits, settings_document, write_settings
 from tests.support.ports import free_port

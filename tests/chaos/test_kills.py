@@ -20,7 +20,7 @@ from provisioner.runtime.context import Deployment
 from provisioner.sandbox import SandboxServer, Switchboard
 from provisioner.settings import Settings
 from provisioner.store.runs.documents import Request
-from provisioner.worker import nudge
+from provisioner.worker.wakeups import nudge
 from tests.chaos.explained import everyday_document, everyday_faults, story, unexplained
 from tests.chaos.fleet import Fleet
 from tests.chaos.people import as_csv, made_up, moved_on

@@ -19,7 +19,7 @@ from provisioner.runtime.context import Deployment
 from provisioner.sandbox import SandboxServer
 from provisioner.settings import Settings
 from provisioner.store.runs.documents import Request
-from provisioner.worker import nudge
+from provisioner.worker.wakeups import nudge
 from tests.chaos.fleet import Fleet
 from tests.chaos.people import as_csv, made_up, moved_on
 from tests.support.harness import load_settings, raise_limits, settings_document, write_settings

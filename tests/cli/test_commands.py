@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from provisioner.cli.app import app
+from provisioner.cli import commands
 from tests.cli.calling import call, write_settings
 from tests.support.redis_contents import RedisContents
 
@@ -59,11 +61,29 @@ def test_every_command_has_help_and_its_options(name: str) -> None:
 
 
 def test_no_command_is_without_help_or_test() -> None:
-    known = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
-    assert known == set(COMMANDS)
-    for command in app.registered_commands:
-        assert command.callback is not None
-        assert command.callback.__doc__
+    assert set(commands.COMMANDS) == set(COMMANDS)
+
+
+def test_help_lists_each_command_with_the_first_line_of_its_docstring() -> None:
+    shown = call("--help").out
+    for name, summary in commands.summaries().items():
+        documented = commands.function_of(name).__doc__ or ""
+        assert summary == documented.partition("\n")[0] != ""
+        assert summary in " ".join(shown.split())
+
+
+def test_help_imports_no_command() -> None:
+    program = """
+import sys
+from provisioner.cli.app import app
+try:
+    app(["--help"])
+finally:
+    heavy = {"celery", "fastapi", "httpx", "importlib.metadata", "msgspec", "polars", "pydantic", "redis", "structlog"}
+    print(sorted(heavy & set(sys.modules)), file=sys.stderr)
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ran.stderr.strip() == "[]"
 
 
 def test_version() -> None:

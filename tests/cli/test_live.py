@@ -15,7 +15,7 @@ import pytest
 
 from provisioner.sandbox import SandboxServer
 from provisioner.settings import Settings, load
-from provisioner.worker import workers
+from provisioner.worker.wakeups import workers
 from tests.cli.calling import HEADER, Answer, call, command, environment, traitly, write_roster, write_settings
 from tests.support.redis_server import RedisServer
 

@@ -14,7 +14,7 @@ import pytest
 from provisioner.cli import serve
 from provisioner.sandbox import SandboxServer
 from provisioner.settings import load
-from provisioner.worker import workers
+from provisioner.worker.wakeups import workers
 from tests.cli.calling import call, command, environment, traitly, write_settings
 from tests.cli.test_processes import eventually, gone
 from tests.support.ports import free_port

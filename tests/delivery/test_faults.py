@@ -25,9 +25,8 @@ from provisioner.runtime.context import Deployment
 from provisioner.sandbox import SandboxServer, Switchboard
 from provisioner.settings import Settings
 from provisioner.store.runs.documents import Request
-from provisioner.worker import nudge, workers
 from provisioner.worker.app import WORK, configured
-from provisioner.worker.wakeups import send
+from provisioner.worker.wakeups import nudge, send, workers
 from tests.decisions.conftest import company
 from tests.support.faulty_worker import FUNCTIONS
 from tests.support.harness import load_settings, raise_limits, settings_document, write_settings

@@ -19,7 +19,7 @@ from provisioner.runtime.context import Deployment
 from provisioner.sandbox import SandboxServer, Switchboard
 from provisioner.settings import Settings
 from provisioner.store.runs.documents import Request
-from provisioner.worker import nudge
+from provisioner.worker.wakeups import nudge
 from tests.decisions.conftest import company
 from tests.support.harness import load_settings, settings_document, write_settings
 from tests.support.redis_contents import RedisContents

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from prometheus_client import generate_latest
 
-from provisioner.cli.app import app
+from provisioner.cli.commands import COMMANDS
 from provisioner.progress.metrics import registry, take
 from provisioner.runtime.context import Deployment
 from provisioner.settings import load
@@ -63,9 +63,8 @@ def test_no_advice_is_about_nothing() -> None:
 
 
 def test_the_runbook_names_commands_and_options_that_there_are() -> None:
-    known = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
     named = re.findall(r"`provisioner ([a-z]+)([^`]*)`", RUNBOOK)
-    assert {name for name, _ in named} <= known
+    assert {name for name, _ in named} <= set(COMMANDS)
     assert len(named) > 20
 
 

@@ -12,13 +12,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from provisioner.cli.app import app
+from provisioner.cli.commands import COMMANDS
 from provisioner.settings import Settings
 from tests.cli.calling import call
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "deploy" / "runbook.md"])
-COMMANDS = {one.name or getattr(one.callback, "__name__", "") for one in app.registered_commands}
 GENERATORS = sorted(path.name for path in (ROOT / "scripts").glob("make_*.py") if path.stem != "make_dist")
 LINK = re.compile(r"\]\((?!https?://|mailto:)([^)#\s]*)(#[^)\s]*)?\)")
 

@@ -18,7 +18,7 @@ from provisioner.example import content, existing_accounts
 from provisioner.example.verify import believed, faults
 from provisioner.sandbox import Switchboard
 from provisioner.settings import Settings, load
-from provisioner.worker import workers
+from provisioner.worker.wakeups import workers
 from tests.support.harness import raise_limits, settings_document, write_settings
 from tests.support.redis_contents import RedisContents
 from tests.support.redis_server import RedisServer

@@ -26,7 +26,7 @@ from provisioner.errors import StoreError
 from provisioner.runtime.context import Deployment
 from provisioner.sandbox import Switchboard
 from provisioner.settings import Settings
-from provisioner.worker import workers
+from provisioner.worker.wakeups import workers
 from tests.chaos.fleet import Member
 from tests.chaos.people import as_csv, made_up
 from tests.e2e.site import Site, deployment, eventually

@@ -26,7 +26,7 @@ from provisioner.runtime.context import Deployment
 from provisioner.settings import Cron, Settings
 from provisioner.web.pages import overview
 from provisioner.worker.app import configured
-from provisioner.worker.processes import entries
+from provisioner.worker.beat import entries
 from provisioner.worker.schedule import BoundedScheduler, CronSchedule, Entry
 from tests.support.harness import load_settings, settings_document
 from tests.support.redis_contents import RedisContents
@@ -37,7 +37,7 @@ PROGRAM = """
 import sys
 from provisioner.settings import Cron
 from provisioner.worker.app import configure, settings
-from provisioner.worker.processes import entries
+from provisioner.worker.beat import entries
 from provisioner.worker.schedule import CronSchedule
 
 app, found = configure(), entries(settings())
@@ -249,3 +249,17 @@ def test_a_schedule_that_another_beat_wrote_over_is_restored(
     contents.take_entry_off("sync")
     mine.tick()
     assert "sync" in contents.entries_due()
+
+
+def test_beat_imports_neither_polars_nor_a_task() -> None:
+    program = """
+import sys
+from provisioner.settings import load
+from provisioner.worker.beat import entries
+entries(load().settings)
+print([name for name in ("fastapi", "polars", "provisioner.worker.tasks") if name in sys.modules])
+"""
+    config = Path(__file__).parents[2] / "config" / "provisioner.yaml"
+    variables = {**os.environ, "PROVISIONER_CONFIG": str(config)}
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=variables)
+    assert ran.stdout.strip() == "[]"

@@ -79,7 +79,7 @@ async def access(dep: Deployment, targets: Sequence[str]) -> AsyncIterator[list[
     """
     for target in targets:
         about = await _about(dep, target)
-        people = await dep.ledger.sorted_people(target)
+        people = await dep.ledger.people(target)
         ours: set[str] = set()
         for start in range(0, len(people), _BATCH):
             frame = await dep.ledger.frame(target, about.names, people[start : start + _BATCH])

@@ -10,6 +10,7 @@ from provisioner.model.operation import Status
 from provisioner.store.redis import keys
 from provisioner.store.redis.client import Redis
 from provisioner.store.redis.connection import redis_errors
+from provisioner.store.redis.growing import members, unlink
 from provisioner.store.runs.documents import LISTED
 
 _CHUNK: Final = 500
@@ -96,7 +97,8 @@ class HistoryStore:
         return count
 
     async def _operations(self, run: str, target: str) -> list[str]:
-        return [name.decode() for name in await self._redis.zrange(keys.run_operations(run, target), 0, -1)]
+        listed = members(self._redis, keys.run_operations(run, target))
+        return [name.decode() async for some in listed for name in some]
 
     async def forget_run(self, run: str, over: Collection[str]) -> None:
         """Forget a whole run but for what it planned from, which the snapshots keep.
@@ -113,9 +115,8 @@ class HistoryStore:
                 await self._redis.srem(keys.put_off(target), run)
                 gone += [keys.run_by_status(run, target, status.value) for status in Status]
                 gone += [keys.run_by_status(run, target, listed) for listed in LISTED]
-                await self._redis.delete(*gone)
-            gone = [keys.run(run), keys.rejects(run), keys.left_out(run), keys.run_beginning(run)]
-            await self._redis.delete(*gone)
+                await unlink(self._redis, gone)
+            await unlink(self._redis, [keys.run(run), keys.rejects(run), keys.left_out(run), keys.run_beginning(run)])
 
     async def unlist_run(self, run: str) -> None:
         """Take a run that was forgotten off the list, the last step."""

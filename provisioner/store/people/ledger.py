@@ -14,12 +14,11 @@ from provisioner.model.unconfirmed import marked
 from provisioner.store.redis import keys
 from provisioner.store.redis.client import Redis
 from provisioner.store.redis.connection import redis_errors
+from provisioner.store.redis.growing import scanned
 from provisioner.store.redis.scripts import Scripts
 
 #: People whose entries are marked in one step.
 _MARKED_AT_ONCE: Final = 500
-#: Entries that one look goes through.
-_SCANNED: Final = 1000
 
 
 class LedgerStore:
@@ -36,10 +35,13 @@ class LedgerStore:
         Columns: `_person`, `_account`, `_state`, `_created`, `_matched`, `_recorded`, `_owed` (JSON), `_enrolled`,
         `_linked`, `_makes` and `_loops` (JSON, see `LedgerEntry`), and ``l:<attribute>`` per name (null: nothing
         acknowledged; empty text: known to be empty).
+
+        Everybody is read in steps: what is recorded meanwhile may be in it or not. `rekey` and `forget`, which move
+        entries, wait until nothing plans.
         """
         with redis_errors():
             if people is None:
-                raw = await self._redis.hgetall(keys.ledger(target))
+                raw = await scanned(self._redis, keys.ledger(target))
                 persons = [key.decode() for key in raw]
                 texts = list(raw.values())
             else:
@@ -86,17 +88,9 @@ class LedgerStore:
             await self._unconfirm([], ["unconfirm", target, encoded, some])
 
     async def people(self, target: str) -> list[str]:
-        """The keys of everybody who has a link."""
+        """The keys of everybody who has a link, in their order."""
         with redis_errors():
-            return [key.decode() for key in await self._redis.hkeys(keys.ledger(target))]
-
-    async def sorted_people(self, target: str) -> list[str]:
-        """The same in the order of their keys, without keeping Redis from others however many they are."""
-        found: set[str] = set()
-        with redis_errors():
-            async for person, _ in self._redis.hscan_iter(keys.ledger(target), count=_SCANNED):
-                found.add(person.decode())
-        return sorted(found)
+            return sorted(person.decode() for person in await scanned(self._redis, keys.ledger(target)))
 
     async def size(self, target: str) -> int:
         """How many links there are."""

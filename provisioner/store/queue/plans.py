@@ -17,6 +17,7 @@ from provisioner.model.operation_batches import batches_of
 from provisioner.store.redis import keys
 from provisioner.store.redis.client import Redis
 from provisioner.store.redis.connection import redis_errors
+from provisioner.store.redis.growing import members
 from provisioner.store.redis.lock import Hold, commit
 from provisioner.store.redis.scripts import Scripts
 
@@ -128,14 +129,11 @@ class PlanStore:
         """
         part = keys.run_target(run, target)
         with redis_errors():
-            async with self._redis.pipeline(transaction=False) as pipe:
-                pipe.hmget(part, ["installed", "installing"])
-                pipe.zrange(keys.run_operations(run, target), 0, -1)
-                (installed, begun), left_over = await pipe.execute()
+            installed, begun = await self._redis.hmget(part, ["installed", "installing"])
             if installed is not None:
                 return int(installed)
             if begun is None:
-                await self._forget_attempt(run, target, left_over, hold, counted or ())
+                await self._forget_attempt(run, target, hold, counted or ())
                 entries = _Entries(entry)
                 scanned = not beside and (people is None or len(people) > _NAMED)
                 # A plan of very many is installed in parts
@@ -260,7 +258,7 @@ class PlanStore:
         def write(pipe: Redis, start: int) -> None:
             if not start:
                 # A planner that was killed may have left some there
-                pipe.delete(keys.stage(run, target))
+                pipe.unlink(keys.stage(run, target))
             for number, part in enumerate(parts[start : start + _PIPED], start + 1):
                 pipe.rpush(keys.stage(run, target), json.dumps({"n": number, "people": part}))
             if start + _PIPED >= len(parts):
@@ -303,12 +301,12 @@ class PlanStore:
         with redis_errors():
             await self._redis.zremrangebyscore(keys.added(target), "-inf", before)
 
-    async def _forget_attempt(
-        self, run: str, target: str, left_over: Sequence[bytes], hold: Hold | None, guards: Iterable[str]
-    ) -> None:
+    async def _forget_attempt(self, run: str, target: str, hold: Hold | None, guards: Iterable[str]) -> None:
         """Take away what a worker that was killed on the way had put there of this plan."""
-        for start in range(0, len(left_over), _CHUNK):
-            some = [keys.operation(run, target, name.decode()) for name in left_over[start : start + _CHUNK]]
+        left_over = False
+        async for ids in members(self._redis, keys.run_operations(run, target)):
+            left_over = True
+            some = [keys.operation(run, target, name.decode()) for name in ids]
             # Whoever has the lock meanwhile may have begun to install them
             await commit(self._redis, hold, partial(_take_away, names=some))
         if left_over:
@@ -330,7 +328,7 @@ class _Entries:
 
 
 def _take_away(pipe: Redis, names: Sequence[str]) -> None:
-    pipe.delete(*names)
+    pipe.unlink(*names)
 
 
 def _row_of(rows: dict[str, _Row], person: str) -> _Row:

@@ -346,7 +346,7 @@ function commands.install()
   local part, stage = run_key(run), P .. 'run:' .. run .. ':stage:' .. target
   local installed, text, last = unpack(redis.call('HMGET', part, 'installed', 'installing', 'chunk'))
   if installed then
-    redis.call('DEL', stage)
+    redis.call('UNLINK', stage)
     return { tonumber(installed), 0 }
   end
   local plan = cjson.decode(text)
@@ -355,8 +355,8 @@ function commands.install()
   -- A client without an answer puts its parts there a second time
   if chunk and chunk.n > tonumber(last or '0') then
     if chunk.n == 1 and guards_moved(run, plan, chunk.people) then
-      redis.call('DEL', stage)
-      for guard in pairs(plan.guards) do redis.call('DEL', coming_key(run, guard)) end
+      redis.call('UNLINK', stage)
+      for guard in pairs(plan.guards) do redis.call('UNLINK', coming_key(run, guard)) end
       redis.call('HDEL', part, 'installing', 'chunk', 'dropped')
       redis.call('ZREM', INSTALLING, run)
       return { -1, 0 }
@@ -394,10 +394,10 @@ function commands.install()
   local dropped = tonumber(redis.call('HGET', part, 'dropped') or '0')
   if left == 0 then
     redis.call('HSET', part, 'installed', dropped)
-    for guard in pairs(plan.guards) do redis.call('DEL', coming_key(run, guard)) end
+    for guard in pairs(plan.guards) do redis.call('UNLINK', coming_key(run, guard)) end
     redis.call('HDEL', part, 'installing', 'chunk', 'dropped')
     redis.call('ZREM', INSTALLING, run)
-    if redis.call('ZCARD', INSTALLING) == 0 then redis.call('DEL', FRESH) end
+    if redis.call('ZCARD', INSTALLING) == 0 then redis.call('UNLINK', FRESH) end
   end
   return { dropped, left }
 end
@@ -456,7 +456,7 @@ function commands.add()
       redis.call('ZREM', P .. 'run:' .. run .. ':ops:' .. target, id)
     end
   end
-  redis.call('DEL', stage)
+  redis.call('UNLINK', stage)
   return added
 end
 

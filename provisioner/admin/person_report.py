@@ -169,11 +169,14 @@ def _attributes(
         acknowledged = entry.values.get(attribute) if entry else None
         desired = wanted.get(attribute)
         held = have if have is not None else acknowledged
+        if rule.first_free and held:
+            # What was chosen once is what the mapping wants from then on
+            desired = held
         same = desired is None or fold(desired or None, type_) == fold(held or None, type_)
         rows.append(
             {
                 "attribute": attribute,
-                "expression": rule.from_,
+                "expression": rule.text,
                 "authority": rule.authority,
                 "desired": natural(desired, type_) if desired is not None else None,
                 "observed": natural(have, type_),

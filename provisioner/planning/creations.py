@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Final
 
 import polars as pl
 
 from provisioner.model.operation import Kind, Operation, digest, operation_id
 from provisioner.planning import new_accounts
-from provisioner.planning.desired import DIGEST, PERSON, STANDING
+from provisioner.planning.desired import DIGEST, PERSON, STANDING, candidate_columns
 from provisioner.planning.diff import names_of
+from provisioner.planning.first_free import chosen_attributes
 from provisioner.planning.spec import Planning, TargetSpec
 
 #: The reason of a create that waits since the person may have an account under another key.
@@ -35,14 +37,15 @@ def creations(spec: TargetSpec, rows: pl.DataFrame, gone: Gone, circumstances: P
     operations = []
     moment = circumstances.now.timestamp()
     about = rows.select(PERSON, STANDING, DIGEST).iter_rows()
-    people = zip(about, rows.select(f"w:{name}" for name in names).iter_rows(), strict=True)
-    for (person, standing, row), wanted in people:
+    people = zip(about, rows.select(f"w:{name}" for name in names).iter_rows(), _candidates(spec, rows), strict=True)
+    for (person, standing, row), wanted, candidates in people:
         after: dict[str, str | None] = {name: wanted[place] for place, name in creatable if wanted[place]}
         alike = circumstances.alike.get(person)
         lost, makes = person in gone.people, gone.makes.get(person, 0)
         operations.append(
             Operation(
-                id=operation_id(spec.name, person, Kind.CREATE, {}, after),
+                # A decision holds for whatever comes of the candidates: another number is no other change
+                id=operation_id(spec.name, person, Kind.CREATE, {}, {**after, **candidates}),
                 target=spec.name,
                 person=person,
                 kind=Kind.CREATE,
@@ -62,6 +65,18 @@ def creations(spec: TargetSpec, rows: pl.DataFrame, gone: Gone, circumstances: P
             )
         )
     return operations
+
+
+def _candidates(spec: TargetSpec, rows: pl.DataFrame) -> Iterator[dict[str, str | None]]:
+    """Of each row the candidates of what is chosen by `first_free`, a line each."""
+    chosen = {name: spec.settings.attributes[name].first_free for name in chosen_attributes(spec)}
+    if not chosen:
+        return repeat({}, rows.height)
+    columns = [
+        pl.concat_str(candidate_columns(name, len(texts)), separator="\n", ignore_nulls=True).alias(name)
+        for name, texts in chosen.items()
+    ]
+    return rows.select(columns).iter_rows(named=True)
 
 
 def _fails(spec: TargetSpec, makes: int) -> str:

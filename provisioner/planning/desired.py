@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from zoneinfo import ZoneInfo
 
@@ -24,7 +24,10 @@ _PLAIN = frozenset({Type.TEXT, Type.FOLDED, Type.EMAIL, Type.VALUE})
 
 @dataclass(frozen=True, slots=True)
 class CompiledTarget:
-    """A target's expressions, checked: `scope`, `protect`, one per attribute, and the leaver's overlay."""
+    """A target's expressions, checked: `scope`, `protect`, one per attribute, and the leaver's overlay.
+
+    `choices` are the candidates of each attribute of which the first free one is taken.
+    """
 
     scope: Expression
     protect: Expression
@@ -32,11 +35,13 @@ class CompiledTarget:
     leaver: Mapping[str, Expression]
     enrolments: tuple[tuple[str, int | None, Expression], ...] = ()
     knowledge: tuple[KnowledgeRule, ...] = ()
+    choices: Mapping[str, tuple[Expression, ...]] = field(default_factory=dict)
 
     @property
     def columns(self) -> frozenset[str]:
         """The roster's columns that the mapping needs."""
         expressions = [self.scope, *self.attributes.values(), *self.leaver.values()]
+        expressions += [one for several in self.choices.values() for one in several]
         expressions += [when for _, _, when in self.enrolments]
         expressions += [one for rule in self.knowledge for one in (rule.when, *rule.fields.values())]
         return frozenset().union(*(expression.columns for expression in expressions))
@@ -58,7 +63,8 @@ class Desired:
 
     `frame` has `_person`, `_standing`, `_reason`, `_digest` (of the row), one text column ``w:<attribute>`` each
     (null: leave alone; empty text: clear), one ``m:<attribute>`` per attribute that may identify somebody (see
-    `proving`), and one boolean column ``e:<code>`` per enrolment rule.
+    `proving`), and one boolean column ``e:<code>`` per enrolment rule. Of an attribute that is chosen by `first_free`
+    the wanted value is the first candidate, and its candidates are the columns of `candidate_columns`.
     `records` are the external knowledge that members should have.
     """
 
@@ -99,6 +105,16 @@ def compile_target(spec: TargetSpec, columns: Collection[str] | None) -> Compile
         knowledge=tuple(
             compile_rules(spec.knowledge_rules, columns, where=f"{where}.external_knowledge", zone=spec.zone)
         ),
+        choices={
+            name: tuple(
+                compile_expression(
+                    text, columns, where=f"{where}.attributes.{name}.first_free[{place}]", zone=spec.zone
+                )
+                for place, text in enumerate(rule.first_free)
+            )
+            for name, rule in settings.attributes.items()
+            if rule.first_free
+        },
     )
 
 
@@ -106,7 +122,16 @@ def faults_of(spec: TargetSpec) -> list[ConfigurationError]:
     """Every expression of a target that is wrong by itself, whatever columns the roster has."""
     settings, where = spec.settings, f"targets.{spec.name}"
     asked = [(settings.scope, f"{where}.scope", True), (settings.protect, f"{where}.protect", True)]
-    asked += [(rule.from_, f"{where}.attributes.{name}", False) for name, rule in settings.attributes.items()]
+    asked += [
+        (rule.from_, f"{where}.attributes.{name}", False)
+        for name, rule in settings.attributes.items()
+        if not rule.first_free
+    ]
+    asked += [
+        (text, f"{where}.attributes.{name}.first_free[{place}]", False)
+        for name, rule in settings.attributes.items()
+        for place, text in enumerate(rule.first_free)
+    ]
     asked += [(rule.from_, f"{where}.leaver.{name}", False) for name, rule in settings.leaver.items()]
     asked += [(rule.when, f"{where}.enrolments[{index}].when", True) for index, rule in enumerate(spec.enrolments)]
     for index, entry in enumerate(spec.knowledge_rules):
@@ -152,7 +177,12 @@ def desired_accounts(
     said = _said(spec, compiled, people)
     names = list(dict.fromkeys([*compiled.attributes, *compiled.leaver]))
     identifying = proving(spec.settings.match, compiled.attributes, spec.attributes)
-    mapped = [_attribute(spec, name, said, people, leaving) for name in names]
+    mapped = [
+        _chosen(spec, name, compiled.choices[name], people, leaving, wanted)
+        if name in compiled.choices
+        else _attribute(spec, name, said, people, leaving)
+        for name in names
+    ]
     for name, (column, plain, failed, found) in zip(names, mapped, strict=True):
         wanted[f"w:{name}"] = column
         if name in identifying and plain is not None:
@@ -209,7 +239,9 @@ def _said(spec: TargetSpec, compiled: CompiledTarget, people: pl.DataFrame) -> d
         (section, name): expression
         for section, expressions in (("attributes", compiled.attributes), ("leaver", compiled.leaver))
         for name, expression in expressions.items()
-        if name in (rules := getattr(spec.settings, section)) and rules[name].authority != "target"
+        if name in (rules := getattr(spec.settings, section))
+        and rules[name].authority != "target"
+        and not rules[name].first_free
     }
     results = evaluate_texts(list(asked.values()), people)
     return {key: _Said(one, result) for (key, one), result in zip(asked.items(), results, strict=True)}
@@ -280,6 +312,31 @@ def _attribute(
     return column.alias(name), plain, broken, faults
 
 
+def _chosen(
+    spec: TargetSpec,
+    name: str,
+    expressions: Sequence[Expression],
+    people: pl.DataFrame,
+    leaving: pl.Series,
+    columns: dict[str, pl.Series],
+) -> tuple[pl.Series, pl.Series | None, pl.Series, list[Fault]]:
+    """As `_attribute`, of one that is chosen by `first_free`: the first candidate. The candidates go into `columns`."""
+    faults: list[Fault] = []
+    broken = pl.repeat(False, people.height, dtype=pl.Boolean, eager=True)
+    found: list[pl.Series] = []
+    results = evaluate_texts(list(expressions), people)
+    places = zip(candidate_columns(name, len(expressions)), expressions, results, strict=True)
+    for place, (column, expression, result) in enumerate(places):
+        failed = result.failed & ~leaving
+        path = f"targets.{spec.name}.attributes.{name}.first_free[{place}]"
+        faults += _faults(people, failed, result.reasons, expression, path)
+        values = result.values.str.strip_chars().replace("", None).set(leaving | result.failed, None)
+        columns[column] = values.alias(column)
+        found.append(columns[column])
+        broken = broken | failed
+    return pl.select(pl.coalesce(found)).to_series().alias(name), None, broken, faults
+
+
 def canonical_column(values: pl.Series, type_: Type, *, constant: bool = False) -> tuple[pl.Series, dict[str, str]]:
     """Canonical values of a text that `evaluate_text` gave, and what is wrong with those that do not fit.
 
@@ -338,6 +395,11 @@ def _faults(
         Fault(keys[index], where, reasons.get(index, f"{expression.text!r} cannot be evaluated"), fatal=True)
         for index in failed.arg_true().to_list()
     ]
+
+
+def candidate_columns(name: str, count: int) -> list[str]:
+    """The columns of a desired frame with the candidates of an attribute that is chosen by `first_free`, in order."""
+    return [f"c:{name}:{place}" for place in range(count)]
 
 
 def check_overlay(spec: TargetSpec) -> None:

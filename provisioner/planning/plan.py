@@ -40,6 +40,7 @@ from provisioner.planning.desired import (
     desired_accounts,
 )
 from provisioner.planning.diff import Held, differing, hold, ours_to_clear, suspects, without_taken
+from provisioner.planning.first_free import chosen_attributes, with_free_values
 from provisioner.planning.guards import Measure, guarded, limit_of, measured, tripped
 from provisioner.planning.leavers import to_settle, unfinished_leavers, unkept_leavers, unsettled
 from provisioner.planning.listing_trust import Code, Trust, doubts, recalled, trust_of
@@ -202,6 +203,8 @@ def plan_target(
     creates = creates.filter(~pl.col(PERSON).is_in([doubt.person for doubt in perhaps]))
     blocked += [Todo(doubt.person, doubt.sentence, linked=False) for doubt in perhaps]
     if not trust.unbelieved:
+        creates, unnamed = with_free_values(spec, creates, observation, ledger, circumstances)
+        blocked += [Todo(one.person, one.sentence, linked=False) for one in unnamed]
         attributes = spec.attributes
         claims = to_settle(found.claims, desired.frame)
         blocked += [Todo(one.person, one.sentence(spec.name, attributes), linked=False) for one in claims]
@@ -303,9 +306,10 @@ def _creates(
 def _refused(spec: TargetSpec, rows: pl.DataFrame) -> dict[str, str]:
     """Of those who would get an account, whom the target would refuse for a value, and why."""
     found: dict[str, str] = {}
+    chosen = chosen_attributes(spec)
     for name, attribute in spec.attributes.items():
         column = f"w:{name}"
-        if attribute.fault is None or column not in rows.columns:
+        if attribute.fault is None or column not in rows.columns or name in chosen:
             continue
         values = rows[column].unique().drop_nulls().to_list()
         faults = {value: why for value in values if value and (why := attribute.fault(value))}

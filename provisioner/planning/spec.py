@@ -107,7 +107,8 @@ class Planning:
     them. `unfamiliar` are leavers by a status that no clean roster held yet, with that status. `disputed` are accounts
     that somebody lays claim to whom the plan is not about. `reviewed` are the only operations that may come of it, None
     for all; `undo` is the run that it takes back, empty for none. `values` is how many members the sets of all linked
-    accounts held, by the newest plan of everybody.
+    accounts held, by the newest plan of everybody. `promised` are, by attribute that is chosen by `first_free` and by
+    person, the values of accounts that are being made.
     """
 
     now: datetime
@@ -130,3 +131,4 @@ class Planning:
     reviewed: Reviewed | None = None
     undo: str = ""
     values: int = 0
+    promised: Mapping[str, Mapping[str, str]] = field(default_factory=dict)

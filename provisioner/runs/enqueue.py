@@ -23,6 +23,7 @@ from provisioner.model.operation import Kind, Operation, Status
 from provisioner.model.run_document import LeftOutRow
 from provisioner.model.unconfirmed import at_stake
 from provisioner.planning.desired import PERSON, desired_accounts
+from provisioner.planning.first_free import chosen_attributes, names_wanted, promises
 from provisioner.planning.guards import COVERS
 from provisioner.planning.plan import TargetPlan
 from provisioner.planning.spec import ACCOUNT, Observation
@@ -112,7 +113,9 @@ async def make_plan(
         desired = desired_accounts(
             spec, compiled, snapshot.people, today=today, today_utc=today_utc, ends=settings.roster.ends is not None
         )
-        asks = asks_of(desired.frame, links, spec.settings.match)
+        # Which names are free only a listing of everybody tells
+        if not names_wanted(spec, desired.frame, links):
+            asks = asks_of(desired.frame, links, spec.settings.match)
     seen = await observe(dep, target, http, asks=asks, full=full)
     observed = seen.observation
     base = await _base(dep, target) if asks is not None else None
@@ -134,6 +137,7 @@ async def make_plan(
         newcomers=await dep.rekeys.newcomers(),
         returned=who.returned,
         disputed=await disputed(dep, target, snapshot),
+        promised=await dep.plans.promised(target) if chosen_attributes(spec) else {},
     )
     plan, left = await orders.plan(dep, target, snapshot, observed, ledger, circumstances)
     plan = await without_deleted(dep, target, plan, observed)
@@ -312,6 +316,8 @@ async def install(
         else:
             lists["values"] = [plan.values]
             lists["drift"] = await drift_list(dep, run, snapshot, planned.observation, planned.ledger, plan)
+        if chosen_attributes(dep.specs[target]):
+            await dep.plans.forget_made(target, planned.observation.began)
         before = await dep.health.list(target, "plan")
         await dep.health.keep_lists(target, lists)
         for older in before:
@@ -345,4 +351,5 @@ def _entry(dep: Deployment, target: str, removing: Mapping[str, int], operation:
         },
         stake=at_stake(operation, attributes),
         removes=removing.get(operation.person, 0) if operation.kind is Kind.UPDATE else 0,
+        names=promises(dep.specs[target], operation.after) if operation.kind is Kind.CREATE else {},
     )

@@ -64,10 +64,43 @@ class AttributeRule(Section):
         "what it looks like, or kept as it is shown.",
     )
 
+    first_free: tuple[Sql, ...] = Field(
+        (),
+        description="Instead of `from`: SQL expressions for a value that nobody else has, such as a user name. The "
+        "first free one is chosen at create and kept for ever; if none is free, the last one with 2, 3, … after it.",
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _short_form(cls, value: Any) -> Any:
-        return value if isinstance(value, (dict, AttributeRule)) else {"from": value}
+        if not isinstance(value, (dict, AttributeRule)):
+            return {"from": value}
+        if isinstance(value, AttributeRule) or "first_free" not in value:
+            return value
+        texts = value["first_free"]
+        several = [*texts] if isinstance(texts, (list, tuple)) else [texts]
+        if several:
+            return {"from": several[0], "authority": "create_only", **value, "first_free": several}
+        if "from" not in value:
+            raise ValueError("first_free is empty: give one expression at least")
+        return value
+
+    @model_validator(mode="after")
+    def _chosen_once(self) -> AttributeRule:
+        if not self.first_free:
+            return self
+        if self.from_ != self.first_free[0]:
+            raise ValueError("give either `from` or `first_free`")
+        if self.authority != "create_only":
+            raise ValueError("first_free is chosen at create and kept, so its authority is always create_only")
+        if self.empty != "keep" or self.set != "replace":
+            raise ValueError("first_free takes neither `empty` nor `set`")
+        return self
+
+    @property
+    def text(self) -> str:
+        """What makes the attribute, for people: its expression, or the several of which the first free one is taken."""
+        return f"first free of: {'; '.join(self.first_free)}" if self.first_free else self.from_
 
 
 class GuardLimit(Section):

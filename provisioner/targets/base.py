@@ -109,6 +109,36 @@ class Target(ABC, Generic[S]):
                 if rule.type and Type(rule.type) is not self.declared_type(name):
                     raise ConfigurationError(f"{where}: `attributes` gives it another type.", remedy="Remove one.")
 
+    def _check_choices(self) -> None:
+        """Check that what is chosen by `first_free` can be chosen: the target takes it at create, and shows whose it
+        is.
+
+        Raises:
+            ConfigurationError: it cannot.
+        """
+        for name, rule in (*self.settings.attributes.items(), *self.settings.leaver.items()):
+            if not rule.first_free:
+                continue
+            part = "attributes" if self.settings.attributes.get(name) is rule else "leaver"
+            where = f"targets.{self.name}.{part}.{name}.first_free"
+            attribute = self.attribute(name)
+            if part == "leaver":
+                raise ConfigurationError(f"{where}: a value is chosen at create only.", remedy="Remove it.")
+            if not attribute.on_create or attribute.type not in (Type.TEXT, Type.FOLDED, Type.EMAIL):
+                why = "is not set at create" if not attribute.on_create else "holds no text"
+                raise ConfigurationError(f"{where}: this attribute {why}.", remedy="Give it `from`.")
+            if not attribute.observed or attribute.detail:
+                raise ConfigurationError(
+                    f"{where}: no listing of {self.kind} shows this attribute, so nobody knows which values are free.",
+                    remedy="Give it `from` with an expression that is unique, such as one over the key.",
+                )
+            if name in self.settings.match:
+                raise ConfigurationError(
+                    f"targets.{self.name}.match names {name!r}, which is chosen by first_free: it does not "
+                    "say whose an account is.",
+                    remedy="Match by another attribute, such as email.",
+                )
+
     @property
     def origin(self) -> str:
         """The base of every request's address."""
@@ -171,6 +201,7 @@ class Target(ABC, Generic[S]):
         for name in self.settings.leaver:
             self.attribute(name)
         self._check_types()
+        self._check_choices()
         for name, attribute in self.catalogue.items():
             if attribute.required and name not in self.settings.attributes:
                 raise ConfigurationError(

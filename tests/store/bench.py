@@ -145,13 +145,15 @@ class Bench:
         counted: Counted | None = None,
         group: str | None = None,
         stake: Mapping[str, Sequence[str]] | None = None,
+        names: Mapping[str, Mapping[str, str]] | None = None,
     ) -> tuple[str, int]:
         """Install a plan that was observed at `began` (just now); (its run, how many were dropped; -1: its guard would
-        count more by now than `counted`, and nothing is installed)."""
+        count more by now than `counted`, and nothing is installed). `names`: by person what their create keeps."""
         run = run or self.name_run()
 
         def entry(one: Operation) -> Entry:
-            return Entry(one, group or ("event" if one.kind is Kind.EVENT else "save"), guard, stake=stake or {})
+            group_ = group or ("event" if one.kind is Kind.EVENT else "save")
+            return Entry(one, group_, guard, stake=stake or {}, names=(names or {}).get(one.person, {}))
 
         since = self.now() if began is None else began
         dropped = self(

@@ -68,7 +68,13 @@ class Eraser:
 
     async def standing(self, target: str) -> int | None:
         """Drop the person's ledger entry and open work; how much it was, None if something is being sent."""
-        count = int(await self._forget([], [target, self._person]))
+        with redis_errors():
+            names = [
+                name.decode()
+                async for name, kept in self._redis.hscan_iter(keys.names(target), count=_CHUNK)
+                if kept.decode().split("\x1f", 2)[1] == self._person
+            ]
+        count = int(await self._forget([], [target, self._person, *names]))
         return None if count < 0 else count
 
     async def rows(self) -> int:

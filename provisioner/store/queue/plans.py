@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -33,6 +33,8 @@ _PIPED: Final = 20
 _NAMED: Final = 20
 #: Seconds for which it is noted what is added while a plan is being installed, should that never end.
 _KEPT: Final = 86400
+#: The statuses of what is not over.
+_OPEN: Final = (b"pending", b"sending", b"waiting", b"held")
 
 #: Of one person: open slots, ids of operations, links.
 _Row = tuple[list[str], list[str], list[Mapping[str, Any]]]
@@ -44,7 +46,8 @@ class Entry:
 
     `group` is the batch group that its target gave it, `guard` the guard it counts for, `shown` its `before` and
     `after` as JSON shows them, `stake` what is not known any more if its end is not (see `model.unsure`). `removes` is
-    how many values it takes away that we never wrote, for which the guard `removals` counts it.
+    how many values it takes away that we never wrote, for which the guard `removals` counts it. `names` are, by
+    attribute and folded value, values that nobody else may have while it is open.
     """
 
     operation: Operation
@@ -53,6 +56,7 @@ class Entry:
     shown: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     stake: Mapping[str, Sequence[str]] = field(default_factory=dict)
     removes: int = 0
+    names: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def coming(self) -> dict[str, list[str]]:
@@ -290,6 +294,46 @@ class PlanStore:
                 await pipe.execute()
         return int(await self._script([], ["add", target, run, json.dumps(tokens)]))
 
+    async def promised(self, target: str) -> dict[str, dict[str, str]]:
+        """By attribute and by person, the values that creates chose which are not done, or were done lately."""
+        found: dict[str, dict[str, str]] = {}
+        async for name, kept in self._names(target):
+            _, person, value = kept.split("\x1f", 2)
+            found.setdefault(name.partition("\x1f")[0], {})[person] = value
+        return found
+
+    async def forget_made(self, target: str, before: float) -> None:
+        """Keep no value any longer whose create was over before a moment (epoch seconds): the ledger has it."""
+        some: dict[str, str] = {}
+        async for name, kept in self._names(target):
+            some[name] = kept
+            if len(some) == _CHUNK:
+                await self._forget_made(target, some, before)
+                some = {}
+        await self._forget_made(target, some, before)
+
+    async def _forget_made(self, target: str, some: Mapping[str, str], before: float) -> None:
+        if not some:
+            return
+        with redis_errors():
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for kept in some.values():
+                    run, _, operation = kept.partition("\x1f")[0].partition("|")
+                    pipe.hmget(keys.operation(run, target, operation), ["status", "changed"])
+                states = await pipe.execute()
+        over = {
+            name: kept
+            for (name, kept), (status, changed) in zip(some.items(), states, strict=True)
+            if status is None or (status not in _OPEN and float(changed) < before)
+        }
+        if over:
+            await self._script([], ["made", target, json.dumps(over, ensure_ascii=False)])
+
+    async def _names(self, target: str) -> AsyncIterator[tuple[str, str]]:
+        with redis_errors():
+            async for name, kept in self._redis.hscan_iter(keys.names(target), count=_SCANNED):
+                yield name.decode(), kept.decode()
+
     async def never_added(self, target: str, tokens: Sequence[str]) -> list[str]:
         """Those of the tokens that `add` has not used yet."""
         with redis_errors():
@@ -359,6 +403,8 @@ def _fields(entry: Entry, place: int, followers: Sequence[str], *, urgent: bool)
         fields["guard"] = entry.guard
     if entry.removes:
         fields["removes"] = entry.removes
+    if entry.names:
+        fields["names"] = json.dumps(dict(entry.names), ensure_ascii=False)
     if followers:
         fields["followers"] = json.dumps(list(followers))
     if operation.planned_error:

@@ -185,6 +185,13 @@ installing: Final = _key(
 fresh_slots: Final = _key(
     "slots:fresh:<target>", "SET", "slots that were filled while a plan was installed", "minutes", personal="the key"
 )
+names: Final = _key(
+    "names:<target>",
+    "HASH",
+    "attribute and value, such as a user name → the create that chose it for somebody",
+    "until the account is made and a later plan knows it, or the create is over",
+    personal="the key, and the value",
+)
 looked: Final = _key(
     "looked:<target>",
     "ZSET",

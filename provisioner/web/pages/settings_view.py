@@ -66,7 +66,7 @@ def _rule(rule: AttributeRule) -> str:
     """How an attribute comes about, on one line."""
     besides: list[str] = [] if rule.authority == "roster" else [rule.authority]
     besides += [] if rule.empty == "keep" else ["cleared by NULL"]
-    return _plain(rule.from_) + (f"  ({', '.join(besides)})" if besides else "")
+    return _plain(rule.text) + (f"  ({', '.join(besides)})" if besides else "")
 
 
 def _text(value: Any) -> str:

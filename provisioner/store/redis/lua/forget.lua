@@ -1,9 +1,9 @@
 -- Everything open for one person in one target, taken away in one step.
 --
 -- Keys: none are passed; all are made from the names as store/keys.py lists them (one server, no cluster): slots:, q:,
---   parked:, leases:, ledger:, unlinked:, leavers:, looked:, unsent: each followed by <target>, and run:<run>:t:<target>,
+--   parked:, leases:, names:, ledger:, unlinked:, leavers:, looked:, unsent: each followed by <target>, and run:<run>:t:<target>,
 --   run:<run>:ops:<target>, run:<run>:by:<target>:<status>, run:<run>:op:<target>:<id>.
--- ARGV: target, person
+-- ARGV: target, person, and what is kept for them in names:<target>
 -- Returns how many operations stood and are dropped, or -1 and changes nothing: one of them is being sent right now, and
 --   its answer would be recorded.
 
@@ -44,6 +44,7 @@ for _, one in ipairs(standing) do
   end
   redis.call('HDEL', SLOTS, one.slot)
 end
+for i = 3, #ARGV do redis.call('HDEL', P .. 'names:' .. target, ARGV[i]) end
 redis.call('HDEL', P .. 'ledger:' .. target, person)
 redis.call('HDEL', P .. 'unlinked:' .. target, person)
 redis.call('ZREM', P .. 'leavers:' .. target, person)

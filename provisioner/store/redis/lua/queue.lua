@@ -2,7 +2,7 @@
 --
 -- Keys: none are passed; all are made from the target's and the run's name as store/keys.py lists them (one server,
 --   no cluster): run:<run>:t:<target>, run:<run>:ops:<target>, run:<run>:op:<target>:<id>,
---   run:<run>:by:<target>:<status>, q:, parked:, leases:, slots:, slots:installing:, slots:fresh:, ledger:, leavers:,
+--   run:<run>:by:<target>:<status>, q:, parked:, leases:, slots:, slots:installing:, slots:fresh:, names:, ledger:, leavers:,
 --   sent:, unsent:, target:, claim: each followed by <target>, mark, history:<person>, receipt:<person>, receipts, totals
 --   and tally:<day>.
 -- ARGV[1] the command, ARGV[2] the target, then:
@@ -303,8 +303,8 @@ end
 function commands.release()
   local run, id, by, said = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
   local key = op_key(run, id)
-  local status, slot, follows, last, person, observed = unpack(
-    redis.call('HMGET', key, 'status', 'slot', 'follows', 'said', 'person', 'began'))
+  local status, slot, follows, last, person, observed, kept = unpack(
+    redis.call('HMGET', key, 'status', 'slot', 'follows', 'said', 'person', 'began', 'names'))
   if last == said then return 1 end
   if status ~= 'held' and status ~= 'failed' then return 0 end
   if observed and decided_later(person, tonumber(observed), true) then return 0 end
@@ -315,7 +315,10 @@ function commands.release()
   local watched = redis.call('EXISTS', INSTALLING) == 1
   -- It would wait for ever for what is held, or over without success
   if leader and leader ~= 'succeeded' and not OPEN[leader] then return 0 end
+  local names = kept and cjson.decode(kept) or {}
+  if is_taken(names, person) then return 0 end
   stand(slot, member, watched)
+  keep_names(run, id, person, names)
   -- What somebody approved counts for no guard
   redis.call('HSET', key, 'guard', '')
   redis.call('HDEL', key, 'removes')
@@ -344,9 +347,12 @@ end
 
 function commands.restore()
   local run, id, error = ARGV[3], ARGV[4], ARGV[5]
-  local status, slot = unpack(redis.call('HMGET', op_key(run, id), 'status', 'slot'))
-  if status ~= 'rejected' or redis.call('HGET', SLOTS, slot) then return 0 end
+  local status, slot, person, kept = unpack(
+    redis.call('HMGET', op_key(run, id), 'status', 'slot', 'person', 'names'))
+  local names = kept and cjson.decode(kept) or {}
+  if status ~= 'rejected' or redis.call('HGET', SLOTS, slot) or is_taken(names, person) then return 0 end
   stand(slot, run .. '|' .. id, redis.call('EXISTS', INSTALLING) == 1)
+  keep_names(run, id, person, names)
   become(run, id, 'held', { 'by', '', 'said', '', 'error', error })
   return 1
 end

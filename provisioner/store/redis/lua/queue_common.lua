@@ -8,6 +8,7 @@ local SLOTS, LEDGER = P .. 'slots:' .. target, P .. 'ledger:' .. target
 local LEAVERS = P .. 'leavers:' .. target
 local INSTALLING, FRESH = P .. 'slots:installing:' .. target, P .. 'slots:fresh:' .. target
 local LOOKED, HEALTH = P .. 'looked:' .. target, P .. 'target:' .. target
+local NAMES = P .. 'names:' .. target
 local MARK = P .. 'mark'
 local HISTORY_LENGTH = 200
 -- Seconds for which it is noted what is added while a plan is being installed, should that never end.
@@ -115,9 +116,17 @@ local function leave_queues(member)
   redis.call('ZREM', LEASES, member)
 end
 
-local function free_slot(run, id)
-  local slot = redis.call('HGET', op_key(run, id), 'slot')
-  if slot and redis.call('HGET', SLOTS, slot) == run .. '|' .. id then redis.call('HDEL', SLOTS, slot) end
+-- What a create keeps for its person is free again if it was not made. Once it was made, the ledger has it; a plan that
+-- read the ledger before that still has to find it here.
+local function free_slot(run, id, status)
+  local slot, names = unpack(redis.call('HMGET', op_key(run, id), 'slot', 'names'))
+  local member = run .. '|' .. id
+  if slot and redis.call('HGET', SLOTS, slot) == member then redis.call('HDEL', SLOTS, slot) end
+  if not names or status == 'succeeded' then return end
+  for name in pairs(cjson.decode(names)) do
+    local kept = redis.call('HGET', NAMES, name)
+    if kept and string.sub(kept, 1, #member + 1) == member .. '\31' then redis.call('HDEL', NAMES, name) end
+  end
 end
 
 local function followers(run, id)
@@ -128,7 +137,7 @@ end
 local function finish(run, id, status, extra)
   leave_queues(run .. '|' .. id)
   become(run, id, status, extra)
-  free_slot(run, id)
+  free_slot(run, id, status)
   local person = redis.call('HGET', op_key(run, id), 'person')
   local story = P .. 'history:' .. person
   redis.call('LPUSH', story, target .. '|' .. run .. '|' .. id)
@@ -148,6 +157,23 @@ local function stand(slot, member, watched)
   if watched then
     redis.call('SADD', FRESH, slot)
     redis.call('EXPIRE', FRESH, FRESH_KEPT)
+  end
+end
+
+-- Whether somebody else has a name that a create chose, since its plan was made.
+local function is_taken(names, person)
+  for name in pairs(names) do
+    local kept = redis.call('HGET', NAMES, name)
+    local owner = kept and string.match(kept, '^[^\31]*\31([^\31]*)\31')
+    if owner and owner ~= person then return true end
+  end
+  return false
+end
+
+-- Keep what a create chose for its person until it is done.
+local function keep_names(run, id, person, names)
+  for name, value in pairs(names) do
+    redis.call('HSET', NAMES, name, run .. '|' .. id .. '\31' .. person .. '\31' .. value)
   end
 end
 

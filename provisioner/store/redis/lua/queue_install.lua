@@ -7,7 +7,7 @@
 --
 -- Keys: none are passed; all are made from the target's and the run's name as store/keys.py lists them (one server,
 --   no cluster): those of queue.lua, run:<run>:stage:<target>, run:<run>:again:<target>, run:<run>:behind:<target>,
---   overtaken, outdated and added:<target>.
+--   overtaken, outdated, names:<target> and added:<target>.
 -- ARGV[1] the command, ARGV[2] the target, then:
 --   install  run             takes the next part of the plan                      -> {dropped so far, parts that are left},
 --            or {-1, 0} where its guards counted too few: then nothing of it is installed
@@ -15,6 +15,7 @@
 --
 --   leavers  people who leave, people who do not leave any more (JSON lists), when their roster was read (epoch seconds),
 --            its digest                                                          -> 0
+--   made     names (JSON name -> what is kept of it), which the ledger has by now: kept no longer     -> 0
 --   behind   run             how many of the operations that overtook its plan are still on their way
 --
 -- Who was overtaken is kept in run:<run>:again:<target>, by what in run:<run>:behind:<target>, and that there is anybody
@@ -192,10 +193,13 @@ local function install_person(run, began, everybody, watched, row, fresh_slots, 
   local account = person .. '\31account'
   local wanted = {}
   for _, id in ipairs(ids) do
-    local slot, status, follows, kind = unpack(
-      redis.call('HMGET', op_key(run, id), 'slot', 'wanted_status', 'follows', 'kind'))
+    local slot, status, follows, kind, names = unpack(
+      redis.call('HMGET', op_key(run, id), 'slot', 'wanted_status', 'follows', 'kind', 'names'))
     -- Without one it was put there before
-    if status then table.insert(wanted, { id = id, slot = slot, status = status, follows = follows, kind = kind }) end
+    if status then
+      table.insert(wanted, { id = id, slot = slot, status = status, follows = follows, kind = kind,
+        names = names and cjson.decode(names) or {} })
+    end
     redis.call('HDEL', op_key(run, id), 'wanted_status')
   end
   if decided_later(person, began, not everybody) then
@@ -217,7 +221,7 @@ local function install_person(run, began, everybody, watched, row, fresh_slots, 
   for _, one in ipairs(wanted) do
     local leaderless = one.follows ~= '' and not installed[one.follows]
     if leaderless or busy[one.slot] or busy[fact_of(one.slot)] or busy[account] or recorded
-      or (told and one.slot ~= account) then
+      or (told and one.slot ~= account) or is_taken(one.names, person) then
       dropped = dropped + 1
       if covered[one.slot] then
         become(run, one.id, 'superseded', { 'error', OVERTAKEN })
@@ -228,6 +232,7 @@ local function install_person(run, began, everybody, watched, row, fresh_slots, 
     else
       settle_in(run, began, one.id, one.slot, one.status, one.follows, inherited[one.slot],
         doubtful[fact_of(one.slot)], watched)
+      if OPEN[one.status] or one.status == 'held' then keep_names(run, one.id, person, one.names) end
       installed[one.id] = true
     end
   end
@@ -400,6 +405,14 @@ function commands.install()
     if redis.call('ZCARD', INSTALLING) == 0 then redis.call('UNLINK', FRESH) end
   end
   return { dropped, left }
+end
+
+function commands.made()
+  for name, value in pairs(cjson.decode(ARGV[3])) do
+    -- Somebody may keep it again by now
+    if redis.call('HGET', NAMES, name) == value then redis.call('HDEL', NAMES, name) end
+  end
+  return 0
 end
 
 function commands.behind()

@@ -3,25 +3,58 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
 from provisioner.model.operation import URGENCY, Kind, Operation
 from provisioner.runtime.context import Deployment
+from provisioner.settings import Rate
+from provisioner.targets.base import Target
+from provisioner.targets.capabilities import CountsListing
 
 _BY_URGENCY: Final = {urgency: kind for kind, urgency in URGENCY.items()}
 
 
-def _group(dep: Deployment, target: str, kind: Kind) -> str:
+@dataclass(frozen=True, slots=True)
+class UsualDurations:
+    """Seconds that runs of one target take at its rate, at least. The vendor's time to answer is not in them.
+
+    `unchanged`: a run that finds nothing to do. `first_load`: one that creates everybody. `after_load`: the one after
+    that, which reads what it has never seen.
+    """
+
+    unchanged: float
+    first_load: float
+    after_load: float
+
+
+def usual_durations(target: Target[Any], rates: Sequence[Rate], people: int) -> UsualDurations | None:
+    """How long runs about so many people take; None where the target cannot say how it lists."""
+    if not isinstance(target, CountsListing):
+        return None
+    creates = requests_of(target, {_group(target, Kind.CREATE): people})
+    return UsualDurations(
+        unchanged=_seconds(rates, target.listing_requests(people, 0)),
+        first_load=_seconds(rates, target.listing_requests(0, 0) + creates),
+        after_load=_seconds(rates, target.listing_requests(people, people)),
+    )
+
+
+def _seconds(rates: Sequence[Rate], requests: int) -> float:
+    """From the first request to the last, if nobody else sends any."""
+    return max((max(0, math.ceil(requests / rate.limit) - 1) * rate.window for rate in rates), default=0.0)
+
+
+def _group(target: Target[Any], kind: Kind) -> str:
     """The group in which a target sends operations of a kind that change nothing in particular."""
-    sample = Operation("", target, "", kind, None, {}, {}, slot="account")
-    return dep.targets[target].group(sample).partition("#")[0]
+    sample = Operation("", target.name, "", kind, None, {}, {}, slot="account")
+    return target.group(sample).partition("#")[0]
 
 
-def requests_for(dep: Deployment, target: str, groups: Mapping[str, int]) -> int:
+def requests_of(target: Target[Any], groups: Mapping[str, int]) -> int:
     """The least number of requests that so many operations need, by the target's own group."""
-    made = dep.targets[target]
-    return sum(math.ceil(count / max(1, made.batch_size(group))) for group, count in groups.items() if count)
+    return sum(math.ceil(count / max(1, target.batch_size(group))) for group, count in groups.items() if count)
 
 
 async def estimate(dep: Deployment, target: str, planned: Mapping[str, int]) -> float:
@@ -32,10 +65,10 @@ async def estimate(dep: Deployment, target: str, planned: Mapping[str, int]) -> 
     """
     groups: dict[str, int] = {}
     for kind, count in planned.items():
-        group = _group(dep, target, Kind(kind))
+        group = _group(dep.targets[target], Kind(kind))
         groups[group] = groups.get(group, 0) + count
     status = await dep.pace_of(target).status()
-    return status.finish_estimate(requests_for(dep, target, groups))
+    return status.finish_estimate(requests_of(dep.targets[target], groups))
 
 
 async def finish_estimate(dep: Deployment, target: str) -> float | None:
@@ -50,9 +83,9 @@ async def finish_estimate(dep: Deployment, target: str) -> float | None:
         return None
     groups: dict[str, int] = {}
     for urgency, count in (await dep.queue.bands(target)).items():
-        group = _group(dep, target, _BY_URGENCY[urgency])
+        group = _group(dep.targets[target], _BY_URGENCY[urgency])
         groups[group] = groups.get(group, 0) + count
-    needed = requests_for(dep, target, groups)
+    needed = requests_of(dep.targets[target], groups)
     if not needed:
         return 0.0
     return (await dep.pace_of(target).status()).finish_estimate(needed)

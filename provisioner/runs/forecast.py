@@ -7,7 +7,7 @@ from collections import Counter
 from provisioner.model.operation import Status
 from provisioner.model.run_document import Prediction
 from provisioner.planning.plan import TargetPlan
-from provisioner.runs.estimate import requests_for
+from provisioner.runs.estimate import requests_of
 from provisioner.runtime.context import Deployment
 
 
@@ -30,5 +30,5 @@ def predicted(dep: Deployment, target: str, plan: TargetPlan, reads: int) -> Pre
     )
     return {
         "operations": {kind.value: count for kind, count in plan.tally[Status.PENDING].items()},
-        "requests": reads + requests_for(dep, target, groups),
+        "requests": reads + requests_of(made, groups),
     }

@@ -255,6 +255,20 @@ class SharesBudget(Protocol):
 
 
 @runtime_checkable
+class CountsListing(Protocol):
+    """Knows how many requests a listing takes, so that `check` can say how long a run takes."""
+
+    def listing_requests(self, accounts: int, unread: int) -> int:
+        """The requests of one full listing, at least.
+
+        Args:
+            accounts: how many there are.
+            unread: how many of them no listing has shown before.
+        """
+        ...
+
+
+@runtime_checkable
 class PublishesRate(Protocol):
     """States its limit, which is kept as configured and not felt out.
 
@@ -283,6 +297,7 @@ CAPABILITIES: tuple[type, ...] = (
     ReportsSeveral,
     ReadsBack,
     SharesBudget,
+    CountsListing,
     PublishesRate,
 )
 

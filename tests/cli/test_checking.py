@@ -96,7 +96,7 @@ def test_each_thing_that_a_sync_stands_on_has_its_line(redis_url: str, tmp_path:
     assert code == 0
     assert set(lines) == {
         *("settings", "mapping", "redis", "redis writes", "redis persistence", "redis memory", "clock", "beat"),
-        *("workers", "last run", "disk", "roster source", "roster", "traitly", "traitly rights"),
+        *("workers", "last run", "disk", "roster source", "roster", "durations", "traitly", "traitly rights"),
     }
     for subject in ("settings", "redis", "disk", "roster", "last run", "traitly", "traitly rights"):
         assert verdicts(lines, subject) == ["ok"], subject

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from provisioner.admin.preflight.durations import durations
 from provisioner.admin.preflight.first_contact import fragment_of, totals
 from provisioner.admin.preflight.recording import Recorder
 from provisioner.admin.preflight.redis import ANSWERS_WITHIN, Store, disk, store
@@ -187,6 +188,7 @@ async def _roster(settings: Settings, specs: Mapping[str, TargetSpec], redis: St
     ends = settings.roster.ends is not None
     for spec in specs.values():
         lines += _sampled(spec, some, today, today_utc, ends=ends)
+    lines += await asyncio.to_thread(durations, settings, specs, build_targets(settings)[0], people.frame)
     return lines
 
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import base64
+import math
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
@@ -24,6 +25,7 @@ from provisioner.targets.base import Ask, Listing, Target
 from provisioner.targets.capabilities import (
     ChecksNames,
     Confirms,
+    CountsListing,
     LooksUp,
     ReportsEvents,
     ReportsSeveral,
@@ -56,7 +58,16 @@ _ROLE_LITERALS = re.compile(
 )
 
 
-class Habitate(Target[HabitateSettings], LooksUp, ChecksNames, WantsPrevious, Confirms, ReportsEvents, ReportsSeveral):
+class Habitate(
+    Target[HabitateSettings],
+    LooksUp,
+    ChecksNames,
+    WantsPrevious,
+    Confirms,
+    CountsListing,
+    ReportsEvents,
+    ReportsSeveral,
+):
     """One community."""
 
     kind: ClassVar[str] = "habitate"
@@ -96,6 +107,10 @@ class Habitate(Target[HabitateSettings], LooksUp, ChecksNames, WantsPrevious, Co
                 raise ConfigurationError(
                     f"targets.{self.name}.leaver.{name}: no update takes this attribute.", remedy="Remove it."
                 )
+
+    def listing_requests(self, accounts: int, unread: int) -> int:
+        """The pages of each status, those about us and the roles, and the details of each new member."""
+        return math.ceil(accounts / self.settings.page_size) + len(listing.STATUSES) + 2 + unread
 
     async def observe(self, http: Http, known: Mapping[str, Account]) -> Listing:
         """List the members of every status but the deleted; details only of those not known or changed.

@@ -9,6 +9,7 @@ assumed, and therefore a setting: paths, page parameters, envelope, word before 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -18,7 +19,7 @@ from provisioner.model.attributes import Attribute, InvalidValueError
 from provisioner.model.operation import Kind, Operation
 from provisioner.model.outcome import Outcome, Permanent
 from provisioner.targets.base import Listing, Target
-from provisioner.targets.capabilities import CarriesObserved, ReadBack, ReadsBack, TagsFromEvents
+from provisioner.targets.capabilities import CarriesObserved, CountsListing, ReadBack, ReadsBack, TagsFromEvents
 from provisioner.targets.http import Http
 from provisioner.targets.mtribes import reading, writing
 from provisioner.targets.mtribes.attributes import CATALOGUE, is_field, tag
@@ -30,7 +31,7 @@ _ABSENT = (404, 405)
 _ACCEPTED = "mtribes accepts the access token."
 
 
-class Mtribes(Target[MtribesSettings], CarriesObserved, TagsFromEvents, ReadsBack):
+class Mtribes(Target[MtribesSettings], CarriesObserved, TagsFromEvents, ReadsBack, CountsListing):
     """One Space. No look-up of one user is known."""
 
     kind = "mtribes"
@@ -73,6 +74,10 @@ class Mtribes(Target[MtribesSettings], CarriesObserved, TagsFromEvents, ReadsBac
         """The personal access token, after the configured word."""
         token = self.settings.access_token.get_secret_value() if self.settings.access_token else ""
         return {"Authorization": f"{self.settings.auth_scheme} {token}".strip()}
+
+    def listing_requests(self, accounts: int, unread: int) -> int:  # noqa: ARG002 (a page shows all)
+        """The pages of the listing, and one more that shows nobody: no page says whether it is the last."""
+        return math.ceil(accounts / self.settings.page_size) + 1
 
     async def observe(self, http: Http, known: Mapping[str, Account]) -> Listing:  # noqa: ARG002
         """Every user of the Space; where mtribes cannot list them (404, 405), none, and a sentence that says so.

@@ -12,6 +12,7 @@ that was cut must overwrite nobody. No error, limit or paging is published; see 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -25,6 +26,7 @@ from provisioner.targets.base import Ask, Listing, Target
 from provisioner.targets.capabilities import (
     CarriesObserved,
     Confirms,
+    CountsListing,
     LooksUp,
     ReadBack,
     ReadsBack,
@@ -48,7 +50,16 @@ _NOBODY = "provisioner-probe-no-such-customer"
 _ASKED_AT_ONCE = 200
 
 
-class Traitly(Target[TraitlySettings], LooksUp, CarriesObserved, Confirms, TakesEvents, ReportsEvents, ReadsBack):
+class Traitly(
+    Target[TraitlySettings],
+    LooksUp,
+    CarriesObserved,
+    Confirms,
+    CountsListing,
+    TakesEvents,
+    ReportsEvents,
+    ReadsBack,
+):
     """One Traitly account."""
 
     kind = "traitly"
@@ -88,6 +99,10 @@ class Traitly(Target[TraitlySettings], LooksUp, CarriesObserved, Confirms, Takes
         """The token, with the word that the page prints before it."""
         token = self.settings.token.get_secret_value() if self.settings.token else ""
         return {"Authorization": f"Token {token}"}
+
+    def listing_requests(self, accounts: int, unread: int) -> int:  # noqa: ARG002 (a row shows all)
+        """One, or the pages of a size that the settings ask for."""
+        return max(1, math.ceil(accounts / self.settings.page_size)) if self.settings.paging.size else 1
 
     async def observe(self, http: Http, known: Mapping[str, Account]) -> Listing:  # noqa: ARG002
         """Every customer: one read, or as many as the settings `paging` lead on to.

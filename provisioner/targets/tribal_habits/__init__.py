@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -24,6 +25,7 @@ from provisioner.targets.capabilities import (
     BundlesEnrolments,
     ChecksNames,
     Confirms,
+    CountsListing,
     Deactivates,
     Enrols,
     Incremental,
@@ -67,6 +69,7 @@ class TribalHabits(
     ReportsEvents,
     ReadsBack,
     SharesBudget,
+    CountsListing,
     PublishesRate,
 ):
     """One portal."""
@@ -143,6 +146,10 @@ class TribalHabits(
         for name, field in self.knowledge.items():
             if field.required and name not in entry:
                 raise ConfigurationError(f"{where}: {name} is missing; Tribal Habits takes no record without it.")
+
+    def listing_requests(self, accounts: int, unread: int) -> int:  # noqa: ARG002 (a page shows all)
+        """The pages of the listing."""
+        return max(1, math.ceil(accounts / self.settings.page_size))
 
     async def observe(self, http: Http, known: Mapping[str, Account]) -> Listing:  # noqa: ARG002 (a page shows all)
         """List every user, deactivated ones included.

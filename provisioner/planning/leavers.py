@@ -55,6 +55,18 @@ def unfinished_leavers(
     return frozenset(person for person, state in found.items() if states.get(person, state) != "left")
 
 
+def accountless_leavers(desired: pl.DataFrame, pairs: pl.DataFrame, ledger: pl.DataFrame) -> frozenset[str]:
+    """Who leaves and has no account, as far as the target shows and the ledger tells.
+
+    Args:
+        desired, pairs: see `unfinished_leavers`.
+    """
+    leavers = desired.filter(pl.col(STANDING) == LEAVER).select(PERSON)
+    without = leavers.join(pairs.select(PERSON), on=PERSON, how="anti")
+    linked = ledger.filter(pl.col(ACCOUNT).is_not_null()).select(PERSON)
+    return frozenset(without.join(linked, on=PERSON, how="anti")[PERSON].to_list())
+
+
 def unkept_leavers(desired: pl.DataFrame, ledger: pl.DataFrame, counted: Sequence[Counted]) -> frozenset[str]:
     """Who leaves and whose leave was acknowledged, while the target shows otherwise.
 

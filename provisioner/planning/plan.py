@@ -42,7 +42,7 @@ from provisioner.planning.desired import (
 from provisioner.planning.diff import Held, differing, hold, ours_to_clear, suspects, without_taken
 from provisioner.planning.first_free import chosen_attributes, with_free_values
 from provisioner.planning.guards import Measure, guarded, limit_of, measured, tripped
-from provisioner.planning.leavers import to_settle, unfinished_leavers, unkept_leavers, unsettled
+from provisioner.planning.leavers import accountless_leavers, to_settle, unfinished_leavers, unkept_leavers, unsettled
 from provisioner.planning.listing_trust import Code, Trust, doubts, recalled, trust_of
 from provisioner.planning.new_accounts import CODE as NOT_KEPT
 from provisioner.planning.new_accounts import never_shown, note, settling, shown_at_last
@@ -96,10 +96,11 @@ class TargetPlan:
     for the first time since it was made again. `loops` is what the ledger is to know of changes that do not stay, and
     `stopped` are the people and attributes of which nothing is written for that. `leavers` are those who leave and have
     an account that the ledger, after the plan's links, does not say to be left, or that does not show it; for
-    `leavers_left` of them the plan has no leave. Of the `unsettled` nobody can say whether they leave. `reread` are
-    people whose details the next run reads again, since they have an open to-do. `room` is, by guard, how many
-    operations of others may go out unapproved besides it. `removing` is, by person, how many values that we never wrote
-    their update would take away without approval; `values` is how many there are to measure that by. `unreviewed` is
+    `leavers_left` of them the plan has no leave. The `accountless` leave and have none. Of the `unsettled` nobody can
+    say whether they leave. `reread` are people whose details the next run reads again, since they have an open to-do.
+    `room` is, by guard, how many operations of others may go out unapproved besides it. `removing` is, by person, how
+    many values that we never wrote their update would take away without approval; `values` is how many there are to
+    measure that by. `unreviewed` is
     what was not reviewed.
     """
 
@@ -123,6 +124,7 @@ class TargetPlan:
     disbelief: Code = "listing_shrank"
     enrolled: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     leavers: frozenset[str] = frozenset()
+    accountless: frozenset[str] = frozenset()
     leavers_left: int = 0
     unsettled: frozenset[str] = frozenset()
     shown: tuple[str, ...] = ()
@@ -397,6 +399,7 @@ def assemble(
         unbelieved=unbelieved.sentence if unbelieved else None,
         disbelief=unbelieved.code if unbelieved else "listing_shrank",
         leavers=leavers,
+        accountless=accountless_leavers(desired.frame, found.pairs, ledger),
         leavers_left=len(left),
         unsettled=unsettled(desired.frame),
         shown=shown,

@@ -133,7 +133,7 @@ def plan_undo(
                     removing=dict.fromkeys(foreign, removals.sentence) if removals else {})  # fmt: skip
     plan = replace(
         plan, links=(), todos=(), drift=(), orphans=(), missing=(), loops=(), reread=(), adopted=0,
-        leavers=frozenset(), leavers_left=0, unsettled=frozenset(undo.images),
+        leavers=frozenset(), accountless=frozenset(), leavers_left=0, unsettled=frozenset(undo.images),
     )  # fmt: skip
     return UndoPlan(plan, _rows(spec, undo, plan, frame, kept, trust.unbelieved), _again(own, mapped, plan.operations))
 

@@ -295,6 +295,7 @@ async def install(
         people=snapshot.keys,
         urgent=snapshot.keys is not None and not (orders.undo and len(snapshot.keys) > _LOOKED_UP),
         leavers=plan.leavers,
+        accountless=plan.accountless,
         unsettled=plan.unsettled,
         roster=(snapshot.taken, snapshot.digest),
         hold=hold,

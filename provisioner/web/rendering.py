@@ -56,6 +56,7 @@ _BECAUSE: Final[Mapping[str, str]] = {
     "waiting": "waiting to be tried again",
     "held": "held until approved",
     "overtaken": "overtaken by something newer about the person",
+    "older_roster": "decided by a roster that was read later",
     "no_longer_leaving": "not leaving any more by a newer roster",
     "newer_plan": "replaced by a newer plan",
     "approved": "held at first, and approved",

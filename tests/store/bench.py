@@ -140,6 +140,7 @@ class Bench:
         links: Iterable[Mapping[str, Any]] = (),
         urgent: bool = False,
         leavers: Collection[str] = (),
+        accountless: Collection[str] = (),
         roster: tuple[float, str] = (0.0, ""),
         guard: str = "",
         counted: Counted | None = None,
@@ -167,6 +168,7 @@ class Bench:
                 people=people,
                 urgent=urgent,
                 leavers=leavers,
+                accountless=accountless,
                 roster=roster,
                 counted={guard: counted} if counted else None,
             )

@@ -18,6 +18,7 @@ LEFT_OUT = {
     *("q:<target>", "parked:<target>", "leases:<target>", "claim:<target>:<token>", "slots:<target>"),
     *("slots:fresh:<target>", "observed:<target>", "tagging:<target>:<person>", "history:<person>", "heard:<person>"),
     *("unsent:<target>:<guard>", "run:<run>:coming:<target>:<guard>", "looked:<target>", "names:<target>"),
+    "rostered:<target>",
     *("inbound", "inbound:errors", "inbound:later", "inbound:unknown", "outbox", "outbox:items", "notices"),
     *("restoring:<name>", "audit:anew", "reviewed:<digest>", "run:<run>:left_out"),
 }

@@ -43,6 +43,7 @@ _BECAUSE: Final = {
     "waiting": "waiting to be tried again",
     "held": "held until approved",
     "overtaken": "overtaken by something newer about the person, and planned again after it",
+    "older_roster": "decided by a roster that was read later",
     "no_longer_leaving": "not leaving any more by a newer roster",
     "newer_plan": "replaced by a newer plan",
     "approved": "held at first, and approved",

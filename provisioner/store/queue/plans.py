@@ -100,6 +100,7 @@ class PlanStore:
         people: Sequence[str] | None,
         urgent: bool,
         leavers: Collection[str] = (),
+        accountless: Collection[str] = (),
         unsettled: Collection[str] = (),
         roster: tuple[float, str] = (0.0, ""),
         hold: Hold | None = None,
@@ -118,6 +119,7 @@ class PlanStore:
             people: the persons that the plan is about; None: everybody.
             urgent: single-person work, which goes before everything else.
             leavers: people who leave and whom the ledger, after this plan's links, does not say to have left.
+            accountless: people who leave and have no account that the plan knows of.
             unsettled: people of whom the plan cannot tell whether they leave.
             roster: when the roster was read that the plan is based on (epoch seconds), and its digest; 0: nobody knows.
             hold: the lock under which this plan is laid down.
@@ -156,7 +158,7 @@ class PlanStore:
                     "guards": counts,
                     "roster": roster,
                 }
-                leaving = {**dict.fromkeys(unsettled), **dict.fromkeys(leavers, 1)}
+                leaving = {**dict.fromkeys(unsettled), **dict.fromkeys(accountless, 2), **dict.fromkeys(leavers, 1)}
                 await self._begin(run, target, rows, head, hold, leaving, named=scanned or beside)
         return await self._go_on(run, target)
 
@@ -246,7 +248,7 @@ class PlanStore:
         """Cut a plan into parts, each of which is installed in one step.
 
         Args:
-            leaving: 1 or None, see lua/queue_install.lua; who is not in it does not leave.
+            leaving: 1, 2 or None, see lua/queue_install.lua; who is not in it does not leave.
             named: the slots that stand are those that were found, and no step looks for others.
         """
         parts: list[list[Any]] = [[]]

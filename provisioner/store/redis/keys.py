@@ -199,6 +199,13 @@ looked: Final = _key(
     "until a newer plan about everybody is installed",
     personal="the key",
 )
+rostered: Final = _key(
+    "rostered:<target>",
+    "ZSET",
+    "people about whom a plan about some was installed, by when its roster was read",
+    "until a plan about everybody from a later roster is installed",
+    personal="the key",
+)
 coming: Final = _key(
     "run:<run>:coming:<target>:<guard>",
     "SET",

@@ -1,8 +1,8 @@
 -- Everything open for one person in one target, taken away in one step.
 --
 -- Keys: none are passed; all are made from the names as store/keys.py lists them (one server, no cluster): slots:, q:,
---   parked:, leases:, names:, ledger:, unlinked:, leavers:, looked:, unsent: each followed by <target>, and run:<run>:t:<target>,
---   run:<run>:ops:<target>, run:<run>:by:<target>:<status>, run:<run>:op:<target>:<id>.
+--   parked:, leases:, names:, ledger:, unlinked:, leavers:, looked:, rostered:, unsent: each followed by <target>, and
+--   run:<run>:t:<target>, run:<run>:ops:<target>, run:<run>:by:<target>:<status>, run:<run>:op:<target>:<id>.
 -- ARGV: target, person, and what is kept for them in names:<target>
 -- Returns how many operations stood and are dropped, or -1 and changes nothing: one of them is being sent right now, and
 --   its answer would be recorded.
@@ -49,4 +49,5 @@ redis.call('HDEL', P .. 'ledger:' .. target, person)
 redis.call('HDEL', P .. 'unlinked:' .. target, person)
 redis.call('ZREM', P .. 'leavers:' .. target, person)
 redis.call('ZREM', P .. 'looked:' .. target, person)
+redis.call('ZREM', P .. 'rostered:' .. target, person)
 return #standing

@@ -8,7 +8,7 @@ local SLOTS, LEDGER = P .. 'slots:' .. target, P .. 'ledger:' .. target
 local LEAVERS = P .. 'leavers:' .. target
 local INSTALLING, FRESH = P .. 'slots:installing:' .. target, P .. 'slots:fresh:' .. target
 local LOOKED, HEALTH = P .. 'looked:' .. target, P .. 'target:' .. target
-local NAMES = P .. 'names:' .. target
+local NAMES, ROSTERED = P .. 'names:' .. target, P .. 'rostered:' .. target
 local MARK = P .. 'mark'
 local HISTORY_LENGTH = 200
 -- Seconds for which it is noted what is added while a plan is being installed, should that never end.

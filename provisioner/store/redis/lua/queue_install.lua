@@ -22,7 +22,8 @@
 -- in `overtaken`, until a plan for them is asked for (see runs/follow_up.py).
 --
 -- A part is JSON: n its number from 1 on, people a list of {person, slots that may be open (null: look), ids of
--- operations, links, whether they leave (1: their leave is unfinished, 0: they do not leave, null: unknown)}. Field
+-- operations, links, whether they leave (1: their leave is unfinished, 2: they leave and have no account that the plan
+-- knows of, 0: they do not leave, null: unknown)}. Field
 -- `installing` of the run's part for the target is JSON: began (epoch seconds), everybody, guards (guard -> since, epoch
 -- seconds, and count: what was sent or is unsent of others, as far as the plan knows, where `whole` is true with what the
 -- plan replaces; of a plan for everybody what may go out unapproved besides it).
@@ -175,6 +176,9 @@ local function drop_person(run, row)
   return dropped
 end
 
+local OLDER_ROSTER = cjson.encode({ code = 'older_roster',
+  message = 'a roster that was read later has decided about this person' })
+
 -- Drop what a plan wants for a person, because something newer was decided, sent or recorded about them.
 local function overtake(run, one)
   become(run, one.id, 'superseded', { 'error', OVERTAKEN })
@@ -187,8 +191,16 @@ local function is_newest_roster(read, digest)
   return read == 0 or digest == of or not is_later(at, read)
 end
 
--- One person's part of a plan; how many of its operations were dropped. `settles`: who does not leave by it, does not.
-local function install_person(run, began, everybody, watched, row, fresh_slots, settles)
+-- Whether somebody was planned from a roster that was read after the one that a plan is based on, at `read`. When a plan
+-- looked at the target says nothing of that: one that waited looks late, and knows only its own rows.
+local function is_of_older_roster(person, read, everybody)
+  return is_later(redis.call('ZSCORE', ROSTERED, person), read)
+    or (not everybody and is_later(redis.call('HGET', HEALTH, 'planned_roster'), read))
+end
+
+-- One person's part of a plan; how many of its operations were dropped. `settles`: its roster is the newest, so that who
+-- does not leave by it, does not. `read`: when it was read; 0: nobody knows.
+local function install_person(run, began, everybody, watched, row, fresh_slots, settles, read)
   local person, named, ids, links, leaving = row[1], row[2], row[3], row[4], row[5]
   local account = person .. '\31account'
   local wanted = {}
@@ -202,6 +214,12 @@ local function install_person(run, began, everybody, watched, row, fresh_slots, 
     end
     redis.call('HDEL', op_key(run, id), 'wanted_status')
   end
+  if not settles and is_of_older_roster(person, read, everybody) then
+    -- Nobody plans them again: by this roster they would only be set back
+    for _, one in ipairs(wanted) do become(run, one.id, 'superseded', { 'error', OLDER_ROSTER }) end
+    return #wanted
+  end
+  if read > 0 and not everybody then redis.call('ZADD', ROSTERED, 'GT', exactly(read), person) end
   if decided_later(person, began, not everybody) then
     -- Nothing need stand for them: the newer plan may have wanted nothing, or what it wanted may have ended
     for _, one in ipairs(wanted) do overtake(run, one) end
@@ -236,7 +254,10 @@ local function install_person(run, began, everybody, watched, row, fresh_slots, 
       installed[one.id] = true
     end
   end
-  if leaving == 0 and settles and not busy[account] then leaves_no_more(person) end
+  -- An account that is being made, or was since, for somebody who left will be one too many
+  if leaving == 2 and (busy[account] or recorded) then leaves(person) end
+  local settled = leaving == 2 or leaving == 0
+  if settled and settles and not busy[account] and not recorded then leaves_no_more(person) end
   -- That a plan wants nothing is as stale as what it wants: a joiner's account may come about after they left
   if overtaken > 0 or busy[account] and #ahead > 0 or recorded and redis.call('ZSCORE', LEAVERS, person) then
     again(run, person, ahead)
@@ -331,13 +352,15 @@ end
 
 -- Take away what came to stand while a plan for everybody was installed and stands on an older look: the plan had no part
 -- about its person, or they were being sent something and are planned again.
-local function displace_fresh(run, began)
+local function displace_fresh(run, began, settles, read)
   for _, slot in ipairs(redis.call('SMEMBERS', FRESH)) do
+    local person = string.match(slot, '^[^\31]*')
+    local spared = not settles and is_of_older_roster(person, read, true)
     local member = redis.call('HGET', SLOTS, slot)
     local other, id = split(member or '|')
     local status, kept, observed, follows = unpack(redis.call('HMGET', op_key(other, id), 'status', 'kept', 'began', 'follows'))
     local leader = follows and follows ~= '' and redis.call('HGET', op_key(other, follows), 'status')
-    local older = observed and tonumber(observed) < began and other ~= run and not kept
+    local older = observed and tonumber(observed) < began and other ~= run and not kept and not spared
     if older and (status == 'pending' or status == 'waiting' or status == 'held') and leader ~= 'sending' then
       supersede(member)
     end
@@ -374,6 +397,8 @@ function commands.install()
       fresh_slots[person] = fresh_slots[person] or {}
       table.insert(fresh_slots[person], slot)
     end
+    local roster = plan.roster or { 0, '' }
+    local settles = is_newest_roster(roster[1], roster[2])
     -- A planner may die while it installs, and be gone on for after a newer plan for everybody was installed
     local overtaken = plan.everybody and is_later(redis.call('HGET', HEALTH, 'planned'), plan.began)
     if plan.everybody and not overtaken then
@@ -381,17 +406,21 @@ function commands.install()
       -- This plan is newer, or a clock was set back since
       redis.call('ZREMRANGEBYSCORE', LOOKED, '-inf', exactly(plan.began))
       redis.call('ZREMRANGEBYSCORE', LOOKED, exactly(now() + 1), '+inf')
+      redis.call('HSET', HEALTH, 'planned_roster', exactly(roster[1]))
+      redis.call('ZREMRANGEBYSCORE', ROSTERED, '-inf', exactly(roster[1]))
+      redis.call('ZREMRANGEBYSCORE', ROSTERED, exactly(now() + 1), '+inf')
     end
-    local dropped, roster = 0, plan.roster or { 0, '' }
-    local settles = is_newest_roster(roster[1], roster[2])
+    local dropped = 0
     for _, row in ipairs(chunk.people) do
       dropped = dropped + (overtaken and drop_person(run, row)
-        or install_person(run, plan.began, plan.everybody, watched, row, fresh_slots, settles))
+        or install_person(run, plan.began, plan.everybody, watched, row, fresh_slots, settles, roster[1]))
       for guard in pairs(plan.guards) do
         redis.call('SREM', coming_key(run, guard), unpack(coming_names(run, guard, row[1])))
       end
     end
-    if plan.everybody and not overtaken and redis.call('LLEN', stage) == 0 then displace_fresh(run, plan.began) end
+    if plan.everybody and not overtaken and redis.call('LLEN', stage) == 0 then
+      displace_fresh(run, plan.began, settles, roster[1])
+    end
     redis.call('HINCRBY', part, 'dropped', dropped)
     redis.call('HSET', part, 'chunk', chunk.n)
   end

@@ -1,8 +1,8 @@
 -- What is kept of one person, moved to another key. Done twice, it does the same as once.
 --
 -- Keys: none are passed; all are made from the names as store/keys.py lists them (one server, no cluster): those of
---   queue.lua, and unlinked:<target>, looked:<target>, put_off:<target>, run:<run>:put_off:<target>, overtaken,
---   run:<run>:again:<target>, outdated; history:<person>, heard:<person>, facts:<person>, receipt:<person>, receipts and
+--   queue.lua, and unlinked:<target>, looked:<target>, rostered:<target>, put_off:<target>, run:<run>:put_off:<target>,
+--   overtaken, run:<run>:again:<target>, outdated; history:<person>, heard:<person>, facts:<person>, receipt:<person>, receipts and
 --   roster:newcomers.
 -- ARGV[1] the command, ARGV[2] the target, ARGV[3] the old key, ARGV[4] the new one:
 --   link    the part of one target  -> {1, run of each operation taken away…}; {0} and no change where both keys have a
@@ -35,6 +35,7 @@ function commands.link()
     redis.call('ZREM', LEAVERS, old)
   end
   redis.call('ZREM', LOOKED, old)
+  redis.call('ZREM', ROSTERED, old)
   -- Runs whose leave of this person something newer took, and those that plan them again, go on waiting for them
   for _, run in ipairs(redis.call('SMEMBERS', PUT_OFF)) do rename_in(put_off_key(run), run) end
   for _, part in ipairs(redis.call('SMEMBERS', P .. 'overtaken')) do

@@ -100,6 +100,8 @@ class _Work:
             _marked([places[name] for name in some]) for some in (members, leavers, fixed)
         )
         self._attributes = [spec.attributes[name] for name in self.names]
+        self._unlisted = frozenset(place for place, attribute in enumerate(self._attributes) if not attribute.observed)
+        self._telling = [places[name] for name in circumstances.telling if name in places]
         self._roles = frozenset(place for place, attribute in enumerate(self._attributes) if attribute.role)
         # The value of an attribute that only we ourselves map must not pass for something that we set
         mapped = {*spec.settings.attributes, *spec.settings.leaver}
@@ -148,8 +150,17 @@ class _Work:
                 fails = f"{CODE}: the account of a leaver did not keep {names}, which was accepted; see the to-dos."
             self._change(row, Kind.UPDATE, stays or changed, drifted=drifted, fails=fails)
         else:
-            self._change(row, Kind.LEAVE, changed)
+            self._change(row, Kind.LEAVE, changed, counted=not self._has_left(row, changed))
         return None
+
+    def _has_left(self, row: ChangeRow, changed: Places) -> bool:
+        """Whether the account is a leaver's by all that the target shows, and by something that no member is given.
+
+        What is left to do takes no access away that guards are for: it was taken, by us or by somebody else.
+        """
+        if not row.seen or not self._unlisted.issuperset(changed):
+            return False
+        return any(row.differs[place] == "0" and row.wanted[place] for place in self._telling)
 
     def _kept(self, row: ChangeRow, why: str) -> str:
         """A leaver's account that we leave as it is, with the ways in which the leave is settled."""

@@ -7,12 +7,13 @@ the others alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
 from provisioner.model.attributes import DETAILS_READ_AT
+from provisioner.model.unconfirmed import marked
 from provisioner.planning.claims import folded
 from provisioner.planning.correlate import DESIRED_ROW, LEDGER_ROW, OBSERVED_ROW
 from provisioner.planning.desired import LEAVER, MEMBER, PERSON, STANDING
@@ -193,6 +194,7 @@ def _acknowledged(ledger: pl.DataFrame, names: Iterable[str]) -> pl.DataFrame:
     return ledger.select(
         "_state",
         "_recorded",
+        "_created",
         LOOPS,
         *(
             pl.col(f"l:{name}") if f"l:{name}" in ledger.columns else pl.lit(None, dtype=pl.String).alias(f"l:{name}")
@@ -202,11 +204,19 @@ def _acknowledged(ledger: pl.DataFrame, names: Iterable[str]) -> pl.DataFrame:
 
 
 def hold(
-    spec: TargetSpec, desired: pl.DataFrame, pairs: pl.DataFrame, observation: Observation, ledger: pl.DataFrame
+    spec: TargetSpec,
+    desired: pl.DataFrame,
+    pairs: pl.DataFrame,
+    observation: Observation,
+    ledger: pl.DataFrame,
+    perhaps: Mapping[str, Sequence[str]],
 ) -> Held:
     """Lay together desired, observed and acknowledged values of some pairs.
 
     What the ledger recorded after an account was read wins over what was observed.
+
+    Args:
+        perhaps: see `Planning`.
     """
     names = names_of(desired)
     seen = _shown(spec, observation, names)
@@ -220,7 +230,8 @@ def hold(
         _acknowledged(ledger, names),
         pairs[OBSERVED_ROW],
         pairs[LEDGER_ROW],
-    ).with_columns(
+    )
+    frame = _in_doubt_of_leavers(frame, perhaps).with_columns(
         (pl.col("_recorded") > _read_at(observation)).fill_null(value=False).alias("_fresh"),
         _since_details(observation).alias("_fresh_detail"),
     )
@@ -236,6 +247,21 @@ def hold(
             held, known = acknowledged, acknowledged.is_not_null()
         columns += [held.replace("", None).alias(f"h:{name}"), known.alias(f"k:{name}")]
     return Held(frame.with_columns(columns), names)
+
+
+def _in_doubt_of_leavers(frame: pl.DataFrame, perhaps: Mapping[str, Sequence[str]]) -> pl.DataFrame:
+    """Of leavers whom we did not create, mark what nobody knows of their account; see `Planning.perhaps`."""
+    leaving = (pl.col(STANDING) == LEAVER) & pl.col("_state").ne_missing("left")
+    flags = frame.select((leaving & ~pl.col("_created").fill_null(value=False)).alias("flag"))["flag"]
+    if not perhaps or not flags.any():
+        return frame
+    marks = []
+    for column, members in ((f"l:{name}", those) for name, those in perhaps.items()):
+        # Of what is no set nothing is known, and nothing can be taken out of it
+        if members and column in frame.columns:
+            texts = [marked(text, members) if flag else text for text, flag in zip(frame[column], flags, strict=True)]
+            marks.append(pl.Series(column, texts, dtype=pl.String))
+    return frame.with_columns(marks)
 
 
 def _read_at(observation: Observation) -> pl.Expr:

@@ -192,7 +192,7 @@ def plan_target(
         found = replace(found, pairs=found.pairs.filter(pl.col(LEDGER_ROW).is_not_null()))
         observation = recalled(observation, trust.unbelieved.hidden, ledger)
     pairs = suspects(spec, desired.frame, found.pairs, observation, ledger)
-    held = hold(spec, desired.frame, pairs, observation, ledger)
+    held = hold(spec, desired.frame, pairs, observation, ledger, circumstances.perhaps)
     yields = yielded(spec, desired.frame, ledger)
     held = Held(merged(spec, ours_to_clear(spec, held.frame), held.names, yields), held.names)
     frame, unfit = without_unfit(spec, differing(spec, held))

@@ -108,7 +108,9 @@ class Planning:
     that somebody lays claim to whom the plan is not about. `reviewed` are the only operations that may come of it, None
     for all; `undo` is the run that it takes back, empty for none. `values` is how many members the sets of all linked
     accounts held, by the newest plan of everybody. `promised` are, by attribute that is chosen by `first_free` and by
-    person, the values of accounts that are being made.
+    person, the values of accounts that are being made. `telling` are attributes by which a leaver's account is told
+    from a member's. `perhaps` is, by set that no listing shows, what the account of a leaver may hold who was adopted
+    after Redis had lost its data.
     """
 
     now: datetime
@@ -132,3 +134,5 @@ class Planning:
     undo: str = ""
     values: int = 0
     promised: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    telling: frozenset[str] = frozenset()
+    perhaps: Mapping[str, Sequence[str]] = field(default_factory=dict)

@@ -100,7 +100,7 @@ def plan_undo(
     for person in found.missing:
         kept.add(person, "its account is not there any more")
     trust = trust_of(own, desired, found, observation, ledger, circumstances, {})
-    held = hold(own, wanted, found.pairs, observation, ledger)
+    held = hold(own, wanted, found.pairs, observation, ledger, {})
     frame = _restored(own, held.frame, held.names, undo, kept)
     frame = merged(own, frame, held.names, {})
     frame, unfit = without_unfit(own, differing(own, Held(frame, held.names)))

@@ -40,6 +40,7 @@ from provisioner.runs.plan_figures import base_after, lists_of, part_of
 from provisioner.runs.put_back import ends, forgotten, put_back
 from provisioner.runs.same_person import disputed, identities
 from provisioner.runs.target_lock import held
+from provisioner.runs.unlisted_values import unlisted_values
 from provisioner.runtime.clock import day_in
 from provisioner.runtime.context import Deployment
 from provisioner.runtime.origins import check_origin, claim_origin, remarks
@@ -139,6 +140,8 @@ async def make_plan(
         disputed=await disputed(dep, target, snapshot),
         promised=await dep.plans.promised(target) if chosen_attributes(spec) else {},
     )
+    telling, perhaps = await unlisted_values(dep, target, snapshot, ledger, now)
+    circumstances = replace(circumstances, telling=telling, perhaps=perhaps)
     plan, left = await orders.plan(dep, target, snapshot, observed, ledger, circumstances)
     plan = await without_deleted(dep, target, plan, observed)
     plan, left = orders.settled(snapshot, await without_existing(dep, target, http, plan), left)

@@ -93,8 +93,15 @@ async def _count(dep: Deployment, target: str, plan: TargetPlan) -> bool:
     """Let the guard of leavers count the leaves that Redis forgot; whether there were any that it had not counted.
 
     They were sent after the state to which it was put back, and so may be followed by only so many others unapproved.
+    Where a listing does not show all of a leave, it is sent once more, and was sent all the same.
     """
-    gone = [digest((target, link.person, Kind.LEAVE.value), size=12) for link in plan.links if link.state == "left"]
+    decisions = await dep.health.decisions(target)
+    asked = {name for name, made in decisions.items() if made["verdict"] == "approved"}
+    people = [link.person for link in plan.links if link.state == "left"]
+    people += [
+        one.person for one in plan.operations if one.kind is Kind.LEAVE and not one.counted and one.id not in asked
+    ]
+    gone = [digest((target, person, Kind.LEAVE.value), size=12) for person in dict.fromkeys(people)]
     return await dep.health.note_sent(target, _LEAVERS, gone, await dep.clock.now())
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from provisioner.admin.leaver_receipts import receipt
 from provisioner.dispatch.outcome_spool import Spool, Spooled
 from provisioner.dispatch.pool import deliver
 from provisioner.dispatch.redis_loss import QUIET, remembers
@@ -148,3 +149,64 @@ async def test_a_redis_that_goes_while_a_target_is_planned_fails_no_part_of_the_
         document = await dep.runs.document(run)
         assert document is not None
         assert document["targets"]["mtribes"]["succeeded"] == {"create": 2}
+
+
+@pytest.mark.parametrize("alone", [False, True], ids=["everybody", "by themselves"])
+@pytest.mark.parametrize("adopted", ["leaver", "member"])
+async def test_a_leaver_whose_boards_redis_forgot_keeps_none(
+    opened: Opened, roster: Path, switchboard: Switchboard, adopted: str, *, alone: bool
+) -> None:
+    """No listing shows a board. They are on one that their row does not name, and somebody else's does."""
+    sales, guest = {"department": "Sales"}, 5
+    async with opened(only=("habitate",), guards={"leavers": {"percent": 1}}) as dep:
+        roster.write_text(company(6, changes={1: sales, 2: sales}))
+        await sync_once(dep)
+        account = next(one for one in switchboard.accounts("habitate") if one["email"] == "p1@example.com")
+        RedisContents(dep).lose_everything()
+        await remembers(dep)
+        if adopted == "leaver":
+            # The leave was under way: role first, then boards
+            switchboard.seed("habitate", [{"user_id": account["user_id"], "role_id": guest}])
+        else:
+            roster.write_text(company(6, changes={2: sales}))
+            await sync_once(dep)
+        sync = {"people": ("W0001",)} if alone else {}
+        roster.write_text(company(6, gone=(1,), changes={2: sales}))
+        document = await sync_once(dep, **sync)
+        assert document["status"] == "succeeded", document
+        assert document["targets"]["habitate"]["succeeded"]["leave"] == 1
+        boards = switchboard.state("habitate")["boards"]
+        assert not [name for name, those in boards.items() if account["msid"] in those]
+        assert len(boards["Sales"]) == 1
+        entry = await dep.ledger.entry("habitate", "W0001")
+        assert entry is not None
+        assert entry.state == "left"
+        writes = switchboard.counts("habitate")["writes"]
+        again = await sync_once(dep, people=("W0001",))
+        assert (again["status"], switchboard.counts("habitate")["writes"]) == ("succeeded", writes)
+
+
+async def test_a_leaver_after_a_loss_is_finished_once_their_boards_are_gone(
+    opened: Opened, roster: Path, switchboard: Switchboard
+) -> None:
+    async with opened(only=("habitate",), guards={"updates": {"percent": 100}}) as dep:
+        roster.write_text(company(6))
+        await sync_once(dep)
+        account = next(one for one in switchboard.accounts("habitate") if one["email"] == "p1@example.com")
+        RedisContents(dep).lose_everything()
+        await remembers(dep)
+        switchboard.seed("habitate", [{"user_id": account["user_id"], "role_id": 5}])
+        roster.write_text(company(6, gone=(1,)))
+        boards = {"method": "PUT", "path_prefix": "/api/v1/boards"}
+        switchboard.fault("habitate", match=boards, status=400, body={"error": "no"}, times=None)
+        document = await sync_once(dep)
+        assert document["targets"]["habitate"]["failed"]["leave"] == 1
+        found = await receipt(dep, "W0001")
+        assert found is not None
+        assert (found["finished_at"], found["targets"]["habitate"]["status"]) == (None, "failed")
+        switchboard.clear_faults("habitate")
+        document = await sync_once(dep)
+        assert document["status"] == "succeeded", document["targets"]
+        found = await receipt(dep, "W0001")
+        assert found is not None
+        assert found["targets"]["habitate"]["status"] == "done"

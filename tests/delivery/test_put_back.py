@@ -209,6 +209,48 @@ async def test_the_guard_counts_leaves_that_redis_forgot(
         assert "and 2 sent or decided" in str(document["targets"]["traitly"])
 
 
+@pytest.mark.parametrize("alone", [False, True], ids=["the look", "a run about some before it"])
+async def test_the_guard_counts_forgotten_leaves_that_no_listing_shows_whole(
+    opened: Callable[..., Any],
+    server: RedisServer,
+    roster: Path,
+    switchboard: Switchboard,
+    tmp_path: Path,
+    *,
+    alone: bool,
+) -> None:
+    """They are sent once more, since nobody knows of their boards; whoever leaves besides them is held."""
+    guest = 5
+
+    def guests() -> set[str]:
+        return {one["email"] for one in switchboard.accounts("habitate") if one["role_id"] == guest}
+
+    guards = {"leavers": {"percent": 100, "absolute": 3}, "updates": {"percent": 100}}
+    async with opened("habitate", guards=guards) as dep:
+        roster.write_text(company(2 * PEOPLE))
+        await sync_once(dep)
+
+        async def left() -> None:
+            roster.write_text(company(2 * PEOPLE, gone=(1, 2)))
+            assert (await sync_once(dep))["targets"]["habitate"]["succeeded"]["leave"] == 2
+
+        await put_back(server, dep, tmp_path / "copy", left)
+        await remembers(dep)
+        roster.write_text(company(2 * PEOPLE, gone=(1, 2, 3, 4)))
+        if alone:
+            await sync_once(dep, people=("W0003",))
+        document = await sync_once(dep)
+        figures = document["targets"]["habitate"]
+        assert (figures["planned"]["leave"], figures["held"]) == (4, {"leave": 2}), figures
+        assert "2 leavers and 2 sent or decided" in str(figures)
+        assert guests() == {"p1@example.com", "p2@example.com"}
+        # Each of them alone would be within the limit; together they would not
+        await sync_once(dep, people=("W0003",))
+        document = await sync_once(dep, people=("W0004",))
+        assert document["targets"]["habitate"]["held"] == {"leave": 1}
+        assert guests() == {"p1@example.com", "p2@example.com", "p3@example.com"}
+
+
 @pytest.mark.parametrize("known", [False, True])
 async def test_the_guard_counts_leaves_whose_outcomes_were_kept_on_disk(
     opened: Callable[..., Any],

@@ -41,6 +41,10 @@ def check(
     lines = asyncio.run(
         checked(loaded.settings, connect=connect, missing=missing_file(loaded), say=_say, recorder=recorder)
     )
+    if connect and loaded.settings.web.oidc is not None:
+        from provisioner.web.auth.preflight import reach
+
+        lines += asyncio.run(reach(loaded.settings))
     if record is not None and recorder is not None:
         recorder.write(record)
     code = first_of(line.exit_code for line in lines)

@@ -20,6 +20,7 @@ from provisioner.settings.root import (
     WritebackSettings,
 )
 from provisioner.settings.roster import AbsenceSettings, GateSettings, LookupSettings, RosterSettings
+from provisioner.settings.sign_in import OidcRoles, OidcSettings
 from provisioner.settings.targets import (
     AttributeRule,
     Authority,
@@ -48,6 +49,8 @@ __all__ = [
     "LookupSettings",
     "MappingTest",
     "NotifySettings",
+    "OidcRoles",
+    "OidcSettings",
     "Percent",
     "Rate",
     "RetentionSettings",

@@ -18,6 +18,7 @@ from provisioner.settings.cron import Cron
 from provisioner.settings.kinds import known_kinds, settings_model
 from provisioner.settings.nearest import nearest
 from provisioner.settings.roster import RosterSettings
+from provisioner.settings.sign_in import OidcSettings, web_address
 from provisioner.settings.targets import GuardSettings, Section, Sql, TargetSettings
 from provisioner.settings.values import Duration
 
@@ -95,8 +96,16 @@ class WebSettings(Section):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8080, ge=0, le=65535, description="Port; 0: any free one.")
-    token: SecretStr | None = Field(None, description="The operator's; none: only health and webhooks are served.")
+    token: SecretStr | None = Field(
+        None, description="The operator's; none, and no `web.oidc`: only health and webhooks are served."
+    )
     users: tuple[WebUser, ...] = Field((), description="More people.")
+    oidc: OidcSettings | None = Field(None, description="Sign-in by OpenID Connect; none: by token only.")
+    public_url: str | None = Field(
+        None,
+        description="Where people reach the page, such as https://provisioner.example.com; none: by the host that "
+        "each request names.",
+    )
     rosters: tuple[str, ...] = Field(
         (),
         description="Prefixes of the addresses and paths that `POST /api/runs` may name as `roster`, and that a "
@@ -111,6 +120,16 @@ class WebSettings(Section):
     @classmethod
     def _clear(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(may_be_prefix(one) for one in value)
+
+    @field_validator("public_url")
+    @classmethod
+    def _reachable(cls, value: str | None) -> str | None:
+        return None if value is None else web_address(value, path=False).rstrip("/")
+
+    @property
+    def has_page(self) -> bool:
+        """Whether somebody could sign in, so that page and API are served."""
+        return self.token is not None or self.oidc is not None
 
 
 class MappingTest(Section):

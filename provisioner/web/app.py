@@ -15,7 +15,8 @@ from starlette.staticfiles import StaticFiles
 from provisioner.settings import Settings
 from provisioner.web.api import health, runs
 from provisioner.web.api.webhooks import webhooks
-from provisioner.web.auth import sign_in
+from provisioner.web.auth import oidc, sign_in
+from provisioner.web.auth.provider import Provider
 from provisioner.web.forwarded import ForwardedHeaders
 from provisioner.web.pages import actions, events, live, reading, worklists
 from provisioner.web.problems import add_handlers
@@ -32,6 +33,7 @@ def create_app(settings: Settings) -> FastAPI:
         ConfigurationError: `redis_url` is wrong.
     """
     site = Site(settings)
+    provider = None if settings.web.oidc is None else Provider(settings.web.oidc)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -39,6 +41,8 @@ def create_app(settings: Settings) -> FastAPI:
         try:
             yield
         finally:
+            if provider is not None:
+                await provider.aclose()
             await site.close()
 
     app = FastAPI(
@@ -50,7 +54,8 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.site = site
-    served = settings.web.token is not None
+    app.state.provider = provider
+    served = settings.web.has_page
     add_handlers(app, pages=served)
     app.add_middleware(SecureHeaders)
     # Added last, so that it is the outermost: all others read what it found
@@ -61,6 +66,8 @@ def create_app(settings: Settings) -> FastAPI:
     if served:
         app.include_router(health.metrics_router)
         app.include_router(runs.router)
+        if provider is not None:
+            app.include_router(oidc.router, include_in_schema=False)
         for part in (sign_in, reading, worklists, events, actions, live):
             app.include_router(part.router, include_in_schema=False)
         app.mount("/static", StaticFiles(directory=_STATIC), name="static")

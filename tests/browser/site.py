@@ -89,6 +89,8 @@ def live_site(
     targets: Mapping[str, Any] | None = None,
     variables: Mapping[str, str] | None = None,
     password: str | None = None,
+    port: int | None = None,
+    web: Mapping[str, Any] | None = None,
     **changes: Any,
 ) -> Iterator[LiveSite]:
     """A deployment with some of the example's targets, whose processes log into files of the folder.
@@ -97,6 +99,8 @@ def live_site(
         targets: change their settings, as `changes` do the others.
         variables: the processes' environment besides.
         password: of Redis.
+        port: of the page; None: any free one.
+        web: further settings of it.
     """
     with ExitStack() as stack:
         server = stack.enter_context(RedisServer())
@@ -110,9 +114,9 @@ def live_site(
         document["targets"] = {name: document["targets"][name] for name in only}
         for name, own in (targets or {}).items():
             document["targets"][name] |= own
-        port = free_port()
+        port = port or free_port()
         users = [{"name": "vera", "token": VIEWER, "role": "viewer"}]
-        document["web"] = {"host": "127.0.0.1", "port": port, "token": TOKEN, "users": users}
+        document["web"] = {"host": "127.0.0.1", "port": port, "token": TOKEN, "users": users, **(web or {})}
         config = write_settings(folder, document)
         for name in ("worker", "beat", "web"):
             log = stack.enter_context((folder / f"{name}.log").open("wb"))

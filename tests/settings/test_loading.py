@@ -204,3 +204,47 @@ def test_every_setting_says_what_it_means() -> None:
             if isinstance(inner, type) and hasattr(inner, "model_fields"):
                 pending.append(inner)
     assert len(seen) > 10
+
+
+OIDC: dict[str, Any] = {"issuer": "https://login.example.com", "client_id": "us", "roles": {"operator": ["admins"]}}
+
+
+def test_sign_in_by_a_provider_may_be_written_in_several_ways(tmp_path: Path) -> None:
+    environ = {
+        "PROVISIONER_WEB__OIDC__CLIENT_SECRET": "hush",
+        "PROVISIONER_WEB__OIDC__SCOPES": "profile groups",
+        "PROVISIONER_WEB__OIDC__ROLES__VIEWER": "staff",
+    }
+    found = loaded(tmp_path, {"web": {"oidc": OIDC}}, **environ).web.oidc
+    assert found is not None
+    assert found.scopes == ("openid", "profile", "groups")
+    assert (found.roles.claim, found.roles.operator, found.roles.viewer) == ("groups", ("admins",), ("staff",))
+    assert "hush" not in repr(found)
+    assert found.roles.role_of(frozenset({"admins", "staff"})) == "operator"
+    assert found.roles.role_of(frozenset({"staff"})) == "viewer"
+    assert found.roles.role_of(frozenset({"Staff", ""})) is None
+    local = {**OIDC, "issuer": "http://localhost:8080/realms/staff/"}
+    assert loaded(tmp_path, {"web": {"oidc": local}}).web.has_page
+
+
+@pytest.mark.parametrize(
+    ("own", "said"),
+    [
+        ({"oidc": {**OIDC, "issuer": "http://login.example.com"}}, "web.oidc.issuer: must be https"),
+        ({"oidc": {**OIDC, "issuer": "login.example.com"}}, "web.oidc.issuer: must be an address such as"),
+        ({"oidc": {**OIDC, "issuer": "https://me:hush@login.example.com"}}, "web.oidc.issuer: must have neither user"),
+        ({"oidc": {**OIDC, "issuer": "https://login.example.com?hush"}}, "web.oidc.issuer: must have neither user"),
+        ({"oidc": {**OIDC, "issuer": "https://login.example.com:x"}}, "web.oidc.issuer: must be an address"),
+        ({"oidc": {**OIDC, "roles": {"claim": "groups"}}}, "web.oidc.roles: name a value under operator or viewer"),
+        ({"oidc": {**OIDC, "roles": {"viewer": [""]}}}, "web.oidc.roles: an empty value"),
+        ({"oidc": {**OIDC, "roles": {"operators": ["a"]}}}, "no such setting (did you mean 'operator'?)"),
+        ({"oidc": {"issuer": "https://login.example.com"}}, "web.oidc.client_id: is missing"),
+        ({"oidc": {**OIDC, "client_id": ""}}, "web.oidc.client_id:"),
+        ({"public_url": "https://example.com/provisioner"}, "web.public_url: must have no path"),
+        ({"public_url": "http://example.com"}, "web.public_url: must be https"),
+    ],
+)
+def test_what_is_wrong_about_signing_in_is_a_sentence(tmp_path: Path, own: dict[str, Any], said: str) -> None:
+    message = fault(tmp_path, {"web": own})
+    assert said in message
+    assert "hush" not in message

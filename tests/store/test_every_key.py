@@ -21,6 +21,7 @@ LEFT_OUT = {
     "rostered:<target>",
     *("inbound", "inbound:errors", "inbound:later", "inbound:unknown", "outbox", "outbox:items", "notices"),
     *("restoring:<name>", "audit:anew", "reviewed:<digest>", "run:<run>:left_out"),
+    "web:signed_in:<session>",
 }
 
 

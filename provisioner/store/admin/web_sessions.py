@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Final
 
 from provisioner.store.redis import keys
@@ -21,6 +21,8 @@ _FORGOTTEN: Final = 3600
 REMEMBERED: Final = 24 * 3600
 #: Seconds after which a request that died in the middle may be repeated.
 _IN_HAND: Final = 60
+#: Seconds for which an answer of the provider cannot be taken twice; longer than a sign-in may take.
+_USED_FOR: Final = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,28 +33,68 @@ class Repeat:
     run: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class SignedInBy:
+    """Who signed in by OpenID Connect, for one session.
+
+    `made_by` is a digest of the settings that decided on the role; `id_token` is for ending the provider's session.
+    """
+
+    subject: str
+    role: str
+    made_by: str
+    id_token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a session: the key that signs all of them, whether it is over, and who it is by a provider."""
+
+    key: bytes
+    over: bool
+    by: SignedInBy | None
+
+
 class WebSessionStore:
     """Sessions, wrong tokens and idempotency keys."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
-    async def key(self, ended: str | None = None) -> tuple[bytes, bool]:
-        """The key that signs sessions, the same for all processes; and whether the session named `ended` is over."""
+    async def key(self) -> bytes:
+        """The key that signs sessions, the same for all processes."""
+        return (await self.session("-")).key
+
+    async def session(self, name: str) -> Known:
+        """What is known of a session by its name, in one round trip."""
         with redis_errors():
             async with self._redis.pipeline(transaction=False) as pipe:
                 pipe.get(keys.WEB_KEY)
-                pipe.exists(self._session(ended or "-"))
-                key, over = await pipe.execute()
+                pipe.exists(keys.web_ended(name))
+                pipe.get(keys.web_signed_in(name))
+                key, over, by = await pipe.execute()
             if key is None:
                 await self._redis.set(keys.WEB_KEY, secrets.token_bytes(32), nx=True)
                 key = await self._redis.get(keys.WEB_KEY)
-        return bytes(key), bool(over)
+        return Known(bytes(key), bool(over), None if by is None else SignedInBy(**json.loads(by)))
+
+    async def begin_session(self, name: str, by: SignedInBy, seconds: int) -> None:
+        """Remember who signed in by a provider, for as long as the session lasts."""
+        with redis_errors():
+            await self._redis.set(keys.web_signed_in(name), json.dumps(asdict(by)), ex=max(1, seconds))
 
     async def end_session(self, session: str, seconds: int) -> None:
-        """Remember that somebody signed out, for as long as the session would have lasted."""
+        """Remember that somebody signed out, for as long as the session would have lasted, and forget who it was."""
         with redis_errors():
-            await self._redis.set(self._session(session), "1", ex=max(1, seconds))
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.set(keys.web_ended(session), "1", ex=max(1, seconds))
+                pipe.delete(keys.web_signed_in(session))
+                await pipe.execute()
+
+    async def take_answer(self, state: str) -> bool:
+        """Whether the answer to a sign-in comes for the first time; it is remembered."""
+        with redis_errors():
+            return bool(await self._redis.set(keys.web_used(_digest(state)), "1", nx=True, ex=_USED_FOR))
 
     async def note_ignored_proxy(self, address: str) -> None:
         """Note that somebody sent headers of a reverse proxy, and is not trusted."""
@@ -64,10 +106,6 @@ class WebSessionStore:
         with redis_errors():
             found = await self._redis.get(keys.WEB_PROXY)
         return found.decode() if found is not None else None
-
-    @staticmethod
-    def _session(session: str) -> str:
-        return keys.web_ended(session)
 
     async def wait(self, address: str) -> int:
         """Seconds until an address may try a token again; 0 if at once."""

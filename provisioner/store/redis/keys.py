@@ -464,6 +464,14 @@ WEB_PROXY: Final = _name(
     "web:proxy", "STRING", "the address of a proxy whose headers the web ignores", "an hour after the last one"
 )
 web_ended: Final = _key("web:ended:<session>", "STRING", "a session that ended", "hours")
+web_signed_in: Final = _key(
+    "web:signed_in:<session>",
+    "STRING",
+    "who signed in by OpenID Connect: subject, role and ID token",
+    "as long as the session, 12 hours at most",
+    personal="claims of whoever uses the page",
+)
+web_used: Final = _key("web:used:<digest>", "STRING", "a sign-in whose answer was taken", "minutes")
 web_once: Final = _key("web:once:<digest>", "STRING", "an idempotency key and its answer", "a day")
 web_tries: Final = _key("web:tries:<digest>", "STRING", "wrong tokens of one address", "minutes")
 

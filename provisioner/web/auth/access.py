@@ -15,7 +15,8 @@ from urllib.parse import quote
 from fastapi import Depends, Request
 from fastapi.responses import Response
 
-from provisioner.settings import UNGUESSABLE, Settings
+from provisioner.settings import UNGUESSABLE, OidcSettings, Settings
+from provisioner.store.admin.web_sessions import Known
 from provisioner.web.problems import ProblemError
 from provisioner.web.web_context import Site, site_of
 
@@ -33,7 +34,7 @@ _CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="provisioner"'}
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Someone with a token."""
+    """Someone with a token, or whom the OpenID provider knows. `mark` says by what, for the time of a session."""
 
     name: str
     role: Role
@@ -57,9 +58,10 @@ class Session:
 
 def users_of(settings: Settings) -> list[tuple[bytes, User]]:
     """Everybody who has a token, by its digest."""
-    if settings.web.token is None:
+    if not settings.web.has_page:
         return []
-    known = [(settings.web.token.get_secret_value(), _OPERATOR, "operator")]
+    own = settings.web.token
+    known = [] if own is None else [(own.get_secret_value(), _OPERATOR, "operator")]
     known += [(user.token.get_secret_value(), user.name, user.role) for user in settings.web.users]
     found: list[tuple[bytes, User]] = []
     for token, name, role in known:
@@ -140,7 +142,7 @@ def _may_act(user: User) -> User:
             403,
             f"{user.name} may look, but not act.",
             code="forbidden",
-            remedy="Ask an operator, or for that role in web.users.",
+            remedy="Ask an operator, or for that role in web.users or web.oidc.roles.",
         )
     return user
 
@@ -149,8 +151,20 @@ Reader = Annotated[User, Depends(bearer)]
 Actor = Annotated[User, Depends(acting_bearer)]
 
 
-def _sign(key: bytes, purpose: str, text: str) -> str:
+def sign(key: bytes, purpose: str, text: str) -> str:
+    """What only who knows the key can make of a text, for one purpose: 64 hexadecimal digits."""
     return hmac.new(key, f"{purpose}:{text}".encode(), hashlib.sha256).hexdigest()
+
+
+def mark_of(oidc: OidcSettings) -> str:
+    """A digest of what decides on who is who by the provider: if it changes, everybody signs in once more."""
+    decides = oidc.model_dump_json(include={"issuer", "client_id", "roles", "subject"})
+    return f"oidc:{hashlib.sha256(decides.encode()).hexdigest()[:16]}"
+
+
+def provider_user(oidc: OidcSettings, subject: str, role: Role) -> User:
+    """Somebody whom the provider named; no user of a token is called so."""
+    return User(f"oidc:{''.join(filter(str.isprintable, subject))}", role, mark_of(oidc))
 
 
 def new_session(key: bytes, user: User | None) -> tuple[Session, str]:
@@ -160,23 +174,28 @@ def new_session(key: bytes, user: User | None) -> tuple[Session, str]:
     name = secrets.token_hex(12)
     body = json.dumps({"i": name, "e": expires, "m": user.mark if user else None})
     text = base64.urlsafe_b64encode(body.encode()).decode()
-    return Session(name, expires, _sign(key, "form", name), user), f"{text}.{_sign(key, 'session', text)}"
+    return Session(name, expires, sign(key, "form", name), user), f"{text}.{sign(key, 'session', text)}"
 
 
-def read_session(settings: Settings, key: bytes, cookie: str) -> Session | None:
-    """The session of a cookie; None if it is forged, over, or its user has no token any more."""
+def read_session(settings: Settings, known: Known, cookie: str) -> Session | None:
+    """The session of a cookie; None if it is forged, over, or its user has no token or role any more."""
+    key = known.key
     text, _, signature = cookie.partition(".")
-    if not hmac.compare_digest(_sign(key, "session", text).encode(), signature.encode(errors="replace")):
+    if not hmac.compare_digest(sign(key, "session", text).encode(), signature.encode(errors="replace")):
         return None
     body = json.loads(base64.urlsafe_b64decode(text))
-    if body["e"] < time.time():
+    if known.over or body["e"] < time.time():
         return None
     user = None
     if body["m"] is not None:
-        user = next((user for _, user in users_of(settings) if user.mark == body["m"]), None)
+        by, oidc = known.by, settings.web.oidc
+        if by is not None and oidc is not None and by.made_by == body["m"] == mark_of(oidc):
+            user = provider_user(oidc, by.subject, "operator" if by.role == "operator" else "viewer")
+        else:
+            user = next((user for _, user in users_of(settings) if user.mark == body["m"]), None)
         if user is None:
             return None
-    return Session(body["i"], body["e"], _sign(key, "form", body["i"]), user)
+    return Session(body["i"], body["e"], sign(key, "form", body["i"]), user)
 
 
 def named_in(cookie: str) -> str | None:
@@ -195,8 +214,7 @@ async def visit(request: Request, site: Annotated[Site, Depends(site_of)]) -> Se
     name = named_in(cookie)
     if name is None:
         return None
-    key, over = await site.access.key(name)
-    return None if over else read_session(site.settings, key, cookie)
+    return read_session(site.settings, await site.access.session(name), cookie)
 
 
 async def signed_in(request: Request, session: Annotated[Session | None, Depends(visit)]) -> Session:
@@ -250,6 +268,11 @@ def keep(request: Request, response: Response, cookie: str, seconds: int) -> Non
         samesite="strict",
         secure=request.url.scheme == "https",
     )
+
+
+def address_of_page(request: Request) -> str:
+    """Where the visitor's browser reaches the page, without a path: by the settings, else by the request."""
+    return site_of(request).settings.web.public_url or f"{request.url.scheme}://{request.url.netloc}"
 
 
 def safe_place(text: str) -> str:

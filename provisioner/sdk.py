@@ -42,7 +42,15 @@ from provisioner.model.event import (
     optional_text,
     text_of,
 )
-from provisioner.model.operation import Kind, Operation
+from provisioner.model.operation import (
+    AccountChange,
+    Enrolment,
+    EventTag,
+    Kind,
+    KnowledgeRecord,
+    Operation,
+    TargetEvent,
+)
 from provisioner.model.outcome import DELETED_IN_THE_WAY, Done, Outcome, Permanent, Temporary, Unauthorised, Unclear
 from provisioner.model.unconfirmed import parted
 from provisioner.settings.nearest import nearest
@@ -81,6 +89,7 @@ __all__ = [
     "DELETED_IN_THE_WAY",
     "DETAILS_READ_AT",
     "Account",
+    "AccountChange",
     "Answer",
     "Ask",
     "Attribute",
@@ -93,8 +102,10 @@ __all__ = [
     "Deactivates",
     "Done",
     "Duration",
+    "Enrolment",
     "EnrolmentRule",
     "Enrols",
+    "EventTag",
     "Fact",
     "Failure",
     "Http",
@@ -103,6 +114,7 @@ __all__ = [
     "InvalidEventError",
     "InvalidValueError",
     "Kind",
+    "KnowledgeRecord",
     "Listing",
     "ListingError",
     "LooksUp",
@@ -128,6 +140,7 @@ __all__ = [
     "TakesKnowledge",
     "Target",
     "TargetError",
+    "TargetEvent",
     "TargetSettings",
     "Temporary",
     "Type",

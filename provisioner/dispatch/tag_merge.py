@@ -17,7 +17,7 @@ from msgspec import structs
 
 from provisioner.model.account import LedgerEntry
 from provisioner.model.attributes import Type, canonical, members
-from provisioner.model.operation import Kind, Operation
+from provisioner.model.operation import AccountChange, EventTag, Operation
 from provisioner.planning.spec import ACCOUNT
 from provisioner.runtime.context import Deployment
 from provisioner.store.people.snapshots import Reading
@@ -43,20 +43,21 @@ class Tagging:
     async def ready(self, claims: Sequence[Claim]) -> list[Claim]:
         """The claims that may be sent now, with all tags in them; the others are put off for a moment."""
         name = self._name
-        if name is None or not any(_is_tag(claim.operation) or name in claim.operation.after for claim in claims):
+        if name is None or not any(_has_tags(claim.operation, name) for claim in claims):
             return list(claims)
         observed = _Observed(self._dep, self._target, name)
         standing = await self._standing([claim.operation for claim in claims], name)
         due: list[Claim] = []
         # Several tags of one person go together, each with those before it
-        ours: dict[str, Operation] = {}
+        ours: dict[str, EventTag] = {}
         for claim in claims:
             operation = claim.operation
-            if _is_tag(operation):
-                ready = await self._event(operation, name, observed, ours.get(operation.person))
-                if ready is not None:
-                    ours[operation.person] = ready
-            elif name in operation.after:
+            ready: Operation | None
+            if isinstance(operation, EventTag):
+                ready = tag = await self._event(operation, name, observed, ours.get(operation.person))
+                if tag is not None:
+                    ours[operation.person] = tag
+            elif isinstance(operation, AccountChange) and name in operation.after:
                 ready = await self._account(operation, name, observed, *standing[operation.person])
             else:
                 ready = operation
@@ -68,13 +69,13 @@ class Tagging:
         return due
 
     async def _event(
-        self, operation: Operation, name: str, observed: _Observed, before: Operation | None
-    ) -> Operation | None:
-        tag = operation.after["tag"]
+        self, operation: EventTag, name: str, observed: _Observed, before: EventTag | None
+    ) -> EventTag | None:
+        tag = operation.tag
         if before is not None:
             tags = {name: _joined(before.wanted[name], tag)}
             from_events = {_TOLD.format(name): _joined(before.owned[_TOLD.format(name)], tag)}
-            return structs.replace(operation, after=tags, wanted=tags, observed=before.observed, owned=from_events)
+            return structs.replace(operation, wanted=tags, observed=before.observed, owned=from_events)
         if not await self._hold(operation.person):
             return None
         standing = await self._dep.runs.standing(self._target, operation.person, ["account"])
@@ -86,11 +87,11 @@ class Tagging:
         earlier = entry.values.get(_TOLD.format(name)) if entry else None
         tags = {name: _joined(there, tag)}
         from_events = {_TOLD.format(name): _joined(earlier, tag)}
-        return structs.replace(operation, after=tags, wanted=tags, observed={name: there}, owned=from_events)
+        return structs.replace(operation, wanted=tags, observed={name: there}, owned=from_events)
 
     async def _standing(self, operations: Sequence[Operation], name: str) -> dict[str, tuple[bool, LedgerEntry | None]]:
         """By person whose account is to get other tags: whether they are being sent now, and what the ledger knows."""
-        people = [one.person for one in operations if name in one.after and not _is_tag(one)]
+        people = [one.person for one in operations if isinstance(one, AccountChange) and name in one.after]
         if not people:
             return {}
         # The ledger last: what another one sent meanwhile is in it when their hold is over
@@ -99,8 +100,8 @@ class Tagging:
         return {person: (hold, entries.get(person)) for person, hold in zip(people, held, strict=True)}
 
     async def _account(
-        self, operation: Operation, name: str, observed: _Observed, held: bool, entry: LedgerEntry | None
-    ) -> Operation | None:
+        self, operation: AccountChange, name: str, observed: _Observed, held: bool, entry: LedgerEntry | None
+    ) -> AccountChange | None:
         if held:
             return None
         from_events = entry.values.get(_TOLD.format(name)) if entry else None
@@ -119,7 +120,7 @@ class Tagging:
     async def over(self, claims: Sequence[Claim]) -> None:
         """What was sent is recorded: others may go on."""
         if self._name is not None:
-            await self._let_go(claim.operation.person for claim in claims if claim.operation.slot.startswith("tag:"))
+            await self._let_go(claim.operation.person for claim in claims if isinstance(claim.operation, EventTag))
 
 
 def learnt_tags(operation: Operation, name: str | None) -> dict[str, str]:
@@ -131,8 +132,8 @@ def learnt_tags(operation: Operation, name: str | None) -> dict[str, str]:
     return found | ({_TOLD.format(name): from_events} if from_events else {})
 
 
-def _is_tag(operation: Operation) -> bool:
-    return operation.kind is Kind.EVENT and "tag" in operation.after
+def _has_tags(operation: Operation, name: str) -> bool:
+    return isinstance(operation, EventTag) or (isinstance(operation, AccountChange) and name in operation.after)
 
 
 def _joined(first: str | None, second: str | None) -> str | None:

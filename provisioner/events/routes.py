@@ -9,7 +9,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 from urllib.parse import parse_qsl, urlsplit
 
 import structlog
@@ -17,7 +17,7 @@ import structlog
 from provisioner.dispatch.retry_policy import MOST_UNEXPECTED, backoff
 from provisioner.model.account import LedgerEntry
 from provisioner.model.event import InboundEvent
-from provisioner.model.operation import Kind, Operation, operation_id
+from provisioner.model.operation import Enrolment, EventTag, Kind, Operation, TargetEvent, Values, operation_id
 from provisioner.model.outcome import Permanent, Temporary, Unauthorised
 from provisioner.planning.routes import Route, Routed
 from provisioner.progress.run_status import refresh
@@ -102,7 +102,7 @@ async def consider(
         if isinstance(made, TagsFromEvents):
             routed = Routed(route, made.tag(routed.name or ""))
     operation = _operation(routed, received, event, person, entry.account)
-    if operation.kind is Kind.ENROL and operation.token in entry.enrolled:
+    if isinstance(operation, Enrolment) and operation.token in entry.enrolled:
         # Once ever per person and code; our own enrolment that comes back ends here
         await dep.inbound.count(received.target, "already_enrolled")
         return
@@ -111,31 +111,40 @@ async def consider(
     effects.entries.setdefault(route.target, {})[token] = Entry(operation, group, shown=_shown(operation))
 
 
-def _operation(routed: Routed, received: Received, event: InboundEvent, person: str, account: str) -> Operation:
+class _Common(TypedDict):
+    target: str
+    person: str
+    account: str
+    reason: str
+    counted: bool
+    planned: float
+
+
+def _operation(
+    routed: Routed, received: Received, event: InboundEvent, person: str, account: str
+) -> TargetEvent | EventTag | Enrolment:
     route, name = routed.route, routed.name or ""
-    moment_told = int(event.at or received.at)
-    after: dict[str, str | None]
+    common: _Common = {
+        "target": route.target,
+        "person": person,
+        "account": account,
+        "reason": f"{received.target}.{received.event}",
+        "counted": False,
+        "planned": received.at,
+    }
     if route.verb == "event":
-        kind, slot, after = Kind.EVENT, "event", {"name": name, "created_at": str(moment_told)}
-    elif route.verb == "tag":
-        kind, slot, after = Kind.EVENT, "tag", {"tag": name}
-    else:
-        kind, slot, after = Kind.ENROL, f"enrol:{name}", {"enrolment_code": name, "due_date": None}
-    if kind is Kind.EVENT:
-        slot = f"{slot}:inbound:{received.digest}:{route.id}"
-    return Operation(
-        id=operation_id(route.target, person, kind, {"slot": slot}, after),
-        target=route.target,
-        person=person,
-        kind=kind,
-        account=account,
-        before={},
-        after=after,
-        slot=slot,
-        reason=f"{received.target}.{received.event}",
-        counted=False,
-        planned=received.at,
-    )
+        after: Values = {"name": name, "created_at": str(int(event.at or received.at))}
+        slot = f"event:inbound:{received.digest}:{route.id}"
+        return TargetEvent(**common, id=_id(route, person, Kind.EVENT, slot, after), slot=slot, after=after)
+    if route.verb == "tag":
+        slot = f"tag:inbound:{received.digest}:{route.id}"
+        return EventTag(**common, id=_id(route, person, Kind.EVENT, slot, {"tag": name}), slot=slot, tag=name)
+    after = {"enrolment_code": name, "due_date": None}
+    return Enrolment(**common, id=_id(route, person, Kind.ENROL, f"enrol:{name}", after), code=name)
+
+
+def _id(route: Route, person: str, kind: Kind, slot: str, after: Values) -> str:
+    return operation_id(route.target, person, kind, {"slot": slot}, after)
 
 
 def _shown(operation: Operation) -> dict[str, Mapping[str, Any]]:

@@ -1,4 +1,4 @@
-"""The operations on existing accounts: from rows to `Operation` values; see docs/decision-table.md."""
+"""The operations on existing accounts: from rows to `AccountChange` values; see docs/decision-table.md."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 import polars as pl
 
 from provisioner.model.account import State
-from provisioner.model.operation import Kind, Operation, operation_id
+from provisioner.model.operation import FREE, AccountChange, Kind, PlannedState, operation_id
 from provisioner.planning.change_rows import NONE, ChangeRow, rows_of
 from provisioner.planning.creations import row_digest
 from provisioner.planning.desired import FUTURE, LEAVER, MEMBER, STANDING
@@ -29,7 +29,7 @@ class Changes:
     ledger is to know of changes that do not stay, and those that are written no more; people with an open to-do on
     details, which are not read in each run; people whose role is written again, which is no new fact."""
 
-    operations: tuple[Operation, ...]
+    operations: tuple[AccountChange, ...]
     links: tuple[LinkRow, ...]
     todos: tuple[tuple[str, str], ...]
     drift: tuple[tuple[str, str], ...]
@@ -108,7 +108,7 @@ class _Work:
         self._mapped = [(places[name], name, name in mapped) for name in names]
         self._image_of = cache(self._image)
         self._activity = places.get(spec.activity or "")
-        self.operations: list[Operation] = []
+        self.operations: list[AccountChange] = []
         self.links: list[LinkRow] = []
         self.todos: list[tuple[str, str]] = []
         self.drift: list[tuple[str, str]] = []
@@ -312,7 +312,7 @@ class _Work:
             elif keeps:
                 wanted[name] = holds[place]
         self.operations.append(
-            Operation(
+            AccountChange(
                 id=operation_id(spec.name, row.person, kind, before, after),
                 target=spec.name,
                 person=row.person,
@@ -328,8 +328,7 @@ class _Work:
                 else {name: value or None for name, value in row.owned.items() if value is not None},
                 reason=reason or row.reason,
                 counted=known and counted,
-                hold=hold,
-                fails=fails,
+                state=PlannedState(hold, fails=fails) if hold or fails else FREE,
                 snapshot=self._circumstances.snapshot,
                 planned=self._moment,
                 undoes=self._circumstances.undo,

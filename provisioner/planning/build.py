@@ -109,20 +109,20 @@ def drafted(
         changed = changes(spec, part.changed, names, circumstances, watch)
         creations = creations_of(spec, part.creates, gone, circumstances)
         failing = [one for one in creations if one.fails]
-        operations = [*changed.operations, *(one for one in creations if not one.fails)]
+        ours = [*changed.operations, *(one for one in creations if not one.fails)]
         if not believed:
-            operations = [operation for operation in operations if operation.kind is Kind.LEAVE]
-        waits = {one.person for one in operations if one.kind is Kind.LEAVE and one.person in contested}
+            ours = [one for one in ours if one.kind is Kind.LEAVE]
+        waits = {one.person for one in ours if one.kind is Kind.LEAVE and one.person in contested}
         if waits:
-            operations = [
-                structs.replace(one, hold=contested[one.person])
-                if one.kind is Kind.LEAVE and one.person in waits
-                else one
-                for one in operations
+            ours = [
+                one.held(contested[one.person]) if one.kind is Kind.LEAVE and one.person in waits else one
+                for one in ours
             ]
-        emitted = events(spec, operations, part.owed, circumstances, changed.same_role)
+        emitted = events(spec, ours, part.owed, circumstances, changed.same_role)
         owes = {one.follows: {one.reason: int(one.after["created_at"] or 0)} for one in emitted if one.follows}
-        operations = [structs.replace(one, owes=owes[one.id]) if one.id in owes else one for one in operations]
+        operations: list[Operation] = [
+            structs.replace(one, owes=owes[one.id]) if one.id in owes else one for one in ours
+        ]
         if believed:
             aside.links += changed.links
             aside.todos += changed.todos

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from msgspec import structs
 
-from provisioner.model.operation import Kind, Operation
+from provisioner.model.operation import AccountChange, Enrolment, Kind, Operation
 from provisioner.planning.spec import TargetSpec
 
 _LEADING = frozenset({Kind.CREATE, Kind.UPDATE, Kind.ROLE, Kind.REJOIN})
@@ -21,14 +21,14 @@ def riding(spec: TargetSpec, operations: Sequence[Operation]) -> list[Operation]
     leaders: dict[str, Operation] = {}
     if spec.bundled_enrolments:
         leaders = {one.person: one for one in operations if one.kind in _LEADING and not one.refused}
-    aboard: dict[str, list[Operation]] = {}
+    aboard: dict[str, list[Enrolment]] = {}
     seated: list[Operation] = []
     for operation in operations:
         leader = leaders.get(operation.person)
-        if leader is not None and _can_ride(operation):
+        if leader is not None and isinstance(operation, Enrolment) and not operation.refused:
             others = aboard.setdefault(leader.id, [])
             if len(others) < spec.bundled_enrolments:
-                operation = structs.replace(operation, follows=leader.id, rides=True, hold=leader.hold)
+                operation = structs.replace(operation.held(leader.hold), follows=leader.id, bundled=True)
                 others.append(operation)
         seated.append(operation)
     return [
@@ -37,13 +37,10 @@ def riding(spec: TargetSpec, operations: Sequence[Operation]) -> list[Operation]
     ]
 
 
-def _can_ride(operation: Operation) -> bool:
-    return operation.kind is Kind.ENROL and "enrolment_code" in operation.after and not operation.refused
-
-
-def unsure(operations: Sequence[Operation]) -> list[Operation]:
+def unsure(operations: Sequence[Operation]) -> list[Enrolment]:
     """The enrolments of people whose account was there before: they may exist already, made by someone else."""
-    return [one for one in operations if one.kind is Kind.ENROL and one.account and _can_ride(one) and one.hold is None]
+    enrolments = (one for one in operations if isinstance(one, Enrolment))
+    return [one for one in enrolments if one.account and not one.refused and one.hold is None]
 
 
 def without(operations: Sequence[Operation], gone: Collection[str]) -> list[Operation]:
@@ -52,13 +49,15 @@ def without(operations: Sequence[Operation], gone: Collection[str]) -> list[Oper
     Args:
         operations: with all that is about their people.
     """
-    codes = {(one.person, one.after.get("enrolment_code")) for one in operations if one.id in gone}
+    codes = {(one.person, one.code) for one in operations if one.id in gone and isinstance(one, Enrolment)}
     kept: list[Operation] = []
     for one in operations:
         if one.id in gone:
             continue
-        carries = tuple(other for other in one.carries if (one.person, other["enrolment_code"]) not in codes)
-        kept.append(one if len(carries) == len(one.carries) else structs.replace(one, carries=carries))
+        if isinstance(one, AccountChange) and one.carries:
+            carries = tuple(other for other in one.carries if (one.person, other["enrolment_code"]) not in codes)
+            one = one if len(carries) == len(one.carries) else structs.replace(one, carries=carries)
+        kept.append(one)
     return kept
 
 
@@ -66,6 +65,6 @@ def tokens(operations: Sequence[Operation], ids: Collection[str]) -> Mapping[str
     """By person, what the ledger remembers the operations of these ids by."""
     found: dict[str, list[str]] = {}
     for one in operations:
-        if one.id in ids:
+        if one.id in ids and isinstance(one, Enrolment):
             found.setdefault(one.person, []).append(one.token)
     return {person: tuple(codes) for person, codes in found.items()}

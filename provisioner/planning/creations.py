@@ -1,4 +1,4 @@
-"""The operations that create accounts: from rows without an account to `Operation` values."""
+"""The operations that create accounts: from rows without an account to `AccountChange` values."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Final
 
 import polars as pl
 
-from provisioner.model.operation import Kind, Operation, digest, operation_id
+from provisioner.model.operation import FREE, AccountChange, Kind, PlannedState, digest, operation_id
 from provisioner.planning import new_accounts
 from provisioner.planning.desired import DIGEST, PERSON, STANDING, candidate_columns
 from provisioner.planning.diff import names_of
 from provisioner.planning.first_free import chosen_attributes
-from provisioner.planning.spec import Planning, TargetSpec
+from provisioner.planning.spec import Alike, Planning, TargetSpec
 
 #: The reason of a create that waits since the person may have an account under another key.
 PERHAPS_KNOWN: Final = "perhaps known under another key"
@@ -29,7 +29,7 @@ class Gone:
     makes: Mapping[str, int]
 
 
-def creations(spec: TargetSpec, rows: pl.DataFrame, gone: Gone, circumstances: Planning) -> list[Operation]:
+def creations(spec: TargetSpec, rows: pl.DataFrame, gone: Gone, circumstances: Planning) -> list[AccountChange]:
     """One `create` per row, with all that the account takes to be right; it fails where it was made in vain."""
     names = sorted(names_of(rows))
     merging = [name for name in names_of(rows) if spec.attributes[name].on_create and spec.attributes[name].merge]
@@ -43,7 +43,7 @@ def creations(spec: TargetSpec, rows: pl.DataFrame, gone: Gone, circumstances: P
         alike = circumstances.alike.get(person)
         lost, makes = person in gone.people, gone.makes.get(person, 0)
         operations.append(
-            Operation(
+            AccountChange(
                 # A decision holds for whatever comes of the candidates: another number is no other change
                 id=operation_id(spec.name, person, Kind.CREATE, {}, {**after, **candidates}),
                 target=spec.name,
@@ -56,12 +56,11 @@ def creations(spec: TargetSpec, rows: pl.DataFrame, gone: Gone, circumstances: P
                 wanted=after,
                 owned={name: after.get(name) for name in merging},
                 reason="its account is gone" if lost else PERHAPS_KNOWN if alike else "joiner",
-                hold=alike.sentence if alike else None,
                 snapshot=circumstances.snapshot,
                 planned=moment,
                 row=row or row_digest(standing, wanted),
                 makes=makes,
-                fails=_fails(spec, makes),
+                state=_state(spec, makes, alike),
             )
         )
     return operations
@@ -79,10 +78,14 @@ def _candidates(spec: TargetSpec, rows: pl.DataFrame) -> Iterator[dict[str, str 
     return rows.select(columns).iter_rows(named=True)
 
 
-def _fails(spec: TargetSpec, makes: int) -> str:
-    if makes < new_accounts.MOST:
-        return ""
-    return f"{new_accounts.CODE}: {new_accounts.sentence(spec, makes)}"
+def _state(spec: TargetSpec, makes: int, alike: Alike | None) -> PlannedState:
+    in_vain = makes >= new_accounts.MOST
+    if not in_vain and alike is None:
+        return FREE
+    return PlannedState(
+        hold=alike.sentence if alike else None,
+        fails=f"{new_accounts.CODE}: {new_accounts.sentence(spec, makes)}" if in_vain else "",
+    )
 
 
 def row_digest(standing: str, wanted: Sequence[str | None]) -> str:

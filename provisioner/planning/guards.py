@@ -9,7 +9,7 @@ from typing import Final
 
 from msgspec import structs
 
-from provisioner.model.operation import REMOVALS, Kind, Operation
+from provisioner.model.operation import REMOVALS, Kind, Operation, PlannedState
 from provisioner.planning.spec import Planning
 from provisioner.settings import GuardLimit, GuardSettings
 
@@ -150,7 +150,9 @@ def guarded(
         # What somebody approved counts for no guard, now or later
         counted = operation.counted and operation.id not in approved
         if (reason, refused, counted) != (operation.hold, operation.refused, operation.counted):
-            operation = structs.replace(operation, hold=reason, refused=refused, counted=counted)
+            operation = structs.replace(
+                operation, state=PlannedState(reason, refused, operation.fails), counted=counted
+            )
         result.append(operation)
     return result
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from provisioner.model.ledger_document import LedgerPatch
-from provisioner.model.operation import Kind, Operation
+from provisioner.model.operation import Enrolment, EventTag, Kind, KnowledgeRecord, Operation, TargetEvent
 from provisioner.model.outcome import Done, Outcome, Permanent, Unclear
 
 
@@ -18,14 +18,14 @@ def failure_patch(operation: Operation, outcome: Outcome) -> LedgerPatch:
             patch.pop("owe", None)
         return patch
     perhaps = isinstance(outcome, Unclear) or (isinstance(outcome, Permanent) and outcome.perhaps)
-    return {"enrolled": [operation.token]} if perhaps and operation.slot.startswith("knowledge:") else {}
+    return {"enrolled": [operation.token]} if perhaps and isinstance(operation, KnowledgeRecord) else {}
 
 
 def ledger_patch(operation: Operation, done: Done) -> LedgerPatch:
     """What the ledger learns by a success; known-empty values are the empty text."""
-    if operation.kind is Kind.EVENT:
+    if isinstance(operation, TargetEvent | EventTag):
         return {"paid": [operation.reason]}
-    if operation.kind is Kind.ENROL:
+    if isinstance(operation, Enrolment | KnowledgeRecord):
         return {"enrolled": [operation.token]}
     values = {**operation.wanted, **operation.owned, **done.learnt}
     patch: LedgerPatch = {"values": {name: value or "" for name, value in values.items()}}

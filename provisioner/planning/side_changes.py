@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 import polars as pl
 
-from provisioner.model.operation import Kind, Operation, operation_id
+from provisioner.model.operation import Enrolment, Kind, KnowledgeRecord, Operation, TargetEvent, operation_id
 from provisioner.planning.desired import PERSON
 from provisioner.planning.external_knowledge import Record
 from provisioner.planning.spec import ACCOUNT, Planning, TargetSpec
@@ -29,7 +29,7 @@ def events(
     owed: pl.DataFrame,
     circumstances: Planning,
     same_role: Collection[str] = (),
-) -> list[Operation]:
+) -> list[TargetEvent]:
     """One event per fact: those that this plan brings about, and those that the ledger still owes.
 
     Args:
@@ -39,7 +39,7 @@ def events(
     if not spec.facts:
         return []
     moment = int(circumstances.now.timestamp())
-    found: list[Operation] = []
+    found: list[TargetEvent] = []
     for operation in operations:
         fact = _fact(spec, operation)
         if fact in spec.facts and not (fact == "role_changed" and operation.person in same_role):
@@ -62,17 +62,15 @@ def _fact(spec: TargetSpec, operation: Operation) -> str:
 
 def _event(
     spec: TargetSpec, person: str, account: str | None, fact: str, moment: int, leader: Operation | None
-) -> Operation:
+) -> TargetEvent:
     after: dict[str, str | None] = {"name": spec.facts[fact], "created_at": str(moment)}
     # As long as its fact has not come about, an event is named by the operation that will bring it about
     named = {"name": spec.facts[fact], "follows": leader.id} if leader else after
-    return Operation(
+    return TargetEvent(
         id=operation_id(spec.name, person, Kind.EVENT, {}, named),
         target=spec.name,
         person=person,
-        kind=Kind.EVENT,
         account=account,
-        before={},
         after=after,
         # A fact that is still owed and the same fact again exist next to each other
         slot=f"event:{fact}" if leader else f"event:{fact}:{moment}",
@@ -108,7 +106,7 @@ def due_enrolments(
 
 def enrolments(
     spec: TargetSpec, due: pl.DataFrame, operations: Sequence[Operation], circumstances: Planning
-) -> list[Operation]:
+) -> list[Enrolment]:
     """One `enrol` per member and code that is due, where there is an account or will be one.
 
     Args:
@@ -117,55 +115,26 @@ def enrolments(
     if not due.height:
         return []
     creating = _creating(operations)
-    found = []
-    for person, account, code, date in due.select(PERSON, ACCOUNT, _CODE, _DATE).iter_rows():
-        named, after = {"enrolment_code": code}, {"enrolment_code": code, "due_date": date}
-        found += _enrol(
-            spec, circumstances, creating, person, account,
-            named=named, after=after, slot=f"enrol:{code}", reason="enrolment rule",
-        )  # fmt: skip
-    return found
-
-
-def _enrol(
-    spec: TargetSpec,
-    circumstances: Planning,
-    creating: Mapping[str, Operation],
-    person: str,
-    account: str | None,
-    *,
-    named: Mapping[str, str | None],
-    after: Mapping[str, str | None],
-    slot: str,
-    reason: str,
-) -> list[Operation]:
-    """One `enrol`, which follows its person's create; none where there is no account and will be none.
-
-    Args:
-        named: by what of it it is distinguished from others.
-    """
-    leader = creating.get(person)
-    if leader is None and account is None:
-        return []
     return [
-        Operation(
-            id=operation_id(spec.name, person, Kind.ENROL, {}, named),
+        Enrolment(
+            id=operation_id(spec.name, person, Kind.ENROL, {}, {"enrolment_code": code}),
             target=spec.name,
             person=person,
-            kind=Kind.ENROL,
             account=account,
-            before={},
-            after=after,
-            slot=slot,
-            follows=leader.id if leader else None,
-            reason=reason,
+            code=code,
+            due=date,
+            follows=creating.get(person),
+            reason="enrolment rule",
             snapshot=circumstances.snapshot,
         )
+        for person, account, code, date in due.select(PERSON, ACCOUNT, _CODE, _DATE).iter_rows()
+        if account is not None or person in creating
     ]
 
 
-def _creating(operations: Sequence[Operation]) -> dict[str, Operation]:
-    return {operation.person: operation for operation in operations if operation.kind is Kind.CREATE}
+def _creating(operations: Sequence[Operation]) -> dict[str, str]:
+    """By person, the id of the create that their enrolments have to follow."""
+    return {operation.person: operation.id for operation in operations if operation.kind is Kind.CREATE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,16 +168,23 @@ def due_records(records: Sequence[Record], pairs: pl.DataFrame, ledger: pl.DataF
 
 def knowledge(
     spec: TargetSpec, due: Sequence[DueRecord], operations: Sequence[Operation], circumstances: Planning
-) -> list[Operation]:
+) -> list[KnowledgeRecord]:
     """One `enrol` per record that is due, where there is an account or will be one."""
     if not due:
         return []
     creating = _creating(operations)
-    found = []
-    for one in due:
-        values = one.record.values
-        found += _enrol(
-            spec, circumstances, creating, one.person, one.account,
-            named=values, after=values, slot=one.record.slot, reason="external knowledge",
-        )  # fmt: skip
-    return found
+    return [
+        KnowledgeRecord(
+            id=operation_id(spec.name, one.person, Kind.ENROL, {}, one.record.values),
+            target=spec.name,
+            person=one.person,
+            account=one.account,
+            slot=one.record.slot,
+            after=one.record.values,
+            follows=creating.get(one.person),
+            reason="external knowledge",
+            snapshot=circumstances.snapshot,
+        )
+        for one in due
+        if one.account is not None or one.person in creating
+    ]

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from provisioner.model.operation import ACCOUNT_KINDS, Kind, Operation
+from provisioner.model.operation import (
+    AccountChange,
+    Enrolment,
+    EventTag,
+    Kind,
+    KnowledgeRecord,
+    Operation,
+    TargetEvent,
+)
 from provisioner.model.run_document import LeftOutRow
 
 #: Kinds that change in which state an account is.
@@ -48,7 +56,7 @@ def images_of(operations: Iterable[Operation]) -> dict[str, Image]:
     """
     found: dict[str, Image] = {}
     for one in operations:
-        if one.kind not in ACCOUNT_KINDS or one.slot != "account":
+        if not isinstance(one, AccountChange):
             continue
         first = found.get(one.person)
         if first is None:
@@ -70,20 +78,20 @@ def stays(operations: Iterable[Operation]) -> list[LeftOutRow]:
 
 
 def _reasons(one: Operation) -> Sequence[str]:
-    if one.kind is Kind.EVENT:
+    if isinstance(one, EventTag):
+        return ("a tag that an event set stays; its route sets it",)
+    if isinstance(one, TargetEvent):
         return (f"the event {one.after.get('name') or one.reason!r} was sent, and no call takes an event back",)
-    if one.kind is Kind.ENROL:
-        what = "external knowledge that was recorded" if one.slot.startswith("knowledge:") else "the enrolment"
+    if isinstance(one, Enrolment | KnowledgeRecord):
+        what = "the enrolment" if isinstance(one, Enrolment) else "external knowledge that was recorded"
         return (f"{what} stays: no call takes it back",)
     said = [f"the enrolment {code} stays: no call takes it back" for code in _codes(one)]
     if one.kind is Kind.CREATE:
         said.append("the account stays, and is left; an invitation that was mailed with it stays mailed")
-    if one.slot.startswith("tag:"):
-        said.append("a tag that an event set stays; its route sets it")
     return said
 
 
-def _codes(one: Operation) -> list[str]:
+def _codes(one: AccountChange) -> list[str]:
     return [code for carried in one.carries if (code := carried["enrolment_code"])]
 
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from provisioner.model.operation import URGENCY, Kind, Operation
+from provisioner.model.operation import URGENCY, Kind
+from provisioner.model.operation_record import OperationRecord
 from provisioner.runtime.context import Deployment
 from provisioner.settings import Rate
 from provisioner.targets.base import Target
@@ -48,7 +49,7 @@ def _seconds(rates: Sequence[Rate], requests: int) -> float:
 
 def _group(target: Target[Any], kind: Kind) -> str:
     """The group in which a target sends operations of a kind that change nothing in particular."""
-    sample = Operation("", target.name, "", kind, None, {}, {}, slot="account")
+    sample = OperationRecord("", target.name, "", kind, None, {}, {}).operation()
     return target.group(sample).partition("#")[0]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from provisioner.model.operation import Status
+from provisioner.model.operation import Enrolment, Status
 from provisioner.model.run_document import Prediction
 from provisioner.planning.plan import TargetPlan
 from provisioner.runs.estimate import requests_of
@@ -22,11 +22,11 @@ def predicted(dep: Deployment, target: str, plan: TargetPlan, reads: int) -> Pre
         reads: requests that observing took.
     """
     made = dep.targets[target]
-    # What rides takes no request of its own
+    # What is bundled takes no request of its own
     groups = Counter(
         made.group(operation).partition("#")[0]
         for operation in plan.operations
-        if operation.planned_status is Status.PENDING and not operation.rides
+        if operation.planned_status is Status.PENDING and not (isinstance(operation, Enrolment) and operation.bundled)
     )
     return {
         "operations": {kind.value: count for kind, count in plan.tally[Status.PENDING].items()},

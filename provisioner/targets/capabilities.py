@@ -152,7 +152,7 @@ class Enrols(Protocol):
 
 @runtime_checkable
 class BundlesEnrolments(Protocol):
-    """Takes enrolments in the request of their person's own account operation (`Operation.carries`).
+    """Takes enrolments in the request of their person's own account operation (`AccountChange.carries`).
 
     `bundled_enrolments`: at most this many.
     """

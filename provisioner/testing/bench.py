@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from provisioner.model.account import Account
 from provisioner.model.operation import Kind, Operation
+from provisioner.model.operation_record import OperationRecord
 from provisioner.model.outcome import Outcome
 from provisioner.targets.base import Listing, Target
 from provisioner.targets.capabilities import CarriesObserved
@@ -95,7 +96,7 @@ def change(
         observed: what is carried along.
     """
     held = before or {}
-    return Operation(
+    return OperationRecord(
         id=f"{kind.value}-{person}",
         target="t",
         person=person,
@@ -105,4 +106,4 @@ def change(
         after=after,
         wanted=after if wanted is None else wanted,
         observed=observed or {},
-    )
+    ).operation()

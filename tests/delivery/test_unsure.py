@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provisioner.model.attributes import Attribute, Type, canonical, members
-from provisioner.model.operation import Kind, Operation
+from provisioner.model.operation import Kind
+from provisioner.model.operation_record import OperationRecord
 from provisioner.model.unconfirmed import at_stake, marked, parted
 from provisioner.sandbox import Switchboard
 from tests.decisions.conftest import Opened, company
@@ -160,7 +161,9 @@ def test_marking_keeps_every_name_once(before: str | None, doubts: set[str]) -> 
 @given(before=NAMES, doubts=st.sets(st.sampled_from([name.lower() for name in BOARDS])), after=NAMES)
 def test_whoever_is_not_at_stake_is_surely_in_or_out(before: str | None, doubts: set[str], after: str | None) -> None:
     value = marked(before, doubts)
-    one = Operation("i", "habitate", "P", Kind.UPDATE, "1.x", {"boards": value, "lang": "en"}, {"boards": after})
+    one = OperationRecord(
+        "i", "habitate", "P", Kind.UPDATE, "1.x", {"boards": value, "lang": "en"}, {"boards": after}
+    ).operation()
     attributes = {"boards": Attribute("boards", Type.SET, observed=False), "lang": Attribute("lang", observed=False)}
     stake = at_stake(one, attributes)
     assert set(stake) == {"boards"}

@@ -24,7 +24,8 @@ import pytest
 import yaml
 
 from provisioner.dispatch.outcome_spool import Spool, Spooled
-from provisioner.model.operation import Kind, Operation, digest
+from provisioner.model.operation import Kind, digest
+from provisioner.model.operation_record import OperationRecord
 from provisioner.progress.vitals import SILENT_AFTER
 from provisioner.store.queue.operations import Claim
 from tests.cli.calling import call, environment, traitly, write_settings
@@ -385,7 +386,9 @@ def _spooled(place: Place) -> None:
     place.synced()
     # The folder of a machine whose worker is gone
     other = place.site.folder / "gone"
-    operation = Operation(digest(("a", "b"), size=12), TARGET, "W0001", Kind.UPDATE, "W0001", {}, {"location": "Perth"})
+    operation = OperationRecord(
+        digest(("a", "b"), size=12), TARGET, "W0001", Kind.UPDATE, "W0001", {}, {"location": "Perth"}
+    ).operation()
     claim = Claim(operation=operation, run="a-run", token="t", attempts=1, unclear=False, since=0.0)
     Spool(other).add(Spooled(claim, {}, "W0001"))
     place.change(data_dir=str(other))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from provisioner.model.operation import URGENCY, Kind, Operation, Status
 from provisioner.model.operation_batches import Packed, batches_of, gathered, rewritten
+from provisioner.model.operation_record import OperationRecord
 from provisioner.planning import build
 from provisioner.planning.plan import TargetPlan
 from tests.planning.support import World, held_by, linked, person, spec_of
@@ -66,7 +67,9 @@ def test_what_is_about_a_person_lies_in_one_batch_in_the_order_of_delivery() -> 
 
 
 def operation(number: int) -> Operation:
-    return Operation(str(number), "t", f"P{number}", Kind.UPDATE, "a", {"x": None}, {"x": str(number)})
+    return OperationRecord(
+        str(number), "t", f"P{number}", Kind.UPDATE, "a", {"x": None}, {"x": str(number)}
+    ).operation()
 
 
 def test_one_batch_is_a_tuple_and_several_are_packed() -> None:

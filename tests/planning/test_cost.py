@@ -12,8 +12,8 @@ import polars as pl
 import pytest
 from hypothesis import given
 
-from provisioner.model.operation import Operation
-from provisioner.planning import account_changes, plan, side_changes
+from provisioner.model.operation import AccountChange, Enrolment, KnowledgeRecord, Operation, TargetEvent
+from provisioner.planning import account_changes, creations, plan, side_changes
 from tests.planning.support import World, held_by, linked, person, spec_of
 from tests.planning.test_properties import worlds
 
@@ -48,14 +48,19 @@ def cost(monkeypatch: pytest.MonkeyPatch) -> Callable[[World], Counter[str]]:
 
         return handed
 
-    def made(*arguments: Any, **named: Any) -> Operation:
-        count["operations"] += 1
-        return Operation(*arguments, **named)
+    def made(type_: Callable[..., Operation]) -> Callable[..., Operation]:
+        def make(**named: Any) -> Operation:
+            count["operations"] += 1
+            return type_(**named)
+
+        return make
 
     for owner, name in HANDED:
         monkeypatch.setattr(owner, name, counted(getattr(owner, name)))
-    for module in (account_changes, side_changes):
-        monkeypatch.setattr(module, "Operation", made)
+    for module in (account_changes, creations, side_changes):
+        for type_ in (AccountChange, Enrolment, KnowledgeRecord, TargetEvent):
+            if hasattr(module, type_.__name__):
+                monkeypatch.setattr(module, type_.__name__, made(type_))
 
     def counting(world: World) -> Counter[str]:
         # Once in a process the expressions are checked, with rows that are about nobody

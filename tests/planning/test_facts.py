@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from provisioner.model.account import Account
-from provisioner.model.operation import Kind, Operation
+from provisioner.model.operation import AccountChange, Kind, Operation
 from provisioner.planning.plan import TargetPlan
 from tests.planning.support import NOW, World, linked, only, person, spec_of
 
@@ -56,6 +56,7 @@ def test_a_fact_is_told_after_what_brings_it_about(
     first, second = the(plan, leader), the(plan, Kind.EVENT)
     assert second.follows == first.id
     assert second.after == {"name": event, "created_at": str(MOMENT)}
+    assert isinstance(first, AccountChange)
     assert first.owes == {second.reason: MOMENT}
     assert plan.operations.index(first) < plan.operations.index(second)
 
@@ -79,7 +80,9 @@ def test_nothing_is_told_that_we_did_not_bring_about(
 def test_an_event_without_a_name_is_not_sent() -> None:
     world = World(spec_of("traitly", events={"left": "Offboarded"}), [person("P1")])
     assert told(world.plan()) == []
-    assert the(world.plan(), Kind.CREATE).owes == {}
+    create = the(world.plan(), Kind.CREATE)
+    assert isinstance(create, AccountChange)
+    assert create.owes == {}
 
 
 def test_what_is_still_owed_is_told_as_of_its_moment() -> None:
@@ -124,6 +127,7 @@ def test_a_leave_from_a_listing_that_is_not_believed_owes_its_event() -> None:
         [linked(key) for key in keys],
     )
     operation = only(world.plan())
+    assert isinstance(operation, AccountChange)
     assert operation.kind is Kind.LEAVE
     assert operation.owes == {"left": MOMENT}
 

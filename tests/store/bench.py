@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 
 from provisioner.model.account import LedgerEntry
 from provisioner.model.operation import Kind, Operation, operation_id
+from provisioner.model.operation_record import OperationRecord
 from provisioner.store.admin.position import PositionStore
 from provisioner.store.people.ledger import LedgerStore
 from provisioner.store.people.rekeys import RekeyStore
@@ -51,8 +52,12 @@ def operation(
 ) -> Operation:
     """An operation that sets one attribute; an event or enrolment has a slot of its own."""
     after: dict[str, str | None] = {"n": value}
-    aside = {Kind.EVENT: "event:created", Kind.ENROL: "enrol:TH-1"}.get(kind, "account")
-    return Operation(
+    aside = "account"
+    if kind is Kind.EVENT:
+        aside = "event:created"
+    elif kind is Kind.ENROL:
+        aside, after = "enrol:TH-1", {"enrolment_code": "TH-1", "due_date": None}
+    return OperationRecord(
         id=operation_id(TARGET, person, kind, {}, after),
         target=TARGET,
         person=person,
@@ -65,7 +70,7 @@ def operation(
         hold=hold,
         refused=refused,
         row=f"row-{person}",
-    )
+    ).operation()
 
 
 def patch(claim: Claim, **more: Any) -> dict[str, Any]:

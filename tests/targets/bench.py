@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from provisioner.model.account import Account
 from provisioner.model.operation import Kind, Operation
+from provisioner.model.operation_record import OperationRecord
 from provisioner.model.outcome import Outcome
 from provisioner.sandbox import SandboxServer
 from provisioner.settings.kinds import settings_model
@@ -120,4 +121,4 @@ def change(kind: Kind, account: str | None, after: Mapping[str, str | None], **m
     person = str(more.pop("person", account or "E1"))
     more.setdefault("wanted", after)
     more.setdefault("before", dict.fromkeys(after))
-    return Operation("op", "t", person, kind, account, after=after, **more)
+    return OperationRecord("op", "t", person, kind, account, after=after, **more).operation()

@@ -22,6 +22,7 @@ import pytest
 from provisioner.errors import ConfigurationError, ReadOnlyError, UnauthorisedError
 from provisioner.model.account import Account
 from provisioner.model.operation import Kind, Operation
+from provisioner.model.operation_record import OperationRecord
 from provisioner.model.outcome import Done, Permanent
 from provisioner.settings import known_kinds, load
 from provisioner.settings.kinds import ENTRY_POINT_GROUP, settings_model
@@ -164,7 +165,7 @@ def run(target: Any, use: Callable[[Http], Awaitable[R]], *, read_only: bool = F
 
 
 def change(kind: Kind, account: str | None, **after: str | None) -> Operation:
-    return Operation("op", "badges", "E1", kind, account, {}, after, wanted=after)
+    return OperationRecord("op", "badges", "E1", kind, account, {}, after, wanted=after).operation()
 
 
 def test_the_kind_is_known_as_soon_as_the_package_is_there(package: Path) -> None:

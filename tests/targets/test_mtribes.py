@@ -24,6 +24,7 @@ from provisioner.errors import (
 from provisioner.model.account import Account
 from provisioner.model.attributes import InvalidValueError, Type, canonical
 from provisioner.model.operation import Kind, Operation
+from provisioner.model.operation_record import OperationRecord
 from provisioner.model.outcome import Done, Outcome, Permanent, Temporary, Unauthorised, Unclear
 from provisioner.sandbox import MTRIBES_ORG_ID, MTRIBES_SPACE_ID, MTRIBES_TOKEN, SandboxServer
 from provisioner.targets.base import Listing
@@ -129,7 +130,7 @@ def bench(sandbox: SandboxServer) -> Bench:
 
 
 def operation(kind: Kind, account: str | None, after: Mapping[str, str | None], **more: Any) -> Operation:
-    return Operation("op", "tribes", "E1", kind, account, {}, after, **more)
+    return OperationRecord("op", "tribes", "E1", kind, account, {}, after, **more).operation()
 
 
 def create(identifier: str = "E1", **more: str | None) -> Operation:

@@ -16,6 +16,7 @@ from msgspec import structs
 from provisioner.errors import ConfigurationError, ListingError, MalformedAnswerError, ReadOnlyError, UnauthorisedError
 from provisioner.model.account import Account
 from provisioner.model.operation import Kind, Operation
+from provisioner.model.operation_record import OperationRecord
 from provisioner.model.outcome import Done, Outcome, Permanent, Temporary, Unauthorised, Unclear
 from provisioner.sandbox import TRAITLY_TOKEN, SandboxServer
 from provisioner.targets.base import Ask, Listing
@@ -134,7 +135,7 @@ def bench(sandbox: SandboxServer) -> Bench:
 
 
 def operation(kind: Kind, account: str | None, after: Mapping[str, str | None], **more: Any) -> Operation:
-    return Operation("op", "crm", "E1", kind, account, {}, after, **more)
+    return OperationRecord("op", "crm", "E1", kind, account, {}, after, **more).operation()
 
 
 def create(identifier: str = "E1", **more: str | None) -> Operation:

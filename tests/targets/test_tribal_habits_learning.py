@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from provisioner.errors import ConfigurationError, ListingError, MalformedAnswerError
-from provisioner.model.operation import Kind, Operation
+from provisioner.model.operation import AccountChange, Enrolment, Kind, Operation, PlannedState
 from provisioner.model.outcome import Done, Permanent, Unclear
 from provisioner.planning.bundling import riding, without
 from provisioner.planning.spec import TargetSpec
@@ -55,8 +55,9 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transport, "READ_TRIES", 1)
 
 
-def carrying(operation: Operation, *enrolments: dict[str, str | None]) -> Operation:
+def carrying(operation: Operation, *enrolments: dict[str, str | None]) -> AccountChange:
     """An operation in whose row enrolments travel."""
+    assert isinstance(operation, AccountChange)
     return structs.replace(operation, carries=enrolments)
 
 
@@ -100,7 +101,7 @@ def test_a_single_row_refused_as_a_whole_is_tried_without_enrolments(bench: Benc
 @pytest.mark.parametrize(("count", "carried"), [(1, True), (0, False), (None, False), ("1", False), (True, False)])
 def test_a_count_of_none_means_that_rows_carry_no_enrolments(count: object, carried: bool) -> None:
     body = {"created": 1, "updated": 0, "unchanged": 0, "enrolled": count, "errors": 0, "error_list": []}
-    with_it, bare = carrying(create("E1"), NEW), create("E1")
+    with_it, bare = carrying(create("E1"), NEW), carrying(create("E1"))
     assert batch.outcomes([with_it], [{"user_name": "E1"}], Answer(200, {}, body)) == [Done("E1", carried=carried)]
     assert batch.outcomes([bare], [{"user_name": "E1"}], Answer(200, {}, body)) == [Done("E1")]
 
@@ -248,9 +249,13 @@ KINDS = st.sampled_from([Kind.CREATE, Kind.UPDATE, Kind.ROLE, Kind.REJOIN, Kind.
 @given(KINDS, st.integers(0, 9), st.booleans(), st.none() | st.just("waits"))
 def test_riders_share_their_leaders_fate(kind: Kind | None, count: int, refused: bool, hold: str | None) -> None:
     riders = [structs.replace(enrol(f"TH-4-{number}-NEW"), id=f"r{number}") for number in range(count)]
-    leader = [] if kind is None else [structs.replace(change(kind, "E1", {}), id="leader", refused=refused, hold=hold)]
+    leader = (
+        []
+        if kind is None
+        else [structs.replace(change(kind, "E1", {}), id="leader", state=PlannedState(hold, refused))]
+    )
     seated = riding(SPEC, [*leader, *riders])
-    aboard = [one for one in seated if one.rides]
+    aboard = [one for one in seated if isinstance(one, Enrolment) and one.bundled]
     leads = kind not in (None, Kind.LEAVE) and not refused
     assert len(seated) == len(leader) + count
     assert len(aboard) == (min(count, 5) if leads else 0)

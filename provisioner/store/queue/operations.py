@@ -14,7 +14,8 @@ from typing import Any
 from msgspec import structs
 
 from provisioner.errors import RedisBehindError
-from provisioner.model.operation import Operation, from_json
+from provisioner.model.operation import AccountChange, Operation
+from provisioner.model.operation_record import from_json
 from provisioner.store.redis import keys
 from provisioner.store.redis.client import Redis
 from provisioner.store.redis.scripts import Argument, Scripts
@@ -127,7 +128,7 @@ class QueueStore:
         for run, group, doc, attempts, unclear, since, account, claimed, aboard, position in rows:
             self.position = max(self.position, int(position))
             operation = from_json(doc)
-            if operation.carries:
+            if isinstance(operation, AccountChange) and operation.carries:
                 # Some may have been refused, or superseded, since they were planned
                 codes = json.loads(aboard)
                 carries = tuple(one for one in operation.carries if one["enrolment_code"] in codes)

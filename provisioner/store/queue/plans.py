@@ -12,8 +12,9 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any, Final
 
-from provisioner.model.operation import REMOVALS, URGENCY, Kind, Operation, to_json
+from provisioner.model.operation import REMOVALS, URGENCY, Enrolment, EventTag, Kind, Operation
 from provisioner.model.operation_batches import batches_of
+from provisioner.model.operation_record import to_json
 from provisioner.store.redis import keys
 from provisioner.store.redis.client import Redis
 from provisioner.store.redis.connection import redis_errors
@@ -288,7 +289,7 @@ class PlanStore:
             async with self._redis.pipeline(transaction=False) as pipe:
                 for place, entry in enumerate(entries.values()):
                     operation = entry.operation
-                    kept = "tag" if operation.slot.startswith("tag:") else "1"
+                    kept = "tag" if isinstance(operation, EventTag) else "1"
                     fields = {**_fields(entry, place, (), urgent=False), "kept": kept}
                     pipe.hset(keys.operation(run, target, operation.id), mapping=fields)
                     pipe.rpush(keys.stage(run, target), operation.id)
@@ -411,7 +412,7 @@ def _fields(entry: Entry, place: int, followers: Sequence[str], *, urgent: bool)
         fields["followers"] = json.dumps(list(followers))
     if operation.planned_error:
         fields["error"] = json.dumps(dict(operation.planned_error))
-    if operation.rides:
+    if isinstance(operation, Enrolment) and operation.bundled:
         fields["rides"] = operation.token
     if entry.stake:
         fields["stake"] = json.dumps(dict(entry.stake))

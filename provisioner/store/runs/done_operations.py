@@ -7,7 +7,8 @@ from typing import Final
 
 from msgspec import structs
 
-from provisioner.model.operation import Operation, Status, from_json
+from provisioner.model.operation import Operation, Status
+from provisioner.model.operation_record import from_json
 from provisioner.store.redis import keys
 from provisioner.store.redis.client import Redis
 from provisioner.store.redis.connection import redis_errors

@@ -16,7 +16,7 @@ from provisioner.errors import ConfigurationError, MalformedAnswerError
 from provisioner.model.account import Account
 from provisioner.model.attributes import Attribute, InvalidValueError, Type, fold
 from provisioner.model.event import Fact, InboundEvent
-from provisioner.model.operation import Kind, Operation
+from provisioner.model.operation import AccountChange, Enrolment, Kind, KnowledgeRecord, Operation
 from provisioner.model.outcome import Done, Outcome, Permanent
 from provisioner.settings import EnrolmentRule, TargetSettings
 from provisioner.settings.nearest import nearest
@@ -259,9 +259,9 @@ class TribalHabits(
         """Leavers, one person's enrolments, each record of external knowledge, and all the rest."""
         if operation.kind is Kind.LEAVE:
             return _LEAVE
-        if operation.kind is not Kind.ENROL:
-            return _SAVE
-        return f"{operation.slot if knowledge.is_knowledge(operation) else 'enrol'}:{operation.person}"
+        if isinstance(operation, KnowledgeRecord):
+            return f"{operation.slot}:{operation.person}"
+        return f"enrol:{operation.person}" if isinstance(operation, Enrolment) else _SAVE
 
     def batch_size(self, group: str) -> int:
         """As configured; five codes at once for enrolments."""
@@ -273,26 +273,27 @@ class TribalHabits(
         async def exists(user_name: str) -> bool:
             return await self._read(http, user_name) is not None
 
-        if operations[0].kind is Kind.EVENT:
-            return [Permanent("unsupported", "Tribal Habits takes no events")] * len(operations)
-        if knowledge.is_knowledge(operations[0]):
+        if isinstance(operations[0], KnowledgeRecord):
             return [await knowledge.write(http, operation) for operation in operations]
-        if operations[0].kind is Kind.ENROL:
+        if isinstance(operations[0], Enrolment):
             return await enrolments.write(http, operations)
+        changes = [operation for operation in operations if isinstance(operation, AccountChange)]
+        if len(changes) < len(operations):
+            return [Permanent("unsupported", "Tribal Habits takes no events")] * len(operations)
 
-        async def shown(operation: Operation) -> Outcome | None:
+        async def shown(operation: AccountChange) -> Outcome | None:
             return await self._as_wanted(http, operation)
 
         return await saving.save(
             http,
-            operations,
+            changes,
             invitations=self.settings.invitations,
             exists=exists,
             shown=shown,
             types=self._types,
         )
 
-    async def _as_wanted(self, http: Http, operation: Operation) -> Outcome | None:
+    async def _as_wanted(self, http: Http, operation: AccountChange) -> Outcome | None:
         """Done, if the account shows what the operation's row brought; None if it does not, or cannot tell."""
         row = batch.row(operation, self._types)
         if operation.carries or isinstance(row, Permanent):
@@ -313,10 +314,12 @@ class TribalHabits(
         Raises:
             TargetError: the look-up failed.
         """
-        if knowledge.is_knowledge(operation):
+        if isinstance(operation, KnowledgeRecord):
             return await knowledge.confirm(http, operation)
-        if operation.kind is Kind.ENROL:
+        if isinstance(operation, Enrolment):
             return await enrolments.confirm(http, self._catalogue, operation)
+        if not isinstance(operation, AccountChange):
+            return None
         row = batch.row(structs.replace(operation, carries=()), self._types)
         harmless = self.settings.invitations != "all" and not operation.carries
         if harmless or operation.kind is Kind.LEAVE or isinstance(row, Permanent):
@@ -338,7 +341,7 @@ class TribalHabits(
         (outcome,) = await self.write(http, [structs.replace(operation, carries=tuple(missing))])
         return outcome
 
-    def _holds(self, account: Account, operation: Operation, row: Mapping[str, Any]) -> bool:
+    def _holds(self, account: Account, operation: AccountChange, row: Mapping[str, Any]) -> bool:
         """Whether the account shows all that a row brings; what is never shown is taken for missing."""
         wanted = operation.wanted if operation.kind is Kind.CREATE else operation.after
         return all(
@@ -347,7 +350,7 @@ class TribalHabits(
         )
 
     @staticmethod
-    def _found_done(account: Account, operation: Operation) -> Done:
+    def _found_done(account: Account, operation: AccountChange) -> Done:
         return Done(account=account.id, learnt=batch.not_sent(operation), note="found done after an unclear answer")
 
     async def probe(self, http: Http) -> tuple[str, ...]:

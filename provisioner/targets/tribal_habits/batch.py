@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from provisioner.model.attributes import Type
-from provisioner.model.operation import Kind, Operation
+from provisioner.model.operation import AccountChange, Kind
 from provisioner.model.outcome import Done, Outcome, Permanent, Unclear
 from provisioner.targets.responses import Answer, sentence
 from provisioner.targets.tribal_habits import enrolments
@@ -23,7 +23,7 @@ UNACCOUNTED = Unclear("rows_unaccounted", "batch_save's counts do not agree with
 _COUNTS = ("created", "updated", "unchanged")
 
 
-def row(operation: Operation, types: Mapping[str, Type] | None = None) -> dict[str, Any] | Permanent:
+def row(operation: AccountChange, types: Mapping[str, Type] | None = None) -> dict[str, Any] | Permanent:
     """What is sent of one operation: all that is known for a create, else only what changes.
 
     Args:
@@ -63,14 +63,16 @@ def _on_create(name: str) -> bool:
     return attribute is None or attribute.on_create
 
 
-def not_sent(operation: Operation) -> dict[str, str | None]:
+def not_sent(operation: AccountChange) -> dict[str, str | None]:
     """The wanted values that a create cannot take; they are still empty afterwards, so the next plan updates them."""
     if operation.kind is not Kind.CREATE:
         return {}
     return {name: None for name, value in operation.wanted.items() if value is not None and not _on_create(name)}
 
 
-def outcomes(operations: Sequence[Operation], rows: Sequence[Mapping[str, Any]], answer: Answer) -> Sequence[Outcome]:
+def outcomes(
+    operations: Sequence[AccountChange], rows: Sequence[Mapping[str, Any]], answer: Answer
+) -> Sequence[Outcome]:
     """What a 2xx answer says of every row: those in `error_list` were refused, all others carried out.
 
     The list is the vendor's word, the counts are a hint: the page's own sample does not add up. Where they disagree,
@@ -101,7 +103,7 @@ def outcomes(operations: Sequence[Operation], rows: Sequence[Mapping[str, Any]],
     ]
 
 
-def _enrolled(operations: Sequence[Operation], body: Mapping[str, Any]) -> bool:
+def _enrolled(operations: Sequence[AccountChange], body: Mapping[str, Any]) -> bool:
     """Whether the enrolments that travelled in the rows were made, by the answer's count of them.
 
     The pages do not say whether it counts people or enrolments, nor what it counts of those that were there before. So

@@ -39,7 +39,7 @@ def fields(enrolments: Sequence[Mapping[str, str | None]]) -> dict[str, str]:
 
 async def write(http: Http, operations: Sequence[Operation]) -> Sequence[Outcome]:
     """Enrol one person in up to `AT_ONCE` items; a refusal does not say which code it means, so it counts for all."""
-    user_name = _user_name(operations[0])
+    user_name = operations[0].account
     if not user_name:
         return [Permanent("no_account", "the person has no account to enrol")] * len(operations)
     if not all(operation.after.get("enrolment_code") for operation in operations):
@@ -51,17 +51,13 @@ async def write(http: Http, operations: Sequence[Operation]) -> Sequence[Outcome
     return [result] * len(operations)
 
 
-def _user_name(operation: Operation) -> str | None:
-    return operation.account or operation.wanted.get("user_name")
-
-
 async def confirm(http: Http, catalogue: Catalogue, operation: Operation) -> Outcome | None:
     """Look whether the person is enrolled in the code's item.
 
     Raises:
         TargetError: the look-up failed.
     """
-    user_name, code = _user_name(operation), operation.after.get("enrolment_code")
+    user_name, code = operation.account, operation.after.get("enrolment_code")
     if not user_name or not code:
         return None
     record = await enrolment(http, catalogue, user_name, code)

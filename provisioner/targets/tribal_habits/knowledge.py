@@ -55,11 +55,6 @@ KEY: Final = ("knowledge_type", "title", "provider", "date_obtained", "code", "c
 _TELLING: Final = ("title", "provider", "date_obtained", "code", "certificate_number")
 
 
-def is_knowledge(operation: Operation) -> bool:
-    """Whether an `enrol` makes a record of external knowledge."""
-    return operation.slot.startswith("knowledge:")
-
-
 def body(user_name: str, values: Mapping[str, str | None]) -> dict[str, Any]:
     """The request's body: dates ``dd/mm/yyyy``, numbers as numbers."""
     fields: dict[str, Any] = {"user_name": user_name}
@@ -80,17 +75,13 @@ def _spelt(value: str, type_: Type) -> Any:
 
 async def write(http: Http, operation: Operation) -> Outcome:
     """Make one record."""
-    user_name = _user_name(operation)
+    user_name = operation.account
     if not user_name:
         return Permanent("no_account", "the person has no account to give knowledge to")
     if operation.after.get("knowledge_type") not in _TYPES:
         return Permanent("invalid", "knowledge_type must be 1, 2, 3, 4 or 5")
     result = await http.send("POST", PATH, body(user_name, operation.after))
     return Done(account=user_name) if isinstance(result, Answer) else result
-
-
-def _user_name(operation: Operation) -> str | None:
-    return operation.account or operation.wanted.get("user_name")
 
 
 async def confirm(http: Http, operation: Operation) -> Outcome | None:
@@ -102,7 +93,7 @@ async def confirm(http: Http, operation: Operation) -> Outcome | None:
     Raises:
         TargetError: the listing could not be read.
     """
-    user_name = _user_name(operation)
+    user_name = operation.account
     since = {"updated_at": moment(operation.planned - _OVERLAP)} if operation.planned else None
     alike = [record for record in await read_all(http, PATH, since) if _alike(record, operation.after)]
     if any(record.get("user_name") == user_name for record in alike):

@@ -10,7 +10,7 @@ from msgspec import structs
 
 from provisioner.errors import TargetError
 from provisioner.model.attributes import Type
-from provisioner.model.operation import Kind, Operation
+from provisioner.model.operation import AccountChange, Kind
 from provisioner.model.outcome import Done, Outcome, Permanent, Temporary
 from provisioner.targets.concurrently import each
 from provisioner.targets.http import Http
@@ -21,12 +21,12 @@ PATH = "/papi/users/batch_save"
 #: Whether an account of that user name exists.
 Exists = Callable[[str], Awaitable[bool]]
 #: What an operation came to by what its account shows now; None where that does not tell.
-Shown = Callable[[Operation], Awaitable[Outcome | None]]
+Shown = Callable[[AccountChange], Awaitable[Outcome | None]]
 
 
 async def save(
     http: Http,
-    operations: Sequence[Operation],
+    operations: Sequence[AccountChange],
     *,
     invitations: str,
     exists: Exists,
@@ -67,7 +67,7 @@ async def save(
     else:
         result = list(await _without_enrolments(http, operations, result, mails, types))
 
-    async def apart(pieces: Sequence[Operation]) -> Sequence[Outcome]:
+    async def apart(pieces: Sequence[AccountChange]) -> Sequence[Outcome]:
         built = {place: batch.row(piece, types) for place, piece in enumerate(pieces)}
         faulty = {place: row for place, row in built.items() if isinstance(row, Permanent)}
         rows = {place: row for place, row in built.items() if not isinstance(row, Permanent)}
@@ -82,7 +82,7 @@ async def save(
 
 
 async def _send(
-    http: Http, operations: Sequence[Operation], rows: Sequence[Mapping[str, Any]], invitations: str
+    http: Http, operations: Sequence[AccountChange], rows: Sequence[Mapping[str, Any]], invitations: str
 ) -> Sequence[Outcome]:
     body: dict[str, Any] = {"people": rows}
     if invitations != "none":
@@ -93,7 +93,7 @@ async def _send(
 
 async def _without_enrolments(
     http: Http,
-    operations: Sequence[Operation],
+    operations: Sequence[AccountChange],
     outcomes: Sequence[Outcome],
     invitations: str,
     types: Mapping[str, Type],
@@ -114,10 +114,12 @@ async def _without_enrolments(
     return result
 
 
-async def _looked_up(operations: Sequence[Operation], outcomes: Sequence[Outcome], shown: Shown) -> Sequence[Outcome]:
+async def _looked_up(
+    operations: Sequence[AccountChange], outcomes: Sequence[Outcome], shown: Shown
+) -> Sequence[Outcome]:
     """Read back the rows that an answer does not account for, before anything is sent again."""
 
-    async def look(pair: tuple[Operation, Outcome]) -> Outcome:
+    async def look(pair: tuple[AccountChange, Outcome]) -> Outcome:
         operation, outcome = pair
         if outcome != batch.UNACCOUNTED:
             return outcome
@@ -131,14 +133,14 @@ async def _looked_up(operations: Sequence[Operation], outcomes: Sequence[Outcome
 
 
 async def _without_the_gone(
-    operations: Sequence[Operation], outcomes: Sequence[Outcome], exists: Exists
+    operations: Sequence[AccountChange], outcomes: Sequence[Outcome], exists: Exists
 ) -> Sequence[Outcome]:
     """Count a refused leaver whose account no longer exists as done.
 
     To `batch_save` an unknown `user_name` is a new user without a name, so its refusal does not say "not found".
     """
 
-    async def look(pair: tuple[Operation, Outcome]) -> Outcome:
+    async def look(pair: tuple[AccountChange, Outcome]) -> Outcome:
         operation, outcome = pair
         if not isinstance(outcome, Permanent) or not operation.account:
             return outcome

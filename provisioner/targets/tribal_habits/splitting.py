@@ -11,7 +11,7 @@ from typing import Final
 
 from msgspec import structs
 
-from provisioner.model.operation import Kind, Operation
+from provisioner.model.operation import AccountChange, Kind
 from provisioner.model.outcome import Done, Outcome, Permanent
 from provisioner.targets.tribal_habits import batch
 from provisioner.targets.tribal_habits.attributes import CATALOGUE
@@ -22,10 +22,10 @@ _RIGHTS: Final = ("active", "org_admin", *(f"role_{number}" for number in range(
 _WHOLE: Final = ("bad_request", "invalid")
 
 #: Sends one row of each operation: what became of them.
-Send = Callable[[Sequence[Operation]], Awaitable[Sequence[Outcome]]]
+Send = Callable[[Sequence[AccountChange]], Awaitable[Sequence[Outcome]]]
 
 
-async def split(operations: Sequence[Operation], outcomes: Sequence[Outcome], send: Send) -> Sequence[Outcome]:
+async def split(operations: Sequence[AccountChange], outcomes: Sequence[Outcome], send: Send) -> Sequence[Outcome]:
     """The outcomes after the fields of each refused row were sent apart, those of all rows side by side."""
     pieces = {
         place: found
@@ -52,17 +52,17 @@ def _is_refusal(outcome: Outcome, *, alone: bool) -> bool:
     return isinstance(outcome, Permanent) and (outcome.code == batch.REFUSED or (alone and outcome.code in _WHOLE))
 
 
-def _ends(operation: Operation, outcome: Outcome, number: int) -> bool:
+def _ends(operation: AccountChange, outcome: Outcome, number: int) -> bool:
     """Whether nothing more is sent: a user who was not made has no fields, and what is not clear begins again whole."""
     refused = isinstance(outcome, Permanent)
     return not (refused or isinstance(outcome, Done)) or (refused and operation.kind is Kind.CREATE and number == 0)
 
 
-def _pieces(operation: Operation) -> list[Operation]:
+def _pieces(operation: AccountChange) -> list[AccountChange]:
     """An operation for each field, rights first; of a create the first makes the user."""
     bare = structs.replace(operation, carries=())
     values = operation.after
-    first: list[Operation] = []
+    first: list[AccountChange] = []
     account = operation.account
     if operation.kind is Kind.CREATE:
         needed = {name: operation.wanted.get(name) for name, one in CATALOGUE.items() if one.required}
@@ -81,7 +81,7 @@ def _pieces(operation: Operation) -> list[Operation]:
     ]
 
 
-def _together(operation: Operation, pieces: Sequence[Operation], told: Sequence[Outcome]) -> Outcome:
+def _together(operation: AccountChange, pieces: Sequence[AccountChange], told: Sequence[Outcome]) -> Outcome:
     """What became of the whole: refused by name of each field, with what was saved nevertheless."""
     refused: dict[str, str] = {}
     for piece, outcome in zip(pieces, told, strict=True):

@@ -41,7 +41,8 @@ from provisioner.planning.plan import TargetPlan, plan_target
 from provisioner.planning.spec import Observation, Planning, TargetSpec
 from provisioner.runtime.context import spec_of
 from provisioner.settings import GuardSettings
-from provisioner.store.people.snapshots import pack, unpack, unpack_people
+from provisioner.store.people.frames import pack, unpack
+from provisioner.store.people.snapshots import unpack_people
 from provisioner.targets.registry import make, target_class
 
 MOST_OF_FLOOR, LEAST_OF_PEER, MOST_MEMORY, MOST_BY_DOUBLING = 3.0, 5.0, 3 * 1024**3, 2.0

@@ -79,6 +79,7 @@ async def forget(dep: Deployment, person: str, *, by: str, patience: float = PAT
     eraser = dep.erasers.of(person)
     erased = {"rejects": await eraser.rejects(), "reviewed": await eraser.reviewed()}
     if not await eraser.known():
+        erased["snapshots"] = await eraser.snapshots()
         erased["operations"] = await eraser.operations()
         erased["facts"] = await eraser.facts()
         erased["receipts"] = await eraser.receipt()

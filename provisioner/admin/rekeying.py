@@ -78,6 +78,7 @@ async def rekey(dep: Deployment, old: str, new: str, *, by: str, patience: float
         await dep.rekeys.person(old, new)
         await dep.frames.rekey_runs(old, new)
         await dep.frames.rekey(old, new)
+        await dep.past.rekey(old, new)
     for run in dict.fromkeys((*runs, *await dep.runs.recent(_RUNS))):
         await refresh(dep, run)
     await record(dep.audit, by, "rekeyed", people=(old, new), facts={"targets": moved})

@@ -28,7 +28,9 @@ from provisioner.runs.judged_roster import judged
 from provisioner.runs.known_as import known_as
 from provisioner.runs.known_snapshot import known_snapshot, of_people
 from provisioner.runs.roster_source import DROP, Origin, origin_of, way_out, with_writing, writings
+from provisioner.runtime.clock import day_in
 from provisioner.runtime.context import Deployment
+from provisioner.store.people.past_snapshots import Keeping
 from provisioner.store.people.snapshots import Pushed, Snapshot
 from provisioner.store.runs.documents import Request
 from provisioner.store.runs.locks import Hold
@@ -174,7 +176,9 @@ async def keep(dep: Deployment, taken: Taken, hold: Hold | None = None) -> None:
         HoldLostError: the lock is lost.
     """
     if taken.facts is not None:
-        await dep.frames.keep_clean(_restored(taken.snapshot.people), taken.facts, hold)
+        zone, seconds = dep.settings.zone, int(dep.settings.retention.snapshots.total_seconds())
+        keeping = Keeping(lambda moment: day_in(zone, moment)[0].isoformat(), seconds)
+        await dep.frames.keep_clean(_restored(taken.snapshot.people), taken.facts, hold, keeping)
         familiar = taken.snapshot.people.filter(~pl.col("_key").is_in(list(taken.snapshot.unfamiliar)))
         await dep.frames.add_statuses(statuses_of(familiar, dep.settings.roster))
     if taken.push is not None:

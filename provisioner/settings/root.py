@@ -77,6 +77,10 @@ class RetentionSettings(Section):
 
     runs: Duration = Field(timedelta(days=400), description="Runs.")
     operations: Duration = Field(timedelta(days=90), description="Operations with their images.")
+    snapshots: Duration = Field(
+        timedelta(days=14),
+        description="The last clean roster of each day, which `simulate` plans from; 0s keeps the newest only.",
+    )
     plans: Duration = Field(
         timedelta(days=30),
         description="Plans for review (`plan --out`), so that `sync --plan DIGEST` finds them.",

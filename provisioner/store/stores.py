@@ -23,6 +23,7 @@ from provisioner.store.people.hand_links import HandLinkStore
 from provisioner.store.people.last_outcomes import LastOutcomeStore
 from provisioner.store.people.ledger import LedgerStore
 from provisioner.store.people.origins import OriginStore
+from provisioner.store.people.past_snapshots import PastStore
 from provisioner.store.people.person_events import PersonEventStore
 from provisioner.store.people.receipts import ReceiptStore
 from provisioner.store.people.rekeys import RekeyStore
@@ -80,6 +81,7 @@ class Stores:
     origins: OriginStore
     rekeys: RekeyStore
     frames: FrameStore
+    past: PastStore
     receipts: ReceiptStore
     last_outcomes: LastOutcomeStore
     person_events: PersonEventStore
@@ -129,6 +131,7 @@ class Stores:
             origins=OriginStore(redis),
             rekeys=RekeyStore(redis, scripts),
             frames=FrameStore(redis),
+            past=PastStore(redis),
             receipts=ReceiptStore(redis, scripts),
             last_outcomes=LastOutcomeStore(redis),
             person_events=PersonEventStore(redis),

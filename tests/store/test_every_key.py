@@ -20,7 +20,7 @@ LEFT_OUT = {
     *("unsent:<target>:<guard>", "run:<run>:coming:<target>:<guard>", "looked:<target>", "names:<target>"),
     "rostered:<target>",
     *("inbound", "inbound:errors", "inbound:later", "inbound:unknown", "outbox", "outbox:items", "notices"),
-    *("restoring:<name>", "audit:anew", "reviewed:<digest>", "run:<run>:left_out"),
+    *("roster:past:<day>", "restoring:<name>", "audit:anew", "reviewed:<digest>", "run:<run>:left_out"),
     "web:signed_in:<session>",
 }
 

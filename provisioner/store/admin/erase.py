@@ -12,8 +12,10 @@ from typing import Any, Final
 import polars as pl
 from redis.exceptions import WatchError
 
+from provisioner.store.people.frames import pack, unpack
+from provisioner.store.people.past_snapshots import PastStore
 from provisioner.store.people.receipts import ReceiptStore
-from provisioner.store.people.snapshots import FrameStore, pack, unpack
+from provisioner.store.people.snapshots import FrameStore
 from provisioner.store.redis import keys
 from provisioner.store.redis.client import Redis
 from provisioner.store.redis.connection import redis_errors
@@ -101,8 +103,8 @@ class Eraser:
                     return gone
 
     async def snapshots(self) -> int:
-        """What runs that are not over plan from; how many of them held the person."""
-        frames, count = FrameStore(self._redis), 0
+        """What runs that are not over plan from, and past days' rosters; how many of them held the person."""
+        frames, count = FrameStore(self._redis), await PastStore(self._redis).forget(self._person)
         async for key in self._scan(keys.run_people.pattern):
             run = key.removeprefix(keys.run("")).removesuffix(":people")
             snapshot = await frames.for_run(run)

@@ -4,29 +4,19 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import polars as pl
 from redis.exceptions import WatchError
 
+from provisioner.store.people.frames import pack, rekeyed, unpack
+from provisioner.store.people.past_snapshots import Keeping, superseded
 from provisioner.store.redis import keys
 from provisioner.store.redis.client import Redis
 from provisioner.store.redis.connection import redis_errors
 from provisioner.store.redis.lock import Hold, commit
-
-
-def pack(frame: pl.DataFrame) -> bytes:
-    """A frame as bytes."""
-    buffer = io.BytesIO()
-    frame.write_ipc(buffer, compression="zstd")
-    return buffer.getvalue()
-
-
-def unpack(content: bytes) -> pl.DataFrame:
-    """The inverse of `pack`."""
-    return pl.read_ipc(content)
 
 
 def roster_columns(names: Iterable[str]) -> list[str]:
@@ -43,15 +33,6 @@ def unpack_people(content: bytes | memoryview, wanted: Collection[str] | None) -
     unread = [] if wanted is None else [name for name in roster_columns(names) if name not in wanted]
     frame = pl.read_ipc(io.BytesIO(content), columns=[name for name in names if name not in unread])
     return frame, tuple(unread)
-
-
-def _rekeyed(frame: pl.DataFrame, old: str, new: str) -> pl.DataFrame:
-    """People with one key in place of another; where both have a row, that of the new key stays."""
-    if old not in frame["_key"]:
-        return frame
-    if new in frame["_key"]:
-        return frame.filter(pl.col("_key") != old)
-    return frame.with_columns(pl.col("_key").replace({old: new}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,26 +150,41 @@ class FrameStore:
         return (digest or b"").decode(), float(taken or 0)
 
     async def keep_clean(
-        self, people: pl.DataFrame, facts: Mapping[str, str | bytes | float], hold: Hold | None = None
+        self,
+        people: pl.DataFrame,
+        facts: Mapping[str, str | bytes | float],
+        hold: Hold | None = None,
+        keeping: Keeping | None = None,
     ) -> bool:
         """Replace the last clean snapshot, all or nothing; False if one that was read later is there already.
+
+        Args:
+            keeping: how the replaced one is kept, if it is of an earlier day; None: not at all.
 
         Raises:
             HoldLostError: the lock is lost; the last clean snapshot stays.
         """
-        content = pack(people)
+        content, taken = pack(people), float(facts.get("taken", 0.0))
+        put_by: Callable[[Redis], None] | None = None
 
         async def newer(pipe: Redis) -> bool:
+            nonlocal put_by
             there = await pipe.hget(keys.ROSTER, "taken")
             seconds, _ = await pipe.time()
             # A time to come is of a clock that was set back since, or every later snapshot would be refused
-            return there is not None and float(facts.get("taken", 0.0)) < float(there) <= seconds + 1
+            if there is not None and taken < float(there) <= seconds + 1:
+                return True
+            put_by = await superseded(pipe, keeping, taken) if keeping is not None else None
+            return False
 
         def write(pipe: Redis) -> None:
+            if put_by is not None:
+                put_by(pipe)
             pipe.set(keys.PEOPLE, content)
             pipe.hset(keys.ROSTER, mapping=dict(facts))
 
-        return await commit(self._redis, hold, write, watch=(keys.ROSTER,), unless=newer)
+        watch = (keys.ROSTER, keys.PEOPLE, keys.PAST)
+        return await commit(self._redis, hold, write, watch=watch, unless=newer)
 
     async def rekey(self, old: str, new: str) -> None:
         """Let a person's last clean row go on under another key, or go where that key has one of its own."""
@@ -200,9 +196,9 @@ class FrameStore:
                     baseline = await pipe.hget(keys.ROSTER, "baseline")
                     pipe.multi()
                     if content:
-                        pipe.set(keys.PEOPLE, pack(_rekeyed(unpack(content), old, new)))
+                        pipe.set(keys.PEOPLE, pack(rekeyed(unpack(content), old, new)))
                     if baseline:
-                        pipe.hset(keys.ROSTER, "baseline", pack(_rekeyed(unpack(baseline), old, new)))
+                        pipe.hset(keys.ROSTER, "baseline", pack(rekeyed(unpack(baseline), old, new)))
                     try:
                         await pipe.execute()
                     except WatchError:
@@ -222,7 +218,7 @@ class FrameStore:
                 continue
             changed = replace(
                 snapshot,
-                people=_rekeyed(snapshot.people, old, new),
+                people=rekeyed(snapshot.people, old, new),
                 renamed={**snapshot.renamed, old: new},
                 alike=tuple(pair for pair in snapshot.alike if pair[0] != old and pair[1] != new),
                 keys=tuple(new if key == old else key for key in snapshot.keys) if snapshot.keys else snapshot.keys,

@@ -309,6 +309,19 @@ ROSTER: Final = _name(
     personal="the key, and which columns had a value",
     backup=True,
 )
+PAST: Final = _name(
+    "roster:past",
+    "HASH",
+    "day → when the last clean roster of that day was read, and its digest",
+    "`retention.snapshots`, 14 days",
+)
+past_people: Final = _key(
+    "roster:past:<day>",
+    "STRING",
+    "everybody's last clean row as it was on that day, columnar",
+    "`retention.snapshots`, 14 days",
+    personal="the row of that day, whole",
+)
 PUSHED: Final = _name(
     "roster:pushed",
     "HASH",

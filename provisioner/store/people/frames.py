@@ -1,0 +1,28 @@
+"""Frames as bytes in Redis, and what is done to all of them alike."""
+
+from __future__ import annotations
+
+import io
+
+import polars as pl
+
+
+def pack(frame: pl.DataFrame) -> bytes:
+    """A frame as bytes."""
+    buffer = io.BytesIO()
+    frame.write_ipc(buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def unpack(content: bytes) -> pl.DataFrame:
+    """The inverse of `pack`."""
+    return pl.read_ipc(content)
+
+
+def rekeyed(frame: pl.DataFrame, old: str, new: str) -> pl.DataFrame:
+    """People with one key in place of another; where both have a row, that of the new key stays."""
+    if old not in frame["_key"]:
+        return frame
+    if new in frame["_key"]:
+        return frame.filter(pl.col("_key") != old)
+    return frame.with_columns(pl.col("_key").replace({old: new}))

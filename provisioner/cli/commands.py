@@ -19,6 +19,7 @@ import typer
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "check": ("check", "check"),
     "test": ("mapping_tests", "run_mapping_tests"),
+    "simulate": ("simulate", "simulate"),
     "plan": ("plans", "plan"),
     "sync": ("runs", "sync"),
     "pull": ("pulling", "pull"),

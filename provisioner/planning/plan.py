@@ -199,7 +199,7 @@ def plan_target(
     frame, claimed = without_taken(spec, frame, observation.frame)
     claimed += [*unfit, *unusable(spec, desired.frame, found.pairs, observation)]
     frame = frame.with_columns(protected(spec, compiled, observation, frame))
-    creates, clashes, blocked = _creates(spec, desired, found)
+    creates, clashes, blocked = creates_of(spec, desired, found)
     owned = pl.concat([found.pairs[ACCOUNT], ledger[ACCOUNT]])
     perhaps = doubts(spec, creates, observation, owned, circumstances.apart)
     creates = creates.filter(~pl.col(PERSON).is_in([doubt.person for doubt in perhaps]))
@@ -279,7 +279,7 @@ def protected(spec: TargetSpec, compiled: CompiledTarget, observation: Observati
     return (verdict | ~frame["_seen"]).alias("_protected")
 
 
-def _creates(
+def creates_of(
     spec: TargetSpec, desired: Desired, found: Correlation
 ) -> tuple[pl.DataFrame, tuple[Conflict, ...], list[Todo]]:
     """Who gets an account: members without one, unless two would share it or something that it needs is missing."""

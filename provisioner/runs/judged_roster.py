@@ -18,6 +18,7 @@ from provisioner.planning.spec import TargetSpec
 from provisioner.roster import Baseline, People, Reject, Source, Verdict, gate, judge, read, unlisted
 from provisioner.roster.columns_read import read_by_events
 from provisioner.roster.identity import Spelling, spelt_as_known
+from provisioner.roster.values import Read
 from provisioner.runs.known_snapshot import unfamiliar_leavers
 from provisioner.runs.same_person import pairs_of, vanished_sentence
 from provisioner.runtime.clock import day_in
@@ -108,9 +109,20 @@ def people_of(
     spelling = spelling or Spelling(())
     found = read(source, settings, needs=needs | set(also), emails=_emails(specs, drafts), tables=tables, zone=zone)
     found = spelt_as_known(found, spelling, settings.key)
+    people = believed(specs, found, settings, today, today_utc, zone)
+    return replace(people, renamed={spelling.of(old): new for old, new in people.renamed.items()}), needs
+
+
+def believed(
+    specs: Mapping[str, TargetSpec], found: Read, settings: RosterSettings, today: date, today_utc: date, zone: ZoneInfo
+) -> People:
+    """Of rows that were read, everyone whose row is believed, also by the mapping of every target.
+
+    Raises:
+        ConfigurationError: an expression does not fit the columns.
+    """
     compiled = {name: compile_target(spec, found.columns) for name, spec in specs.items()}
     people = judge(found, settings, today=today, zone=zone)
-    people = replace(people, renamed={spelling.of(old): new for old, new in people.renamed.items()})
     faults: dict[str, Reject] = {}
     lines = dict(people.frame.select("_key", "_line").iter_rows())
     for name, spec in specs.items():
@@ -130,7 +142,7 @@ def people_of(
             rejects=tuple(sorted((*people.rejects, *faults.values()), key=lambda reject: reject.line)),
             present=people.present | faults.keys(),
         )
-    return people, needs
+    return people
 
 
 def _emails(specs: Mapping[str, TargetSpec], compiled: Mapping[str, CompiledTarget]) -> frozenset[str]:

@@ -16,6 +16,7 @@ from tests.support.redis_contents import RedisContents
 COMMANDS = {
     "check": {"--connect", "--record", "--json"},
     "test": {"--json"},
+    "simulate": {"--config", "--last", "--json"},
     "plan": {"--target", "--person", "--roster", "--out", "--markdown", "--undo", "--force-drift", "--json"},
     "sync": {"--target", "--person", "--roster", "--accept", "--plan", "--wait", "--timeout", "--json"},
     "undo": {"--target", "--person", "--force-drift", "--wait", "--timeout", "--json"},

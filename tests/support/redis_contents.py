@@ -343,6 +343,12 @@ class RedisContents:
         with self._redis() as client:
             client.delete(*(keys.sent(target, guard) for guard in guards))
 
+    def age_roster(self, days: float) -> None:
+        """Let the last clean roster have been read so many days earlier."""
+        with self._redis() as client:
+            taken = float(client.hget(keys.ROSTER, "taken"))
+            client.hset(keys.ROSTER, "taken", taken - days * 86400)
+
     def forget_observed(self, target: str) -> None:
         """The accounts that the target was last seen to hold are forgotten."""
         with self._redis() as client:

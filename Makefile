@@ -45,7 +45,7 @@ test-slow: $(DEV) ## run whole deployments of real processes, with real silences
 
 test-switches: $(DEV) ## run the tests of convergence under each reading that the vendors' texts leave open
 	@for switch in $$($(BIN)/python -m tests.support.switches); do echo "$$switch" >&2; \
-	  PROVISIONER_TEST_SANDBOX="$$switch" $(BIN)/python -m pytest --quiet tests/e2e/test_convergence.py tests/e2e/test_sync.py $(ARGS) || exit 1; done
+	  PROVISIONER_TEST_SANDBOX="$$switch" $(BIN)/python -m pytest --quiet -m "slow or not slow" tests/e2e/test_convergence.py tests/e2e/test_sync.py $(ARGS) || exit 1; done
 
 test-packaging: $(DEV) ## install pins and wheel into empty environments, and run what was installed
 	@$(BIN)/python -m pytest --quiet --numprocesses 2 --dist loadfile -m packaging tests/packaging $(ARGS)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar
 
+from provisioner.sandbox.mtribes_forms import at, check_row, has_tag, nested
 from provisioner.sandbox.options import Options
 from provisioner.sandbox.vendor import Vendor
 from provisioner.sandbox.wire import (
@@ -21,14 +22,15 @@ from provisioner.sandbox.wire import (
     Route,
     allow_query,
     body_says_json,
+    is_whole,
     json_object,
+    json_value,
     query_number,
 )
 
 MTRIBES_TOKEN = "sandbox-mtribes-token"  # noqa: S105 - published, opens nothing
 MTRIBES_ORG_ID = "0f7c1a52-0000-4000-8000-000000000001"
 MTRIBES_SPACE_ID = "6f1d2c3b-0000-4000-8000-000000000001"
-_LEVELS = 3
 _DEFAULT_TRIBES = (
     {"id": "3b9a7e10-0000-4000-8000-000000000001", "name": "Sales", "tag": "department/sales"},
     {"id": "3b9a7e10-0000-4000-8000-000000000002", "name": "Former staff", "tag": "employment/left"},
@@ -47,7 +49,14 @@ class MtribesOptions(Options):
     `nested`: users are listed with all but the id under this key. `told_total`: a list says how many there are besides
     it, and ignores `page`. `tribes`: `{id, name, tag}`, a Tribe holds whoever has the tag or one below it.
     `row_errors`: a bad row refuses itself alone, and 200 lists it under `errors`, as an object with the id or (`keyed`)
-    under it; `row_errors_of`: ids that are refused so.
+    under it; `row_errors_of`: ids that are refused so; `results`: 207 lists each row with its status instead, under
+    that path. `auth_header` and `auth_scheme`: how the token is shown. `list_at`: where a list is in an answer, such as
+    `data.items`. `paging`: `page`, or `offset` (`skip`), `cursor` (`after`, given under `paging.after`), `link` (header
+    Link only), `next` (an address under `links.next`); `first_page`: number of the first page. `number_ids`: ids are
+    numbers both ways. `id_name`: what ids are called. `ingest_method`; `ingest_form`: where the rows are in a body,
+    such as `data.users`, empty for a bare array, or `path` for one user a call at `…/users/<id>`. `sent_nested`: an
+    ingest has all but the id under this key. `sent_tag_objects`: it has tags as objects. `tags_apart`: tags are neither
+    listed nor ingested, but read and replaced at `…/users/<id>/tags`, as `{"tags": […]}`.
     """
 
     version: str = "v1.0"
@@ -63,6 +72,19 @@ class MtribesOptions(Options):
     told_total: bool = False
     row_errors: str = ""
     row_errors_of: tuple[str, ...] = ()
+    results: str = ""
+    auth_header: str = "Authorization"
+    auth_scheme: str = "Bearer"
+    list_at: str = ""
+    paging: str = "page"
+    first_page: int = 1
+    number_ids: bool = False
+    id_name: str = "id"
+    ingest_method: str = "POST"
+    ingest_form: str = "users"
+    sent_nested: str = ""
+    sent_tag_objects: bool = False
+    tags_apart: bool = False
     tribes: tuple[dict[str, str], ...] = _DEFAULT_TRIBES
 
 
@@ -94,7 +116,13 @@ class Mtribes(Vendor[MtribesOptions]):
                 Route("GET", f"/{version}/orgs", self._of(version, self.list_orgs)),
                 Route("GET", f"/{version}/orgs/{{org}}/spaces", self._of(version, self.list_spaces)),
                 Route("GET", f"{base}{users}/users", self._of(version, self.list_users)),
-                Route("POST", f"{base}{users}/users", self._of(version, self.ingest)),
+                *(
+                    Route(method, f"{base}{users}/users{one}", self._of(version, self._taking(method, one)))
+                    for method in ("POST", "PUT", "PATCH")
+                    for one in ("", "/{user}")
+                ),
+                Route("GET", f"{base}{users}/users/{{user}}/tags", self._of(version, self.user_tags)),
+                Route("PUT", f"{base}{users}/users/{{user}}/tags", self._of(version, self.replace_tags)),
                 Route("GET", f"{base}/tribes", self._of(version, self.list_tribes)),
                 Route("GET", f"{base}/tribes/{{tribe}}/users", self._of(version, self.tribe_users)),
             ]
@@ -108,8 +136,21 @@ class Mtribes(Vendor[MtribesOptions]):
 
         return versioned
 
+    def _taking(self, method: str, one: str) -> Handler:
+        """An ingest by a method, of many users or (`one`) of the user in the path."""
+
+        def ingest(call: Call, *variables: str) -> Answer:
+            user = variables[-1] if one else None
+            place = variables[:-1] if one else variables
+            if method != self.options.ingest_method or (user is None) != (self.options.ingest_form != "path"):
+                raise RefusedError(405, "Method not allowed")
+            return self.ingest(call, user, *place)
+
+        return ingest
+
     def admit(self, call: Call) -> None:
-        if call.headers.get("authorization") != f"Bearer {self.options.api_key or MTRIBES_TOKEN}":
+        shown = f"{self.options.auth_scheme} {self.options.api_key or MTRIBES_TOKEN}".strip()
+        if call.headers.get(self.options.auth_header.lower()) != shown:
             raise RefusedError(401, "Invalid access token")
         if not body_says_json(call):
             raise RefusedError(415, "Content-Type must be application/json")
@@ -118,7 +159,10 @@ class Mtribes(Vendor[MtribesOptions]):
         return Answer(refusal.status, {"message": refusal.reason})
 
     def rows(self, body: Any) -> int:
-        users = body.get("users") if isinstance(body, dict) else None
+        try:
+            users = at(body, self.options.ingest_form)
+        except RefusedError:
+            return 1
         return len(users) if isinstance(users, list) else 1
 
     def dump(self) -> Mapping[str, Any]:
@@ -172,7 +216,7 @@ class Mtribes(Vendor[MtribesOptions]):
         if not tags:
             raise RefusedError(404, "Tribe not found")
         if self._tribe is None or self._tribe[:2] != (self._version, tags[0]):
-            self._tribe = (self._version, tags[0], [user for user in self._list if _has(user, tags[0])])
+            self._tribe = (self._version, tags[0], [user for user in self._list if has_tag(user, tags[0])])
         return self._page(call, "users", self._tribe[2])
 
     def _check_place(self, space: str, environment: str) -> None:
@@ -181,36 +225,86 @@ class Mtribes(Vendor[MtribesOptions]):
         if environment and environment != self.options.environment:
             raise RefusedError(404, "Environment not found")
 
+    def user_tags(self, _call: Call, space: str, *rest: str) -> Answer:
+        return Answer(200, {"tags": self._tagged(space, *rest)["tags"]})
+
+    def replace_tags(self, call: Call, space: str, *rest: str) -> Answer:
+        user, tags = self._tagged(space, *rest), json_object(call).get("tags")
+        check_row({"id": user["id"], "tags": tags}, 0)
+        self._put({"id": user["id"], "tags": list(dict.fromkeys(tags or ()))})
+        return Answer(200, {"tags": user["tags"]})
+
+    def _tagged(self, space: str, *rest: str) -> dict[str, Any]:
+        self._check_place(space, *rest[:-1] or ("",))
+        if not self.options.tags_apart or rest[-1] not in self._users:
+            raise RefusedError(404, "Not found")
+        return self._users[rest[-1]]
+
     def _page(self, call: Call, name: str, everything: Sequence[Mapping[str, Any]]) -> Answer:
-        allow_query(call, "page", "page_size")
-        page = query_number(call, "page", 1)
+        asked = {"offset": "skip", "cursor": "after", "next": "from", "link": "from"}.get(self.options.paging, "page")
+        allow_query(call, asked, "page_size")
         size = min(query_number(call, "page_size", 50), self.options.page_cap)
         if self.options.told_total:
             # Whoever asks for a page by another name gets the first again, which is shorter than was asked for
             items = list(everything[: size // 2])
             body = {name: items, "paging": {"total": len(everything), "next_cursor": "abc"}}
             return Answer(200, body)
-        items = list(everything[(page - 1) * size : page * size])
-        if name == "users" and self.options.tag_objects:
-            items = [{**one, "tags": [{"id": k, "name": tag} for k, tag in enumerate(one["tags"])]} for one in items]
-        if name == "users" and self.options.nested:
-            inside = self.options.nested
-            items = [{"id": one["id"], inside: {k: v for k, v in one.items() if k != "id"}} for one in items]
-        return Answer(200, items if self.options.bare_lists else {name: items})
+        start = self._start(call, asked, size)
+        items = [self._shown(name, one) for one in everything[start : start + size]]
+        following = start + size if start + size < len(everything) else None
+        place = self.options.list_at or name
+        answer: Any = items if self.options.bare_lists else nested(place, items)
+        headers = {}
+        address = f"{call.base_url}{call.path}?from=c{following}&page_size={size}"
+        if self.options.paging == "cursor":
+            answer["paging"] = {"after": following and f"c{following}"}
+        elif self.options.paging == "next":
+            answer["links"] = {"next": following and address}
+        elif self.options.paging == "link" and following:
+            headers["Link"] = f'<{address}>; rel="next"'
+        return Answer(200, answer, headers)
 
-    def ingest(self, call: Call, space: str, environment: str = "") -> Answer:
+    def _start(self, call: Call, asked: str, size: int) -> int:
+        """How many objects come before the page that a query asks for."""
+        if asked == "page":
+            if self.options.first_page:
+                return (query_number(call, "page", 1) - 1) * size
+            page = call.query.get("page", "0")
+            return 0 if page == "0" else query_number(call, "page", 1) * size
+        text = call.query.get(asked, "0" if asked == "skip" else "c0").removeprefix("c")
+        if not text.isdecimal():
+            raise RefusedError(400, f"{asked} is none of ours")
+        return int(text)
+
+    def _shown(self, name: str, one: Mapping[str, Any]) -> Mapping[str, Any]:
+        """An object as a list shows it."""
+        shown = dict(one)
+        if name == "users" and self.options.tags_apart:
+            del shown["tags"]
+        elif name == "users" and self.options.tag_objects:
+            shown["tags"] = [{"id": number, "name": tag} for number, tag in enumerate(one["tags"])]
+        if name == "users" and self.options.number_ids:
+            shown["id"] = int(one["id"])
+        identifier = shown.pop("id")
+        inside = self.options.nested if name == "users" else ""
+        return {self.options.id_name: identifier, **({inside: shown} if inside else shown)}
+
+    def ingest(self, call: Call, user: str | None, space: str, environment: str = "") -> Answer:
         """Adds the unknown users of a batch and updates the known, or refuses the batch as a whole."""
         self._check_place(space, environment)
-        rows = self._rows_of(json_object(call))
+        rows = self._rows_of(call, user)
+        by_row = bool(self.options.row_errors or self.options.results)
         seen: set[str] = set()
         refused: dict[str, str] = {}
         for index, row in enumerate(rows):
             try:
-                _check(row, index)
+                check_row(row, index)
+                if "tags" in row and self.options.tags_apart:
+                    raise RefusedError(400, f"users[{index}].tags is unknown")
                 if row["id"] in self.options.row_errors_of:
                     raise RefusedError(400, f"users[{index}] is refused")
             except RefusedError as refusal:
-                if not self.options.row_errors or not isinstance(row, dict) or not isinstance(row.get("id"), str):
+                if not by_row or not isinstance(row, dict) or not isinstance(row.get("id"), str):
                     raise
                 refused[row["id"]] = refusal.reason
             if row["id"] in seen:
@@ -222,6 +316,15 @@ class Mtribes(Vendor[MtribesOptions]):
                 known = self._users.get(row["id"], {}).get("tags", []) if self.options.tags_merge else []
                 values["tags"] = list(dict.fromkeys([*known, *row["tags"]]))
             self._put(values)
+        return self._ingested(rows, refused)
+
+    def _ingested(self, rows: Sequence[Mapping[str, Any]], refused: Mapping[str, str]) -> Answer:
+        if self.options.results:
+            entries = [
+                {"status": 422, "message": refused[row["id"]]} if row["id"] in refused else {"status": 200}
+                for row in rows
+            ]
+            return Answer(207, nested(self.options.results, entries))
         answer: dict[str, Any] = {"accepted": len(rows) - len(refused)}
         if self.options.row_errors == "keyed":
             answer["errors"] = refused
@@ -229,36 +332,36 @@ class Mtribes(Vendor[MtribesOptions]):
             answer["errors"] = [{"user": {"id": name}, "message": why} for name, why in refused.items()]
         return Answer(200 if self.options.row_errors else 202, answer)
 
-    def _rows_of(self, body: dict[str, Any]) -> list[Any]:
+    def _rows_of(self, call: Call, user: str | None) -> list[Any]:
+        """The rows of a body, in the form that the stand-in keeps."""
+        body = json_value(call)
+        if user is not None:
+            return [self._kept({**body, self.options.id_name: int(user) if self.options.number_ids else user})]
         if self.options.bare_object:
-            return [body]
-        rows = body.get("users")
-        if set(body) != {"users"} or not isinstance(rows, list) or not rows:
-            raise RefusedError(400, "the body is an object with a list of users")
+            return [self._kept(body)]
+        rows = at(body, self.options.ingest_form)
+        if not isinstance(rows, list) or not rows:
+            raise RefusedError(400, "the body holds a list of users")
         if len(rows) > self.options.batch_cap:
             raise RefusedError(400, f"users may hold at most {self.options.batch_cap}")
-        return rows
+        return [self._kept(row) for row in rows]
 
-
-def _has(user: Mapping[str, Any], tag: str) -> bool:
-    return any(own == tag or own.startswith(f"{tag}/") for own in user["tags"])
-
-
-def _check(row: Any, index: int) -> None:
-    if not isinstance(row, dict):
-        raise RefusedError(400, f"users[{index}] is not an object")
-    if not isinstance(row.get("id"), str) or not row["id"].strip():
-        raise RefusedError(400, f"users[{index}].id is required and is a string")
-    for name, value in row.items():
-        if name == "tags":
-            if not isinstance(value, list) or not all(_is_tag(tag) for tag in value):
-                raise RefusedError(400, f"users[{index}].tags must be lower-case tags of at most {_LEVELS} levels")
-        elif isinstance(value, (list, dict)):
-            raise RefusedError(400, f"users[{index}].{name} must be a plain value")
-
-
-def _is_tag(tag: object) -> bool:
-    if not isinstance(tag, str) or tag != tag.lower() or tag != tag.strip():
-        return False
-    levels = tag.split("/")
-    return len(levels) <= _LEVELS and all(level.strip() for level in levels)
+    def _kept(self, row: Any) -> Any:
+        if not isinstance(row, dict):
+            return row
+        kept = dict(row)
+        identifier = kept.pop(self.options.id_name, None)
+        if self.options.number_ids:
+            if not is_whole(identifier):
+                raise RefusedError(400, f"{self.options.id_name} is a number")
+            identifier = str(identifier)
+        if self.options.sent_nested:
+            inner = kept.pop(self.options.sent_nested, {})
+            if kept or not isinstance(inner, dict):
+                raise RefusedError(400, f"a user has {self.options.id_name} and {self.options.sent_nested}")
+            kept = dict(inner)
+        if self.options.sent_tag_objects and "tags" in kept:
+            if not all(isinstance(tag, dict) and set(tag) == {"name"} for tag in kept["tags"]):
+                raise RefusedError(400, "tags are objects with a name")
+            kept["tags"] = [tag["name"] for tag in kept["tags"]]
+        return {"id": identifier, **kept}

@@ -137,15 +137,23 @@ def accepts_json(value: str) -> bool:
     return False
 
 
+def json_value(call: Call) -> Any:
+    """The body as a JSON value.
+
+    Raises `RefusedError` 400 where the body is no JSON.
+    """
+    try:
+        return json.loads(call.body)
+    except ValueError as error:
+        raise RefusedError(400, "The body is not valid JSON") from error
+
+
 def json_object(call: Call) -> dict[str, Any]:
     """The body as a JSON object.
 
     Raises `RefusedError` 400 where the body is no JSON object.
     """
-    try:
-        value = json.loads(call.body)
-    except ValueError as error:
-        raise RefusedError(400, "The body is not valid JSON") from error
+    value = json_value(call)
     if not isinstance(value, dict):
         raise RefusedError(400, "The body is not a JSON object")
     return value

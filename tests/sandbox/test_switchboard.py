@@ -4,6 +4,7 @@ import socket
 import time
 from collections.abc import Callable
 from itertools import accumulate
+from typing import Any
 
 import httpx
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from provisioner.sandbox import KINDS, SandboxServer, SwitchboardError
 from provisioner.sandbox.limits import SlidingWindow
 from tests.sandbox.vendor import Vendor
+from tests.support.switches import SAME, VARIABLE, Switch, asked
 
 USERS = "/papi/users"
 PERSON = {"user_name": "e1", "first_name": "A", "last_name": "B", "email": "a@example.com"}
@@ -173,3 +175,13 @@ def test_a_server_stops_and_frees_its_port() -> None:
         port = int(server.url.rpartition(":")[2])
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+@pytest.mark.parametrize("switch", [one for one in SAME if not one.settings], ids=lambda one: one.name)
+def test_a_switch_is_read_as_it_is_printed(switch: Switch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, switch.name)
+    read: dict[str, Any] = {}
+    for kind, options in asked():
+        assert kind == switch.kind
+        read |= options
+    assert read == switch.options

@@ -80,6 +80,31 @@ SAME: Final = (
     ),
     Switch("mtribes", {"tag_objects": True}, settings={"fields": {"tags": "tags.name"}}),
     _same("mtribes", row_errors="listed"),
+    *(
+        Switch("mtribes", options, settings={"dialect": dialect})
+        for options, dialect in (
+            ({"list_at": "data.items"}, {"list.at": "data.items"}),
+            ({"first_page": 0}, {"list.first": 0}),
+            ({"paging": "offset"}, {"list.offset": "skip"}),
+            ({"paging": "cursor", "page_cap": 2}, {"list.cursor": "after", "list.next": "paging.after"}),
+            ({"paging": "next", "page_cap": 2}, {"list.next": "links.next", "page_param": ""}),
+            ({"paging": "link", "page_cap": 2}, {"page_param": ""}),
+            ({"id_name": "uuid"}, {"ids.at": "uuid", "ingest.id": "uuid"}),
+            (
+                {"tag_objects": True, "sent_tag_objects": True},
+                {"fields.tags": "tags.name", "ingest.fields.tags": "tags[].name"},
+            ),
+            ({"tags_apart": True}, {"tags.path": "/{api_version}/spaces/{space_id}/users/{user_id}/tags"}),
+            ({"ingest_method": "PUT", "ingest_form": ""}, {"ingest.method": "PUT", "envelope": ""}),
+            ({"bare_object": True}, {"envelope": None}),
+            (
+                {"ingest_form": "path"},
+                {"paths.ingest": "/{api_version}/spaces/{space_id}/users/{user_id}", "envelope": ""},
+            ),
+            ({"auth_header": "X-Api-Key", "auth_scheme": ""}, {"auth.header": "X-Api-Key", "auth_scheme": ""}),
+            ({"results": "data.results"}, {"ingest.results": "data.results"}),
+        )
+    ),
     _same("mtribes", batch_cap=2),
 )
 #: Where somebody has to say what the answer means, or has to look.
@@ -107,6 +132,11 @@ NAMED: Final = (
     Switch("mtribes", {"tag_objects": True}, "targets.mtribes.fields", 5),
     Switch("mtribes", {"nested": "attributes"}, "targets.mtribes.fields", 5),
     Switch("mtribes", {"told_total": True}, "paging.next_cursor", 5),
+    Switch("mtribes", {"first_page": 0}, "dialect.list.first: 0", 5),
+    Switch("mtribes", {"list_at": "data.items"}, "dialect.list.at", 5),
+    Switch("mtribes", {"id_name": "uuid"}, "dialect.ids.at", 5),
+    Switch("mtribes", {"paging": "cursor", "page_cap": 2}, "page", 5),
+    Switch("mtribes", {"auth_header": "X-Api-Key"}, "credentials refused", 5),
 )
 
 
@@ -117,7 +147,15 @@ def asked() -> Iterator[tuple[str, dict[str, Any]]]:
         kind, dot, option = name.strip().partition(".")
         if not (equals and dot):
             raise ValueError(f"{VARIABLE}: {part!r} is no kind.option=value")
-        yield kind, {option: yaml.safe_load(value)}
+        yield kind, {option: _value(value)}
+
+
+def _value(text: str) -> Any:
+    """As YAML reads it; what is none, such as a date's form, is text."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
 
 
 def turn_on(switchboard: Switchboard, instance: str | None = None) -> None:

@@ -11,23 +11,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from dataclasses import replace
+from typing import Any, ClassVar, Final
 
 from provisioner.errors import ConfigurationError, TargetError
 from provisioner.model.account import Account
-from provisioner.model.attributes import Attribute, InvalidValueError
+from provisioner.model.attributes import Attribute, InvalidValueError, Type, canonical
 from provisioner.model.operation import Kind, Operation
-from provisioner.model.outcome import Outcome, Permanent
+from provisioner.model.outcome import Done, Outcome, Permanent, Temporary
 from provisioner.targets.base import Listing, Target
 from provisioner.targets.capabilities import CarriesObserved, CountsListing, ReadBack, ReadsBack, TagsFromEvents
 from provisioner.targets.http import Http
 from provisioner.targets.mtribes import reading, writing
-from provisioner.targets.mtribes.attributes import CATALOGUE, is_field, tag
+from provisioner.targets.mtribes.attributes import CATALOGUE, is_field, number_fault, tag
 from provisioner.targets.mtribes.reading import Lists, name_of
 from provisioner.targets.mtribes.settings import MtribesPaths, MtribesSettings
+from provisioner.targets.responses import Answer, as_outcome
 
 #: How a vendor says that it has no such list.
 _ABSENT = (404, 405)
+_REFUSED: Final = 400
 _ACCEPTED = "mtribes accepts the access token."
 
 
@@ -53,6 +56,11 @@ class Mtribes(Target[MtribesSettings], CarriesObserved, TagsFromEvents, ReadsBac
         Raises:
             ConfigurationError: the name cannot be one of a field.
         """
+        if name == "id" and self.settings.dialect.ids.numbers:
+            return replace(self.catalogue[name], fault=number_fault)
+        if name == "tags" and self._tags_apart:
+            # Where the listing shows them after all, they are seen nevertheless
+            return replace(self.catalogue[name], observed=False)
         if name in self.catalogue or not is_field(name):
             return super().attribute(name)
         return Attribute(name)
@@ -62,7 +70,9 @@ class Mtribes(Target[MtribesSettings], CarriesObserved, TagsFromEvents, ReadsBac
         super().check()
         paths = dict(self.settings.paths)
         for name in MtribesPaths.model_fields:
-            self.lists.path(name, org_id="o", tribe_id="t")
+            self.lists.path(name, org_id="o", tribe_id="t", user_id="u")
+        if self.settings.dialect.tags.path:
+            self.lists.tags_path("u")
         if self.settings.environment and not any("{environment}" in path for path in paths.values()):
             raise ConfigurationError(
                 f"targets.{self.name}.environment is set, but none of the paths holds {{environment}}.",
@@ -71,9 +81,9 @@ class Mtribes(Target[MtribesSettings], CarriesObserved, TagsFromEvents, ReadsBac
             )
 
     def headers(self) -> Mapping[str, str]:
-        """The personal access token, after the configured word."""
+        """The personal access token, after the configured word and in the configured header."""
         token = self.settings.access_token.get_secret_value() if self.settings.access_token else ""
-        return {"Authorization": f"{self.settings.auth_scheme} {token}".strip()}
+        return {self.settings.dialect.auth.header: f"{self.settings.auth_scheme} {token}".strip()}
 
     def listing_requests(self, accounts: int, unread: int) -> int:  # noqa: ARG002 (a page shows all)
         """The pages of the listing, and one more that shows nobody: no page says whether it is the last."""
@@ -87,7 +97,7 @@ class Mtribes(Target[MtribesSettings], CarriesObserved, TagsFromEvents, ReadsBac
             TargetError: any other failure.
         """
         path = self.lists.path("users")
-        first = await http.read(path, self.lists.page(1), accept=_ABSENT)
+        first = await http.read(path, self.lists.first(), accept=_ABSENT)
         if first.status in _ABSENT:
             return Listing(
                 (),
@@ -97,18 +107,25 @@ class Mtribes(Target[MtribesSettings], CarriesObserved, TagsFromEvents, ReadsBac
             )
         users, doubts = reading.Users(self.settings), list[str]()
         accounts = tuple((await self.lists.pages(http, path, users.account, first, doubts)).values())
-        doubts += [
+        doubts += self._doubts(users, accounts)
+        return Listing(accounts, doubt="; ".join(doubts) or None)
+
+    def _doubts(self, users: reading.Users, accounts: Sequence[Account]) -> list[str]:
+        """What the users show otherwise than the settings say."""
+        doubts = [
             f"{name} of {count} users is no plain text. Say where that is under targets.{self.name}.fields, such "
             f"as {name}: {name}.name"
             for name, count in sorted(users.strange.items())
         ]
         mapped = {*self.settings.attributes, *self.settings.leaver} - {"id", "tribes"}
+        if self.settings.dialect.tags.path:
+            mapped -= {"tags"}
         if accounts and mapped and not any(mapped & account.values.keys() for account in accounts):
             doubts.append(
                 f"none of {len(accounts)} users shows any of {', '.join(sorted(mapped))}. Say where they stand under "
                 f"targets.{self.name}.fields, such as name: attributes.name"
             )
-        return Listing(accounts, doubt="; ".join(doubts) or None)
+        return doubts
 
     def group(self, operation: Operation) -> str:
         """Leavers apart, tags that events bring apart, everyone else together."""
@@ -117,8 +134,9 @@ class Mtribes(Target[MtribesSettings], CarriesObserved, TagsFromEvents, ReadsBac
         return "leave" if operation.kind is Kind.LEAVE else "save"
 
     def batch_size(self, group: str) -> int:  # noqa: ARG002
-        """As configured; a bare object always goes alone."""
-        return 1 if self.settings.envelope is None else self.settings.batch_size
+        """As configured; a bare object, and a path about one user, take one."""
+        alone = self.settings.envelope is None or "{user_id}" in self.settings.paths.ingest
+        return 1 if alone else self.settings.batch_size
 
     async def write(self, http: Http, operations: Sequence[Operation]) -> Sequence[Outcome]:
         """Ingest the users. What a whole batch was refused for is said of each of them: nothing tells them apart."""
@@ -136,15 +154,50 @@ class Mtribes(Target[MtribesSettings], CarriesObserved, TagsFromEvents, ReadsBac
                     outcomes[index] = Permanent("missing_required", "mtribes takes no user without id")
             except InvalidValueError as exc:
                 outcomes[index] = Permanent("invalid_tag", str(exc))
-        for body, indexes in writing.bodies(rows, self.settings.envelope):
-            answer = await http.send("POST", self.lists.path("ingest"), body)
-            outcomes |= writing.outcomes(answer, {index: rows[index] for index in indexes})
+        tags = {index: row.pop("tags") for index, row in rows.items() if "tags" in row} if self._tags_apart else {}
+        said = {index: row for index, row in rows.items() if operations[index].kind is not Kind.EVENT or not tags}
+        for request in writing.requests(said, self.settings):
+            path = self.lists.path("ingest", user_id=request.user or "")
+            answer = await http.send(self.settings.dialect.ingest.method, path, request.body)
+            sent = {index: rows[index] for index in request.indexes}
+            outcomes |= writing.outcomes(answer, sent, self.settings.dialect.ingest)
+        for index, row in rows.items():
+            if index in tags and isinstance(outcomes.get(index, Done(account=row["id"])), Done):
+                outcomes[index] = await self._write_tags(http, operations[index], row["id"], tags[index])
+            elif index not in outcomes:
+                outcomes[index] = Done(account=row["id"])
         return [outcomes[index] for index in range(len(operations))]
 
+    @property
+    def _tags_apart(self) -> bool:
+        """Whether tags have an endpoint of their own."""
+        return bool(self.settings.dialect.tags.path)
+
+    async def _write_tags(self, http: Http, operation: Operation, user: str, tags: Sequence[str]) -> Outcome:
+        """Replace the tags of one user, who is there by now. Those that the listing does not show are read before."""
+        dialect, path = self.settings.dialect.tags, self.lists.tags_path(user)
+        if not operation.observed.get("tags"):
+            try:
+                answer = await http.read(path, accept=_ABSENT)
+            except TargetError as exc:
+                return as_outcome(exc)
+            there = [] if answer.status in _ABSENT else writing.tags_of(answer.json, dialect.envelope)
+            if there is None:
+                return Temporary("malformed_answer", "mtribes shows a user's tags otherwise than dialect.tags says")
+            tags = writing.laid_over(there, operation, tags)
+        answered = await http.send(dialect.method, path, writing.tags_body(tags, dialect.envelope))
+        if isinstance(answered, Answer):
+            return Done(account=user)
+        if isinstance(answered, Permanent) and operation.kind is not Kind.EVENT:
+            # The user is there, and holds all but the tags
+            kept = Done(account=user, learnt={"tags": operation.before.get("tags")})
+            return replace(answered, kept=kept)
+        return answered
+
     async def probe(self, http: Http) -> tuple[str, ...]:
-        """List the Spaces that the token's owner sees, for `space_id`; where that cannot be read, a page of users."""
+        """List the Spaces that the token's owner sees, for `space_id`, and show the first user as it is read."""
         path = self.lists.path("orgs")
-        first = await http.read(path, self.lists.page(1), accept=_ABSENT)
+        first = await http.read(path, self.lists.first(), accept=_ABSENT)
         if first.status in _ABSENT:
             return await self._probe_users(http, first.status)
         lines = [_ACCEPTED]
@@ -152,7 +205,7 @@ class Mtribes(Target[MtribesSettings], CarriesObserved, TagsFromEvents, ReadsBac
         for org, about in (await self.lists.pages(http, path, dict, first)).items():
             organisation = f"organisation {name_of(about)!r}"
             path = self.lists.path("spaces", org_id=org)
-            first = await http.read(path, self.lists.page(1), accept=(403, *_ABSENT))
+            first = await http.read(path, self.lists.first(), accept=(403, *_ABSENT))
             if first.status in (403, *_ABSENT):
                 lines.append(f"The Spaces of {organisation} {org} cannot be listed ({first.status}).")
                 continue
@@ -161,20 +214,43 @@ class Mtribes(Target[MtribesSettings], CarriesObserved, TagsFromEvents, ReadsBac
                 if space.lower() == (self.settings.space_id or "").lower():
                     mine = name_of(details)
         verdict = "is none of these Spaces: copy the right one" if mine is None else f"is Space {mine!r}"
-        return (*lines, f"targets.{self.name}.space_id {self.settings.space_id} {verdict}.")
+        lines.append(f"targets.{self.name}.space_id {self.settings.space_id} {verdict}.")
+        path = self.lists.path("users")
+        users = await http.read(path, self.lists.first(), accept=(403, *_ABSENT))
+        return (*lines, *(await self._first_user(http, users, path) if users.status < _REFUSED else ()))
 
     async def _probe_users(self, http: Http, status: int) -> tuple[str, ...]:
         path = self.lists.path("users")
-        answer = await http.read(path, self.lists.page(1), accept=_ABSENT)
+        answer = await http.read(path, self.lists.first(), accept=_ABSENT)
         if answer.status in _ABSENT:
             raise TargetError(
                 self.name,
                 f"neither organisations ({status}) nor users ({answer.status}) can be read.",
                 remedy="Check base_url, api_version, space_id and paths.",
             )
-        self.lists.rows(answer, path)
         space = self.settings.space_id
-        return _ACCEPTED, f"Organisations cannot be listed ({status}), but the users of space_id {space} can."
+        said = f"Organisations cannot be listed ({status}), but the users of space_id {space} can."
+        return _ACCEPTED, said, *await self._first_user(http, answer, path)
+
+    async def _first_user(self, http: Http, page: Answer, path: str) -> tuple[str, ...]:
+        """The first user of a page as it is read, mapped fields first, and what is read of none."""
+        rows = self.lists.rows(page, path)
+        if not rows:
+            return ()
+        users = reading.Users(self.settings)
+        account = users.account(rows[0])
+        values = dict(account.values)
+        if self._tags_apart:
+            own = await http.read(self.lists.tags_path(account.id), accept=_ABSENT)
+            tags = writing.tags_of(own.json, self.settings.dialect.tags.envelope) if own.status < _REFUSED else None
+            values["tags"] = canonical(tags, Type.SET)
+        mapped = [name for name in {**self.settings.attributes, **self.settings.leaver} if name != "tribes"]
+        names = list(dict.fromkeys(["id", *mapped]))
+        shown = [f"{name} {values[name]!r}" for name in names if values.get(name)]
+        dark = [name for name in names if not values.get(name)]
+        said = f"The first user, as it is read: {', '.join(shown)}"
+        said += f"; nothing is read as {', '.join(dark)}." if dark else "."
+        return said, *(f"{doubt}." for doubt in self._doubts(users, [account]))
 
     def tag(self, name: str) -> str:
         """In lower case, with at most three levels."""

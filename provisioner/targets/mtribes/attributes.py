@@ -28,6 +28,13 @@ def tag(text: str) -> str:
     return text.lower()
 
 
+def number_fault(identifier: str) -> str | None:
+    """Why a text cannot be the id of a user where ids are numbers: read back, it would be another text."""
+    if identifier.isascii() and identifier.isdecimal() and str(int(identifier)) == identifier:
+        return None
+    return f"id {identifier!r} is no number as mtribes shows them (targets.<name>.dialect.ids.numbers)"
+
+
 def _tags_fault(tags: str) -> str | None:
     try:
         for one in members(tags):

@@ -9,13 +9,14 @@ import asyncio
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from provisioner.errors import ConfigurationError, ListingError, MalformedAnswerError
 from provisioner.model.account import Account
 from provisioner.model.attributes import Type, canonical
 from provisioner.model.event import Fact
+from provisioner.targets.following import by_link, query_of, value_at
 from provisioner.targets.http import Http, at
 from provisioner.targets.mtribes.attributes import CATALOGUE
 from provisioner.targets.mtribes.settings import MtribesSettings
@@ -25,6 +26,8 @@ _MAX_PAGES = 100_000
 #: Keys besides a list that count its objects, and those that lead on to more of them.
 _COUNTS = re.compile(r"(?:^|[._])(?:total|count)|(?:total|count)$", re.IGNORECASE)
 _LEADS_ON = re.compile(r"next|cursor|has_?more", re.IGNORECASE)
+#: How a vendor says that there is no page of that number.
+_NO_SUCH_PAGE = (400, 404, 405, 416, 422)
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 T = TypeVar("T")
 
@@ -42,15 +45,25 @@ class Lists:
         Raises:
             ConfigurationError: it names something that has no value.
         """
-        setting = f"targets.{self.name}.paths.{name}"
+        return self._filled(f"targets.{self.name}.paths.{name}", getattr(self.settings.paths, name), more)
+
+    def tags_path(self, user: str) -> str:
+        """The path of the tags of one user.
+
+        Raises:
+            ConfigurationError: as `path`.
+        """
+        return self._filled(
+            f"targets.{self.name}.dialect.tags.path", self.settings.dialect.tags.path, {"user_id": user}
+        )
+
+    def _filled(self, setting: str, path: str, more: Mapping[str, str]) -> str:
         values = {
             "api_version": self.settings.api_version,
             "space_id": self.settings.space_id,
             "environment": self.settings.environment,
             **more,
         }
-
-        path: str = getattr(self.settings.paths, name)
         template = _PLACEHOLDER.sub("{}", path)
         if not path.startswith("/") or set(template.replace("{}", "")) & set("{}?#"):
             raise ConfigurationError(f"{setting}: {path!r} is no path: it begins with a slash, and has no query.")
@@ -68,10 +81,25 @@ class Lists:
             parts.append(value)
         return at(template, *parts)
 
-    def page(self, number: int) -> dict[str, str | int]:
-        """The query of a page, from 1 on."""
-        page = {self.settings.page_param: number, self.settings.page_size_param: self.settings.page_size}
-        return {name: value for name, value in page.items() if name}
+    def first(self) -> dict[str, str | int]:
+        """The query of the first page of any list."""
+        return self._page(1, 0)
+
+    def _page(self, number: int, shown: int) -> dict[str, str | int]:
+        """The query of a page.
+
+        Args:
+            number: from 1 on, whatever the first page is called.
+            shown: how many objects the pages before it showed.
+        """
+        pages, query = self.settings.dialect.list, dict[str, str | int]()
+        if pages.offset:
+            query[pages.offset] = shown
+        elif self.settings.page_param and not pages.cursor:
+            query[self.settings.page_param] = number - 1 + pages.first
+        if self.settings.page_size_param:
+            query[self.settings.page_size_param] = self.settings.page_size
+        return query
 
     async def pages(
         self,
@@ -86,36 +114,105 @@ class Lists:
         Args:
             doubts: gets a sentence where the last page hints at more than was shown.
 
-        The list ends with a page that shows nothing new: a short page need not be the last, and who ignores the page
-        number shows the same again.
+        An answer that leads on by its header Link, or by `dialect.list.next`, is followed. Else the list ends with a
+        page that shows nothing new: a short page need not be the last, and who ignores the page number shows the same
+        again.
+
+        Raises:
+            ListingError: the way to the next page leads elsewhere or in a circle, or the rest is out of reach.
+            TargetError: any other failure.
         """
         found: dict[str, T] = {}
-        for number in range(1, _MAX_PAGES + 1):
-            answer = first if first and number == 1 else await http.read(path, self.page(number))
+        asked: set[tuple[tuple[str, str | int], ...]] = set()
+        query: Mapping[str, str | int] | None = self.first()
+        shown, led, last = 0, False, None
+        while query is not None:
+            here = tuple(sorted(query.items()))
+            if led and here in asked:
+                raise ListingError(self.name, f"GET {path}: the way to the next page leads back to one already read.")
+            if len(asked) == _MAX_PAGES:
+                raise ListingError(self.name, f"GET {path}: no end after {_MAX_PAGES} pages.")
+            asked.add(here)
+            answer = first if first and len(asked) == 1 else await http.read(path, query)
             rows = self.rows(answer, path)
+            shown += len(rows)
             fresh = {row["id"]: row for row in rows if row["id"] not in found}
             if rows and not fresh and len(rows) == len(found) == self.settings.page_size:
                 raise ListingError(
                     self.name,
-                    f"GET {path}: page {number} is the first page again, and a full one; the rest is out of reach.",
-                    remedy="Check page_param and page_size_param; if the list is whole, choose another page_size.",
+                    f"GET {path}: page {len(asked)} is the first page again, and a full one; the rest is out of reach.",
+                    remedy="Check page_param, page_size_param and dialect.list; if the list is whole, choose another "
+                    "page_size.",
                 )
             # A page may hold everybody, which takes seconds
             found |= await asyncio.to_thread(_made, of, fresh)
-            if not fresh or not self.settings.page_param:
-                hint = self._hint(answer.json, len(found))
-                if hint is not None and doubts is not None:
-                    doubts.append(f"GET {path} shows {len(found)} objects, and {hint}")
-                return found
-        raise ListingError(self.name, f"GET {path}: no end after {_MAX_PAGES} pages.")
+            following = self._following(answer, query, path)
+            led = led or following is not None
+            if following is None and not led and fresh and self._numbered:
+                following = self._page(len(asked) + 1, shown)
+            query, last = following, answer.json
+        if doubts is not None:
+            hint = self._hint(last, len(found))
+            if hint is not None:
+                doubts.append(f"GET {path} shows {len(found)} objects, and {hint}")
+            if not led and self._numbered and await self._earlier(http, path, found):
+                doubts.append(
+                    f"GET {path} shows objects on page 0 that page 1 and later do not. Set dialect.list.first: 0"
+                )
+        return found
+
+    async def _earlier(self, http: Http, path: str, found: Collection[str]) -> bool:
+        """Whether pages begin with 0 after all, unless the settings say with which number they do."""
+        pages = self.settings.dialect.list
+        if pages.offset or "first" in pages.model_fields_set:
+            return False
+        answer = await http.read(path, self._page(0, 0), accept=_NO_SUCH_PAGE)
+        if answer.status in _NO_SUCH_PAGE:
+            return False
+        return any(row["id"] not in found for row in self.rows(answer, path))
+
+    @property
+    def _numbered(self) -> bool:
+        """Whether pages are asked for by number or offset, as long as they show something new."""
+        pages = self.settings.dialect.list
+        return not pages.next and bool(pages.offset or self.settings.page_param)
+
+    def _following(self, answer: Answer, query: Mapping[str, str | int], path: str) -> Mapping[str, str | int] | None:
+        """The query of the next page that an answer leads on to, None where it leads nowhere.
+
+        Raises:
+            ListingError: it leads to another place, or is no way.
+        """
+        pages = self.settings.dialect.list
+        address = by_link(answer)
+        if address is not None:
+            return query_of(self.name, self.settings.base_url, path, address, "its header Link")
+        following = value_at(answer.json, pages.next) if pages.next else None
+        if following in (None, "", False):
+            return None
+        if isinstance(following, bool) or not isinstance(following, (str, int)):
+            raise ListingError(self.name, f"GET {path}: {pages.next} is neither a cursor nor an address nor a page.")
+        if pages.cursor:
+            return {**query, pages.cursor: following}
+        if isinstance(following, str) and set(following) & set("/?:"):
+            return query_of(self.name, self.settings.base_url, path, following, pages.next)
+        parameter = pages.offset or self.settings.page_param
+        if not parameter:
+            raise ListingError(
+                self.name,
+                f"GET {path}: {pages.next} says {following!r}, and nobody said which parameter takes it.",
+                remedy=f"Set targets.{self.name}.dialect.list.cursor.",
+            )
+        return {**query, parameter: following}
 
     def _hint(self, body: Any, shown: int) -> str | None:
         """What besides the list of a last page says that there is more; None where nothing does."""
         if not isinstance(body, dict):
             return None
         for key, value in _beside(body, ""):
-            hint = f"{key} says {value!r}. Set page_param, page_size_param or page_size so that all are shown"
-            if key in self.settings.ignore:
+            asking = "page_param, page_size_param, page_size or dialect.list"
+            hint = f"{key} says {value!r}. Set {asking} so that all are shown"
+            if key in self.settings.ignore or key == self.settings.dialect.list.next:
                 continue
             if _COUNTS.search(key) and isinstance(value, int) and not isinstance(value, bool) and value > shown:
                 return f"{hint}, or name it under targets.{self.name}.ignore"
@@ -125,17 +222,31 @@ class Lists:
 
     def rows(self, answer: Answer, path: str) -> list[Mapping[str, Any]]:
         """The objects of one page: a bare array, or the one array in an object; their ids as text."""
-        listed = answer.json
-        if isinstance(listed, dict):
+        where, listed = self.settings.dialect.list.at, answer.json
+        if where is not None:
+            listed = value_at(listed, where)
+        elif isinstance(listed, dict):
             arrays = [value for value in listed.values() if isinstance(value, list)]
             listed = arrays[0] if len(arrays) == 1 else None
         if not isinstance(listed, list):
-            raise MalformedAnswerError(self.name, f"GET {path} answered neither an array nor an object with one.")
-        for row in listed:
-            identifier = row.get("id") if isinstance(row, dict) else None
-            if isinstance(identifier, bool) or not isinstance(identifier, (str, int)) or identifier == "":
-                raise MalformedAnswerError(self.name, f"GET {path} showed an object without an id.")
-        return [{**row, "id": str(row["id"])} for row in listed]
+            raise MalformedAnswerError(
+                self.name,
+                f"GET {path} answered no list at {where}."
+                if where
+                else f"GET {path} answered neither an array nor an object with one.",
+                remedy=f"Say under targets.{self.name}.dialect.list.at where it is, such as data.items.",
+            )
+        return [{**row, "id": identifier} for row, identifier in ((row, self._id(row, path)) for row in listed)]
+
+    def _id(self, row: Any, path: str) -> str:
+        identifier = value_at(row, self.settings.dialect.ids.at)
+        if isinstance(identifier, bool) or not isinstance(identifier, (str, int)) or identifier == "":
+            raise MalformedAnswerError(
+                self.name,
+                f"GET {path} showed an object without an id.",
+                remedy=f"Say under targets.{self.name}.dialect.ids.at where ids are, such as user.uuid.",
+            )
+        return str(identifier)
 
     async def memberships(self, http: Http) -> Mapping[str, tuple[str, ...]]:
         """The names of the Tribes that each user belongs to, in order, by user id; a user of none is absent.

@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import parse_qsl, urljoin, urlsplit
 
 from provisioner.errors import ListingError
+from provisioner.targets.following import by_link, query_of, value_at
 from provisioner.targets.responses import Answer
 from provisioner.targets.traitly.settings import TraitlyPaging
 
@@ -21,7 +21,6 @@ _ENVELOPE: Final = frozenset({"data", "metadata", "retrieved", "created", "objec
 #: Keys besides `metadata` that speak of pages; another one may say anything.
 _SPEAKS_OF_PAGES: Final = re.compile(r"next|link|pag|cursor|total|count|more|offset|limit", re.IGNORECASE)
 _NAMED: Final = 3
-_NEXT_LINK: Final = re.compile(r'<([^>]*)>\s*;[^,]*\brel="?next"?', re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +48,9 @@ def hints(target: str, origin: str, settings: TraitlyPaging, answer: Answer, pla
         ListingError: the way to the next page leads to another place, or is no way.
     """
     body: Mapping[str, Any] = answer.json if isinstance(answer.json, dict) else {}
-    address = _NEXT_LINK.search(answer.headers.get("link", ""))
+    address = by_link(answer)
     if address is not None:
-        following: Mapping[str, str] | None = _by_address(target, origin, place, address.group(1), "its header Link")
+        following: Mapping[str, str] | None = query_of(target, origin, place.path, address, "its header Link")
     else:
         following = _by_next(target, origin, settings, body, place) or _by_number(target, settings, body, place)
     strange = [
@@ -80,7 +79,7 @@ def _by_next(
     target: str, origin: str, settings: TraitlyPaging, body: Mapping[str, Any], place: Place
 ) -> Mapping[str, str] | None:
     """The query of the next page: from a page number, a cursor, a path or an address below our own origin."""
-    following = _at(body, settings.next)
+    following = value_at(body, settings.next)
     if following in (None, "", False):
         return None
     if isinstance(following, int) and not isinstance(following, bool):
@@ -89,22 +88,12 @@ def _by_next(
         raise ListingError(target, f"GET {place.path}: {settings.next} is neither an address nor a page.")
     if not set(following) & set("/?:"):
         return {**place.query, settings.page if following.isdigit() else settings.cursor: following}
-    return _by_address(target, origin, place, following, settings.next)
-
-
-def _by_address(target: str, origin: str, place: Place, address: str, where: str) -> Mapping[str, str]:
-    base = urlsplit(origin)
-    there = urlsplit(urljoin(origin + place.path, address))
-    ours = (there.scheme, there.netloc) == (base.scheme, base.netloc)
-    if not ours or there.path not in (place.path, base.path + place.path):
-        # Our credentials go nowhere but to where the operator sent them
-        raise ListingError(target, f"GET {place.path}: {where} leads to another place, which is not followed.")
-    return dict(parse_qsl(there.query, keep_blank_values=True))
+    return query_of(target, origin, place.path, following, settings.next)
 
 
 def _by_number(target: str, settings: TraitlyPaging, body: Mapping[str, Any], place: Place) -> Mapping[str, str] | None:
     pages, total = (_number(target, path, body) for path in (settings.pages, settings.total))
-    goes_on = bool(settings.more and _at(body, settings.more) in (True, 1, "1", "true"))
+    goes_on = bool(settings.more and value_at(body, settings.more) in (True, 1, "1", "true"))
     goes_on = goes_on or (pages is not None and place.number < pages)
     goes_on = goes_on or (pages is None and not settings.more and total is not None and place.shown < total)
     # An empty page ends what only a total promises; what is missing then is said
@@ -114,21 +103,13 @@ def _by_number(target: str, settings: TraitlyPaging, body: Mapping[str, Any], pl
 
 
 def _number(target: str, path: str | None, body: Mapping[str, Any]) -> int | None:
-    value = _at(body, path) if path else None
+    value = value_at(body, path) if path else None
     if value is None:
         return None
     text = str(value)
     if isinstance(value, bool) or not text.isdecimal():
         raise ListingError(target, f"{path} is no number; correct targets.{target}.paging.")
     return int(text)
-
-
-def _at(body: Mapping[str, Any], path: str) -> Any:
-    """The value at a path with dots between the levels; None where nothing does."""
-    value: Any = body
-    for name in path.split("."):
-        value = value.get(name) if isinstance(value, dict) else None
-    return value
 
 
 def _leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:

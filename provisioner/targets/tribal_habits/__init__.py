@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from msgspec import structs
@@ -294,15 +295,29 @@ class TribalHabits(
         )
 
     async def _as_wanted(self, http: Http, operation: AccountChange) -> Outcome | None:
-        """Done, if the account shows what the operation's row brought; None if it does not, or cannot tell."""
-        row = batch.row(operation, self._types)
-        if operation.carries or isinstance(row, Permanent):
+        """Done, if the account shows what the operation's row brought; None if it does not, or cannot tell.
+
+        Enrolments of which none is there are then sent by themselves.
+        """
+        row = batch.row(structs.replace(operation, carries=()), self._types)
+        if isinstance(row, Permanent):
             return None
         account = await self._read(http, str(row["user_name"]))
         if account is None:
             leaving = operation.kind is Kind.LEAVE
             return Done(account=operation.account, note="the account no longer existed") if leaving else None
-        return self._found_done(account, operation) if self._holds(account, operation, row) else None
+        if not self._holds(account, operation, row):
+            return None
+        missing = await self._missing(http, account, operation)
+        if missing and len(missing) < len(operation.carries):
+            return None
+        return replace(self._found_done(account, operation), carried=not missing)
+
+    async def _missing(self, http: Http, account: Account, operation: Operation) -> list[Mapping[str, str | None]]:
+        """The enrolments that travel with an operation and that the portal does not show."""
+        codes = [one["enrolment_code"] or "" for one in operation.carries]
+        records = [await enrolments.enrolment(http, self._catalogue, account.id, code) for code in codes]
+        return [one for one, record in zip(operation.carries, records, strict=True) if record is None]
 
     async def confirm(self, http: Http, operation: Operation) -> Outcome | None:
         """Look whether an unclear operation took effect, and if in part, bring it to its end.
@@ -330,9 +345,7 @@ class TribalHabits(
         same = self._holds(account, operation, row)
         if not operation.carries:
             return self._found_done(account, operation) if same else None
-        codes = [one["enrolment_code"] or "" for one in operation.carries]
-        records = [await enrolments.enrolment(http, self._catalogue, account.id, code) for code in codes]
-        missing = [one for one, record in zip(operation.carries, records, strict=True) if record is None]
+        missing = await self._missing(http, account, operation)
         if len(missing) == len(operation.carries):
             return None
         if same and not missing:

@@ -319,7 +319,7 @@ class _Wave:
         if done.unkept:
             attributes = {name: self.made.attribute(name) for name in done.unkept}
             patch["unkept"] = shown_by_answer(claim.operation.after, done.unkept, attributes, claim.claimed)
-        tags = learnt_tags(claim.operation, tag_attribute(self.made))
+        tags = learnt_tags(claim.operation, tag_attribute(self.made), claim.claimed)
         if tags:
             patch["values"] = {**patch.get("values", {}), **tags}
         return Spooled(claim, patch, done.account or claim.operation.account)

@@ -19,6 +19,7 @@ from provisioner.model.account import LedgerEntry
 from provisioner.model.attributes import Type, canonical, members
 from provisioner.model.operation import AccountChange, EventTag, Operation
 from provisioner.planning.spec import ACCOUNT
+from provisioner.planning.withdrawn import withdrawal
 from provisioner.runtime.context import Deployment
 from provisioner.store.people.snapshots import Reading
 from provisioner.store.queue.operations import Claim
@@ -123,11 +124,17 @@ class Tagging:
             await self._let_go(claim.operation.person for claim in claims if isinstance(claim.operation, EventTag))
 
 
-def learnt_tags(operation: Operation, name: str | None) -> dict[str, str]:
-    """What the ledger learns by a success about a target's tags; `name` is their attribute, if it has any."""
+def learnt_tags(operation: Operation, name: str | None, sent: float) -> dict[str, str]:
+    """What the ledger learns by a success about a target's tags.
+
+    Args:
+        name: their attribute, None if the target has none.
+        sent: when the operation left (epoch seconds).
+    """
     if name is None or name not in operation.after:
         return {}
-    found = {_ALL.format(name): operation.wanted.get(name) or ""}
+    withdrawn = {} if operation.kind is Kind.EVENT else withdrawal(operation, name, sent)
+    found = withdrawn | {_ALL.format(name): operation.wanted.get(name) or ""}
     from_events = operation.owned.get(_TOLD.format(name))
     return found | ({_TOLD.format(name): from_events} if from_events else {})
 

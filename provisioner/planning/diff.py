@@ -19,6 +19,7 @@ from provisioner.planning.correlate import DESIRED_ROW, LEDGER_ROW, OBSERVED_ROW
 from provisioner.planning.desired import LEAVER, MEMBER, PERSON, STANDING
 from provisioner.planning.rewrite_loops import LOOPS
 from provisioner.planning.spec import ACCOUNT, READ, UNTOUCHABLE, Observation, TargetSpec
+from provisioner.planning.withdrawn import withdrawn_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +197,7 @@ def _acknowledged(ledger: pl.DataFrame, names: Iterable[str]) -> pl.DataFrame:
         "_recorded",
         "_created",
         LOOPS,
+        *(f"l:{gone}" for name in names if f"l:{(gone := withdrawn_of(name))}" in ledger.columns),
         *(
             pl.col(f"l:{name}") if f"l:{name}" in ledger.columns else pl.lit(None, dtype=pl.String).alias(f"l:{name}")
             for name in names

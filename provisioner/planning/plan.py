@@ -194,7 +194,8 @@ def plan_target(
     pairs = suspects(spec, desired.frame, found.pairs, observation, ledger)
     held = hold(spec, desired.frame, pairs, observation, ledger, circumstances.perhaps)
     yields = yielded(spec, desired.frame, ledger)
-    held = Held(merged(spec, ours_to_clear(spec, held.frame), held.names, yields), held.names)
+    whole = merged(spec, ours_to_clear(spec, held.frame), held.names, yields, observation.last_read)
+    held = Held(whole, held.names)
     frame, unfit = without_unfit(spec, differing(spec, held))
     frame, claimed = without_taken(spec, frame, observation.frame)
     claimed += [*unfit, *unusable(spec, desired.frame, found.pairs, observation)]

@@ -14,14 +14,20 @@ from provisioner.model.operation import REMOVALS, Kind
 from provisioner.planning.correlate import OBSERVED_ROW
 from provisioner.planning.desired import LEAVER, MEMBER, PERSON, STANDING
 from provisioner.planning.guards import limit_of
+from provisioner.planning.rewrite_loops import LOOPS
 from provisioner.planning.spec import ACCOUNT, Observation, Planning, TargetSpec
+from provisioner.planning.withdrawn import still_ours, withdrawn_of
 
 #: Values that a sentence names; of the rest it tells the number.
 _NAMED: Final = 5
 
 
 def merged(
-    spec: TargetSpec, frame: pl.DataFrame, names: Iterable[str], yields: Mapping[str, frozenset[str]]
+    spec: TargetSpec,
+    frame: pl.DataFrame,
+    names: Iterable[str],
+    yields: Mapping[str, frozenset[str]],
+    last_read: float | None = None,
 ) -> pl.DataFrame:
     """For sets to which others add members: wanted becomes held, less what is ours to take away, plus what we want.
 
@@ -29,23 +35,40 @@ def merged(
 
     Args:
         yields: of `yielded`.
+        last_read: of `Observation`.
     """
     for name in names:
         if not spec.attributes[name].merge:
             continue
         sides = [pl.col(f"{prefix}:{name}") for prefix in "whl"]
+        frame = frame.with_columns(_unkept(frame, name, last_read).alias("_unkept"))
         merging = pl.lit(value=True) if name in spec.shared else _merges(spec, name)
-        distinct = frame.filter(sides[0].is_not_null() & merging).select(sides).unique()
-        laid = [_laid_over(wanted, held, ours, yields.get(name, ())) for wanted, held, ours in distinct.iter_rows()]
+        distinct = frame.filter(sides[0].is_not_null() & merging).select(*sides, "_unkept").unique()
+        laid = [
+            _laid_over(wanted, held, ours, (*yields.get(name, ()), *members(unkept)))
+            for wanted, held, ours, unkept in distinct.iter_rows()
+        ]
         whole = distinct.with_columns(pl.Series("_whole", laid, dtype=pl.String))
         frame = (
-            frame.join(whole, on=[f"{prefix}:{name}" for prefix in "whl"], how="left", nulls_equal=True)
+            frame.join(whole, on=[*(f"{prefix}:{name}" for prefix in "whl"), "_unkept"], how="left", nulls_equal=True)
             .with_columns(
                 sides[0].alias(f"own:{name}"), pl.when(merging).then("_whole").otherwise(sides[0]).alias(f"w:{name}")
             )
-            .drop("_whole")
+            .drop("_whole", "_unkept")
         )
     return frame
+
+
+def _unkept(frame: pl.DataFrame, name: str, last_read: float | None) -> pl.Series:
+    """By person what we took away and is still ours to take away, in lower case; null for nearly everybody."""
+    column = f"l:{withdrawn_of(name)}"
+    if column not in frame.columns or frame[column].null_count() == frame.height:
+        return pl.Series([None] * frame.height, dtype=pl.String)
+    ours = (
+        canonical(sorted(still_ours(kept, name, last_read, loops)), Type.SET)
+        for kept, loops in frame.select(column, LOOPS).iter_rows()
+    )
+    return pl.Series(list(ours), dtype=pl.String)
 
 
 def _merges(spec: TargetSpec, name: str) -> pl.Expr:

@@ -54,10 +54,9 @@ class Observation:
     holds every account; `asked`: it holds those of these people only, and is complete for them. When neither, the
     vendor cannot be listed and the ledger replaces the listing. `began` is when reading began, by Redis's clock. Where
     only what changed was read, the column `_read` tells when that was for each account (epoch seconds). `last` is the
-    last one of
-    everybody that was believed, `shown` the accounts of it where no more is known. `doubt` says why there may be more
-    accounts than it shows; `unread` are accounts of which it does not show whose they are, `deleted` those that were
-    deleted.
+    last one of everybody that was believed, `last_read` when it was read (epoch seconds), `shown` the accounts of it
+    where no more is known. `doubt` says why there may be more accounts than it shows; `unread` are accounts of which it
+    does not show whose they are, `deleted` those that were deleted.
     """
 
     frame: pl.DataFrame
@@ -66,6 +65,7 @@ class Observation:
     asked: frozenset[str] | None = None
     notes: tuple[str, ...] = ()
     last: pl.DataFrame | None = None
+    last_read: float | None = None
     shown: pl.Series | None = None
     doubt: str | None = None
     unread: frozenset[str] = frozenset()

@@ -27,6 +27,7 @@ from provisioner.planning.first_free import chosen_attributes, names_wanted, pro
 from provisioner.planning.guards import COVERS
 from provisioner.planning.plan import TargetPlan
 from provisioner.planning.spec import ACCOUNT, Observation
+from provisioner.planning.withdrawn import withdrawn_of
 from provisioner.progress.quarantine import recover
 from provisioner.runs.deleted_accounts import without_deleted
 from provisioner.runs.drift_report import drift_list
@@ -103,7 +104,7 @@ async def make_plan(
     spec, settings = dep.specs[target], dep.settings
     compiled = dep.compiled(target, snapshot.columns)
     names = [*spec.settings.attributes, *spec.settings.leaver, *([spec.ends_attribute] if spec.ends_attribute else [])]
-    names += orders.names
+    names += [*(withdrawn_of(name) for name in spec.shared), *orders.names]
     now = await dep.clock.now()
     today, today_utc = day_in(settings.zone, now)
     few = snapshot.keys is not None and len(snapshot.keys) <= _LOOKED_UP

@@ -135,6 +135,7 @@ async def observe(
         began=began,
         notes=notes,
         last=before,
+        last_read=last[1].seen if last is not None and before is not None else None,
         doubt=listing.doubt,
         unread=listing.unread,
         deleted=listing.deleted,

@@ -221,3 +221,24 @@ def test_groups_that_others_added_wait_for_approval_and_stay_where_they_are_merg
     assert plan["operations"] == []
     shown = {one["user_name"]: one["groups"] for one in site.switchboard.accounts(kind)}
     assert {name: shown[name] for name in by_hand} == by_hand
+
+
+def test_a_leaver_whose_tags_stay_is_not_done_and_is_named(site: Site) -> None:
+    one_target = ("--target", "mtribes", "--wait")
+    site.switchboard.options("mtribes", tags_merge=True)
+    site.call("sync", *one_target)
+    site.write("day_two.csv")
+    left = site.call("sync", *one_target)
+    gone = sorted(
+        one["person"]
+        for one in site.call("show", left["run"], "--operations")["operations"]
+        if one["kind"] == "leave" and one["target"] == "mtribes"
+    )
+    assert gone
+    held = {one["id"]: one["tags"] for one in site.switchboard.accounts("mtribes")}
+    assert all(len(held[person]) > 1 for person in gone)
+    site.call("sync", *one_target, code=4)
+    site.call("sync", *one_target, code=4)
+    site.call("sync", *one_target, code=5)
+    named = {one["person"] for one in loops(site, "mtribes")}
+    assert named >= set(gone)

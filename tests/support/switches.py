@@ -132,6 +132,8 @@ NAMED: Final = (
     Switch("mtribes", {"tag_objects": True}, "targets.mtribes.fields", 5),
     Switch("mtribes", {"nested": "attributes"}, "targets.mtribes.fields", 5),
     Switch("mtribes", {"told_total": True}, "paging.next_cursor", 5),
+    # What was sent stays besides what was there, so a leaver's tags are not as wanted
+    Switch("mtribes", {"tags_merge": True}, "tags", 4, lost=("tags",)),
     Switch("mtribes", {"first_page": 0}, "dialect.list.first: 0", 5),
     Switch("mtribes", {"list_at": "data.items"}, "dialect.list.at", 5),
     Switch("mtribes", {"id_name": "uuid"}, "dialect.ids.at", 5),

@@ -81,6 +81,7 @@ from provisioner.targets.capabilities import (
     WantsPrevious,
 )
 from provisioner.targets.concurrently import each
+from provisioner.targets.following import link_to_next, query_of_address, value_at
 from provisioner.targets.http import Http, at
 from provisioner.targets.responses import ADVICE, Answer, Failure, as_outcome, not_kept, sentence
 
@@ -158,6 +159,7 @@ __all__ = [
     "flatten",
     "fold",
     "identifier_of",
+    "link_to_next",
     "members",
     "moment_of",
     "name_of",
@@ -169,6 +171,8 @@ __all__ = [
     "optional_text",
     "parted",
     "proves",
+    "query_of_address",
     "sentence",
     "text_of",
+    "value_at",
 ]

@@ -133,7 +133,7 @@ def learnt_tags(operation: Operation, name: str | None, sent: float) -> dict[str
     """
     if name is None or name not in operation.after:
         return {}
-    withdrawn = {} if operation.kind is Kind.EVENT else withdrawal(operation, name, sent)
+    withdrawn = withdrawal(operation, name, sent) if isinstance(operation, AccountChange) else {}
     found = withdrawn | {_ALL.format(name): operation.wanted.get(name) or ""}
     from_events = operation.owned.get(_TOLD.format(name))
     return found | ({_TOLD.format(name): from_events} if from_events else {})

@@ -121,6 +121,7 @@ async def observe(
         overlaid = await _overlaid(dep, target, http, made, *last, began=began)
         if overlaid is not None:
             return overlaid
+    http.first_contact = (await dep.frames.remembered(target) if asks is not None else last) is None
     listing = await made.observe(http, known)
     # An attribute that the vendor shows for nobody is still observed where it lists whole records
     named = _readable(dep, target) if listing.complete else ()

@@ -234,7 +234,7 @@ class Mtribes(Vendor[MtribesOptions]):
         self._put({"id": user["id"], "tags": list(dict.fromkeys(tags or ()))})
         return Answer(200, {"tags": user["tags"]})
 
-    def _tagged(self, space: str, *rest: str) -> dict[str, Any]:
+    def _tagged(self, space: str, *rest: str) -> dict[str, object]:
         self._check_place(space, *rest[:-1] or ("",))
         if not self.options.tags_apart or rest[-1] not in self._users:
             raise RefusedError(404, "Not found")
@@ -276,7 +276,7 @@ class Mtribes(Vendor[MtribesOptions]):
             raise RefusedError(400, f"{asked} is none of ours")
         return int(text)
 
-    def _shown(self, name: str, one: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _shown(self, name: str, one: Mapping[str, Any]) -> Mapping[str, object]:
         """An object as a list shows it."""
         shown = dict(one)
         if name == "users" and self.options.tags_apart:

@@ -20,11 +20,10 @@ def at(body: Any, path: str) -> Any:
     return body
 
 
-def nested(path: str, value: Any) -> dict[str, Any]:
+def nested(path: str, value: Any) -> Any:
     for name in reversed(path.split(".")):
         value = {name: value}
-    found: dict[str, Any] = value
-    return found
+    return value
 
 
 def has_tag(user: Mapping[str, Any], tag: str) -> bool:

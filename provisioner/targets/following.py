@@ -13,13 +13,13 @@ from provisioner.targets.responses import Answer
 _NEXT_LINK: Final = re.compile(r'<([^>]*)>\s*;[^,]*\brel="?next"?', re.IGNORECASE)
 
 
-def by_link(answer: Answer) -> str | None:
+def link_to_next(answer: Answer) -> str | None:
     """The address that the header `Link` gives the next page (RFC 8288), None where it gives none."""
     found = _NEXT_LINK.search(answer.headers.get("link", ""))
     return found.group(1) if found else None
 
 
-def query_of(target: str, origin: str, path: str, address: str, where: str) -> Mapping[str, str]:
+def query_of_address(target: str, origin: str, path: str, address: str, where: str) -> Mapping[str, str]:
     """The query of a next page that is given by its address, relative or whole.
 
     Args:

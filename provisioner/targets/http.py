@@ -153,9 +153,11 @@ class Http:
         run: str = "",
         heard: Heard | None = None,
         page_size: int = 100,
+        first_contact: bool = False,
     ) -> None:
         """
         Args:
+            first_contact: no listing of the target was read before, so that what it assumes is worth a request.
             page_size: of the target's settings, for every list that it reads.
             fence: asked right before each write leaves; None where nobody else may take the work over.
             heard: gets each answer, with its path and query.
@@ -163,6 +165,7 @@ class Http:
         self.target = target
         self.run = run
         self.page_size = page_size
+        self.first_contact = first_contact
         self.requests = 0
         self.writes = 0
         self._client = client

@@ -7,13 +7,15 @@ import json
 import pytest
 
 from provisioner.model.operation import Kind, Operation
+from provisioner.model.operation_record import OperationRecord
 from provisioner.planning.withdrawn import still_ours, withdrawal, withdrawn_of
 
 LOOPS = json.dumps({"tags": [1, "a", "b", 1.0, 1.0, 0]})
 
 
 def moved(before: str | None, wanted: str | None) -> Operation:
-    return Operation("op", "m", "P", Kind.UPDATE, "P", {"tags": before}, {"tags": wanted}, wanted={"tags": wanted})
+    after = {"tags": wanted}
+    return OperationRecord("op", "m", "P", Kind.UPDATE, "P", {"tags": before}, after, wanted=after).operation()
 
 
 @pytest.mark.parametrize(

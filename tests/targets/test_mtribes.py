@@ -84,20 +84,21 @@ class Bench:
         self.board.options(self.name, rate_limit=100_000)
         self.target = configured(sandbox.url_of(self.name), **settings)
 
-    def run(self, use: Callable[[Http], Awaitable[R]], *, read_only: bool = False) -> R:
+    def run(self, use: Callable[[Http], Awaitable[R]], *, read_only: bool = False, first: bool = False) -> R:
         """Use the target's transport once."""
 
         async def main() -> R:
             async with new_client() as client:
                 target = self.target
-                http = Http(target.name, client, target.origin, target.headers(), FreePace(), read_only=read_only)
+                headers, pace = target.headers(), FreePace()
+                http = Http(target.name, client, target.origin, headers, pace, read_only=read_only, first_contact=first)
                 return await use(http)
 
         return asyncio.run(main())
 
-    def observe(self) -> Listing:
-        """List everything."""
-        return self.run(lambda http: self.target.observe(http, {}))
+    def observe(self, *, first: bool = False) -> Listing:
+        """List everything; `first`: nothing was listed before."""
+        return self.run(lambda http: self.target.observe(http, {}), first=first)
 
     def write(self, *operations: Operation) -> list[Outcome]:
         """Send."""
@@ -175,8 +176,7 @@ def test_listing_reads_every_page_of_either_form(bench: Bench, users: int, bare:
     bench.board.options(bench.name, bare_lists=bare)
     bench.seed(*({"id": str(number)} for number in range(users)))
     assert [account.id for account in bench.observe().accounts] == [str(number) for number in range(users)]
-    # The page after the last one, and page 0
-    assert bench.count("reads") == -(-users // 3) + 2
+    assert bench.count("reads") == -(-users // 3) + 1
 
 
 def test_a_smaller_page_than_asked_for_is_not_the_last(bench: Bench) -> None:
@@ -188,7 +188,7 @@ def test_a_smaller_page_than_asked_for_is_not_the_last(bench: Bench) -> None:
 def test_who_ignores_the_page_gives_everything_at_once(bench: Bench) -> None:
     bench.board.fault(bench.name, times=None, status=200, body=[{"id": 1}, {"id": 2}, {"id": 3}, {"id": 4}])
     assert [account.id for account in bench.observe().accounts] == ["1", "2", "3", "4"]
-    assert bench.count("reads") == 3
+    assert bench.count("reads") == 2
 
 
 def test_the_same_full_page_again_is_not_believed(bench: Bench) -> None:

@@ -16,7 +16,7 @@ from provisioner.errors import ConfigurationError, ListingError, MalformedAnswer
 from provisioner.model.account import Account
 from provisioner.model.attributes import Type, canonical
 from provisioner.model.event import Fact
-from provisioner.targets.following import by_link, query_of, value_at
+from provisioner.targets.following import link_to_next, query_of_address, value_at
 from provisioner.targets.http import Http, at
 from provisioner.targets.mtribes.attributes import CATALOGUE
 from provisioner.targets.mtribes.settings import MtribesSettings
@@ -162,9 +162,9 @@ class Lists:
         return found
 
     async def _earlier(self, http: Http, path: str, found: Collection[str]) -> bool:
-        """Whether pages begin with 0 after all, unless the settings say with which number they do."""
+        """Whether pages begin with 0 after all: asked at first contact, unless the settings say with which they do."""
         pages = self.settings.dialect.list
-        if pages.offset or "first" in pages.model_fields_set:
+        if pages.offset or "first" in pages.model_fields_set or not http.first_contact:
             return False
         answer = await http.read(path, self._page(0, 0), accept=_NO_SUCH_PAGE)
         if answer.status in _NO_SUCH_PAGE:
@@ -184,9 +184,9 @@ class Lists:
             ListingError: it leads to another place, or is no way.
         """
         pages = self.settings.dialect.list
-        address = by_link(answer)
+        address = link_to_next(answer)
         if address is not None:
-            return query_of(self.name, self.settings.base_url, path, address, "its header Link")
+            return query_of_address(self.name, self.settings.base_url, path, address, "its header Link")
         following = value_at(answer.json, pages.next) if pages.next else None
         if following in (None, "", False):
             return None
@@ -195,7 +195,7 @@ class Lists:
         if pages.cursor:
             return {**query, pages.cursor: following}
         if isinstance(following, str) and set(following) & set("/?:"):
-            return query_of(self.name, self.settings.base_url, path, following, pages.next)
+            return query_of_address(self.name, self.settings.base_url, path, following, pages.next)
         parameter = pages.offset or self.settings.page_param
         if not parameter:
             raise ListingError(

@@ -169,15 +169,15 @@ class MtribesSettings(TargetSettings):
         return self
 
 
-def _levels(block: Mapping[Any, Any]) -> dict[str, Any]:
+def _levels(block: Mapping[Any, Any]) -> dict[str, object]:
     """A block in which `a.b: 1` is `a: {b: 1}`.
 
     Raises:
         ValueError: a name is both a value and a level, or is there twice.
     """
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     for path, value in _leaves(block, ()):
-        level = found
+        level: Any = found
         for part in path[:-1]:
             level = level.setdefault(part, {})
             if not isinstance(level, dict):

@@ -52,10 +52,10 @@ def requests(rows: Mapping[int, Mapping[str, Any]], settings: MtribesSettings) -
     return found
 
 
-def _spelt(row: Mapping[str, Any], settings: MtribesSettings) -> dict[str, Any]:
+def _spelt(row: Mapping[str, Any], settings: MtribesSettings) -> dict[str, object]:
     """A row in the vendor's form: each value where it belongs."""
     dialect = settings.dialect
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     for name, value in row.items():
         if name == "id":
             _put(found, dialect.ingest.id, int(value) if dialect.ids.numbers and value.isdecimal() else value)
@@ -64,19 +64,20 @@ def _spelt(row: Mapping[str, Any], settings: MtribesSettings) -> dict[str, Any]:
     return found
 
 
-def _put(found: dict[str, Any], path: str, value: Any) -> None:
+def _put(found: dict[str, object], path: str, value: Any) -> None:
     """Lay a value at a path; behind `[]` each member of a list becomes an object."""
     outer, each, inner = path.partition("[].")
     if each and isinstance(value, list):
         made = []
         for member in value:
-            one: dict[str, Any] = {}
+            one: dict[str, object] = {}
             _put(one, inner, member)
             made.append(one)
         value = made
     *levels, last = outer.split(".")
     for level in levels:
-        found = found.setdefault(level, {})
+        inside: Any = found.setdefault(level, {})
+        found = inside
     found[last] = value
 
 

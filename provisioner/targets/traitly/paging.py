@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from provisioner.errors import ListingError
-from provisioner.targets.following import by_link, query_of, value_at
+from provisioner.targets.following import link_to_next, query_of_address, value_at
 from provisioner.targets.responses import Answer
 from provisioner.targets.traitly.settings import TraitlyPaging
 
@@ -48,9 +48,9 @@ def hints(target: str, origin: str, settings: TraitlyPaging, answer: Answer, pla
         ListingError: the way to the next page leads to another place, or is no way.
     """
     body: Mapping[str, Any] = answer.json if isinstance(answer.json, dict) else {}
-    address = by_link(answer)
+    address = link_to_next(answer)
     if address is not None:
-        following: Mapping[str, str] | None = query_of(target, origin, place.path, address, "its header Link")
+        following: Mapping[str, str] | None = query_of_address(target, origin, place.path, address, "its header Link")
     else:
         following = _by_next(target, origin, settings, body, place) or _by_number(target, settings, body, place)
     strange = [
@@ -88,7 +88,7 @@ def _by_next(
         raise ListingError(target, f"GET {place.path}: {settings.next} is neither an address nor a page.")
     if not set(following) & set("/?:"):
         return {**place.query, settings.page if following.isdigit() else settings.cursor: following}
-    return query_of(target, origin, place.path, following, settings.next)
+    return query_of_address(target, origin, place.path, following, settings.next)
 
 
 def _by_number(target: str, settings: TraitlyPaging, body: Mapping[str, Any], place: Place) -> Mapping[str, str] | None:

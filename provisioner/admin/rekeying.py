@@ -13,18 +13,23 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+import polars as pl
 import structlog
 
 from provisioner.admin.erase import nothing_moves
 from provisioner.admin.patience import PATIENCE, settled
 from provisioner.dispatch.outcome_spool import Spool
 from provisioner.errors import ProvisionerError, UsageError
+from provisioner.model.operation import operation_id
+from provisioner.model.operation_record import from_json
 from provisioner.planning.same_person import Pair
 from provisioner.progress.run_status import refresh
+from provisioner.roster.classify import row_digests
 from provisioner.roster.identity import fold_key
 from provisioner.runs.known_as import known_as
 from provisioner.runtime.audit import record
 from provisioner.runtime.context import Deployment
+from provisioner.store.people.snapshots import roster_columns
 
 log = structlog.get_logger(__name__)
 
@@ -71,13 +76,16 @@ async def rekey(dep: Deployment, old: str, new: str, *, by: str, patience: float
         await _check_links(dep, targets, old, new)
         moved: list[str] = []
         runs: list[str] = []
+        row = await _row_under(dep, old, new)
         for target in targets:
+            await _keep_rejections(dep, target, old, new, row)
             linked = await dep.ledger.entry(target, old) is not None
             runs += await _move(dep, target, old, new, patience)
             moved += [target] if linked else []
         await dep.rekeys.person(old, new)
-        await dep.frames.rekey_runs(old, new)
-        await dep.frames.rekey(old, new)
+        digest = row[1] if row is not None else None
+        await dep.frames.rekey_runs(old, new, digest)
+        await dep.frames.rekey(old, new, digest)
         await dep.past.rekey(old, new)
     for run in dict.fromkeys((*runs, *await dep.runs.recent(_RUNS))):
         await refresh(dep, run)
@@ -179,6 +187,36 @@ def _both(target: str, old: str, new: str) -> UsageError:
         f"{old!r} and {new!r} both have an account in {target}; nothing was changed.",
         remedy=f"Say which is not theirs: provisioner unlink {shlex.quote(old)} {target}, or {shlex.quote(new)}.",
     )
+
+
+async def _row_under(dep: Deployment, old: str, new: str) -> tuple[str, str] | None:
+    """The digest of a person's row, and what it is with the new key in it; None where the row is not known."""
+    people, key = await dep.frames.known(), dep.settings.roster.key_name
+    row = None if people is None else people.filter(people["_key"] == old)
+    if row is None or not row.height or key not in row.columns:
+        return None
+    columns = roster_columns(row.columns)
+    renamed = row.with_columns(pl.lit(new).alias(key))
+    return row_digests(row, columns)[0], row_digests(renamed, columns)[0]
+
+
+async def _keep_rejections(dep: Deployment, target: str, old: str, new: str, row: tuple[str, str] | None) -> None:
+    """Let what somebody said no to stay rejected: what names a change names the person by their key.
+
+    A rejection ends when the person's row changes; that its key did is no such change.
+    """
+    for name, made in (await dep.health.decisions(target)).items():
+        if made["verdict"] != "rejected" or made.get("person") != old:
+            continue
+        found = await dep.runs.operation(made.get("run", ""), target, name)
+        if found is None:
+            # Its run is forgotten by now
+            continue
+        one = from_json(found["doc"])
+        same = operation_id(target, new, one.kind, one.before, one.after)
+        changed = row[1] if row is not None and row[0] == made["row"] else made["row"]
+        await dep.health.decide(target, same, {**made, "person": new, "row": changed})
+        await dep.health.undecide(target, name)
 
 
 async def _move(dep: Deployment, target: str, old: str, new: str, patience: float) -> tuple[str, ...]:

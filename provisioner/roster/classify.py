@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from hashlib import blake2b
@@ -144,8 +144,12 @@ def _labels(frame: pl.DataFrame, settings: RosterSettings, zone: ZoneInfo) -> li
 
 
 def _digests(frame: pl.DataFrame, read: Read) -> pl.Series:
+    return row_digests(frame, read.columns)
+
+
+def row_digests(frame: pl.DataFrame, columns: Iterable[str]) -> pl.Series:
     """A digest of each row's cells (16 hexadecimal digits); the same file in another order of columns gives another."""
-    cells = [pl.col(name).fill_null("\x1e") for name in read.columns]
+    cells = [pl.col(name).fill_null("\x1e") for name in columns]
     texts = frame.select(pl.concat_str(cells, separator="\x1f")).to_series() if cells else frame["_key"]
     digests = [blake2b(text.encode(), digest_size=8).hexdigest() for text in texts.to_list()]
     return pl.Series("_digest", digests, dtype=pl.String)

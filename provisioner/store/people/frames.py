@@ -19,10 +19,18 @@ def unpack(content: bytes) -> pl.DataFrame:
     return pl.read_ipc(content)
 
 
-def rekeyed(frame: pl.DataFrame, old: str, new: str) -> pl.DataFrame:
-    """People with one key in place of another; where both have a row, that of the new key stays."""
+def rekeyed(frame: pl.DataFrame, old: str, new: str, digest: str | None = None) -> pl.DataFrame:
+    """People with one key in place of another; where both have a row, that of the new key stays.
+
+    Args:
+        digest: of the row with the new key, None if nobody knows it.
+    """
     if old not in frame["_key"]:
         return frame
     if new in frame["_key"]:
         return frame.filter(pl.col("_key") != old)
-    return frame.with_columns(pl.col("_key").replace({old: new}))
+    renamed = frame.with_columns(pl.col("_key").replace({old: new}))
+    if digest is None or "_digest" not in frame.columns:
+        return renamed
+    mine = pl.when(pl.col("_key") == new).then(pl.lit(digest)).otherwise(pl.col("_digest"))
+    return renamed.with_columns(mine.alias("_digest"))

@@ -186,8 +186,12 @@ class FrameStore:
         watch = (keys.ROSTER, keys.PEOPLE, keys.PAST)
         return await commit(self._redis, hold, write, watch=watch, unless=newer)
 
-    async def rekey(self, old: str, new: str) -> None:
-        """Let a person's last clean row go on under another key, or go where that key has one of its own."""
+    async def rekey(self, old: str, new: str, digest: str | None = None) -> None:
+        """Let a person's last clean row go on under another key, or go where that key has one of its own.
+
+        Args:
+            digest: of the row with the new key, None if nobody knows it.
+        """
         with redis_errors():
             while True:
                 async with self._redis.pipeline(transaction=True) as pipe:
@@ -196,16 +200,16 @@ class FrameStore:
                     baseline = await pipe.hget(keys.ROSTER, "baseline")
                     pipe.multi()
                     if content:
-                        pipe.set(keys.PEOPLE, pack(rekeyed(unpack(content), old, new)))
+                        pipe.set(keys.PEOPLE, pack(rekeyed(unpack(content), old, new, digest)))
                     if baseline:
-                        pipe.hset(keys.ROSTER, "baseline", pack(rekeyed(unpack(baseline), old, new)))
+                        pipe.hset(keys.ROSTER, "baseline", pack(rekeyed(unpack(baseline), old, new, digest)))
                     try:
                         await pipe.execute()
                     except WatchError:
                         continue
                     return
 
-    async def rekey_runs(self, old: str, new: str) -> None:
+    async def rekey_runs(self, old: str, new: str, digest: str | None = None) -> None:
         """The same in what runs that are not over plan from."""
         with redis_errors():
             names = [name.decode() async for name in self._redis.scan_iter(match=keys.run_people.pattern, count=1000)]
@@ -218,7 +222,7 @@ class FrameStore:
                 continue
             changed = replace(
                 snapshot,
-                people=rekeyed(snapshot.people, old, new),
+                people=rekeyed(snapshot.people, old, new, digest),
                 renamed={**snapshot.renamed, old: new},
                 alike=tuple(pair for pair in snapshot.alike if pair[0] != old and pair[1] != new),
                 keys=tuple(new if key == old else key for key in snapshot.keys) if snapshot.keys else snapshot.keys,

@@ -33,18 +33,22 @@ _REFUSED: Final = "refused-outcomes.jsonl"
 
 @dataclass(frozen=True, slots=True)
 class Spooled:
-    """A success (`error` None) with what the ledger learns by it, or a lasting failure, of one claimed operation."""
+    """A success (`error` None) with what the ledger learns by it, or a lasting failure, of one claimed operation.
+
+    `refused`: nothing of it was done.
+    """
 
     claim: Claim
     patch: Mapping[str, Any]
     account: str | None
     error: Mapping[str, str] | None = None
+    refused: bool = False
 
     @property
     def end(self) -> End:
         """What the queue is to record."""
         if self.error is not None:
-            return End.failed(self.claim, self.error, self.patch)
+            return End.failed(self.claim, self.error, self.patch, refused=self.refused)
         operation = self.claim.operation
         guard = guard_of(operation.kind, COVERS) if operation.counted and not operation.hold else ""
         return End.done(self.claim, self.patch, self.account, guard)
@@ -63,6 +67,7 @@ class Spooled:
             "patch": dict(self.patch),
             "account": self.account,
             "error": dict(self.error) if self.error is not None else None,
+            "refused": self.refused,
         }
         return json.dumps(document, separators=(",", ":")).encode() + b"\n"
 
@@ -78,7 +83,9 @@ class Spooled:
             operation=convert(document["operation"], Operation),
             **{name: document[name] for name in ("run", "token", "attempts", "unclear", "since", "claimed")},
         )
-        return cls(claim, document["patch"], document["account"], document["error"])
+        # A line of an earlier version does not say whether it was
+        refused = document.get("refused", False)
+        return cls(claim, document["patch"], document["account"], document["error"], refused)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from provisioner.dispatch.write import Applying
 from provisioner.errors import UNEXPECTED, ClaimLostError, OriginError, StoreError, UnexpectedError
 from provisioner.model.operation import Kind
 from provisioner.model.outcome import Done, Outcome, Temporary, Unclear
-from provisioner.planning.ledger_update import failure_patch, ledger_patch
+from provisioner.planning.ledger_update import failure_patch, is_refused_whole, ledger_patch
 from provisioner.planning.rewrite_loops import shown_by_answer
 from provisioner.progress.quarantine import WINDOW, judge, quarantine, recovers
 from provisioner.progress.run_status import refresh
@@ -306,7 +306,9 @@ class _Wave:
             case Fail(code, message):
                 one = claim.operation
                 log.warning("operation_failed", target=self.target, person=one.person, id=one.id, code=code)
-                return Spooled(claim, failure_patch(one, outcome), None, {"code": code, "message": message}), None
+                error = {"code": code, "message": message}
+                refused = is_refused_whole(one, outcome)
+                return Spooled(claim, failure_patch(one, outcome), None, error, refused), None
             case Park(seconds, code, message, unclear, spend):
                 error = {"code": code, "message": message}
                 return End.parked(claim, seconds, error, unclear=unclear, spend=spend), None

@@ -103,8 +103,9 @@ def tripped(found: Mapping[str, Measure]) -> dict[Kind, Measure]:
 
 
 def counts(operation: Operation, circumstances: Planning) -> bool:
-    """Whether an operation counts for a guard; what somebody decided about does not."""
-    return operation.counted and not operation.fails and not decided(operation, circumstances)
+    """Whether an operation counts for a guard: not what somebody decided about, nor what counts as sent already."""
+    counted = operation.counted and not operation.fails and operation.id not in circumstances.gone_out
+    return counted and not decided(operation, circumstances)
 
 
 def decided(operation: Operation, circumstances: Planning) -> bool:

@@ -21,6 +21,17 @@ def failure_patch(operation: Operation, outcome: Outcome) -> LedgerPatch:
     return {"enrolled": [operation.token]} if perhaps and isinstance(operation, KnowledgeRecord) else {}
 
 
+def is_refused_whole(operation: Operation, outcome: Outcome) -> bool:
+    """Whether a failure says for sure that nothing of an operation was done.
+
+    An operation of several changes may be several requests, of which some were taken.
+    """
+    if not isinstance(outcome, Permanent) or outcome.perhaps or outcome.kept is not None:
+        return False
+    values = (*operation.before.values(), *operation.after.values())
+    return len(operation.after) == 1 and not any(";" in (value or "") for value in values)
+
+
 def ledger_patch(operation: Operation, done: Done) -> LedgerPatch:
     """What the ledger learns by a success; known-empty values are the empty text."""
     if isinstance(operation, TargetEvent | EventTag):

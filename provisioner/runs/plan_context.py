@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Final
 
 from provisioner.model.operation import REMOVALS, Status
 from provisioner.planning.guards import COVERS, WINDOWED
@@ -14,6 +15,9 @@ from provisioner.runtime.context import Deployment
 from provisioner.store.people.snapshots import Snapshot
 from provisioner.store.runs.counters import counts
 from provisioner.store.runs.target_health import rejections
+
+#: Operations that went out and are known by name: where a retry of more is counted twice, no guard is a small one.
+_MOST_SENT: Final = 1000
 
 
 async def _apart(dep: Deployment, target: str, moves: Mapping[str, str]) -> dict[str, frozenset[str]]:
@@ -35,13 +39,17 @@ async def plan_context(
     guards = dep.settings.guards_of(target)
     window = guards.window.total_seconds()
     sent: dict[str, int] = {}
+    gone_out: set[str] = set()
     # A plan for everybody takes the place of whatever is not sent
     unsent = window > 0 and (snapshot.keys is not None or orders.narrow)
     replaced = orders.replaced(snapshot)
     for guard in WINDOWED if window else ():
         # First what waits: what is sent in between is counted twice rather than not at all
         waiting = await dep.health.unsent(target, guard, replaced) if unsent else 0
-        sent[guard] = waiting + await dep.health.sent(target, guard, now - window)
+        before = await dep.health.sent(target, guard, now - window)
+        if before:
+            gone_out |= {*await dep.health.sent_ids(target, guard, now - window, _MOST_SENT)}
+        sent[guard] = waiting + before
     decisions = await dep.health.decisions(target)
     approval = guards.approval.total_seconds()
     standing_rejections = rejections(decisions, guards.rejection.total_seconds(), now)
@@ -52,6 +60,7 @@ async def plan_context(
         snapshot=snapshot.digest,
         removals_wait=snapshot.removals_wait,
         sent=sent,
+        gone_out=frozenset(gone_out),
         approved=frozenset(
             key for key, made in decisions.items() if made["verdict"] == "approved" and now - made["at"] <= approval
         ),

@@ -198,6 +198,23 @@ async def test_who_comes_back_is_unfinished_no_more(opened: Opened, roster: Path
         assert found["targets"][T]["status"] == "as it was"
 
 
+async def test_a_leave_that_was_refused_does_not_hold_itself(
+    opened: Opened, roster: Path, switchboard: Switchboard
+) -> None:
+    """In a small company one leaver is the limit, and what the vendor refused took nobody's access away."""
+    async with opened(only=(T,), guards={"leavers": {"percent": 5}}) as dep:
+        await ready(dep, roster)
+        switchboard.fault(T, match={"method": "POST"}, status=400, body={"error": "no"}, times=None)
+        roster.write_text(company(PEOPLE, gone=(3,)))
+        assert (await sync_once(dep))["targets"][T]["failed"]["leave"] == 1
+        switchboard.clear_faults(T)
+        document = await sync_once(dep)
+        assert document["targets"][T]["succeeded"]["leave"] == 1, document["targets"]
+        # From now on it counts
+        roster.write_text(company(PEOPLE, gone=(3, 4)))
+        assert (await sync_once(dep))["targets"][T]["held"]["leave"] == 1
+
+
 async def refused(dep: Deployment, roster: Path) -> dict[str, Any]:
     """One of three held leaves is rejected, the two others are approved; the run."""
     await ready(dep, roster)

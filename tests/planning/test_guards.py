@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from provisioner.model.operation import Kind
+from provisioner.model.operation import Kind, Status
 from provisioner.planning.guards import COVERS, limit_of, measured, tripped
 from provisioner.settings import GuardLimit, GuardSettings
 from tests.planning.support import World, held_by, linked, person, spec_of
@@ -74,6 +74,15 @@ def leaving(count: int, *, staying: int) -> World:
         [held_by(key) for key in (*keys, *stay)],
         [linked(key) for key in (*keys, *stay)],
     )
+
+
+def test_what_counts_as_sent_already_is_not_counted_twice() -> None:
+    """A leave failed half-way and is planned again; it is one person."""
+    world = leaving(2, staying=18)
+    first = world.plan().operations[0].id
+    assert world.plan(sent={"leavers": 1}).tally[Status.HELD][Kind.LEAVE] == 2
+    assert not world.plan(sent={"leavers": 1}, gone_out=frozenset({first})).tally[Status.HELD]
+    assert world.plan(sent={"leavers": 2}, gone_out=frozenset({first})).tally[Status.HELD][Kind.LEAVE] == 2
 
 
 def test_the_exceeding_kind_is_held_whole_and_everything_else_goes_on() -> None:

@@ -332,6 +332,33 @@ def test_what_goes_out_unasked_is_counted_for_its_guard(bench: Bench) -> None:
     assert bench(bench.health.sent(TARGET, "leavers", before + LATER)) == 0
 
 
+@pytest.mark.parametrize(
+    ("refused", "unclear", "count"), [(True, False, 0), (True, True, 1), (False, False, 1)], ids=str
+)
+def test_what_was_refused_as_a_whole_counts_no_more(bench: Bench, refused: bool, unclear: bool, count: int) -> None:
+    """It took no access away. What an earlier try without an answer did, nobody knows."""
+    bench.install([operation("A", Kind.LEAVE)], guard="leavers")
+    if unclear:
+        bench(bench.queue.park(bench.take(), 0.0, ERROR, unclear=True))
+        bench.ripen()
+    assert bench(bench.queue.fail(bench.take(), ERROR, refused=refused))
+    assert bench(bench.health.sent(TARGET, "leavers", 0)) == count
+
+
+def test_what_goes_out_once_more_counts_once_also_where_it_is_dropped_before(bench: Bench) -> None:
+    """A leave fails, nobody knows how far, and is planned again; then something newer takes its place."""
+    leave = operation("A", Kind.LEAVE)
+    bench.install([leave], guard="leavers")
+    assert bench(bench.queue.fail(bench.take(), ERROR))
+    assert bench(bench.health.sent_ids(TARGET, "leavers", 0, 10)) == (leave.id,)
+    bench.install([leave], guard="leavers")
+    counted = [bench(bench.health.sent(TARGET, "leavers", 0)), bench(bench.health.unsent(TARGET, "leavers"))]
+    assert counted == [0, 1]
+    bench.install([])
+    counted = [bench(bench.health.sent(TARGET, "leavers", 0)), bench(bench.health.unsent(TARGET, "leavers"))]
+    assert counted == [1, 0]
+
+
 def test_a_failed_one_is_not_released_where_another_stands_in_its_place(bench: Bench) -> None:
     old, _ = bench.install([operation("A", value="1")])
     claim = bench.take()

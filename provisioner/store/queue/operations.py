@@ -62,9 +62,9 @@ class End:
         return cls(claim, "done", (encoded, account or "", claim.operation.person, claim.claimed, guard))
 
     @classmethod
-    def failed(cls, claim: Claim, error: Mapping[str, str], patch: Mapping[str, Any]) -> End:
+    def failed(cls, claim: Claim, error: Mapping[str, str], patch: Mapping[str, Any], *, refused: bool = False) -> End:
         """See `QueueStore.fail`."""
-        return cls(claim, "fail", (json.dumps(dict(error)), json.dumps(dict(patch))))
+        return cls(claim, "fail", (json.dumps(dict(error)), json.dumps(dict(patch)), int(refused)))
 
     @classmethod
     def parked(cls, claim: Claim, seconds: float, error: Mapping[str, str], *, unclear: bool, spend: bool) -> End:
@@ -189,9 +189,22 @@ class QueueStore:
         """
         return (await self.record([End.done(claim, patch, account)], claim.run, claim.operation.target))[0]
 
-    async def fail(self, claim: Claim, error: Mapping[str, str], patch: Mapping[str, Any] | None = None) -> bool:
-        """Record a failure that another try would not fix; `patch` is what the ledger learns by it all the same."""
-        return (await self.record([End.failed(claim, error, patch or {})], claim.run, claim.operation.target))[0]
+    async def fail(
+        self,
+        claim: Claim,
+        error: Mapping[str, str],
+        patch: Mapping[str, Any] | None = None,
+        *,
+        refused: bool = False,
+    ) -> bool:
+        """Record a failure that another try would not fix.
+
+        Args:
+            patch: what the ledger learns by it all the same.
+            refused: nothing of it was done, so it counts for no guard.
+        """
+        end = End.failed(claim, error, patch or {}, refused=refused)
+        return (await self.record([end], claim.run, claim.operation.target))[0]
 
     async def park(
         self, claim: Claim, seconds: float, error: Mapping[str, str], *, unclear: bool, spend: bool = True

@@ -229,6 +229,12 @@ class HealthStore:
         with redis_errors():
             return int(await self._redis.zcount(keys.sent(target, guard), since, "+inf"))
 
+    async def sent_ids(self, target: str, guard: str, since: float, most: int) -> tuple[str, ...]:
+        """Which they were, up to a number: operation ids, or what is counted in their place."""
+        with redis_errors():
+            found = await self._redis.zrangebyscore(keys.sent(target, guard), since, "+inf", start=0, num=most)
+        return tuple(name.decode() for name in found)
+
     async def note_sent(self, target: str, guard: str, names: Sequence[str], now: float) -> bool:
         """Count what went out and was forgotten for a guard, each once; whether anything was new.
 

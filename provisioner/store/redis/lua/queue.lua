@@ -12,7 +12,8 @@
 --            one of that mark
 --   done     run, id, token, patch (JSON), account, person, claimed (epoch seconds), guard that it counts for (or empty)
 --            -> 1 if taken, 2 if only remembered
---   fail     run, id, token, error (JSON), patch (JSON) of what must not be asked for again        -> 1 if taken
+--   fail     run, id, token, error (JSON), patch (JSON) of what must not be asked for again, whether it was refused
+--            as a whole (1/0)                                                                     -> 1 if taken
 --   park     run, id, token, seconds, error (JSON), unclear (1/0), spend a try (1/0)              -> 1 if taken
 --   give     run, id, token, group (or empty)       back to the queue, unsent -> 1 if taken
 --   drop     run, id, token, reason (JSON)                              superseded                -> 1 if taken
@@ -79,6 +80,14 @@ local function give_up(run, id, error, account)
   end
   finish_followers(run, id, 'failed', cjson.encode({ code = 'leader_failed',
     message = 'the operation that this one follows failed' }))
+end
+
+-- What was refused as a whole took nothing away, so it counts for no guard as sent.
+local function count_no_more(run, id)
+  local guard, removes, unclear = unpack(redis.call('HMGET', op_key(run, id), 'guard', 'removes', 'unclear'))
+  if unclear == '1' then return end
+  if guard and guard ~= '' then redis.call('ZREM', sent_key(guard), id) end
+  for one = 1, tonumber(removes) or 0 do redis.call('ZREM', sent_key('removals'), id .. '|' .. one) end
 end
 
 local ADOPTED = cjson.encode({ code = 'adopted',
@@ -226,6 +235,7 @@ function commands.fail()
   if next(patch) then record(redis.call('HGET', op_key(run, id), 'person'), patch) end
   local leaving = redis.call('HGET', op_key(run, id), 'kind') == 'leave'
   give_up(run, id, error, not leaving and patch.account)
+  if ARGV[8] == '1' then count_no_more(run, id) end
   return 1
 end
 

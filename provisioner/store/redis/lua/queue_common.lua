@@ -75,29 +75,32 @@ local function count_as_sent(guard, id)
 end
 
 -- What somebody has not approved counts for its guard from the decision on, once: until it is sent as unsent, then by the
--- time of its sending. What may go again counts as unsent again.
-local function count_for_guard(run, id, status, guard, attempts)
+-- time of its sending. What may go again counts as unsent again. `sent`: how often it went out before, by another plan
+-- too. Returns whether it counted as sent until now.
+local function count_for_guard(run, id, status, guard, sent)
   local member = run .. '|' .. id
   if status == 'pending' or status == 'waiting' then
     redis.call('SADD', unsent_key(guard), member)
-    redis.call('ZREM', sent_key(guard), id)
-    return
+    return redis.call('ZREM', sent_key(guard), id) == 1
   end
   redis.call('SREM', unsent_key(guard), member)
   if status == 'sending' then redis.call('ZREM', sent_key(guard), id) end
   -- A Redis that was put back knows of no attempt of what was done since
-  local perhaps = status == 'succeeded' or (status == 'superseded' and (tonumber(attempts) or 0) > 0)
+  local perhaps = status == 'succeeded' or (status == 'superseded' and sent > 0)
   if status == 'sending' or perhaps then count_as_sent(guard, id) end
 end
 
 -- Change an operation's status and everything that counts it.
 local function become(run, id, status, extra)
   local key = op_key(run, id)
-  local was, kind, guard, attempts, removes = unpack(
-    redis.call('HMGET', key, 'status', 'kind', 'guard', 'attempts', 'removes'))
-  if guard and guard ~= '' then count_for_guard(run, id, status, guard, attempts) end
+  local was, kind, guard, attempts, removes, went = unpack(
+    redis.call('HMGET', key, 'status', 'kind', 'guard', 'attempts', 'removes', 'went'))
+  local sent = (tonumber(attempts) or 0) + (tonumber(went) or 0)
+  if guard and guard ~= '' and count_for_guard(run, id, status, guard, sent) and sent == 0 then
+    redis.call('HSET', key, 'went', '1')
+  end
   -- This guard counts values: each has a name of its own
-  for one = 1, tonumber(removes) or 0 do count_for_guard(run, id .. '|' .. one, status, 'removals', attempts) end
+  for one = 1, tonumber(removes) or 0 do count_for_guard(run, id .. '|' .. one, status, 'removals', sent) end
   redis.call('HSET', key, 'status', status, 'changed', tostring(now()), unpack(extra or {}))
   -- By this number a Redis that was put back to an earlier state is known
   redis.call('HINCRBY', MARK, 'position', 1)

@@ -1,0 +1,100 @@
+"""What comes late: an answer, a renewal, a plan of an older look, and what came to stand while a plan was installed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from provisioner.model.operation import Kind
+from provisioner.store.queue import plans as plans_module
+from provisioner.store.queue.plans import Entry
+from provisioner.store.redis import keys
+from tests.store.bench import ALL, LEASE, TARGET, Bench, DiedError, operation, patch
+
+LINKED = [{"person": "A", "account": "account-A", "state": "active"}]
+
+
+@pytest.fixture
+def bench(redis_url: str) -> Iterator[Bench]:
+    made = Bench(redis_url)
+    yield made
+    made.close()
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One person a part."""
+    monkeypatch.setattr(plans_module, "_PART", 0)
+
+
+def add_tag(bench: Bench, person: str) -> None:
+    """An event from outside gives somebody a tag, which is part of their account and which no plan asks for."""
+    tag = operation(person, value="tag", slot="tag:x")
+    assert bench(bench.plans.add(bench.name_run(), TARGET, {f"token-{person}": Entry(tag, "tag")})) == 1
+
+
+def test_a_late_answer_does_not_overwrite_what_was_recorded_since(bench: Bench) -> None:
+    """Its lease expired, nobody has taken the operation over, and something else about the account was recorded."""
+    bench.install([operation("A", value="late")], links=LINKED)
+    dead = bench.take()
+    add_tag(bench, "A")
+    tag = bench.take()
+    assert bench.expire(dead) == 1
+    assert bench(bench.queue.done(tag, {"values": {"n": "newer"}}, None))
+    before = bench.entry("A")
+    assert before is not None
+    assert bench.status(dead.run, dead.operation) == "pending"
+    bench(bench.queue.done(dead, patch(dead), None))
+    after = bench.entry("A")
+    assert after is not None
+    assert (after.values["n"], after.version) == ("newer", before.version)
+    assert bench.status(dead.run, dead.operation) == "succeeded"
+
+
+def test_a_late_answer_of_an_operation_that_is_gone_does_not_either(bench: Bench) -> None:
+    bench.install([operation("A", value="late")])
+    claim = bench.take()
+    bench(bench.redis.delete(keys.operation(claim.run, TARGET, claim.operation.id)))
+    bench(bench.redis.delete(keys.slots(TARGET)))
+    bench.install([], links=LINKED)
+    before = bench.entry("A")
+    assert not bench(bench.queue.done(claim, patch(claim), "another"))
+    assert bench.entry("A") == before
+
+
+def test_a_lease_that_is_gone_is_not_brought_back(bench: Bench) -> None:
+    """Whoever took it away may not have said so on the operation."""
+    bench.install([operation("A"), operation("B")])
+    one, other = bench.claim(2)
+    bench(bench.redis.zrem(keys.leases(TARGET), one.member))
+    assert bench(bench.queue.renew(TARGET, one.token, LEASE, [one, other])) == 1
+    assert bench.leased() == [other.member]
+
+
+def test_what_a_later_look_decided_stands_though_it_was_overtaken_in_part(bench: Bench) -> None:
+    """They are planned again, so it is no decision about the whole person; what was installed of it is newer still."""
+    event = operation("A", Kind.EVENT)
+    bench.install([event], people=["A"])
+    sending = bench.take()
+    began = bench.now()
+    later, dropped = bench.install([operation("A", value="2"), event], people=["A"])
+    assert (dropped, bench.again(later)) == (1, ("A",))
+    older, dropped = bench.install([operation("A")], began=began)
+    assert dropped == 1
+    assert bench.status(later, operation("A", value="2")) == "pending"
+    assert bench.error(older, operation("A")) == "overtaken"
+    assert bench(bench.queue.done(sending, patch(sending), None))
+
+
+def test_what_came_to_stand_between_two_parts_may_be_part_of_the_account(bench: Bench) -> None:
+    """Tags on their way are part of it: a plan that has not seen them would take them away."""
+    bench.steps = 1
+    with pytest.raises(DiedError):
+        bench.install([operation("A"), operation("B")], run="run-1")
+    bench.steps = ALL
+    add_tag(bench, "B")
+    assert any(one.operation.slot == "tag:x" for one in bench.claim())
+    bench(bench.plans.resume("run-1", TARGET))
+    assert bench.error("run-1", operation("B")) == "overtaken"
+    assert bench.again("run-1") == ("B",)

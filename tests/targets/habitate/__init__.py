@@ -1,0 +1,1 @@
+"""The target habitate: what it lists, what it writes, and its boards."""

@@ -105,7 +105,7 @@ def clean(text: str) -> str:
     return text
 
 
-def redact(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:  # noqa: ARG001
+def redact(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:  # noqa: ARG001 - the signature is structlog's
     """The last processor before an event is written."""
     return {str(key): _shown(str(key), value) for key, value in event.items()}
 

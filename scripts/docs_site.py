@@ -41,7 +41,7 @@ def on_files(files: Files, *, config: Any) -> Files:
     return files
 
 
-def on_page_markdown(markdown: str, *, page: Any, config: Any, files: Files) -> str:  # noqa: ARG001
+def on_page_markdown(markdown: str, *, page: Any, config: Any, files: Files) -> str:  # noqa: ARG001 - the signature is mkdocs'
     """Lead links to where those pages lie on the site."""
     up = "../" * page.file.src_uri.count("/")
     return _LINK.sub(lambda found: f"]({up}{OUTSIDE[found[1]]}{found[2] or ''})", markdown)

@@ -36,7 +36,7 @@ _BUILD_WHEEL: Final = ("-m", "pip", "--disable-pip-version-check", "wheel", "--n
 
 def _run(command: list[str], **options: Any) -> str:
     """What a command prints; if it fails, everything ends with what it said."""
-    done: subprocess.CompletedProcess[str] = subprocess.run(  # noqa: S603
+    done: subprocess.CompletedProcess[str] = subprocess.run(  # noqa: S603 - our own command
         command, check=False, capture_output=True, text=True, **options
     )
     if done.returncode:

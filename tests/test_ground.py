@@ -329,3 +329,15 @@ def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     checked = subprocess.run([analyze, "verify", str(runnable)], capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stderr
     assert checked.stderr == ""
+
+
+def test_every_exception_from_a_rule_says_why() -> None:
+    bare = re.compile(r"# (noqa(: ?[A-Z0-9, ]+)?|type: ignore(\[[a-z, -]+\])?)\s*$")
+    paths = [*(ROOT / "provisioner").rglob("*.py"), *(ROOT / "scripts").glob("*.py")]
+    found = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in paths
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+        if bare.search(line)
+    ]
+    assert found == []

@@ -35,7 +35,7 @@ class Commands(TyperGroup):
         args: Sequence[str] | None = None,
         prog_name: str | None = None,
         complete_var: str | None = None,
-        standalone_mode: bool = True,  # noqa: ARG002
+        standalone_mode: bool = True,  # noqa: ARG002 - the signature is click's
         windows_expand_args: bool = True,
         **extra: Any,
     ) -> NoReturn:
@@ -45,7 +45,7 @@ class Commands(TyperGroup):
         as_json = "--json" in words
         try:
             code = super().main(words, prog_name or "provisioner", complete_var, False, windows_expand_args, **extra)
-        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last handler of the process
             from provisioner.cli.errors import report
 
             code = report(error, as_json=as_json, debug=debug_wanted())

@@ -269,7 +269,7 @@ class _Demo:
 
     def _run(self, arguments: Sequence[str], stdout: int | None = None) -> subprocess.CompletedProcess[bytes]:
         # An interruption between its start and our knowing of it would leave it behind
-        return subprocess.run(  # noqa: S603
+        return subprocess.run(  # noqa: S603 - our own command
             tied_to_us([sys.executable, "-m", "provisioner", *arguments]),
             env=self._environment,
             stdin=subprocess.DEVNULL,

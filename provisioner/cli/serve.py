@@ -140,7 +140,7 @@ def _token(path: Path) -> str:
 def address_of_page(settings: Settings) -> str:
     """Where a browser on this machine finds the control page."""
     host = settings.web.host
-    if host in ("0.0.0.0", "::"):  # noqa: S104
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
         host = "127.0.0.1"
     return f"http://[{host}]:{settings.web.port}/" if ":" in host else f"http://{host}:{settings.web.port}/"
 
@@ -185,7 +185,7 @@ class _Mender:
 def _stopping_on_signals(children: Children) -> Iterator[None]:
     """Makes Ctrl-C and SIGTERM end the children in order; a second one while they end changes nothing."""
 
-    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature is signal's
         if children.stopping:
             return
         children.stopping = True

@@ -132,7 +132,7 @@ class Children:
     def _spawn(self, child: _Child) -> None:
         command = tied_to_us([sys.executable, "-m", "provisioner", *child.arguments])
         piped = self._quiet or sys.stderr.isatty()
-        child.process = subprocess.Popen(  # noqa: S603
+        child.process = subprocess.Popen(  # noqa: S603 - our own command
             command,
             # Whoever reads the lines here is a person
             env={**self._environment, LOG_FORMAT_VARIABLE: "console"} if piped else dict(self._environment),

@@ -146,7 +146,7 @@ def _candidates(path: str) -> list[Path]:
     if place.is_dir():
         found = [one for one in place.iterdir() if one.suffix.lower() in _ENDINGS]
     elif glob.has_magic(path):
-        found = [Path(one) for one in glob.glob(os.path.expanduser(path), recursive=True)]  # noqa: PTH111, PTH207
+        found = [Path(one) for one in glob.glob(os.path.expanduser(path), recursive=True)]  # noqa: PTH111, PTH207 - a pattern is no path
     else:
         place.stat()
         raise RosterError(f"{path} is no file.", remedy="Name a file, a folder or a glob.")

@@ -135,7 +135,7 @@ class TargetPace:
                         f"it takes no more requests for {answer:.0f} s (429 or its rate limit).",
                         remedy="Later runs go on by themselves; compare rate_limit with what the vendor allows.",
                     )
-                spread = random.uniform(0.0, min(0.01, 0.02 * answer))  # noqa: S311
+                spread = random.uniform(0.0, min(0.01, 0.02 * answer))  # noqa: S311 - jitter, no secret
                 await asyncio.sleep(min(answer + spread, _LONGEST_SLEEP))
 
     async def try_slot(self, deadline: float, held: Held | None = None) -> TargetSlot | float:

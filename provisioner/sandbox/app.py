@@ -141,7 +141,7 @@ def _latency(instance: Instance, call: Call, found: Found) -> float:
 async def _held(instance: Instance, fault: Fault) -> None:
     """Wait until the fault is taken back, or its delay is over."""
     end = asyncio.get_running_loop().time() + fault.delay_ms / 1000
-    while any(one is fault for one in instance.faults) and asyncio.get_running_loop().time() < end:  # noqa: ASYNC110
+    while any(one is fault for one in instance.faults) and asyncio.get_running_loop().time() < end:  # noqa: ASYNC110 - the fault may be withdrawn at any time
         await asyncio.sleep(_POLL)
 
 

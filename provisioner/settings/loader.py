@@ -70,9 +70,9 @@ def load(config: Path | str | None = None, *, environ: Mapping[str, str] | None 
             cls,
             settings_cls: type[BaseSettings],
             init_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic-settings'
-            env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-            file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+            env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - as above
+            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - as above
+            file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - as above
         ) -> tuple[PydanticBaseSettingsSource, ...]:
             return tuple(_DictSource(settings_cls, values) for values in (variables, secrets, document))
 

@@ -65,7 +65,7 @@ class Bench:
         outcomes: list[Outcome] = []
         for start in range(0, len(operations), size):
             call = operations[start : start + size]
-            sent = self.run(lambda http, call=call: self.target.write(http, call))  # type: ignore[misc]
+            sent = self.run(lambda http, call=call: self.target.write(http, call))  # type: ignore[misc]  # mypy infers no type of a default in a lambda
             assert len(sent) == len(call), "write gives one outcome per operation"
             outcomes += sent
         return outcomes

@@ -46,7 +46,7 @@ class Child:
     def watch_signals(self) -> None:
         """Finish the work in progress at a SIGTERM that reaches this process itself; a second one ends it at once."""
 
-        def handler(number: int, frame: Any) -> None:  # noqa: ARG001
+        def handler(number: int, frame: Any) -> None:  # noqa: ARG001 - the signature is signal's
             self.stop()
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 

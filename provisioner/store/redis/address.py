@@ -245,7 +245,7 @@ def _parse(url: str) -> RedisAddress:
             raise ValueError(f"{scheme}:// takes one host and at most the number of a database after it")
         common["db"] = _database(steps[0] if steps else options.pop("db", ""))
     _no_more(options)
-    return RedisAddress(scheme=scheme, hosts=hosts, tls=tls, **common)  # type: ignore[arg-type]
+    return RedisAddress(scheme=scheme, hosts=hosts, tls=tls, **common)  # type: ignore[arg-type]  # `common` holds fields of the class only
 
 
 def _database(text: str) -> int:

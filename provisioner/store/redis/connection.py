@@ -87,7 +87,7 @@ def connect(address: RedisAddress, *, within: float | None = None) -> redis_asyn
     if address.scheme != "sentinel":
         return redis_async.Redis(**options)
     lone = address.sentinel_options | {"retry": AsyncRetry(NoBackoff(), 0)}
-    sentinel = AsyncSentinel(list(address.hosts), sentinel_kwargs=lone, **options)  # type: ignore[no-untyped-call]
+    sentinel = AsyncSentinel(list(address.hosts), sentinel_kwargs=lone, **options)  # type: ignore[no-untyped-call]  # redis-py has no types here
     client: redis_async.Redis = sentinel.master_for(address.master or "", connection_pool_class=_AsyncPool)
     return client
 
@@ -103,10 +103,10 @@ def connect_sync(address: RedisAddress, *, within: float | None = None) -> redis
         options |= {"retry": Retry(NoBackoff(), 0), "socket_timeout": within, "socket_connect_timeout": within}
     if address.scheme != "sentinel":
         return redis_sync.Redis(**options)
-    sentinel = Sentinel(  # type: ignore[no-untyped-call]
+    sentinel = Sentinel(  # type: ignore[no-untyped-call]  # redis-py has no types here
         list(address.hosts), sentinel_kwargs=address.sentinel_options, **options
     )
-    client: redis_sync.Redis = sentinel.master_for(  # type: ignore[no-untyped-call]
+    client: redis_sync.Redis = sentinel.master_for(  # type: ignore[no-untyped-call]  # redis-py has no types here
         address.master or "", connection_pool_class=_Pool
     )
     return client

@@ -40,7 +40,7 @@ _LOAD_SECONDS: Final = 900.0
 _STOP_SECONDS: Final = 20.0
 _POLL_SECONDS: Final = 0.02
 #: Where a socket goes if the folder for temporary files is too deep for one.
-_SHORT_FOLDERS: Final = ("/tmp", "/var/tmp")  # noqa: S108
+_SHORT_FOLDERS: Final = ("/tmp", "/var/tmp")  # noqa: S108 - short folders for a socket whose name is random
 #: What a server writes to its log when it drops the end of its file.
 _CUT: Final = b"Truncating the AOF"
 
@@ -240,7 +240,7 @@ class EmbeddedRedis:
         }
         command = [str(server), *(word for name, value in options.items() for word in (f"--{name}", value))]
         with self.log.open("ab") as log:
-            return subprocess.Popen(  # noqa: S603
+            return subprocess.Popen(  # noqa: S603 - a server that the settings or the package name
                 tied_to_us(command),
                 stdin=subprocess.DEVNULL,
                 stdout=log,

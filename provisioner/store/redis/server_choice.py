@@ -59,7 +59,7 @@ def ask(path: Path) -> Server | PassedOver:
     if not os.access(path, os.X_OK):
         return PassedOver(path, "may not be executed here (its mode, or a file system mounted noexec)")
     try:
-        said = subprocess.run(  # noqa: S603
+        said = subprocess.run(  # noqa: S603 - a server that the settings or the package name
             [str(path), "--version"],
             stdin=subprocess.DEVNULL,
             capture_output=True,

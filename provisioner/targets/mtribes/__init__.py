@@ -89,7 +89,7 @@ class Mtribes(Target[MtribesSettings], CarriesObserved, TagsFromEvents, ReadsBac
         """The pages of the listing, and one more that shows nobody: no page says whether it is the last."""
         return math.ceil(accounts / self.settings.page_size) + 1
 
-    async def observe(self, http: Http, known: Mapping[str, Account]) -> Listing:  # noqa: ARG002
+    async def observe(self, http: Http, known: Mapping[str, Account]) -> Listing:  # noqa: ARG002 - the protocol's name
         """Every user of the Space; where mtribes cannot list them (404, 405), none, and a sentence that says so.
 
         Raises:
@@ -133,7 +133,7 @@ class Mtribes(Target[MtribesSettings], CarriesObserved, TagsFromEvents, ReadsBac
             return "event"
         return "leave" if operation.kind is Kind.LEAVE else "save"
 
-    def batch_size(self, group: str) -> int:  # noqa: ARG002
+    def batch_size(self, group: str) -> int:  # noqa: ARG002 - the protocol's name
         """As configured; a bare object, and a path about one user, take one."""
         alone = self.settings.envelope is None or "{user_id}" in self.settings.paths.ingest
         return 1 if alone else self.settings.batch_size
@@ -256,7 +256,7 @@ class Mtribes(Target[MtribesSettings], CarriesObserved, TagsFromEvents, ReadsBac
         """In lower case, with at most three levels."""
         return tag(name)
 
-    async def read_back(self, http: Http, accounts: Sequence[str], mark: str | None, moment: float) -> ReadBack:  # noqa: ARG002
+    async def read_back(self, http: Http, accounts: Sequence[str], mark: str | None, moment: float) -> ReadBack:  # noqa: ARG002 - the protocol's name
         """Read which Tribes everyone belongs to; whoever belongs to none is known to.
 
         Raises:

@@ -104,7 +104,7 @@ class Traitly(
         """One, or the pages of a size that the settings ask for."""
         return max(1, math.ceil(accounts / self.settings.page_size)) if self.settings.paging.size else 1
 
-    async def observe(self, http: Http, known: Mapping[str, Account]) -> Listing:  # noqa: ARG002
+    async def observe(self, http: Http, known: Mapping[str, Account]) -> Listing:  # noqa: ARG002 - the protocol's name
         """Every customer: one read, or as many as the settings `paging` lead on to.
 
         Raises:
@@ -121,7 +121,7 @@ class Traitly(
         self,
         http: Http,
         asks: Sequence[Ask],
-        known: Mapping[str, Account],  # noqa: ARG002
+        known: Mapping[str, Account],  # noqa: ARG002 - the protocol's name
     ) -> Listing | None:
         """Look customers up by `customer_id`; None where somebody could also be known by something else."""
         accounts: dict[str, Account] = {}
@@ -151,7 +151,7 @@ class Traitly(
             return "event"
         return "leave" if operation.kind is Kind.LEAVE else "save"
 
-    def batch_size(self, group: str) -> int:  # noqa: ARG002
+    def batch_size(self, group: str) -> int:  # noqa: ARG002 - the protocol's name
         """Always 1: both endpoints take one object."""
         return 1
 

@@ -214,7 +214,7 @@ class TribalHabits(
         except InvalidValueError as exc:
             raise MalformedAnswerError(self.name, f"a user's {exc}.") from None
 
-    async def find(self, http: Http, asks: Sequence[Ask], known: Mapping[str, Account]) -> Listing | None:  # noqa: ARG002
+    async def find(self, http: Http, asks: Sequence[Ask], known: Mapping[str, Account]) -> Listing | None:  # noqa: ARG002 - the protocol's name
         """Look up the asked people by their account or `user_name`; no other attribute can be looked up.
 
         Raises:

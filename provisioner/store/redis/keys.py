@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Final, Literal
 
 PREFIX: Final = "provisioner:"
@@ -509,8 +510,14 @@ def in_backup(name: str) -> bool:
 def kind_of(name: bytes | str) -> Key | None:
     """The row of the table that a key in Redis belongs to: the most exact one; None if there is none."""
     text = name.decode() if isinstance(name, bytes) else name
-    found = [key for key in TABLE if re.fullmatch(_expression(key), text)]
-    return max(found, key=lambda key: len(_PART.sub("", key.template)), default=None)
+    return next((key for expression, key in _expressions() if expression.fullmatch(text)), None)
+
+
+@cache
+def _expressions() -> tuple[tuple[re.Pattern[str], Key], ...]:
+    """What the names of each row look like, the most exact first; made when a name is first looked up."""
+    exact = sorted(TABLE, key=lambda key: len(_PART.sub("", key.template)), reverse=True)
+    return tuple((re.compile(_expression(key)), key) for key in exact)
 
 
 def _expression(key: Key) -> str:

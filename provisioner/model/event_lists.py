@@ -66,10 +66,11 @@ class EventLists(TypedDict):
 
 class Notice(TypedDict):
     """A notice that waits to be sent: tries so far, when the next is due (epoch seconds), and digests of the addresses
-    that have not got it."""
+    that have not got it. `people` are the first few whom it is about, where `roster.label` shows people."""
 
     state: str
     text: str
+    people: NotRequired[list[str]]
     tries: int
     due: float
     left: NotRequired[list[str]]

@@ -38,6 +38,8 @@ _TRIES: Final = 5
 _PAUSE: Final = 30.0
 #: Operations of one status that are remembered one by one.
 _MOST: Final = 5000
+#: People whom a notice shows.
+_SHOWN: Final = 3
 _FIGURE: Final = re.compile(r"\d[\d.,]*")
 
 
@@ -142,7 +144,8 @@ async def _held(dep: Deployment, run: str, target: str, fields: Mapping[str, str
         see = " and ".join(
             [f"`provisioner show {run} --operations`"] * bool(count) + ["`provisioner todos`"] * bool(left)
         )
-        notice = partial(_counted, dep, "held", f"{target}: {' '.join(parts)} See {see}.")
+        text = f"{target}: {' '.join(parts)} See {see}."
+        notice = partial(_counted, dep, "held", text, people=await _people(dep, run, target, "held"))
         await dep.notices.begin_state("held", target, await dep.clock.now(), facts=facts, notice=notice)
     # Only the newest plan about everybody knows that something is held no more
     if newest and fields.get("stage") == "delivering":
@@ -162,7 +165,7 @@ async def _failed(
     if facts:
         said = _said(fields, "failed")
         text = f"{target}: failed in run {run}{f': {said}' if said else ''}. See `provisioner show {run} --failed`."
-        notice = partial(_counted, dep, "failed", text)
+        notice = partial(_counted, dep, "failed", text, people=await _people(dep, run, target, "failed"))
         await dep.notices.begin_state("failed", target, await dep.clock.now(), facts=facts, notice=notice)
     elif newest and status in ("succeeded", "held"):
         await over(dep, "failed", target, f"{target}: nothing fails any more, since run {run}.")
@@ -181,15 +184,37 @@ def _said(fields: Mapping[str, str], status: str) -> str:
     return ", ".join(f"{count} {kind}" for kind, count in counts(fields, status).items())
 
 
-def _counted(dep: Deployment, state: State, text: str, new: int, known: int) -> Notice | None:
+async def _people(dep: Deployment, run: str, target: str, status: str) -> list[str]:
+    """The first few whom operations of a status are about, where people are to be shown."""
+    if dep.settings.roster.label is None or not dep.settings.notify.urls:
+        return []
+    ids = await dep.runs.ids_of(run, target, status, _SHOWN)
+    rows = [await dep.runs.operation(run, target, one) for one in ids]
+    return list(dict.fromkeys(row["person"] for row in rows if row))
+
+
+def _counted(
+    dep: Deployment, state: State, text: str, new: int, known: int, *, people: Sequence[str] = ()
+) -> Notice | None:
     """A notice of something of which a part was reported already."""
-    return _notice(dep, state, f"{text} New since the last notice: {new}." if known else text)
+    return _notice(dep, state, f"{text} New since the last notice: {new}." if known else text, people)
 
 
-def _notice(dep: Deployment, state: State, text: str) -> Notice | None:
+def _notice(dep: Deployment, state: State, text: str, people: Sequence[str] = ()) -> Notice | None:
     """A notice as it waits; None where nobody asked for this state."""
     notify = dep.settings.notify
-    return {"state": state, "text": text, "tries": 0, "due": 0.0} if notify.urls and state in notify.on else None
+    if not notify.urls or state not in notify.on:
+        return None
+    made: Notice = {"state": state, "text": text, "tries": 0, "due": 0.0}
+    return {**made, "people": list(people)} if people else made
+
+
+async def _text(dep: Deployment, notice: Notice) -> str:
+    """What is sent: the notice, and how `roster.label` shows people."""
+    people = notice.get("people") or []
+    labels = await dep.frames.labels(people) if dep.settings.roster.label is not None else {}
+    shown = [f"{labels[key]} ({key})" for key in people if key in labels]
+    return f"{notice['text']} Among them: {', '.join(shown)}." if shown else str(notice["text"])
 
 
 async def send_waiting(dep: Deployment) -> int:
@@ -221,8 +246,9 @@ async def _send(dep: Deployment, notice: Notice) -> Notice | None:
     urls = {_digest(url.get_secret_value()): url.get_secret_value() for url in dep.settings.notify.urls}
     left = [name for name in notice.get("left") or urls if name in urls]
     title = f"provisioner: {notice['state']}"
+    text = await _text(dep, notice)
     # Each by itself, so that one that is dead repeats nothing to the others
-    took = await asyncio.gather(*(asyncio.to_thread(_tell, urls[name], title, str(notice["text"])) for name in left))
+    took = await asyncio.gather(*(asyncio.to_thread(_tell, urls[name], title, text) for name in left))
     left = [name for name, good in zip(left, took, strict=True) if not good]
     if not left:
         log.info("notified", state=notice["state"])

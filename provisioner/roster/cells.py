@@ -16,6 +16,8 @@ from provisioner.roster.values import INVISIBLE
 #: The mark where a workbook holds a formula without its result.
 NOT_CALCULATED: Final = "#NOT_CALCULATED!"
 _ERROR: Final = r"^#(?:VALUE!|REF!|NAME\?|DIV/0!|NUM!|NULL!|N/A|SPILL!|CALC!|NOT_CALCULATED!)$"
+#: Errors that no program but a spreadsheet writes.
+_SURE: Final = r"^#(?:VALUE!|REF!|NAME\?|DIV/0!|NUM!|NULL!|SPILL!|CALC!)$"
 #: A text as spreadsheets are made to leave it alone.
 _WRAPPED: Final = r'^="(.*)"$'
 _ERRORS: Final = re.compile(_ERROR)
@@ -51,33 +53,48 @@ def trimmed(table: Table, emails: Collection[str]) -> Table:
 
 
 def without_words(
-    table: Table, words: Collection[str], key: str | None, keys: Collection[str], *, marks: bool
+    table: Table, words: Collection[str], key: str | None, keys: Collection[str], *, marks: bool, sure: bool = True
 ) -> tuple[Table, pl.DataFrame]:
     """A table in which the words of `roster.nulls`, in any case of letters, are null, and errors as below.
 
-    Where a spreadsheet worked the cells out, an error is never empty.
+    Where a spreadsheet worked the cells out, an error is never empty. So it is in a text file that holds another error,
+    unless somebody said which words mean empty: #N/A then is what a formula did not find.
 
     Args:
         key: the column of the key, in which errors stay; None: there is none.
         keys: the columns in which keys stand.
         marks: whether marks by which spreadsheets take a number for text go before, see `_unwrapped`.
+        sure: whether somebody gave the words.
     """
     plain = {word.strip().lower() for word in words} - {""}
+    errors = {word for word in plain if is_error(word.upper())}
     if table.calculated:
-        plain = {word for word in plain if not is_error(word.upper())}
+        plain -= errors
     if not table.columns:
         return without_error_cells(table, key, ())
-    null = f"(?i)^(?:{'|'.join(map(re.escape, sorted(plain)))})$" if plain else None
+    null = _any_of(plain)
     # One look for all, which few columns need twice
     any_ = "|".join([_ERROR, *([null] if null else []), *([_WRAPPED] if marks else [])])
     hits = table.frame.select(pl.col(name).str.contains(any_).any() for name in table.columns).row(0)
     names = [name for name, hit in zip(table.columns, hits, strict=True) if hit]
+    if not sure and not table.calculated and _of_a_spreadsheet(table, names):
+        null = _any_of(plain - errors)
     if marks:
         table = _unwrapped(table, names, [name for name in table.columns if name in keys])
     if null is not None and names:
         empty = [pl.when(~pl.col(name).str.contains(null)).then(pl.col(name)).alias(name) for name in names]
         table = replace(table, frame=table.frame.with_columns(empty))
     return without_error_cells(table, key, names)
+
+
+def _any_of(words: Collection[str]) -> str | None:
+    """A pattern of these words in any case of letters; None if there is none."""
+    return f"(?i)^(?:{'|'.join(map(re.escape, sorted(words)))})$" if words else None
+
+
+def _of_a_spreadsheet(table: Table, names: Collection[str]) -> bool:
+    """Whether a cell of these columns holds an error that no program but a spreadsheet writes."""
+    return any(table.frame.select(pl.col(name).str.contains(_SURE).any() for name in names).row(0)) if names else False
 
 
 def _unwrapped(table: Table, names: Collection[str], keys: Collection[str]) -> Table:

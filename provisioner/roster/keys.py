@@ -20,10 +20,13 @@ PROPER_KEY: Final = rf"^[^\x00-\x1f\x7f{UNDECODABLE}]{{1,{MAX_KEY}}}$"
 _MAX_SHOWN: Final = 80
 #: What spreadsheets make of a number: digits rounded away, a fraction, marks of thousands, a column too narrow.
 _BROKEN: Final = (
-    (r"(?:^|[^0-9A-Za-z.,])[0-9](?:[.,][0-9]+)?[eE]\+[0-9]+$", "a spreadsheet rounded it, so its digits are lost"),
-    (r"^[0-9]+[.,]0+$", "a spreadsheet took it for a number, and may have taken leading zeros"),
-    (r"^[0-9]{1,3}(?:,[0-9]{3})+$", "a spreadsheet put marks of thousands into it"),
-    (r"^#+$", "a spreadsheet showed it in a column that is too narrow"),
+    (
+        r"(?:^|[^0-9A-Za-z.,])[0-9](?:[.,][0-9]+)?[eE]\+[0-9]+$",
+        "it was rounded by a spreadsheet, so its digits are lost",
+    ),
+    (r"^[0-9]+[.,]0+$", "it was taken for a number by a spreadsheet, and may have lost leading zeros"),
+    (r"^[0-9]{1,3}(?:,[0-9]{3})+$", "it has marks of thousands that a spreadsheet put there"),
+    (r"^#+$", "it is what a spreadsheet shows in a column that is too narrow"),
 )
 _ANY_BROKEN: Final = "|".join(f"(?:{pattern})" for pattern, _ in _BROKEN)
 _SUSPECT: Final = r"[+,#]|\.0"

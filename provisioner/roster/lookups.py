@@ -22,6 +22,10 @@ FOLD: Final = "_fold"
 _MOST_SHOWN: Final = 3
 
 
+class TableError(RosterError):
+    """A table of `roster.lookups` cannot be read; the roster itself may be as it should."""
+
+
 @dataclass(frozen=True, slots=True)
 class LookupTable:
     """A table by its key: `frame` has `_fold`, each once, and `columns`.
@@ -39,8 +43,15 @@ class LookupTable:
     notes: tuple[str, ...] = ()
 
 
-def fetch_tables(settings: RosterSettings, prefixes: Collection[str] = ()) -> dict[str, Source]:
+def fetch_tables(
+    settings: RosterSettings,
+    prefixes: Collection[str] = (),
+    known: Mapping[str, Mapping[str, str]] | None = None,
+) -> dict[str, Source]:
     """Bring the files of `roster.lookups`, by the name of their look-up; a file that several use is read once.
+
+    Args:
+        known: by look-up `written` and `digest` of what is known already, see `fetch`.
 
     Raises:
         RosterError, ConfigurationError: one cannot be read; names the look-up.
@@ -52,10 +63,13 @@ def fetch_tables(settings: RosterSettings, prefixes: Collection[str] = ()) -> di
             continue
         if lookup.in_ not in by_place:
             try:
-                by_place[lookup.in_] = fetch(RosterSettings(url=lookup.in_), prefixes=prefixes)
+                by_place[lookup.in_] = fetch(
+                    RosterSettings(url=lookup.in_), known=(known or {}).get(name), prefixes=prefixes
+                )
             except (RosterError, ConfigurationError) as exc:
                 message = f"roster.lookups.{name}: {exc.message}"
-                raise type(exc)(message, remedy=f"Fix roster.lookups.{name}.in, or wait for the file.") from None
+                kind = ConfigurationError if isinstance(exc, ConfigurationError) else TableError
+                raise kind(message, remedy=f"Fix roster.lookups.{name}.in, or wait for the file.") from None
         found[name] = by_place[lookup.in_]
     return found
 
@@ -73,7 +87,7 @@ def tables_of(settings: RosterSettings, sources: Mapping[str, Source]) -> dict[s
             found[name] = _of_values(name, lookup.values, lookup.default)
         elif lookup.in_ is not None:
             if name not in sources:
-                raise RosterError(
+                raise TableError(
                     f"roster.lookups.{name}: {lookup.in_} was not read.", remedy="Run it where the file is."
                 )
             found[name] = _of_file(name, lookup, sources[name], settings)
@@ -99,16 +113,17 @@ def _of_file(name: str, lookup: LookupSettings, source: Source, settings: Roster
     try:
         table = parse(source, RosterSettings(key=key, trim=settings.trim, nulls=settings.nulls))
     except RosterError as exc:
-        raise RosterError(f"{where}: {exc.message}", remedy=exc.remedy) from None
+        raise TableError(f"{where}: {exc.message}", remedy=exc.remedy) from None
     if key not in table.columns:
-        raise RosterError(
+        raise TableError(
             f"{where}: {source.name} has no column {key!r}.",
             remedy=f"Name its key in {where}.key, as its header has it.",
         )
     rows = table.frame.height + len(table.bad)
     if settings.trim:
         table = trimmed(table, ())
-    table, errors = without_words(table, settings.nulls, None, {key}, marks=settings.trim)
+    sure = "nulls" in settings.model_fields_set
+    table, errors = without_words(table, settings.nulls, None, {key}, marks=settings.trim, sure=sure)
     frame = table.frame.with_columns(fold_keys(clean_names(table.frame[key])).alias(FOLD))
     notes = []
     if table.bad or errors.height:

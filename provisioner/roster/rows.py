@@ -117,7 +117,8 @@ def _cleaned(table: Table, settings: RosterSettings, plan: Plan) -> tuple[Table,
     """Cells without what spreadsheets and databases leave in them; besides them the errors that are no values."""
     keys = set(plan.key_columns).union(*(one.columns for one in plan.by.values()))
     key = settings.key if settings.key in table.columns else None
-    return without_words(table, settings.nulls, key, keys, marks=settings.trim)
+    sure = "nulls" in settings.model_fields_set
+    return without_words(table, settings.nulls, key, keys, marks=settings.trim, sure=sure)
 
 
 def _without_skipped(table: Table, settings: RosterSettings) -> tuple[Table, pl.Series]:

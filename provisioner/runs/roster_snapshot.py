@@ -150,7 +150,7 @@ async def take(dep: Deployment, request: Request, content: bytes | None) -> Take
         await _only(dep, snapshot) if request.people is not None else snapshot,
         document,
         (*people.rejects, *people.unknown),
-        {**_facts(source, people, began, found.baseline), "writings": with_writing(facts, source.written)}
+        {**_facts(source, people, began, found.baseline, tables), "writings": with_writing(facts, source.written)}
         if keep
         else None,
         _push_to_keep(origin, accepted=accepted) if request.people is None else None,
@@ -263,7 +263,9 @@ def _document(
     }
 
 
-def _facts(source: Source, people: People, now: float, last: Baseline | None) -> dict[str, str | bytes | float]:
+def _facts(
+    source: Source, people: People, now: float, last: Baseline | None, tables: Mapping[str, Source]
+) -> dict[str, str | bytes | float]:
     baseline = Baseline.of(people)
     # A text that is all ASCII does not show its encoding; the next may be compared with the last that did
     encoding = baseline.encoding or (last.encoding if last is not None else None)
@@ -276,7 +278,9 @@ def _facts(source: Source, people: People, now: float, last: Baseline | None) ->
         "baseline": baseline.to_bytes(),
         "baseline_people": baseline.people,
         "encoding": encoding or "",
-        "tables": json.dumps({name: asdict(table) for name, table in people.tables.items()}),
+        "tables": json.dumps(
+            {name: {**asdict(table), "written": tables[name].written} for name, table in people.tables.items()}
+        ),
     }
 
 

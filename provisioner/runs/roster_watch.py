@@ -1,35 +1,56 @@
-"""Has the roster been rewritten since a run last looked at it?"""
+"""Has the roster, or a table of its look-ups, been rewritten since a run last looked at it?"""
 
 from __future__ import annotations
 
 import asyncio
+import json
+from collections.abc import Mapping
 from typing import Final
 
-from provisioner.errors import RosterError
+from provisioner.errors import ConfigurationError, RosterError
 from provisioner.roster import fetch
+from provisioner.roster.lookups import fetch_tables
 from provisioner.runtime.context import Deployment
 
 _FIELD: Final = "seen"
 
 
 async def roster_changed(dep: Deployment) -> str | None:
-    """The writing that `roster.url` holds, if runs read it and none has been asked for on its account yet.
+    """The writing that `roster.url` and the tables of `roster.lookups` hold, if runs read them and none has been asked
+    for on its account yet.
 
-    Say `seen` once one has been. A roster that cannot be read now is no news here: the next scheduled run reports it.
+    Say `seen` once one has been. What cannot be read now is no news here: the next scheduled run reports it.
     """
-    if await dep.frames.pushed_since(dep.settings.roster.url) is not None:
-        # A run would read what was pushed
-        return None
     facts = await dep.frames.roster()
     known: dict[str, str] = {name: facts[name].decode() for name in ("written", "digest") if name in facts}
     try:
-        source = await asyncio.to_thread(fetch, dep.settings.roster, known=known, prefixes=dep.settings.web.rosters)
-    except RosterError:
+        roster = await _rewritten_roster(dep, known)
+        tables = await _rewritten_tables(dep, json.loads(facts.get("tables", b"{}")))
+    except (RosterError, ConfigurationError):
         return None
-    asked = facts.get(_FIELD, b"").decode()
-    if source.unchanged or source.written in (asked, known.get("written", "")):
+    if roster is None and not tables:
         return None
-    return source.written
+    writing = "|".join([roster or known.get("written", ""), *(f"{name}={one}" for name, one in tables.items())])
+    return None if writing == facts.get(_FIELD, b"").decode() else writing
+
+
+async def _rewritten_roster(dep: Deployment, known: Mapping[str, str]) -> str | None:
+    """The roster's writing, None if it is the one that is known, or if runs would read what was pushed."""
+    if await dep.frames.pushed_since(dep.settings.roster.url) is not None:
+        return None
+    source = await asyncio.to_thread(fetch, dep.settings.roster, known=known, prefixes=dep.settings.web.rosters)
+    return None if source.unchanged or source.written == known.get("written", "") else source.written
+
+
+async def _rewritten_tables(dep: Deployment, known: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """By look-up the writing of each table that does not hold what the last clean snapshot was made with."""
+    settings, prefixes = dep.settings.roster, dep.settings.web.rosters
+    found = await asyncio.to_thread(fetch_tables, settings, prefixes, known)
+    return {
+        name: source.written
+        for name, source in found.items()
+        if not source.unchanged and source.digest != known.get(name, {}).get("digest")
+    }
 
 
 async def seen(dep: Deployment, written: str) -> None:

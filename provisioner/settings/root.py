@@ -35,7 +35,9 @@ class ScheduleSettings(Section):
     pull: Cron | None = Field(
         Cron("15 * * * *"), description="Of reading back what targets know of people, into the write-back table."
     )
-    watch_roster: Duration | None = Field(timedelta(seconds=60), description="How often to look for a new roster.")
+    watch_roster: Duration | None = Field(
+        timedelta(seconds=60), description="How often to look for a new roster, or new tables of look-ups."
+    )
 
 
 class SloSettings(Section):

@@ -106,7 +106,9 @@ class RosterSettings(Section):
     )
     trim: bool = Field(True, description="White space and signs without width around every cell go.")
     nulls: tuple[str, ...] = Field(
-        ("NULL", "N/A", "#N/A"), description="Cells that mean empty, besides the empty one; in any case of letters."
+        ("NULL", "N/A", "#N/A"),
+        description="Cells that mean empty, besides the empty one; in any case of letters. Unless set, #N/A is an "
+        "error where another cell holds an error of a spreadsheet.",
     )
     skip: Sql = Field("FALSE", description="SQL predicate over the file's columns: rows that are no people.")
     rename: dict[str, str] = Field(

@@ -343,6 +343,21 @@ def test_a_pause_says_who_and_why_wherever_one_looks(redis_url: str, tmp_path: P
     assert call("todos", "--json", **variables).document["paused"] == []
 
 
+def test_where_only_the_table_of_a_look_up_is_missing_the_roster_needs_no_other_settings(tmp_path: Path) -> None:
+    config = write_settings(tmp_path)
+    document = yaml.safe_load(config.read_text())
+    document["roster"]["lookups"] = {"site": {"by": "location", "in": str(tmp_path / "sites.csv"), "key": "code"}}
+    config.write_text(yaml.safe_dump(document))
+    (tmp_path / "roster.csv").write_text(company(2))
+    for table in (None, "place,city\nSydney,SYD\n"):
+        if table is not None:
+            (tmp_path / "sites.csv").write_text(table)
+        answer = call("check", "--json", PROVISIONER_CONFIG=str(config))
+        assert "fragment" not in answer.document, table
+        (line,) = [one for one in answer.document["checks"] if one["verdict"] == "fail" and one["subject"] == "roster"]
+        assert line["message"].startswith("roster.lookups.site: ")
+
+
 def test_at_first_contact_it_gives_settings_to_start_from(tmp_path: Path) -> None:
     rows = (
         "Report\nMade 2026\nPersNr;Name;Status;Eintritt\n0001;Ann;aktiv;01.05.2020\n0002;Tom;ausgetreten;24.12.2021\n"

@@ -9,7 +9,7 @@ import pytest
 
 from provisioner.admin.decisions import Choice, decide_about
 from provisioner.errors import UnexpectedError
-from provisioner.progress import subscribers
+from provisioner.progress import notifications, subscribers
 from provisioner.progress.run_events import PartsChanged, RunEnded, RunEvent
 from provisioner.progress.run_status import end_with_error, refresh
 from provisioner.runs import lifecycle
@@ -65,6 +65,34 @@ async def test_of_many_who_look_at_once_one_ends_the_run(opened: Opened, roster:
         assert {type(one) for one in heard} == {PartsChanged, RunEnded}
         assert await dep.notices.waiting() == 1
         assert [one for one in heard if isinstance(one, RunEnded) and one.first] == [RunEnded(run, "held", first=True)]
+
+
+@pytest.mark.parametrize("label", [None, "first_name || ' ' || last_name"])
+async def test_a_notice_shows_people_only_where_the_settings_say_how(
+    opened: Opened, roster: Path, monkeypatch: pytest.MonkeyPatch, label: str | None
+) -> None:
+    sent: list[str] = []
+
+    def tell(_url: str, _title: str, text: str) -> bool:
+        sent.append(text)
+        return True
+
+    monkeypatch.setattr(notifications, "_tell", tell)
+    notify = {"urls": ["json://127.0.0.1:1/"], "on": ["held"]}
+    async with opened(only=ONLY, notify=notify, reading={"label": label}) as dep:
+        roster.write_text(company(20))
+        await sync_once(dep)
+        roster.write_text(company(20, gone=(0, 1, 2, 3)))
+        await sync_once(dep)
+        notice = await dep.notices.first()
+        assert notice is not None
+        assert notice.get("people", []) == (["W0000", "W0001", "W0002"] if label else [])
+        assert await notifications.send_waiting(dep) == 1
+    ((text),) = sent
+    assert text.startswith("traitly: held for approval: 4 leave")
+    people = "Among them: First0 Last0 (W0000), First1 Last1 (W0001), First2 Last2 (W0002)."
+    assert text.endswith(people) == (label is not None)
+    assert ("First0" in text) == (label is not None)
 
 
 async def test_an_approval_after_the_end_changes_it(opened: Opened, roster: Path, heard: list[RunEvent]) -> None:

@@ -67,8 +67,12 @@ def test_an_error_in_a_text_file_is_one_too() -> None:
     found = people(*rows, nulls=())
     assert found.frame["_key"].to_list() == ["3"]
     assert [reject.line for reject in found.rejects] == [2, 3]
-    # By default #N/A means empty in a text file, as `roster.nulls` says
-    found = people(*rows)
+    # By default #N/A means empty in a text file, unless another error shows that a spreadsheet wrote it
+    assert [reject.line for reject in people(*rows).rejects] == [2, 3]
+    found = people(rows[0], rows[2])
+    assert found.frame.select("_key", "first_name").rows() == [("1", None), ("3", "#NA")]
+    # Who says which words mean empty is believed
+    found = people(*rows, nulls=("#n/a",))
     assert found.frame.select("_key", "first_name").rows() == [("1", None), ("3", "#NA")]
     assert [reject.line for reject in found.rejects] == [3]
     assert read_bytes(f"{HEADER}\n1,#hashtag,a@example.com,active,,".encode()).doubts.is_empty()

@@ -369,11 +369,11 @@ def test_marks_of_text_go() -> None:
 @pytest.mark.parametrize(
     ("cell", "why"),
     [
-        ("1.00E+05", "rounded it, so its digits are lost"),
-        ("1.23457E+11", "rounded it"),
-        ("1e+5", "rounded it"),
-        ("124.0", "took it for a number"),
-        ("1003.00", "took it for a number"),
+        ("1.00E+05", "it was rounded by a spreadsheet, so its digits are lost"),
+        ("1.23457E+11", "rounded by"),
+        ("1e+5", "rounded by"),
+        ("124.0", "taken for a number"),
+        ("1003.00", "taken for a number"),
         ('"1,004"', "marks of thousands"),
         ("#####", "too narrow"),
     ],

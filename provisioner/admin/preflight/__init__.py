@@ -27,7 +27,7 @@ from provisioner.planning.spec import TargetSpec
 from provisioner.progress.writeback import check_columns
 from provisioner.roster import Baseline, Note, People, Source, fetch, gate
 from provisioner.roster.columns_read import read_by_events
-from provisioner.roster.lookups import fetch_tables
+from provisioner.roster.lookups import TableError, fetch_tables
 from provisioner.roster.lost_zeros import lost_zeros
 from provisioner.runs.judged_roster import Judged, judged, people_of
 from provisioner.runs.mapping_tests import run_tests
@@ -162,7 +162,9 @@ async def _roster(settings: Settings, specs: Mapping[str, TargetSpec], redis: St
             lines.append(Line("roster source", "ok", f"Runs read {own}; nothing was pushed."))
         found, held = await _judged(settings, specs, source, usable=redis.usable)
     except ProvisionerError as exc:
-        fragment = await _fragment(source, settings) if source is not None else None
+        # Of a table that cannot be read the roster says nothing
+        helps = source is not None and not isinstance(exc, TableError)
+        fragment = await _fragment(source, settings) if source is not None and helps else None
         return [*lines, replace(failure("roster", exc, "Fix the export."), fragment=fragment)]
     people, verdict = found.people, found.verdict
     lines += [*(_noted(note) for note in people.notes), *totals(people)]

@@ -15,6 +15,8 @@ from provisioner.roster.values import INVISIBLE
 
 #: The mark where a workbook holds a formula without its result.
 NOT_CALCULATED: Final = "#NOT_CALCULATED!"
+#: A surname that is written as a name is, while databases and programs write NULL or null.
+NULL_NAME: Final = "Null"
 _ERROR: Final = r"^#(?:VALUE!|REF!|NAME\?|DIV/0!|NUM!|NULL!|N/A|SPILL!|CALC!|NOT_CALCULATED!)$"
 #: Errors that no program but a spreadsheet writes.
 _SURE: Final = r"^#(?:VALUE!|REF!|NAME\?|DIV/0!|NUM!|NULL!|SPILL!|CALC!)$"
@@ -53,7 +55,14 @@ def trimmed(table: Table, emails: Collection[str]) -> Table:
 
 
 def without_words(
-    table: Table, words: Collection[str], key: str | None, keys: Collection[str], *, marks: bool, sure: bool = True
+    table: Table,
+    words: Collection[str],
+    key: str | None,
+    keys: Collection[str],
+    *,
+    marks: bool,
+    sure: bool = True,
+    names: Collection[str] = (),
 ) -> tuple[Table, pl.DataFrame]:
     """A table in which the words of `roster.nulls`, in any case of letters, are null, and errors as below.
 
@@ -65,6 +74,7 @@ def without_words(
         keys: the columns in which keys stand.
         marks: whether marks by which spreadsheets take a number for text go before, see `_unwrapped`.
         sure: whether somebody gave the words.
+        names: the columns of people's names, in which Null is one unless somebody gave the words.
     """
     plain = {word.strip().lower() for word in words} - {""}
     errors = {word for word in plain if is_error(word.upper())}
@@ -76,15 +86,21 @@ def without_words(
     # One look for all, which few columns need twice
     any_ = "|".join([_ERROR, *([null] if null else []), *([_WRAPPED] if marks else [])])
     hits = table.frame.select(pl.col(name).str.contains(any_).any() for name in table.columns).row(0)
-    names = [name for name, hit in zip(table.columns, hits, strict=True) if hit]
-    if not sure and not table.calculated and _of_a_spreadsheet(table, names):
+    hit = [name for name, found in zip(table.columns, hits, strict=True) if found]
+    if not sure and not table.calculated and _of_a_spreadsheet(table, hit):
         null = _any_of(plain - errors)
     if marks:
-        table = _unwrapped(table, names, [name for name in table.columns if name in keys])
-    if null is not None and names:
-        empty = [pl.when(~pl.col(name).str.contains(null)).then(pl.col(name)).alias(name) for name in names]
+        table = _unwrapped(table, hit, [name for name in table.columns if name in keys])
+    if null is not None and hit:
+        people = [] if sure else names
+        empty = [
+            pl.when(~pl.col(name).str.contains(null) | ((pl.col(name) == NULL_NAME) & pl.lit(name in people)))
+            .then(pl.col(name))
+            .alias(name)
+            for name in hit
+        ]
         table = replace(table, frame=table.frame.with_columns(empty))
-    return without_error_cells(table, key, names)
+    return without_error_cells(table, key, hit)
 
 
 def _any_of(words: Collection[str]) -> str | None:

@@ -14,7 +14,7 @@ from provisioner.errors import RosterError
 from provisioner.expressions import compile_expression, evaluate_predicate, evaluate_text
 from provisioner.expressions.moments import UTC_ZONE
 from provisioner.roster.addresses import complaint, improper
-from provisioner.roster.cells import trimmed, without_words
+from provisioner.roster.cells import NULL_NAME, trimmed, without_words
 from provisioner.roster.columns_read import file_columns, wanted_by
 from provisioner.roster.derived import Derivation, Plan, plan_columns
 from provisioner.roster.forms import parse
@@ -49,6 +49,7 @@ def read(
     *,
     needs: Collection[str],
     emails: Collection[str] = (),
+    names: Collection[str] = (),
     tables: Mapping[str, Source] | None = None,
     zone: ZoneInfo = UTC_ZONE,
 ) -> Read:
@@ -59,6 +60,7 @@ def read(
     Args:
         needs: the columns that the mapping reads, besides those of the roster's own settings.
         emails: those in which every value has to look like an email address.
+        names: those that hold people's names, in which Null is a name, see `without_words`.
         tables: the files of `roster.lookups`, by look-up.
         zone: the organisation's, of days in computed columns.
 
@@ -73,7 +75,8 @@ def read(
     if settings.trim:
         table = trimmed(table, emails)
     notes = (*table.notes, *legibility_notes(table, source.name))
-    table, errors = _cleaned(table, settings, plan)
+    table, errors = _cleaned(table, settings, plan, names)
+    notes = (*notes, *_named_null(table, settings, names))
     table, skipped = _without_skipped(table, settings)
     rejects = [Reject(bad.line, readable(bad.key_cell), None, None, bad.reason) for bad in table.bad]
     work = Derivation(plan, emails, [errors])
@@ -113,12 +116,28 @@ def _shown_key(settings: RosterSettings, frame: pl.DataFrame) -> str:
     return settings.key if settings.key in frame.columns else "roster.key"
 
 
-def _cleaned(table: Table, settings: RosterSettings, plan: Plan) -> tuple[Table, pl.DataFrame]:
+def _cleaned(table: Table, settings: RosterSettings, plan: Plan, names: Collection[str]) -> tuple[Table, pl.DataFrame]:
     """Cells without what spreadsheets and databases leave in them; besides them the errors that are no values."""
     keys = set(plan.key_columns).union(*(one.columns for one in plan.by.values()))
     key = settings.key if settings.key in table.columns else None
     sure = "nulls" in settings.model_fields_set
-    return without_words(table, settings.nulls, key, keys, marks=settings.trim, sure=sure)
+    return without_words(table, settings.nulls, key, keys, marks=settings.trim, sure=sure, names=names)
+
+
+def _named_null(table: Table, settings: RosterSettings, names: Collection[str]) -> list[Note]:
+    """What is said of people who are called Null."""
+    if "nulls" in settings.model_fields_set:
+        return []
+    columns = [name for name in table.columns if name in names]
+    counts = table.frame.select((pl.col(name) == NULL_NAME).sum() for name in columns).row(0) if columns else ()
+    return [
+        Note(
+            f"{count} cells of {name} read {NULL_NAME}, and are taken for names. Where they mean nothing, set "
+            f'`roster.nulls: ["NULL", "N/A", "#N/A"]`.'
+        )
+        for name, count in zip(columns, counts, strict=True)
+        if count
+    ]
 
 
 def _without_skipped(table: Table, settings: RosterSettings) -> tuple[Table, pl.Series]:

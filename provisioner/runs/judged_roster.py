@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from provisioner.expressions import Expression, evaluate_text
+from provisioner.expressions import Expression, compile_expression, evaluate_text
 from provisioner.model.attributes import Type
 from provisioner.planning.desired import CompiledTarget, compile_target, desired_accounts
 from provisioner.planning.same_person import Pair
@@ -107,7 +107,15 @@ def people_of(
     drafts = {name: compile_target(spec, None) for name, spec in specs.items()}
     needs = frozenset[str]().union(*(draft.columns for draft in drafts.values()))
     spelling = spelling or Spelling(())
-    found = read(source, settings, needs=needs | set(also), emails=_emails(specs, drafts), tables=tables, zone=zone)
+    found = read(
+        source,
+        settings,
+        needs=needs | set(also),
+        emails=_emails(specs, drafts),
+        names=_names(specs, drafts, settings),
+        tables=tables,
+        zone=zone,
+    )
     found = spelt_as_known(found, spelling, settings.key)
     people = believed(specs, found, settings, today, today_utc, zone)
     return replace(people, renamed={spelling.of(old): new for old, new in people.renamed.items()}), needs
@@ -143,6 +151,24 @@ def believed(
             present=people.present | faults.keys(),
         )
     return people
+
+
+def _names(
+    specs: Mapping[str, TargetSpec], compiled: Mapping[str, CompiledTarget], settings: RosterSettings
+) -> frozenset[str]:
+    """Columns of which people's names are made, also by way of computed columns."""
+    found: set[str] = set()
+    for name, spec in specs.items():
+        for attribute, expression in compiled[name].attributes.items():
+            if spec.attributes[attribute].person_name:
+                found |= expression.columns
+    left = list(found)
+    while left:
+        text = settings.columns.get(left.pop())
+        more = compile_expression(text, None, where="roster.columns").columns - found if text else frozenset()
+        found |= more
+        left += more
+    return frozenset(found)
 
 
 def _emails(specs: Mapping[str, TargetSpec], compiled: Mapping[str, CompiledTarget]) -> frozenset[str]:

@@ -115,6 +115,7 @@ async def test_a_company_that_changes_keys_and_domain_at_once(
         await sync_once(dep)
         had = held(switchboard)
         new = [f"AU{number}" for number in PEOPLE]
+        run: dict[str, Any] = {}
         for _ in range(2):
             roster.write_text(rows(new, "example.org"))
             run = await _refused(dep, switchboard, had, "provisioner rekey 000001 AU1")
@@ -151,6 +152,7 @@ async def test_one_key_that_changes_its_case_is_one_person_and_leaves_once(
 ) -> None:
     async with opened() as dep:
         had: dict[str, int] = {}
+        document: dict[str, Any] = {}
         for day in (1, 2, 3):
             roster.write_bytes((FILES / f"one-key-changes-case-{day}.csv").read_bytes())
             document = await sync_once(dep)
@@ -175,10 +177,11 @@ async def test_everybody_of_the_file_is_planned(
     opened: Opened, roster: Path, switchboard: Switchboard, name: str
 ) -> None:
     reading = {"exclude": "employment_status = 'terminated'"} if name.startswith("earlier") else {}
-    async with opened(only=("tribal_habits", "mtribes"), reading=reading) as dep:
+    # Some of them are called Null
+    async with opened(only=("traitly",), reading=reading) as dep:
         roster.write_bytes((FILES / name).read_bytes())
         document = await sync_once(dep)
         assert document["roster"]["rejected"] == 0
-        assert document["targets"]["mtribes"]["succeeded"] == {"create": 150}
-        assert all(not part["failed"] for part in document["targets"].values())
-        assert not [one for one in switchboard.accounts("tribal_habits") if one.get("deactivate_scheduled_date")]
+        part = document["targets"]["traitly"]
+        assert (part["succeeded"]["create"], part["blocked"], part["failed"]) == (150, 0, {})
+        assert "Olivia Null" in [one["name"] for one in switchboard.accounts("traitly")]

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from provisioner.roster import pushed, read
+from provisioner.settings import RosterSettings
 from tests.roster.support import HEADER, people, people_of, read_bytes
 from tests.roster.workbooks import workbook
 
@@ -76,3 +80,19 @@ def test_an_error_in_a_text_file_is_one_too() -> None:
     assert found.frame.select("_key", "first_name").rows() == [("1", None), ("3", "#NA")]
     assert [reject.line for reject in found.rejects] == [3]
     assert read_bytes(f"{HEADER}\n1,#hashtag,a@example.com,active,,".encode()).doubts.is_empty()
+
+
+def test_somebody_called_null_has_a_name() -> None:
+    """By default, and only in columns that hold names; in others it means empty in any case of letters."""
+    rows = "id,last,town,state\n1,Null,Null,in\n2,NULL,NULL,in\n3,null,x,in\n4, Null ,y,in\n"
+
+    def last(**changes: Any) -> list[tuple[str | None, str | None]]:
+        settings = RosterSettings(key="id", employed="state = 'in'", **changes)
+        found = read(pushed(rows.encode(), "r.csv"), settings, needs=(), names=("last",))
+        said = " ".join(str(note) for note in found.notes)
+        assert ("2 cells of last read Null, and are taken for names" in said) == ("nulls" not in changes)
+        return found.frame.select("last", "town").rows()
+
+    assert last() == [("Null", None), (None, None), (None, "x"), ("Null", "y")]
+    assert last(nulls=["null"]) == [(None, None), (None, None), (None, "x"), (None, "y")]
+    assert last(nulls=[]) == [("Null", "Null"), ("NULL", "NULL"), ("null", "x"), ("Null", "y")]

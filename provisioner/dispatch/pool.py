@@ -33,11 +33,13 @@ from provisioner.planning.ledger_update import failure_patch, is_refused_whole, 
 from provisioner.planning.rewrite_loops import shown_by_answer
 from provisioner.progress.quarantine import WINDOW, judge, quarantine, recovers
 from provisioner.progress.run_status import refresh
+from provisioner.progress.run_trace import trace_of
 from provisioner.runtime.clock import since_boot
 from provisioner.runtime.context import Deployment
 from provisioner.runtime.faults import is_fault, log_fault, named
 from provisioner.runtime.origins import check_origin
 from provisioner.runtime.rate_limit import TargetSlot
+from provisioner.runtime.tracing import during
 from provisioner.store.queue.operations import Claim, End
 from provisioner.targets.capabilities import tag_attribute
 from provisioner.targets.http import DEADLINE, Http
@@ -91,6 +93,7 @@ class _Wave:
         self._spool = Spool(dep.settings.data_dir)
         #: Operations per request by group, and whether what became of any request was recorded.
         self._sizes: dict[str, int] = {}
+        self._traces: dict[str, str | None] = {}
         self.concluded = False
         #: Whether a claim found nothing that it could take.
         self.idle = False
@@ -168,8 +171,15 @@ class _Wave:
         self._another()
         self.runs.update(claim.run for claim in claims)
         async with renewed(self.dep, self.target, claims, asked) as lease:
-            await self._work(claims, slot, lease, asked=asked)
+            with during(await self._trace(claims[0].run), self.target):
+                await self._work(claims, slot, lease, asked=asked)
         return True
+
+    async def _trace(self, run: str) -> str | None:
+        """The trace of the run that a request is for."""
+        if run not in self._traces:
+            self._traces[run] = await trace_of(self.dep, run)
+        return self._traces[run]
 
     def _size(self, group: str) -> int:
         self._sizes[group] = size = self.made.batch_size(group)
@@ -184,7 +194,7 @@ class _Wave:
         try:
             try:
                 pace = self.pace.prepaid(slot, lease)
-                http = self.dep.http(self.target, pace, fence=lease, run=claims[0].run)
+                http = self.dep.http(self.target, pace, fence=lease, run=claims[0].run, attempt=claims[0].attempts)
                 due = await self._tagging.ready(await self._still_due(claims))
                 if not due:
                     return

@@ -16,9 +16,11 @@ from provisioner.errors import ConfigurationError, TargetError, UsageError
 from provisioner.events.poll import read_back
 from provisioner.planning.spec import ACCOUNT
 from provisioner.progress.run_status import refresh
+from provisioner.progress.run_trace import trace_of
 from provisioner.progress.writeback import export
 from provisioner.runs.observe import observe
 from provisioner.runs.target_lock import held
+from provisioner.runtime import tracing
 from provisioner.runtime.context import Deployment
 from provisioner.store.runs.documents import Request
 from provisioner.targets.capabilities import Incremental
@@ -38,7 +40,8 @@ async def request_pull(dep: Deployment, targets: Sequence[str] | None = None) ->
     """
     chosen = dep.chosen(targets)
     run = await dep.runs.create(Request(trigger=TRIGGER, targets=tuple(targets) if targets else None), stage="begun")
-    await dep.runs.set(run, {"targets": json.dumps(chosen)})
+    trace = tracing.begun()
+    await dep.runs.set(run, {"targets": json.dumps(chosen), **({"trace": trace} if trace else {})})
     for target in chosen:
         stage = PULLING if dep.enabled(target) else "skipped"
         await dep.runs.set_target(run, target, {"status": "running", "stage": stage})
@@ -54,7 +57,8 @@ async def carry_out_pull(dep: Deployment, run: str) -> None:
     """
     for target in await dep.runs.targets(run):
         if (await dep.runs.own_part(run, target)).get("stage") == PULLING:
-            await _pull(dep, run, target)
+            with tracing.during(await trace_of(dep, run), target):
+                await _pull(dep, run, target)
     if dep.settings.writeback.url:
         try:
             await export(dep)

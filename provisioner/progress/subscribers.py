@@ -11,6 +11,7 @@ from typing import Final, TypeAlias
 from provisioner.progress.metrics import note_end
 from provisioner.progress.notifications import roster_rejected, run_changed
 from provisioner.progress.run_events import PartsChanged, RunEnded, RunEvent
+from provisioner.progress.run_trace import send_trace
 from provisioner.progress.writeback import ask_for_table
 from provisioner.runtime.context import Deployment
 from provisioner.runtime.faults import is_fault, log_fault, named, note_in_run
@@ -33,6 +34,11 @@ async def _figures(dep: Deployment, event: RunEvent) -> None:
         await note_end(dep, event.run, event.status, first=event.first)
 
 
+async def _trace(dep: Deployment, event: RunEvent) -> None:
+    if isinstance(event, RunEnded) and event.first:
+        await send_trace(dep, event.run, event.status)
+
+
 async def _notices(dep: Deployment, event: RunEvent) -> None:
     if isinstance(event, PartsChanged):
         await run_changed(dep, event.run, event.parts)
@@ -48,6 +54,7 @@ SUBSCRIBERS: Final[Mapping[str, Listener]] = {
     "asking for the write-back table": _table,
     "noting its end": _figures,
     "telling of its end": _notices,
+    "sending its trace": _trace,
 }
 
 

@@ -24,6 +24,7 @@ from provisioner.runs.known_snapshot import newest
 from provisioner.runs.not_planned import not_planned
 from provisioner.runs.orders import keep_left_out, orders_of, unknown_plan
 from provisioner.runs.roster_snapshot import RejectedRosterError, keep, note_leavers, rejects_json, take
+from provisioner.runtime import tracing
 from provisioner.runtime.context import Deployment
 from provisioner.runtime.faults import SEE_LOG
 from provisioner.runtime.origins import foreign
@@ -41,11 +42,16 @@ MOST_BEGINNINGS: Final = 20
 _BEGINNING: Final = 20
 
 
-async def request_run(dep: Deployment, request: Request, *, content: bytes | None = None) -> str:
+async def request_run(
+    dep: Deployment, request: Request, *, content: bytes | None = None, asked_by: str | None = None
+) -> str:
     """Record a run that somebody or something asks for; its id.
 
     A run of the same targets that is still queued is joined instead, unless the request brings its own roster, names
     people or accepts a digest.
+
+    Args:
+        asked_by: the W3C `traceparent` of whoever asks.
 
     Raises:
         UsageError: an asked target does not exist.
@@ -61,7 +67,8 @@ async def request_run(dep: Deployment, request: Request, *, content: bytes | Non
                     return run
     run = await dep.runs.create(request, content=content)
     targets = dep.chosen(request.targets)
-    await dep.runs.set(run, {"targets": json.dumps(targets)})
+    trace = tracing.begun(asked_by)
+    await dep.runs.set(run, {"targets": json.dumps(targets), **({"trace": trace} if trace else {})})
     for target in targets:
         await dep.runs.set_target(run, target, {"status": "running", "stage": "queued"})
     log.info("run_requested", run=run, trigger=request.trigger, targets=list(targets))

@@ -27,6 +27,7 @@ from provisioner.runs.orders import orders_of
 from provisioner.runs.plan_figures import figures_of, lists_of
 from provisioner.runs.roster_snapshot import RejectedRosterError, rejects_json, take
 from provisioner.runs.undo import staying_of
+from provisioner.runtime import tracing
 from provisioner.runtime.context import Deployment
 from provisioner.runtime.origins import remarks
 from provisioner.store.runs.documents import Request
@@ -52,6 +53,11 @@ async def previewed(dep: Deployment, request: Request, *, content: bytes | None 
         RosterError: the roster cannot be read (a rejected one comes back as a document of status `rejected`).
         UsageError: a target or person does not exist.
     """
+    with tracing.span("plan", trigger=request.trigger):
+        return await _previewed(dep, request, content=content)
+
+
+async def _previewed(dep: Deployment, request: Request, *, content: bytes | None) -> Previewed:
     targets = dep.chosen(request.targets)
     document: PlanDocument = {
         "run": None,
@@ -80,7 +86,8 @@ async def previewed(dep: Deployment, request: Request, *, content: bytes | None 
             return target, _empty("skipped"), []
         try:
             orders = await orders_of(dep, request, target)
-            planned = await make_plan(dep, target, orders.narrowed(taken.snapshot), orders=orders)
+            with tracing.span(f"target {target}", target=target, kind=dep.settings.targets[target].kind):
+                planned = await make_plan(dep, target, orders.narrowed(taken.snapshot), orders=orders)
         except TargetError as exc:
             return target, _failed(exc), []
         planned = replace(planned, plan=replace(planned.plan, notes=(*planned.plan.notes, *await remarks(dep, target))))

@@ -13,6 +13,7 @@ from provisioner.planning.routes import Route, compile_routes
 from provisioner.planning.spec import TargetSpec
 from provisioner.runtime.clock import Clock
 from provisioner.runtime.rate_limit import TargetPace, resource_of
+from provisioner.runtime.tracing import requests_of
 from provisioner.settings import Settings
 from provisioner.settings.nearest import nearest
 from provisioner.store.queue.rate_limit import Lane
@@ -102,7 +103,14 @@ class Deployment(Stores):
         )
 
     def http(
-        self, target: str, pace: Pace, *, read_only: bool = False, fence: Fence | None = None, run: str = ""
+        self,
+        target: str,
+        pace: Pace,
+        *,
+        read_only: bool = False,
+        fence: Fence | None = None,
+        run: str = "",
+        attempt: int = 1,
     ) -> Http:
         """The transport of a target; see `Http`."""
         made = self.targets[target]
@@ -116,6 +124,8 @@ class Deployment(Stores):
             fence=fence,
             run=run,
             page_size=made.settings.page_size,
+            watch=requests_of(target),
+            attempt=attempt,
         )
 
     def reading(self, target: str, *, lane: Lane = "bulk") -> Http:

@@ -76,6 +76,17 @@ class Fence(Protocol):
         """
 
 
+#: Ends the watch over a request: the status of its answer, or the code of what went wrong.
+Over: TypeAlias = Callable[[int | None, str | None], None]
+
+
+class Watch(Protocol):
+    """Who watches requests."""
+
+    def __call__(self, method: str, path: str, attempt: int, /) -> Over | None:
+        """A request leaves; `path` is without the parts that may name a person. None: nobody watches this one."""
+
+
 class _Path(str):
     """A path that knows how it may be shown: without the parts that may name a person."""
 
@@ -154,10 +165,14 @@ class Http:
         heard: Heard | None = None,
         page_size: int = 100,
         first_contact: bool = False,
+        watch: Watch | None = None,
+        attempt: int = 1,
     ) -> None:
         """
         Args:
             first_contact: no listing of the target was read before, so that what it assumes is worth a request.
+            watch: gets each request as it leaves.
+            attempt: which try of the same change the next write is, counted from 1.
             page_size: of the target's settings, for every list that it reads.
             fence: asked right before each write leaves; None where nobody else may take the work over.
             heard: gets each answer, with its path and query.
@@ -176,6 +191,8 @@ class Http:
         self._read_only = read_only
         self._fence = fence
         self._heard = heard
+        self._watch = watch
+        self._attempt = attempt
         self._kept: dict[type[Any], Any] = {}
 
     def kept(self, kind: type[T], make: Callable[[], T]) -> T:
@@ -205,7 +222,7 @@ class Http:
             UnauthorisedError, UnreachableError, MalformedAnswerError, TargetError: see the tree of errors.
         """
         for attempt in range(1, READ_TRIES + 1):
-            result = await self._exchange("GET", path, params, None, READ_DEADLINE)
+            result = await self._exchange("GET", path, params, None, READ_DEADLINE, attempt)
             if isinstance(result, Answer):
                 if self._heard is not None:
                     self._heard(path, params or {}, result)
@@ -247,24 +264,44 @@ class Http:
             ReadOnlyError: this transport was made for reading only.
             ClaimLostError: what it was to be sent for is no longer ours; nothing was sent.
         """
-        result = await self._exchange(method, path, params, body, DEADLINE)
+        result = await self._exchange(method, path, params, body, DEADLINE, self._attempt)
         if not isinstance(result, Answer) or result.status in accept:
             return result
         failure = classify(result, unauthorised=unauthorised)
         return result if failure is None else failure
 
     async def _exchange(
-        self, method: str, path: str, params: Mapping[str, str | int] | None, body: Any, deadline: float
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str | int] | None,
+        body: Any,
+        deadline: float,
+        attempt: int,
     ) -> Answer | Failure:
         if method != "GET" and self._read_only:
             raise ReadOnlyError(f"{self.target}: {method} {_shown(path)} was stopped: this is a plan, not a sync.")
         slot = await self._pace.slot(deadline)
+        over = None if self._watch is None else self._watch(method, _shown(path), attempt)
         limited, retry_after = False, None
+        found: _Received | Failure | None = None
         try:
-            async with asyncio.timeout(deadline):
-                found = await self._stream(method, path, params, body)
+            found = await self._received(method, path, params, body, deadline)
             if isinstance(found, _Received) and found.status == 429:
                 limited, retry_after = True, retry_after_seconds(found.headers)
+        finally:
+            if over is not None:
+                over(*_status_and_code(found))
+            await slot.answered(limited=limited, retry_after=retry_after)
+        return await _answer(found) if isinstance(found, _Received) else found
+
+    async def _received(
+        self, method: str, path: str, params: Mapping[str, str | int] | None, body: Any, deadline: float
+    ) -> _Received | Failure:
+        """What came back within the deadline, or what it means that nothing did."""
+        try:
+            async with asyncio.timeout(deadline):
+                return await self._stream(method, path, params, body)
         except TimeoutError:
             return Unclear("deadline", f"no answer within {deadline:.0f} s")
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as exc:
@@ -274,9 +311,6 @@ class Http:
             return Permanent("bad_request", "the request cannot be sent: base_url or a credential holds bad characters")
         except httpx.HTTPError as exc:
             return Unclear("connection_lost", f"the connection broke before the answer: {_cause(exc)}")
-        finally:
-            await slot.answered(limited=limited, retry_after=retry_after)
-        return await _answer(found) if isinstance(found, _Received) else found
 
     async def _stream(
         self, method: str, path: str, params: Mapping[str, str | int] | None, body: Any
@@ -329,6 +363,13 @@ async def _answer(received: _Received) -> Answer:
     if len(received.content) < _LONG:
         return Answer(received.status, received.headers, parsed(received.content))
     return Answer(received.status, received.headers, await asyncio.to_thread(parsed_row_by_row, received.content))
+
+
+def _status_and_code(found: _Received | Failure | None) -> tuple[int | None, str | None]:
+    """What a watch hears of an answer, or of what came instead."""
+    if isinstance(found, _Received):
+        return found.status, None
+    return None, "broken_off" if found is None else found.code
 
 
 def _cause(exc: Exception) -> str:

@@ -15,9 +15,11 @@ from provisioner.dispatch.pool import Again, deliver
 from provisioner.errors import UNEXPECTED, UnexpectedError
 from provisioner.progress.notifications import begun, over
 from provisioner.progress.run_status import end_with_error, give_up_planning, refresh
+from provisioner.progress.run_trace import trace_of
 from provisioner.runs import lifecycle
 from provisioner.runtime.context import Deployment
 from provisioner.runtime.faults import SEE_LOG, is_fault, log_fault, named
+from provisioner.runtime.tracing import during
 from provisioner.store.runs.documents import Request
 from provisioner.store.runs.faults import Fault
 
@@ -55,7 +57,8 @@ async def plan_or_give_up(dep: Deployment, run: str, target: str) -> bool:
         await refresh(dep, run)
         return True
     try:
-        planned = await lifecycle.plan(dep, run, target)
+        with during(await trace_of(dep, run), target):
+            planned = await lifecycle.plan(dep, run, target)
     except BaseException as exc:
         if not is_fault(exc, stopping=True):
             raise

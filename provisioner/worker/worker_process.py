@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack
 from typing import Any, Final
 
 from provisioner.errors import UnexpectedError
+from provisioner.runtime import tracing
 from provisioner.runtime.context import Deployment
 from provisioner.worker.app import settings
 from provisioner.worker.heartbeat import at_work
@@ -63,7 +64,10 @@ class Child:
         if self._runner is None:
             self._runner = asyncio.Runner()
         # A context of its own: the runner's would go on to name the first nudge's run in every line that is logged
-        self._runner.run(self._with(work), context=contextvars.copy_context())
+        try:
+            self._runner.run(self._with(work), context=contextvars.copy_context())
+        finally:
+            tracing.flush()
 
     async def _with(self, work: Callable[[Deployment], Awaitable[None]]) -> None:
         if self._dep is None:
@@ -90,6 +94,7 @@ class Child:
         if self._runner is not None:
             self._runner.close()
         self._runner = self._stack = self._dep = None
+        tracing.close()
 
 
 async def _nothing_left() -> None:

@@ -102,13 +102,24 @@ async def known_run(dep: Deployment, run: str) -> RunDocument:
     return document
 
 
-async def ask_for_run(site: Site, dep: Deployment, asked: RunAsked, *, by: str, content: bytes | None = None) -> str:
+async def ask_for_run(
+    site: Site,
+    dep: Deployment,
+    asked: RunAsked,
+    *,
+    by: str,
+    content: bytes | None = None,
+    asked_by: str | None = None,
+) -> str:
     """Request a run, tell the workers, and write down who wanted it; its id.
+
+    Args:
+        asked_by: the `traceparent` of the request.
 
     Raises:
         UsageError: an asked target does not exist.
     """
-    run = await request_run(dep, asked, content=content)
+    run = await request_run(dep, asked, content=content, asked_by=asked_by)
     roster = shown(asked.roster) if asked.roster else None
     facts = {"run": run, "targets": asked.targets, "accept": asked.accept, "roster": roster}
     await record(dep.audit, by, "run requested", people=asked.people, facts=facts)
@@ -134,13 +145,14 @@ async def post_run(
     ] = None,
 ) -> JSONResponse:
     """Queue a run; a plain one that is queued already is joined."""
+    by, asked_by = f"api:{user.name}", request.headers.get("traceparent")
     # Named before the key is taken, so that a request which makes no sense leaves none behind
     _known_targets(dep, body.targets)
     asked = RunAsked("api", body.targets, body.people, roster=_allowed_roster(dep, body.roster))
     if body.plan is not None or body.undo is not None:
         asked = await _ordered(dep, asked, body)
     if idempotency_key is None:
-        return JSONResponse({"run": await ask_for_run(site, dep, asked, by=f"api:{user.name}")}, 202)
+        return JSONResponse({"run": await ask_for_run(site, dep, asked, by=by, asked_by=asked_by)}, 202)
     if not 0 < len(idempotency_key) <= _KEY_LENGTH:
         raise unusable(f"Idempotency-Key: it has 1 to {_KEY_LENGTH} characters.")
     name, content = f"{user.mark}:{idempotency_key}", request.state.content
@@ -153,7 +165,7 @@ async def post_run(
         return JSONResponse({"run": known.run}, 202)
     run = None
     try:
-        run = await ask_for_run(site, dep, asked, by=f"api:{user.name}")
+        run = await ask_for_run(site, dep, asked, by=by, asked_by=asked_by)
     finally:
         await site.access.end_once(name, content, run)
     return JSONResponse({"run": run}, 202)
@@ -371,7 +383,7 @@ async def put_roster(request: Request, user: Actor, site: OnSite, dep: Deployed)
     by = f"api:{user.name}"
     await record(dep.audit, by, "roster pushed", facts={"digest": digest, "bytes": len(content)})
     asked = RunAsked("push", pushed_at=await dep.clock.now())
-    run = await ask_for_run(site, dep, asked, by=by, content=content)
+    run = await ask_for_run(site, dep, asked, by=by, content=content, asked_by=request.headers.get("traceparent"))
     return JSONResponse({"run": run, "digest": digest}, 202)
 
 

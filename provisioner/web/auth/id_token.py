@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from authlib.oidc.core import CodeIDToken
 from joserfc import jwt
 from joserfc.errors import BadSignatureError, ExpiredTokenError, InvalidClaimError, JoseError, MissingClaimError
 from joserfc.jwk import JWKRegistry, Key
 from joserfc.jws import JWSRegistry, extract_compact
+
+#: What a provider says of somebody, by name of the claim. It may hold anything, as JSON does.
+Claims: TypeAlias = Mapping[str, object]
 
 #: Signatures that are accepted, by the type of their keys. None by a shared secret, which who reads our settings could
 #: make, and never `none`.
@@ -35,7 +38,7 @@ class UnknownKeyError(IdTokenError):
 
 def verified(
     token: str, keys: Sequence[Any], *, issuer: str, client_id: str, nonce: str, access_token: str | None, now: int
-) -> dict[str, Any]:
+) -> Claims:
     """The claims of an ID token by OpenID Connect Core 3.1.3.7.
 
     Args:
@@ -62,12 +65,13 @@ def verified(
         raise IdTokenError(_sentence(str(exc.claim), claims, now)) from None
     except (JoseError, ValueError, TypeError, OverflowError):
         raise IdTokenError("Its claims are malformed.") from None
-    if not claims["sub"] or len(claims["sub"]) > 255:
+    subject = claims["sub"]
+    if not isinstance(subject, str) or not 0 < len(subject) <= 255:
         raise IdTokenError("Its claim sub is empty or too long.")
     return claims
 
 
-def values_of(claims: Mapping[str, Any], name: str) -> frozenset[str] | None:
+def values_of(claims: Claims, name: str) -> frozenset[str] | None:
     """The texts of a claim: of one that is called so, else of the one where its dots lead; None: there is none."""
     found: Any = claims.get(name)
     if found is None:
@@ -80,7 +84,7 @@ def values_of(claims: Mapping[str, Any], name: str) -> frozenset[str] | None:
     return frozenset(one for one in several if isinstance(one, str))
 
 
-def _signed(token: str, keys: Sequence[Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _signed(token: str, keys: Sequence[Any]) -> tuple[dict[str, object], Claims]:
     """Header and claims of a token that one of the keys signed."""
     if len(token) > _LONGEST:
         raise IdTokenError("It is too long.")
@@ -122,10 +126,10 @@ def _fitting(keys: Sequence[Any], algorithm: str, name: Any) -> list[Key]:
     return found[:_MOST_KEYS]
 
 
-def _sentence(claim: str, claims: Mapping[str, Any], now: int) -> str:
-    if claim in ("iat", "nbf") and isinstance(claims.get(claim), (int, float)):
-        ahead = round(claims[claim] - now)
-        return f"It is valid only in {ahead} s; compare the clocks."
+def _sentence(claim: str, claims: Claims, now: int) -> str:
+    moment = claims.get(claim)
+    if claim in ("iat", "nbf") and isinstance(moment, (int, float)):
+        return f"It is valid only in {round(moment - now)} s; compare the clocks."
     if claim == "nonce":
         return "It answers another sign-in (nonce)."
     if claim == "iss":

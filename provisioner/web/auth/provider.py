@@ -20,7 +20,7 @@ from provisioner.settings import OidcSettings
 from provisioner.settings.place import shown
 from provisioner.settings.sign_in import web_address
 from provisioner.targets.http import new_client
-from provisioner.web.auth.id_token import IdTokenError, UnknownKeyError, values_of, verified
+from provisioner.web.auth.id_token import Claims, IdTokenError, UnknownKeyError, values_of, verified
 
 #: Seconds for one request, from the first byte sent to the last one read.
 _DEADLINE: Final = 10.0
@@ -179,7 +179,7 @@ class Provider:
         """
         return len(await self._read_keys(await self.offered()))
 
-    async def _exchange(self, offered: Offered, code: str, redirect_uri: str, verifier: str) -> Mapping[str, Any]:
+    async def _exchange(self, offered: Offered, code: str, redirect_uri: str, verifier: str) -> Mapping[str, object]:
         secret = self.settings.client_secret
         method = "none" if secret is None else "client_secret_post" if offered.by_post else "client_secret_basic"
         auth = ClientAuth(self.settings.client_id, secret.get_secret_value() if secret else "", method)
@@ -188,10 +188,10 @@ class Provider:
         address, headers, body = auth.prepare("POST", offered.token, headers, body)
         return await self._json("POST", address, headers=headers, content=body)
 
-    async def _verified(self, offered: Offered, token: str, nonce: str, access: str | None) -> dict[str, Any]:
+    async def _verified(self, offered: Offered, token: str, nonce: str, access: str | None) -> Claims:
         """The claims of an ID token; newer keys are looked for once, where none that is known made it."""
 
-        def look(keys: list[Any]) -> dict[str, Any]:
+        def look(keys: list[Any]) -> Claims:
             return verified(
                 token,
                 keys,
@@ -225,7 +225,7 @@ class Provider:
             raise ProviderError(f"{shown(offered.keys)} holds no keys.", away=True)
         return keys
 
-    async def _completed(self, offered: Offered, claims: dict[str, Any], access: str | None) -> dict[str, Any]:
+    async def _completed(self, offered: Offered, claims: Claims, access: str | None) -> Claims:
         """The claims with those of the userinfo, where the ID token lacks what decides on the role."""
         needed = (self.settings.roles.claim, self.settings.subject)
         if offered.userinfo is None or access is None or all(values_of(claims, one) is not None for one in needed):
@@ -237,7 +237,7 @@ class Provider:
 
     async def _json(
         self, method: str, address: str, *, headers: Mapping[str, str] | None = None, content: str | None = None
-    ) -> Mapping[str, Any]:
+    ) -> Mapping[str, object]:
         """One request; the object that answers it."""
         if self._client is None:
             self._client = new_client()
@@ -291,7 +291,7 @@ def _refused(sentence: str) -> ProviderError:
     return ProviderError(sentence if sentence.endswith(".") else f"{sentence}.", away=False)
 
 
-def _offered(document: Mapping[str, Any], issuer: str) -> Offered:
+def _offered(document: Mapping[str, object], issuer: str) -> Offered:
     """What a discovery document says.
 
     Raises:
@@ -303,7 +303,7 @@ def _offered(document: Mapping[str, Any], issuer: str) -> Offered:
         if value is None:
             return None
         try:
-            parts = urlsplit(value)
+            parts = urlsplit(value if isinstance(value, str) else "")
             # It may have a query of its own
             web_address(parts._replace(query="").geturl(), path=True)
         except (ValueError, TypeError, AttributeError):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.admin.decisions import Choice, decide_about
+from provisioner.admin.decisions import Choice, decide_about, pause, resume
 from provisioner.errors import UsageError
 from provisioner.model.run_document import exit_code
 from provisioner.sandbox import Switchboard
@@ -136,3 +136,27 @@ async def test_unknown_runs_people_and_targets_are_named(opened: Opened, roster:
             await decide_about(dep, run["run"], "approved", Choice(people=("W0001",)), by="test")
         with pytest.raises(UsageError, match="did you mean 'tribal_habits'"):
             await decide_about(dep, run["run"], "approved", Choice(target="tribal_habit"), by="test")
+
+
+async def test_an_approval_that_expires_between_two_looks_lets_nothing_out(opened: Opened, roster: Path) -> None:
+    """What was approved waits for a paused target; the plan after the approval's end holds it once more."""
+    async with opened(only=("traitly",), guards={"leavers": {"percent": 5}}) as dep:
+        roster.write_text(company(20))
+        await sync_once(dep)
+        roster.write_text(company(20, gone=(3, 4, 5)))
+        run = (await sync_once(dep))["run"]
+        await pause(dep, "traitly", by="ann")
+        decided = await decide_about(dep, run, "approved", Choice("traitly", ("W0003",)), by="ann")
+        (leave,) = [one for one in decided.done if one["kind"] == "leave"]
+        look = await sync_once(dep)
+        assert look["targets"]["traitly"]["held"]["leave"] == 2
+        kept = (await dep.health.decisions("traitly"))[leave["id"]]
+        over = dep.settings.guards_of("traitly").approval.total_seconds() + 1
+        await dep.health.decide("traitly", leave["id"], {**kept, "at": kept["at"] - over})
+        look = await sync_once(dep)
+        assert look["targets"]["traitly"]["held"]["leave"] == 3
+        await resume(dep, "traitly", by="ann")
+        await drain(dep)
+        document = await dep.runs.document(look["run"])
+        assert document is not None
+        assert document["targets"]["traitly"]["held"]["leave"] == 3

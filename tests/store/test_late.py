@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from provisioner.model.operation import Kind
+from provisioner.model.operation import EventTag, Kind
 from provisioner.store.queue import plans as plans_module
 from provisioner.store.queue.plans import Entry
 from provisioner.store.redis import keys
@@ -30,7 +30,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def add_tag(bench: Bench, person: str) -> None:
     """An event from outside gives somebody a tag, which is part of their account and which no plan asks for."""
-    tag = operation(person, value="tag", slot="tag:x")
+    tag = EventTag(id=f"tag-{person}", target=TARGET, person=person, account=f"account-{person}", slot="tag:x", tag="x")
     assert bench(bench.plans.add(bench.name_run(), TARGET, {f"token-{person}": Entry(tag, "tag")})) == 1
 
 
@@ -94,7 +94,7 @@ def test_what_came_to_stand_between_two_parts_may_be_part_of_the_account(bench: 
         bench.install([operation("A"), operation("B")], run="run-1")
     bench.steps = ALL
     add_tag(bench, "B")
-    assert any(one.operation.slot == "tag:x" for one in bench.claim())
+    assert [one.operation.slot for one in (bench.take(), bench.take())] == ["account", "tag:x"]
     bench(bench.plans.resume("run-1", TARGET))
     assert bench.error("run-1", operation("B")) == "overtaken"
     assert bench.again("run-1") == ("B",)

@@ -53,8 +53,9 @@ from provisioner.model.operation import (
 )
 from provisioner.model.outcome import DELETED_IN_THE_WAY, Done, Outcome, Permanent, Temporary, Unauthorised, Unclear
 from provisioner.model.unconfirmed import parted
+from provisioner.settings.attribute_rule import Section, Sql
 from provisioner.settings.nearest import nearest
-from provisioner.settings.targets import EnrolmentRule, Section, Sql, TargetSettings
+from provisioner.settings.targets import EnrolmentRule, TargetSettings
 from provisioner.settings.values import Duration, Percent, Rate, Rates
 from provisioner.targets.base import Ask, Listing, Target
 from provisioner.targets.capabilities import (

@@ -20,8 +20,9 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from provisioner.settings import Cron, Duration, Percent, Settings
+from provisioner.settings.attribute_rule import Sql
 from provisioner.settings.kinds import known_kinds, settings_model
-from provisioner.settings.targets import Sql, TargetSettings
+from provisioner.settings.targets import TargetSettings
 from provisioner.settings.values import DateForms, Rate, Rates, format_duration
 
 FILE: Final = Path(__file__).parents[1] / "docs" / "settings.md"

@@ -7,11 +7,15 @@ target, is in another state than left, whatever became of an operation. It outli
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from typing import Final
 
 from provisioner.model.operation import Status
 from provisioner.model.person_report import ReceiptDocument, ReceiptPart, ReceiptStatus
+from provisioner.planning.leaver_steps import next_step
+from provisioner.runtime.clock import day_in
 from provisioner.runtime.context import Deployment
+from provisioner.settings.leaver import steps_of
 from provisioner.store.people.receipts import Leave, Receipt
 from provisioner.store.runs.shapes import moment, operation_document
 
@@ -66,6 +70,8 @@ async def _document(dep: Deployment, person: str, found: Receipt) -> ReceiptDocu
     parts |= {name: await _part(dep, name, leave) for name, leave in found.leaves.items() if name not in parts}
     for target, since in found.unfinished.items():
         parts[target] = await _open(dep, target, person, found.leaves.get(target), since)
+    for target, part in parts.items():
+        await _add_next_step(dep, target, person, part, found.unfinished.get(target))
     times = found.unfinished or {target: leave.since for target, leave in found.leaves.items()}
     return {
         "person": person,
@@ -73,6 +79,24 @@ async def _document(dep: Deployment, person: str, found: Receipt) -> ReceiptDocu
         "finished_at": None if found.unfinished else moment(max(leave.at for leave in found.leaves.values())),
         "targets": dict(sorted(parts.items())),
     }
+
+
+async def _add_next_step(dep: Deployment, target: str, person: str, part: ReceiptPart, since: float | None) -> None:
+    """Say when the next step of somebody who left is due, where leavers go in steps.
+
+    Args:
+        since: since when the leave is asked for, if it is unfinished (epoch seconds).
+    """
+    after = tuple(step.after for step in steps_of(dep.specs[target].settings.leaver)) if target in dep.specs else ()
+    if len(after) < 2:
+        return
+    entry = await dep.ledger.entry(target, person)
+    today, _ = await dep.clock.today()
+    left = date.fromisoformat(entry.left) if entry is not None and entry.left else None
+    if left is None and since is not None:
+        left = day_in(dep.settings.zone, since)[0]
+    coming = next_step(after, left, today) if left is not None and entry is not None else None
+    part["next"] = coming.isoformat() if coming is not None else None
 
 
 async def _part(dep: Deployment, target: str, leave: Leave, status: ReceiptStatus | None = None) -> ReceiptPart:

@@ -14,6 +14,7 @@ from provisioner.model.attributes import fold, natural
 from provisioner.model.operation_document import RunOperation
 from provisioner.model.person_report import AttributeReport, LinkDocument, PersonInTarget, PersonReport, PersonRow
 from provisioner.planning.desired import REASON, STANDING, compile_target, desired_accounts
+from provisioner.planning.leaver_steps import days_of_leaving
 from provisioner.planning.rewrite_loops import loops_of
 from provisioner.planning.routes import known_by
 from provisioner.planning.spec import ACCOUNT, UNTOUCHABLE
@@ -113,7 +114,9 @@ async def _target(
         today, today_utc = await dep.clock.today()
         ends = dep.settings.roster.ends is not None
         compiled = compile_target(spec, roster_columns(row.columns))
-        desired = desired_accounts(spec, compiled, row, today=today, today_utc=today_utc, ends=ends)
+        ledger = await dep.ledger.frame(name, (), [key])
+        left = days_of_leaving(ledger, await dep.receipts.since(name), dep.settings.zone)
+        desired = desired_accounts(spec, compiled, row, today=today, today_utc=today_utc, ends=ends, left=left)
         found = desired.frame.row(0, named=True)
         standing, reason = found[STANDING], found[REASON]
         wanted = {column[2:]: value for column, value in found.items() if column.startswith("w:")}

@@ -35,7 +35,8 @@ class LedgerEntry:
     that is a set, the members (lower case) of which nobody can say whether they are in it (see `model.unsure`).
     `linked` is when the link began or its account was made again (epoch seconds). `makes` is how often in a row we made
     the account without any listing showing it in between. `loops` are, by attribute, the runs in a row that observed
-    something else than was acknowledged (see `planning.rewrite_loops`), for as long as they do.
+    something else than was acknowledged (see `planning.rewrite_loops`), for as long as they do. `left` is the day on
+    which the person left this target (ISO), and `step` how many steps of `leaver` were brought about since.
     """
 
     person: str
@@ -52,6 +53,8 @@ class LedgerEntry:
     linked: float = 0.0
     makes: int = 0
     loops: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    left: str = ""
+    step: int = 1
 
     @property
     def finished(self) -> bool:
@@ -79,6 +82,8 @@ class LedgerEntry:
             document["makes"] = self.makes
         if self.loops:
             document["loops"] = {name: list(row) for name, row in self.loops.items()}
+        if self.left:
+            document["left"], document["step"] = self.left, self.step
         return document
 
     @classmethod
@@ -99,4 +104,6 @@ class LedgerEntry:
             linked=float(document.get("linked", 0.0)),
             makes=int(document.get("makes", 0)),
             loops=document.get("loops") or {},
+            left=document.get("left", ""),
+            step=int(document.get("step", 1)),
         )

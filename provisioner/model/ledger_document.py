@@ -21,6 +21,8 @@ class LedgerDocument(TypedDict):
     linked: NotRequired[float]
     makes: NotRequired[int]
     loops: NotRequired[dict[str, list[Any]]]
+    left: NotRequired[str]
+    step: NotRequired[int]
 
 
 class LedgerPatch(TypedDict, total=False):
@@ -39,4 +41,6 @@ class LedgerPatch(TypedDict, total=False):
     owe: dict[str, int]
     paid: list[str]
     makes: int
+    left: str
+    step: int
     unkept: dict[str, list[Any]]

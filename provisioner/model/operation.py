@@ -153,6 +153,8 @@ class AccountChange(_Common, frozen=True, kw_only=True, tag="account"):
     are the members of shared sets that are ours. `drift`: it corrects what somebody changed in the target. `makes` is
     how often in a row the account was made before without being shown. `carries` are the enrolments (their `after`)
     that travel in the same request. `owes` are the events that its success brings about, with their moments.
+    Of a leave, `left_on` is the day of leaving (ISO) and `step` how many steps of it are brought about then; `further`:
+    the account is in leaver state, and a later step follows.
     """
 
     kind: Kind
@@ -165,6 +167,9 @@ class AccountChange(_Common, frozen=True, kw_only=True, tag="account"):
     makes: int = 0
     carries: tuple[Values, ...] = ()
     owes: Mapping[str, int] = field(default_factory=dict)
+    left_on: str = ""
+    step: int = 0
+    further: bool = False
 
     @property
     def slot(self) -> str:

@@ -77,6 +77,9 @@ class OperationRecord(Struct, frozen=True, omit_defaults=True, gc=False):
     fails: str = ""
     makes: int = 0
     undoes: str = ""
+    left_on: str = ""
+    step: int = 0
+    further: bool = False
 
     @classmethod
     def of(cls, operation: Operation) -> OperationRecord:
@@ -110,6 +113,9 @@ class OperationRecord(Struct, frozen=True, omit_defaults=True, gc=False):
             state.fails,
             ours.makes if ours else 0,
             operation.undoes,
+            ours.left_on if ours else "",
+            ours.step if ours else 0,
+            ours.further if ours else False,
         )
 
     def operation(self) -> Operation:
@@ -140,6 +146,9 @@ class OperationRecord(Struct, frozen=True, omit_defaults=True, gc=False):
             owned=self.owned,
             drift=self.drift,
             makes=self.makes,
+            left_on=self.left_on,
+            step=self.step,
+            further=self.further,
             carries=self.carries,
             owes=self.owes,
         )

@@ -69,13 +69,15 @@ class PersonInTarget(TypedDict):
 
 
 class ReceiptPart(TypedDict):
-    """What became of a leaver's account in one target."""
+    """What became of a leaver's account in one target; `next` is the day of the next step of `leaver`, null if none
+    is to come, and there only where leavers go in steps."""
 
     status: ReceiptStatus
     since: str | None
     at: str | None
     run: str | None
     message: str | None
+    next: NotRequired[str | None]
 
 
 class ReceiptDocument(TypedDict):

@@ -14,11 +14,12 @@ from provisioner.model.operation import FREE, AccountChange, Kind, PlannedState,
 from provisioner.planning.change_rows import NONE, ChangeRow, rows_of
 from provisioner.planning.creations import row_digest
 from provisioner.planning.desired import FUTURE, LEAVER, MEMBER, STANDING
-from provisioner.planning.diff import any_of, enforced, fixed
+from provisioner.planning.diff import any_of, enforced, fixed, stepwise
+from provisioner.planning.leaver_steps import LEFT
 from provisioner.planning.rewrite_loops import CODE, LOOPS, Counted, Loop, Stopped, Watch, known_loops
 from provisioner.planning.spec import Planning, TargetSpec
 
-LinkRow = tuple[str, str, State, str]
+LinkRow = tuple[str, str, State, str, str, int]
 Places = tuple[int, ...]
 _NO_LOOPS: Final[Mapping[str, Loop]] = {}
 
@@ -58,6 +59,7 @@ def changes(
         | ((pl.col(STANDING) == FUTURE) & (pl.col("_matched") != "link"))
         | (pl.col("_matched") != "link")
         | pl.col(LOOPS).is_not_null()
+        | ((pl.col(STANDING) == LEAVER) & (pl.col(LEFT).is_null() & stepwise(spec)))
     ).to_series()
     work = _Work(spec, names, members, leavers, unwritable, circumstances, watch)
     # To copy so wide a frame costs more than to look
@@ -108,6 +110,7 @@ class _Work:
         self._mapped = [(places[name], name, name in mapped) for name in names]
         self._image_of = cache(self._image)
         self._activity = places.get(spec.activity or "")
+        self._stepwise = stepwise(spec)
         self.operations: list[AccountChange] = []
         self.links: list[LinkRow] = []
         self.todos: list[tuple[str, str]] = []
@@ -127,8 +130,15 @@ class _Work:
         else:
             # Whoever starts later, or is known too little of, is adopted as found: to be active again is a rejoin
             state = "left" if self._inactive(row) and row.matched != "link" else row.state
-        if row.matched != "link" or (state and state != row.state):
-            self.links.append((row.person, row.account, state or row.state or "active", row.matched))
+        told = row.standing == LEAVER and state == "left" and self._steps_unknown(row)
+        if row.matched != "link" or (state and state != row.state) or told:
+            now = state or row.state or "active"
+            left, step = (row.left_on or "", row.due) if now == "left" and row.standing == LEAVER else ("", 0)
+            self.links.append((row.person, row.account, now, row.matched, left, step))
+
+    def _steps_unknown(self, row: ChangeRow) -> bool:
+        """Whether the ledger has not the steps that are brought about, or an earlier version's entry no day."""
+        return self._stepwise and row.state == "left" and (row.left is None or row.step < row.due)
 
     def _leaver(self, row: ChangeRow) -> State | None:
         """Returns the state to record at once, None where an operation's success will."""
@@ -142,7 +152,7 @@ class _Work:
         if row.protected:
             self.todos.append((row.person, self._kept(row, "is protected")))
             return None
-        if row.state == "left":
+        if row.state == "left" and row.step >= row.due:
             stays = self._without_stopped(row, changed, loops)
             drifted, fails = bool(among(changed, row.drifted)), ""
             if not stays:
@@ -150,6 +160,7 @@ class _Work:
                 fails = f"{CODE}: the account of a leaver did not keep {names}, which was accepted; see the to-dos."
             self._change(row, Kind.UPDATE, stays or changed, drifted=drifted, fails=fails)
         else:
+            # A later step is of somebody who left: what it takes away counts, their first leave is no news
             self._change(row, Kind.LEAVE, changed, counted=not self._has_left(row, changed))
         return None
 
@@ -332,6 +343,9 @@ class _Work:
                 snapshot=self._circumstances.snapshot,
                 planned=self._moment,
                 undoes=self._circumstances.undo,
+                left_on=row.left_on or "" if kind is Kind.LEAVE else "",
+                step=row.due if kind is Kind.LEAVE else 0,
+                further=kind is Kind.LEAVE and row.state == "left",
                 row=row.digest or row_digest(row.standing, wants),
             )
         )

@@ -11,6 +11,7 @@ from msgspec import Struct
 from provisioner.model.account import State
 from provisioner.planning.claims import folded
 from provisioner.planning.desired import DIGEST, PERSON, REASON, STANDING
+from provisioner.planning.leaver_steps import DUE, LEFT, LEFT_ON, STEP
 from provisioner.planning.rewrite_loops import LOOPS
 from provisioner.planning.spec import ACCOUNT, UNTOUCHABLE, TargetSpec
 
@@ -37,6 +38,10 @@ class ChangeRow(Struct, gc=False):
     digest: str
     recorded: float | None
     loops: str | None
+    due: int
+    left_on: str | None
+    step: int
+    left: str | None
     wanted: Values
     held: Values
     known: str
@@ -59,6 +64,10 @@ _ABOUT = (
     DIGEST,
     "_recorded",
     LOOPS,
+    DUE,
+    LEFT_ON,
+    STEP,
+    LEFT,
 )
 
 
@@ -80,9 +89,10 @@ def rows_of(spec: TargetSpec, frame: pl.DataFrame, names: Sequence[str]) -> Iter
     )
     for about, wanted, held, ours, along in sides:
         person, account, standing, reason, state, matched, untouchable, protected = about[:8]
-        seen, row, recorded, loops, known, differs, drifted = about[8:]
+        seen, row, recorded, loops, due, left_on, step, left, known, differs, drifted = about[8:]
         yield ChangeRow(
             person, account, standing, reason, state, matched, untouchable, protected, seen, row, recorded, loops,
+            due, left_on, step, left,
             wanted, held, known, differs, drifted,
             dict(zip(owned, ours, strict=True)) if owned else NONE,
             dict(zip(carried, along, strict=True)) if carried else NONE,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from typing import Final
 from zoneinfo import ZoneInfo
 
 import polars as pl
@@ -15,8 +16,12 @@ from provisioner.expressions.misses import unknown_by_miss
 from provisioner.model.attributes import OPEN_YEAR, InvalidValueError, Type, canonical
 from provisioner.planning.claims import proving
 from provisioner.planning.external_knowledge import KnowledgeRule, Record, compile_rules, records_of
+from provisioner.planning.leaver_steps import DUE, due_steps
 from provisioner.planning.spec import TargetSpec
+from provisioner.settings import AttributeRule
+from provisioner.settings.leaver import steps_of
 
+_NEVER: Final[Mapping[str, date]] = {}
 PERSON, STANDING, REASON, DIGEST = "_person", "_standing", "_reason", "_digest"
 MEMBER, LEAVER, STILL, FUTURE = "member", "leaver", "still", "future"
 _PLAIN = frozenset({Type.TEXT, Type.FOLDED, Type.EMAIL, Type.VALUE})
@@ -33,6 +38,8 @@ class CompiledTarget:
     protect: Expression
     attributes: Mapping[str, Expression]
     leaver: Mapping[str, Expression]
+    #: The further steps of `leaver`, with the days after the day of leaving.
+    later: tuple[tuple[int, Mapping[str, Expression]], ...] = ()
     enrolments: tuple[tuple[str, int | None, Expression], ...] = ()
     knowledge: tuple[KnowledgeRule, ...] = ()
     choices: Mapping[str, tuple[Expression, ...]] = field(default_factory=dict)
@@ -41,6 +48,7 @@ class CompiledTarget:
     def columns(self) -> frozenset[str]:
         """The roster's columns that the mapping needs."""
         expressions = [self.scope, *self.attributes.values(), *self.leaver.values()]
+        expressions += [one for _, rules in self.later for one in rules.values()]
         expressions += [one for several in self.choices.values() for one in several]
         expressions += [when for _, _, when in self.enrolments]
         expressions += [one for rule in self.knowledge for one in (rule.when, *rule.fields.values())]
@@ -61,10 +69,11 @@ class Fault:
 class Desired:
     """Desired accounts.
 
-    `frame` has `_person`, `_standing`, `_reason`, `_digest` (of the row), one text column ``w:<attribute>`` each
-    (null: leave alone; empty text: clear), one ``m:<attribute>`` per attribute that may identify somebody (see
-    `proving`), and one boolean column ``e:<code>`` per enrolment rule. Of an attribute that is chosen by `first_free`
-    the wanted value is the first candidate, and its candidates are the columns of `candidate_columns`.
+    `frame` has `_person`, `_standing`, `_reason`, `_digest` (of the row), `_due` and `_left_on` (see `leaver_steps`),
+    one text column ``w:<attribute>`` each (null: leave alone; empty text: clear), one ``m:<attribute>`` per attribute
+    that may identify somebody (see `proving`), and one boolean column ``e:<code>`` per enrolment rule. Of an attribute
+    that is chosen by `first_free` the wanted value is the first candidate, and its candidates are the columns of
+    `candidate_columns`.
     `records` are the external knowledge that members should have.
     """
 
@@ -90,6 +99,14 @@ def compile_target(spec: TargetSpec, columns: Collection[str] | None) -> Compile
         )
         for index, rule in enumerate(spec.enrolments)
     )
+    steps = steps_of(settings.leaver)
+    leaver = [
+        {
+            name: compile_expression(rule.from_, columns, where=f"{where}.{path}.{name}", zone=spec.zone)
+            for name, rule in step.rules.items()
+        }
+        for path, step in zip(_paths(len(steps)), steps, strict=True)
+    ]
     return CompiledTarget(
         scope=compile_expression(settings.scope, columns, where=f"{where}.scope", predicate=True, zone=spec.zone),
         protect=compile_expression(settings.protect, None, where=f"{where}.protect", predicate=True, zone=spec.zone),
@@ -97,10 +114,8 @@ def compile_target(spec: TargetSpec, columns: Collection[str] | None) -> Compile
             name: compile_expression(rule.from_, columns, where=f"{where}.attributes.{name}", zone=spec.zone)
             for name, rule in settings.attributes.items()
         },
-        leaver={
-            name: compile_expression(rule.from_, columns, where=f"{where}.leaver.{name}", zone=spec.zone)
-            for name, rule in settings.leaver.items()
-        },
+        leaver=leaver[0],
+        later=tuple((step.after, rules) for step, rules in zip(steps[1:], leaver[1:], strict=True)),
         enrolments=enrolments,
         knowledge=tuple(
             compile_rules(spec.knowledge_rules, columns, where=f"{where}.external_knowledge", zone=spec.zone)
@@ -118,6 +133,11 @@ def compile_target(spec: TargetSpec, columns: Collection[str] | None) -> Compile
     )
 
 
+def _paths(steps: int) -> list[str]:
+    """Of each step of `leaver` the setting's path."""
+    return ["leaver"] if steps == 1 else [f"leaver[{place}]" for place in range(steps)]
+
+
 def faults_of(spec: TargetSpec) -> list[ConfigurationError]:
     """Every expression of a target that is wrong by itself, whatever columns the roster has."""
     settings, where = spec.settings, f"targets.{spec.name}"
@@ -132,7 +152,12 @@ def faults_of(spec: TargetSpec) -> list[ConfigurationError]:
         for name, rule in settings.attributes.items()
         for place, text in enumerate(rule.first_free)
     ]
-    asked += [(rule.from_, f"{where}.leaver.{name}", False) for name, rule in settings.leaver.items()]
+    steps = steps_of(settings.leaver)
+    asked += [
+        (rule.from_, f"{where}.{path}.{name}", False)
+        for path, step in zip(_paths(len(steps)), steps, strict=True)
+        for name, rule in step.rules.items()
+    ]
     asked += [(rule.when, f"{where}.enrolments[{index}].when", True) for index, rule in enumerate(spec.enrolments)]
     for index, entry in enumerate(spec.knowledge_rules):
         path = f"{where}.external_knowledge[{index}]"
@@ -152,7 +177,14 @@ def wrong_ones(asked: Iterable[tuple[str, str, bool]], *, zone: ZoneInfo) -> lis
 
 
 def desired_accounts(
-    spec: TargetSpec, compiled: CompiledTarget, people: pl.DataFrame, *, today: date, today_utc: date, ends: bool
+    spec: TargetSpec,
+    compiled: CompiledTarget,
+    people: pl.DataFrame,
+    *,
+    today: date,
+    today_utc: date,
+    ends: bool,
+    left: Mapping[str, date] = _NEVER,
 ) -> Desired:
     """Map people to desired accounts.
 
@@ -161,6 +193,7 @@ def desired_accounts(
             `_ends` (date) and the roster's columns.
         today: the planning day in the organisation's time zone; `today_utc` the same moment's day in UTC.
         ends: whether the roster has a column of last days.
+        left: by person the day on which they left, as far as it is known (see `leaver_steps`).
     """
     faults: list[Fault] = []
     base = people.select(
@@ -172,15 +205,19 @@ def desired_accounts(
     faults += _faults(people, scope.failed, scope.reasons, compiled.scope, f"targets.{spec.name}.scope")
     base = base.with_columns(scope.values.alias("_scope")).with_columns(_standing(), _reason())
     leaving = base[STANDING] == LEAVER
+    steps = due_steps(people, leaving, (0, *(after for after, _ in compiled.later)), left, today)
+    base = pl.concat([base, steps], how="horizontal")
     wanted: dict[str, pl.Series] = {}
     broken = scope.failed & ~leaving
     said = _said(spec, compiled, people)
-    names = list(dict.fromkeys([*compiled.attributes, *compiled.leaver]))
+    names = list(
+        dict.fromkeys([*compiled.attributes, *compiled.leaver, *(one for _, rules in compiled.later for one in rules)])
+    )
     identifying = proving(spec.settings.match, compiled.attributes, spec.attributes)
     mapped = [
         _chosen(spec, name, compiled.choices[name], people, leaving, wanted)
         if name in compiled.choices
-        else _attribute(spec, name, said, people, leaving)
+        else _attribute(spec, name, said, people, leaving, steps[DUE])
         for name in names
     ]
     for name, (column, plain, failed, found) in zip(names, mapped, strict=True):
@@ -235,16 +272,24 @@ class _Said:
 
 def _said(spec: TargetSpec, compiled: CompiledTarget, people: pl.DataFrame) -> dict[tuple[str, str], _Said]:
     """By section (``attributes``, ``leaver``) and attribute, what the mapping says where the roster has the say."""
+    steps = [compiled.leaver, *(rules for _, rules in compiled.later)]
     asked = {
         (section, name): expression
-        for section, expressions in (("attributes", compiled.attributes), ("leaver", compiled.leaver))
+        for (section, rules), expressions in zip(_sections(spec).items(), [compiled.attributes, *steps], strict=True)
         for name, expression in expressions.items()
-        if name in (rules := getattr(spec.settings, section))
-        and rules[name].authority != "target"
-        and not rules[name].first_free
+        if name in rules and rules[name].authority != "target" and not rules[name].first_free
     }
     results = evaluate_texts(list(asked.values()), people)
     return {key: _Said(one, result) for (key, one), result in zip(asked.items(), results, strict=True)}
+
+
+def _sections(spec: TargetSpec) -> dict[str, Mapping[str, AttributeRule]]:
+    """By the setting's path, the rules for members, and those of each step for leavers."""
+    steps = steps_of(spec.settings.leaver)
+    return {
+        "attributes": spec.settings.attributes,
+        **{path: step.rules for path, step in zip(_paths(len(steps)), steps, strict=True)},
+    }
 
 
 def _standing() -> pl.Expr:
@@ -272,9 +317,14 @@ def _reason() -> pl.Expr:
 
 
 def _attribute(
-    spec: TargetSpec, name: str, said: Mapping[tuple[str, str], _Said], people: pl.DataFrame, leaving: pl.Series
+    spec: TargetSpec,
+    name: str,
+    said: Mapping[tuple[str, str], _Said],
+    people: pl.DataFrame,
+    leaving: pl.Series,
+    due: pl.Series,
 ) -> tuple[pl.Series, pl.Series | None, pl.Series, list[Fault]]:
-    """One attribute for everybody: members by `attributes`, leavers by `leaver` and nothing else.
+    """One attribute for everybody: members by `attributes`, leavers by the steps of `leaver` that are `due`.
 
     Besides it what `attributes` alone says of everybody, who failed, and the faults.
     """
@@ -283,9 +333,10 @@ def _attribute(
     plain: pl.Series | None = None
     column = pl.Series(name, [None], dtype=pl.String).new_from_index(0, people.height)
     broken = pl.repeat(False, people.height, dtype=pl.Boolean, eager=True)
-    for section, applies in (("attributes", ~leaving), ("leaver", leaving)):
+    for place, (section, rules) in enumerate(_sections(spec).items()):
         if (section, name) not in said:
             continue
+        applies = leaving & (due >= place) if place else ~leaving
         expression, result = said[section, name].expression, said[section, name].result
         path = f"targets.{spec.name}.{section}.{name}"
         failed = result.failed & applies
@@ -302,10 +353,13 @@ def _attribute(
                 for key, value in people.select("_key", pl.Series("_v", result.values)).filter(unfit).iter_rows()
             ]
             left_alone = failed | unfit
-        if getattr(spec.settings, section)[name].empty == "clear":
+        if rules[name].empty == "clear":
             values = values.fill_null("")
         if left_alone.any():
             values = values.set(left_alone, None)
+        if place > 1:
+            # What a later step leaves alone is as the step before it says
+            applies = applies & values.is_not_null()
         # To take values away costs nothing; to merge two columns of a million texts does
         column = values.set(leaving, None) if section == "attributes" else values.zip_with(applies, column)
         broken = broken | failed

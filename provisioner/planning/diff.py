@@ -17,9 +17,11 @@ from provisioner.model.unconfirmed import marked
 from provisioner.planning.claims import folded
 from provisioner.planning.correlate import DESIRED_ROW, LEDGER_ROW, OBSERVED_ROW
 from provisioner.planning.desired import LEAVER, MEMBER, PERSON, STANDING
+from provisioner.planning.leaver_steps import LEFT, STEP
 from provisioner.planning.rewrite_loops import LOOPS
 from provisioner.planning.spec import ACCOUNT, READ, UNTOUCHABLE, Observation, TargetSpec
 from provisioner.planning.withdrawn import withdrawn_of
+from provisioner.settings.leaver import steps_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ def suspects(
     kept = [name for name in names if name not in shown]
     seen, linked = (_laid_out(pairs, rows, desired.height) for rows in (OBSERVED_ROW, LEDGER_ROW))
     entries = _acknowledged(ledger, names)
-    suspicious = _in_doubt(desired, observation, entries, seen, linked, shown=bool(shown))
+    suspicious = _in_doubt(desired, observation, entries, seen, linked, shown=bool(shown), stepwise=stepwise(spec))
     alike = _alike(desired, observation.frame, seen, [(f"w:{name}", name) for name in shown])
     alike &= _alike(desired, entries, linked, [(f"w:{name}", f"l:{name}") for name in kept])
     rows = (~alike & ~suspicious).arg_true()
@@ -75,6 +77,11 @@ def suspects(
     return pairs.filter(suspicious.gather(pairs[DESIRED_ROW]))
 
 
+def stepwise(spec: TargetSpec) -> bool:
+    """Whether leavers of a target go in several steps."""
+    return len(steps_of(spec.settings.leaver)) > 1
+
+
 def _in_doubt(
     desired: pl.DataFrame,
     observation: Observation,
@@ -83,6 +90,7 @@ def _in_doubt(
     linked: pl.Series,
     *,
     shown: bool,
+    stepwise: bool,
 ) -> pl.Series:
     """Who is not linked, in another state than they should be, written since they were read, or did not keep what was
     written."""
@@ -91,8 +99,11 @@ def _in_doubt(
         pl.col("_active").is_null(),
         pl.col(LOOPS).is_not_null(),
         (standing == MEMBER) & ~pl.col("_active"),
-        (standing == LEAVER) & ~pl.col("_left"),
+        (standing == LEAVER) & ~pl.col("_gone"),
     ]
+    if stepwise:
+        # Of an entry of an earlier version, so that the day counts from now on
+        doubts.append((standing == LEAVER) & pl.col(LEFT).is_null())
     if shown:
         doubts += [pl.col("_recorded") > _read_at(observation), _since_details(observation)]
     columns = observation.frame.columns
@@ -100,7 +111,8 @@ def _in_doubt(
     times += [pl.col(DETAILS_READ_AT).alias(f"o:{DETAILS_READ_AT}")] if DETAILS_READ_AT in columns else []
     states = entries.select(
         (pl.col("_state") == "active").alias("_active"),
-        (pl.col("_state") == "left").alias("_left"),
+        (pl.col("_state") == "left").alias("_gone"),
+        LEFT,
         "_recorded",
         LOOPS,
     )
@@ -198,6 +210,9 @@ def _acknowledged(ledger: pl.DataFrame, names: Iterable[str]) -> pl.DataFrame:
         "_created",
         LOOPS,
         *(f"l:{gone}" for name in names if f"l:{(gone := withdrawn_of(name))}" in ledger.columns),
+        # An entry of an earlier version was brought about in one step
+        (pl.col(STEP).fill_null(1) if STEP in ledger.columns else pl.lit(1, dtype=pl.Int64)).alias(STEP),
+        (pl.col(LEFT) if LEFT in ledger.columns else pl.lit(None, dtype=pl.String)).alias(LEFT),
         *(
             pl.col(f"l:{name}") if f"l:{name}" in ledger.columns else pl.lit(None, dtype=pl.String).alias(f"l:{name}")
             for name in names

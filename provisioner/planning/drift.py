@@ -75,12 +75,13 @@ def drifted(
     today: date,
     today_utc: date,
     ends: bool,
+    left: Mapping[str, date],
 ) -> tuple[Drifted, ...]:
     """Everybody whose account changed since we last wrote it, by person.
 
     Args:
         people, ledger: as `plan_target` takes them; `plan` is what it made of them.
-        today, today_utc, ends: see `desired_accounts`.
+        today, today_utc, ends, left: see `desired_accounts`.
     """
     by_person: dict[str, list[_Found]] = {}
     for found in _changed(spec, observation, ledger):
@@ -92,6 +93,7 @@ def drifted(
         today=today,
         today_utc=today_utc,
         ends=ends,
+        left=left,
     )
     rows = {row[PERSON]: row for row in desired.frame.iter_rows(named=True)}
     untouchable = dict(observation.frame.select(ACCOUNT, UNTOUCHABLE).filter(pl.col(UNTOUCHABLE).is_not_null()).rows())

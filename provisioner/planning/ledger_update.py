@@ -14,7 +14,8 @@ def failure_patch(operation: Operation, outcome: Outcome) -> LedgerPatch:
         patch = ledger_patch(operation, outcome.kept)
         if operation.kind is Kind.LEAVE:
             # Somebody has left when all of it is so
-            patch.pop("state", None)
+            for name in ("state", "left", "step"):
+                patch.pop(name, None)  # type: ignore[misc]
             patch.pop("owe", None)
         return patch
     perhaps = isinstance(outcome, Unclear) or (isinstance(outcome, Permanent) and outcome.perhaps)
@@ -49,6 +50,8 @@ def ledger_patch(operation: Operation, done: Done) -> LedgerPatch:
         patch["makes"] = operation.makes + 1
     elif operation.kind is Kind.LEAVE:
         patch["state"] = "left"
+        if operation.left_on:
+            patch["left"], patch["step"] = operation.left_on, operation.step
     elif operation.kind is Kind.REJOIN:
         patch["state"] = "active"
     if operation.carries and done.carried:

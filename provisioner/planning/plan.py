@@ -64,12 +64,15 @@ from provisioner.planning.standing_todos import unusable, without_unfit
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """What the ledger must learn without any request: an adoption, or a state that is already so."""
+    """What the ledger must learn without any request: an adoption, or a state that is already so; of somebody who left
+    also the day, and how many steps are brought about."""
 
     person: str
     account: str
     state: State
     matched: str
+    left: str = ""
+    step: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +183,7 @@ def plan_target(
         today=circumstances.today,
         today_utc=circumstances.now.astimezone(UTC).date(),
         ends=circumstances.ends,
+        left=circumstances.left,
     )
     young = settling(spec, ledger, circumstances)
     found = correlate(
@@ -365,11 +369,13 @@ def assemble(
     waiting, touched = {todo.person for todo in todos}, 0
     leavers = unfinished_leavers(desired.frame, found.pairs, ledger, {link.person: link.state for link in links})
     leavers |= unkept_leavers(desired.frame, ledger, aside.loops)
-    left = set(leavers)
+    left, further = set(leavers), set[str]()
 
     def ordered(batch: Batch) -> Batch:
         nonlocal touched
-        left.difference_update(one.person for one in batch if one.kind is Kind.LEAVE)
+        going = [one.person for one in batch if one.kind is Kind.LEAVE]
+        left.difference_update(going)
+        further.update(going)
         operations = guarded(batch, trips, circumstances, removing)
         operations.sort(key=lambda operation: (URGENCY[operation.kind], operation.person, operation.slot))
         changed = [one.person for one in operations if one.kind in ACCOUNT_KINDS and one.account]
@@ -399,7 +405,8 @@ def assemble(
         reread=tuple(dict.fromkeys(aside.reread)),
         unbelieved=unbelieved.sentence if unbelieved else None,
         disbelief=unbelieved.code if unbelieved else "listing_shrank",
-        leavers=leavers,
+        # Whoever waits for a later step is as unfinished as who waits for the first
+        leavers=leavers | further,
         accountless=accountless_leavers(desired.frame, found.pairs, ledger),
         leavers_left=len(left),
         unsettled=unsettled(desired.frame),

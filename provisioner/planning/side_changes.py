@@ -9,7 +9,15 @@ from datetime import timedelta
 
 import polars as pl
 
-from provisioner.model.operation import Enrolment, Kind, KnowledgeRecord, Operation, TargetEvent, operation_id
+from provisioner.model.operation import (
+    AccountChange,
+    Enrolment,
+    Kind,
+    KnowledgeRecord,
+    Operation,
+    TargetEvent,
+    operation_id,
+)
 from provisioner.planning.desired import PERSON
 from provisioner.planning.external_knowledge import Record
 from provisioner.planning.spec import ACCOUNT, Planning, TargetSpec
@@ -54,8 +62,8 @@ def events(
 def _fact(spec: TargetSpec, operation: Operation) -> str:
     if operation.kind is Kind.CREATE:
         return "created"
-    if operation.kind is Kind.LEAVE:
-        return "left"
+    if isinstance(operation, AccountChange) and operation.kind is Kind.LEAVE:
+        return "" if operation.further else "left"
     changing = operation.kind in (Kind.UPDATE, Kind.REJOIN)
     return "role_changed" if changing and spec.role_attribute in operation.after else ""
 

@@ -15,6 +15,7 @@ from provisioner.model.operation import ACCOUNT_KINDS, Kind, Operation
 from provisioner.model.outcome import Done
 from provisioner.planning.correlate import correlate
 from provisioner.planning.desired import PERSON, CompiledTarget, desired_accounts
+from provisioner.planning.leaver_steps import LEFT, STEP
 from provisioner.planning.ledger_update import ledger_patch
 from provisioner.planning.plan import Link, creates_of
 from provisioner.planning.spec import ACCOUNT, UNTOUCHABLE, Observation, Planning, TargetSpec
@@ -31,6 +32,8 @@ _LEDGER: Final[Mapping[str, pl.DataType]] = {
     "_linked": pl.Float64(),
     "_makes": pl.Int64(),
     "_loops": pl.String(),
+    LEFT: pl.String(),
+    STEP: pl.Int64(),
     "_owed": pl.String(),
     "_enrolled": pl.List(pl.String()),
 }
@@ -141,12 +144,21 @@ def carried_out(world: World, operations: Iterable[Operation], links: Iterable[L
             continue
         values = {name: value for name, value in patch["values"].items() if name in names}
         row: dict[str, object] = {PERSON: operation.person, ACCOUNT: account, "_state": patch.get("state")}
+        if patch.get("state") == "active":
+            # What is left out of a row stays, so whoever is back is at no step
+            row |= {LEFT: "", STEP: 1}
+        elif "left" in patch:
+            row |= {LEFT: patch["left"], STEP: patch["step"]}
         if operation.kind is Kind.CREATE:
             row |= {"_created": True, "_matched_by": "created", "_linked": 0.0, "_makes": 0, "_enrolled": []}
         rows.append(row | {"_recorded": moment} | {f"l:{name}": value for name, value in values.items()})
         blank = world.blank if operation.kind is Kind.CREATE else {}
         shown.append({ACCOUNT: account, **blank, **{n: v for n, v in values.items() if n in world.seen.columns}})
-    states = [{PERSON: one.person, ACCOUNT: one.account, "_state": one.state} for one in links]
+    states: list[dict[str, object]] = [
+        {PERSON: one.person, ACCOUNT: one.account, "_state": one.state}
+        | ({LEFT: one.left, STEP: one.step} if one.left else {LEFT: "", STEP: 1} if one.state == "active" else {})
+        for one in links
+    ]
     ledger = _updated(_updated(world.ledger, rows, on=PERSON), states, on=PERSON)
     codes = {person: found for person, found in enrolled.items() if found}
     if codes:

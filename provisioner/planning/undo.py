@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC
+from datetime import UTC, date
 from typing import Any, Final
 
 import polars as pl
@@ -34,6 +34,7 @@ from provisioner.planning.desired import (
     desired_accounts,
 )
 from provisioner.planning.diff import Held, differing, hold, names_of, without_taken
+from provisioner.planning.leaver_steps import DUE, LEFT_ON
 from provisioner.planning.listing_trust import trust_of
 from provisioner.planning.new_accounts import settling
 from provisioner.planning.plan import (
@@ -48,7 +49,8 @@ from provisioner.planning.side_changes import due_records
 from provisioner.planning.spec import ACCOUNT, Observation, Planning, TargetSpec
 from provisioner.planning.standing_todos import without_unfit
 from provisioner.planning.undo_images import CHANGES_STATE, Image, Undo
-from provisioner.settings.targets import AttributeRule
+from provisioner.settings import AttributeRule
+from provisioner.settings.leaver import steps_of
 
 _LEFT: Final = "leaves by the newest roster, so nothing is given back"
 
@@ -91,8 +93,10 @@ def plan_undo(
     kept = _Kept()
     mapped = _mapped(spec, compiled, people, circumstances)
     leaving = people.filter(pl.col("_key").is_in([one.person for one in _created(undo)]))
-    left = _mapped(spec, compiled, leaving.with_columns(pl.lit("leaver").alias("_verdict")), circumstances)
-    wanted = _wanted(spec, undo, mapped, left, ledger, kept)
+    # Of a created account nothing stays, whichever step it would be in
+    long_ago = replace(circumstances, left=dict.fromkeys(leaving["_key"].to_list(), date.min))
+    left = _mapped(spec, compiled, leaving.with_columns(pl.lit("leaver").alias("_verdict")), long_ago)
+    wanted = _wanted(spec, undo, mapped, left, ledger, kept, circumstances.today)
     own = _enforcing(spec, names_of(wanted))
     desired = Desired(wanted, ())
     young = settling(spec, ledger, circumstances)
@@ -145,12 +149,24 @@ def _created(undo: Undo) -> Iterable[Image]:
 def _mapped(spec: TargetSpec, compiled: CompiledTarget, people: pl.DataFrame, circumstances: Planning) -> pl.DataFrame:
     today_utc = circumstances.now.astimezone(UTC).date()
     return desired_accounts(
-        spec, compiled, people, today=circumstances.today, today_utc=today_utc, ends=circumstances.ends
+        spec,
+        compiled,
+        people,
+        today=circumstances.today,
+        today_utc=today_utc,
+        ends=circumstances.ends,
+        left=circumstances.left,
     ).frame
 
 
 def _wanted(
-    spec: TargetSpec, undo: Undo, mapped: pl.DataFrame, left: pl.DataFrame, ledger: pl.DataFrame, kept: _Kept
+    spec: TargetSpec,
+    undo: Undo,
+    mapped: pl.DataFrame,
+    left: pl.DataFrame,
+    ledger: pl.DataFrame,
+    kept: _Kept,
+    today: date,
 ) -> pl.DataFrame:
     """What accounts should hold again, as a desired frame; who is not in it is in `kept`."""
     standings: Mapping[str, str] = dict(mapped.select(PERSON, STANDING).iter_rows())
@@ -180,12 +196,15 @@ def _wanted(
                 STANDING: LEAVER if gone else MEMBER,
                 REASON: f"undo of run {undo.run}",
                 DIGEST: digests.get(person, ""),
+                DUE: len(steps_of(spec.settings.leaver)) if image.kind is Kind.CREATE else 1,
+                LEFT_ON: today.isoformat(),
                 **{f"w:{name}": value for name, value in values.items()},
             }
         )
-    columns = [PERSON, STANDING, REASON, DIGEST, *(f"w:{name}" for name in names)]
+    columns = [PERSON, STANDING, REASON, DIGEST, DUE, LEFT_ON, *(f"w:{name}" for name in names)]
     return pl.DataFrame(
-        {name: [row.get(name) for row in rows] for name in columns}, schema=dict.fromkeys(columns, pl.String)
+        {name: [row.get(name) for row in rows] for name in columns},
+        schema={name: pl.Int64 if name == DUE else pl.String for name in columns},
     )
 
 

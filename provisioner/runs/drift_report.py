@@ -11,6 +11,7 @@ import polars as pl
 from provisioner.model.attributes import natural
 from provisioner.model.worklists import DriftedAttribute, DriftRow
 from provisioner.planning.drift import Change, Drifted, drifted
+from provisioner.planning.leaver_steps import days_of_leaving
 from provisioner.planning.plan import TargetPlan
 from provisioner.planning.spec import Observation, TargetSpec
 from provisioner.runtime.context import Deployment
@@ -52,6 +53,7 @@ async def drift_list(
         today=today,
         today_utc=today_utc,
         ends=dep.settings.roster.ends is not None,
+        left=days_of_leaving(ledger, {}, dep.settings.zone),
     )
     known = _since(await dep.health.list(plan.target, "drift"))
     now = (moment(observation.began) or "", run)

@@ -25,6 +25,7 @@ from provisioner.model.unconfirmed import at_stake
 from provisioner.planning.desired import PERSON, desired_accounts
 from provisioner.planning.first_free import chosen_attributes, names_wanted, promises
 from provisioner.planning.guards import COVERS
+from provisioner.planning.leaver_steps import days_of_leaving
 from provisioner.planning.plan import TargetPlan
 from provisioner.planning.spec import ACCOUNT, Observation
 from provisioner.planning.withdrawn import withdrawn_of
@@ -139,6 +140,7 @@ async def make_plan(
         newcomers=await dep.rekeys.newcomers(),
         returned=who.returned,
         disputed=await disputed(dep, target, snapshot),
+        left=days_of_leaving(ledger, await dep.receipts.since(target), settings.zone),
         promised=await dep.plans.promised(target) if chosen_attributes(spec) else {},
     )
     telling, perhaps = await unlisted_values(dep, target, snapshot, ledger, now)
@@ -284,6 +286,7 @@ async def install(
     links: list[dict[str, Any]] = [
         {"person": link.person, "account": link.account, "state": link.state}
         | ({"matched": link.matched} if link.matched != "link" else {})
+        | ({"left": link.left, "step": link.step} if link.left else {})
         for link in plan.links
     ]
     links += [{"person": person, "enrolled": list(codes)} for person, codes in plan.enrolled.items()]

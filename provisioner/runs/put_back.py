@@ -58,7 +58,7 @@ async def forgotten(
         ledger: by which it was planned.
         first: whether it is the first one of this look.
     """
-    return (first and await _unconfirm(dep, target, snapshot, plan, ledger)) or await _count(dep, target, plan)
+    return (first and await _unconfirm(dep, target, snapshot, plan, ledger)) or await _count(dep, target, plan, ledger)
 
 
 async def _unconfirm(dep: Deployment, target: str, snapshot: Snapshot, plan: TargetPlan, ledger: pl.DataFrame) -> bool:
@@ -89,7 +89,7 @@ async def _unconfirm(dep: Deployment, target: str, snapshot: Snapshot, plan: Tar
     return True
 
 
-async def _count(dep: Deployment, target: str, plan: TargetPlan) -> bool:
+async def _count(dep: Deployment, target: str, plan: TargetPlan, ledger: pl.DataFrame) -> bool:
     """Let the guard of leavers count the leaves that Redis forgot; whether there were any that it had not counted.
 
     They were sent after the state to which it was put back, and so may be followed by only so many others unapproved.
@@ -97,7 +97,8 @@ async def _count(dep: Deployment, target: str, plan: TargetPlan) -> bool:
     """
     decisions = await dep.health.decisions(target)
     asked = {name for name, made in decisions.items() if made["verdict"] == "approved"}
-    people = [link.person for link in plan.links if link.state == "left"]
+    known = set(ledger.filter(pl.col("_state") == "left")[PERSON].to_list())
+    people = [link.person for link in plan.links if link.state == "left" and link.person not in known]
     people += [
         one.person for one in plan.operations if one.kind is Kind.LEAVE and not one.counted and one.id not in asked
     ]

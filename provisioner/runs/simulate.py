@@ -32,6 +32,7 @@ from provisioner.model.simulation import (
 )
 from provisioner.planning.desired import PERSON, CompiledTarget, compile_target
 from provisioner.planning.guards import COVERS
+from provisioner.planning.leaver_steps import days_of_leaving
 from provisioner.planning.plan import TargetPlan, plan_target
 from provisioner.planning.simulation import Unlike, World, carried_out, differing, renamed, settled, unlike, with_shown
 from provisioner.planning.spec import ACCOUNT, Planning, TargetSpec
@@ -358,6 +359,7 @@ def _circumstances(side: _Side, target: str, judged: _Judged, kept: Kept) -> Pla
         snapshot=kept.digest,
         removals_wait=f"the roster is degraded: {' '.join(judged.verdict.reasons)}" if waits else None,
         sent={guard: sent[guard] for guard in COVERS} if guards.window else {},
+        left=days_of_leaving(side.worlds[target].ledger, {}, settings.zone),
         unfamiliar=unfamiliar(judged.here.frame, settings.roster, side.seen, today=today),
     )
 

@@ -3,6 +3,7 @@
 ``load()`` is the one entrance. Environment wins over secret files, they win over YAML.
 """
 
+from provisioner.settings.attribute_rule import AttributeRule, Authority
 from provisioner.settings.cron import Cron
 from provisioner.settings.kinds import known_kinds
 from provisioner.settings.loader import DEFAULT_CONFIG, Loaded, load
@@ -22,8 +23,6 @@ from provisioner.settings.root import (
 from provisioner.settings.roster import AbsenceSettings, GateSettings, LookupSettings, RosterSettings
 from provisioner.settings.sign_in import OidcRoles, OidcSettings
 from provisioner.settings.targets import (
-    AttributeRule,
-    Authority,
     EnrolmentRule,
     GuardLimit,
     GuardSettings,

@@ -14,12 +14,13 @@ from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from provisioner.settings.allowed import may_be_prefix
+from provisioner.settings.attribute_rule import Section, Sql
 from provisioner.settings.cron import Cron
 from provisioner.settings.kinds import known_kinds, settings_model
 from provisioner.settings.nearest import nearest
 from provisioner.settings.roster import RosterSettings
 from provisioner.settings.sign_in import OidcSettings, web_address
-from provisioner.settings.targets import GuardSettings, Section, Sql, TargetSettings
+from provisioner.settings.targets import GuardSettings, TargetSettings
 from provisioner.settings.values import Duration
 
 #: Characters from which on a token of the web counts as one that nobody finds by trying.

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from provisioner.settings.targets import Section, Sql
+from provisioner.settings.attribute_rule import Section, Sql
 from provisioner.settings.values import DateForms, Duration, Percent
 
 #: Which line is the header.

@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
+from provisioner.settings.attribute_rule import Section
 from provisioner.settings.place import is_loopback
-from provisioner.settings.targets import Section
 
 #: The scope that makes a request one of OpenID Connect.
 OPENID: Final = "openid"

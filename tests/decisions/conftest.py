@@ -68,15 +68,22 @@ def roster(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def opened(sandbox: SandboxServer, switchboard: Switchboard, redis_url: str, roster: Path, tmp_path: Path) -> Opened:
-    """Opens the deployment with the example's settings and changes to them; `reading` changes those of the roster."""
+    """Opens the deployment with the example's settings and changes to them; `reading` changes those of the roster,
+    `leaver` that of targets."""
     del switchboard
 
     @asynccontextmanager
     async def open_it(
-        *, only: tuple[str, ...] | None = None, reading: Mapping[str, Any] | None = None, **changes: Any
+        *,
+        only: tuple[str, ...] | None = None,
+        reading: Mapping[str, Any] | None = None,
+        leaver: Mapping[str, Any] | None = None,
+        **changes: Any,
     ) -> AsyncIterator[Deployment]:
         document = settings_document(sandbox.url, redis_url, roster, tmp_path, **changes)
         document["roster"] |= reading or {}
+        for name, steps in (leaver or {}).items():
+            document["targets"][name]["leaver"] = steps
         if only is not None:
             document["targets"] = {name: document["targets"][name] for name in only}
         async with Deployment.open(load_settings(tmp_path, document)) as dep:

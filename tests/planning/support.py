@@ -13,6 +13,7 @@ import polars as pl
 from provisioner.model.account import Account, LedgerEntry
 from provisioner.model.operation import Operation
 from provisioner.planning.desired import CompiledTarget, compile_target
+from provisioner.planning.leaver_steps import days_of_leaving
 from provisioner.planning.plan import TargetPlan, plan_target
 from provisioner.planning.spec import Observation, Planning, TargetSpec
 from provisioner.runs.observe import frame_of
@@ -159,6 +160,8 @@ def ledger_of(entries: Iterable[LedgerEntry], spec: TargetSpec) -> pl.DataFrame:
             "_linked": entry.linked,
             "_makes": entry.makes,
             "_loops": json.dumps(dict(entry.loops)) if entry.loops else None,
+            "_left": entry.left or None,
+            "_step": entry.step,
             "_owed": json.dumps(dict(entry.owed)),
             "_enrolled": list(entry.enrolled),
             **{f"l:{name}": entry.values.get(name) for name in names},
@@ -174,6 +177,8 @@ def ledger_of(entries: Iterable[LedgerEntry], spec: TargetSpec) -> pl.DataFrame:
         "_linked": pl.Float64,
         "_makes": pl.Int64,
         "_loops": pl.String,
+        "_left": pl.String,
+        "_step": pl.Int64,
         "_owed": pl.String,
         "_enrolled": pl.List(pl.String),
         **{f"l:{name}": pl.String for name in names},
@@ -203,6 +208,8 @@ class World:
     def plan(self, **circumstances: Any) -> TargetPlan:
         """The plan; `circumstances` go over the world's own."""
         names = [name for name, attribute in self.spec.attributes.items() if attribute.observed]
+        left = days_of_leaving(ledger_of(self.ledger, self.spec), {}, self.spec.zone)
+        usual: dict[str, Any] = {"now": NOW, "today": TODAY, "snapshot": "sha256:0", "left": left}
         readable = names if self.complete or self.asked is not None else []
         observation = Observation(frame_of(self.accounts, readable), self.complete, BEGAN, self.asked, last=self.last)
         return plan_target(
@@ -211,7 +218,7 @@ class World:
             people_of(self.people),
             observation,
             ledger_of(self.ledger, self.spec),
-            Planning(**{"now": NOW, "today": TODAY, "snapshot": "sha256:0", **self.circumstances, **circumstances}),
+            Planning(**{**usual, **self.circumstances, **circumstances}),
         )
 
 

@@ -17,7 +17,7 @@ from provisioner.model.operation import Kind
 from provisioner.planning.first_free import numbered, promises
 from provisioner.planning.plan import TargetPlan
 from provisioner.planning.spec import TargetSpec
-from provisioner.settings.targets import AttributeRule
+from provisioner.settings import AttributeRule
 from tests.planning.support import World, attributes_of, linked, person, spec_of
 
 TWO = ["LOWER(first_name)", "LOWER(first_name || last_name)"]

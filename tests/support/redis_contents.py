@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import date, timedelta
 from itertools import islice
 from typing import Any, Final
 
@@ -342,6 +343,23 @@ class RedisContents:
         """Nothing of these guards was sent."""
         with self._redis() as client:
             client.delete(*(keys.sent(target, guard) for guard in guards))
+
+    def age_leaves(self, target: str, days: int) -> None:
+        """Let everybody who left a target have left so many days earlier, by the ledger."""
+        self._change_days(target, lambda day: (date.fromisoformat(day) - timedelta(days=days)).isoformat())
+
+    def forget_days_of_leaving(self, target: str) -> None:
+        """Let the ledger be one that does not have the day on which somebody left, as an earlier version's."""
+        self._change_days(target, lambda _: None)
+
+    def _change_days(self, target: str, change: Callable[[str], str | None]) -> None:
+        with self._redis() as client:
+            for person, text in client.hgetall(keys.ledger(target)).items():
+                entry = json.loads(text)
+                if "left" in entry:
+                    day = change(entry.pop("left"))
+                    entry |= {"left": day} if day else {}
+                    client.hset(keys.ledger(target), person, json.dumps(entry))
 
     def age_roster(self, days: float) -> None:
         """Let the last clean roster have been read so many days earlier."""

@@ -40,7 +40,8 @@ def receipt(out: Console, found: Document | None, zone: ZoneInfo) -> None:
     rows = table("  target", "state", "since", "last change", "what was said")
     for name, part in found["targets"].items():
         times = [local(part[one], zone) if part[one] else "" for one in ("since", "at")]
-        rows.add_row(*cells(f"  {name}", part["status"], *times, part["message"] or ""))
+        step = f"next step on {part['next']}" if part.get("next") else ""
+        rows.add_row(*cells(f"  {name}", part["status"], *times, " ".join(filter(None, (part["message"], step)))))
     out.print(rows)
 
 

@@ -33,8 +33,8 @@ class LedgerStore:
         """The ledger of one target as the planner wants it, for everybody or for some.
 
         Columns: `_person`, `_account`, `_state`, `_created`, `_matched`, `_recorded`, `_owed` (JSON), `_enrolled`,
-        `_linked`, `_makes` and `_loops` (JSON, see `LedgerEntry`), and ``l:<attribute>`` per name (null: nothing
-        acknowledged; empty text: known to be empty).
+        `_linked`, `_makes`, `_loops` (JSON), `_left` and `_step` (see `LedgerEntry`), and ``l:<attribute>`` per name
+        (null: nothing acknowledged; empty text: known to be empty).
 
         Everybody is read in steps: what is recorded meanwhile may be in it or not. `rekey` and `forget`, which move
         entries, wait until nothing plans.
@@ -109,6 +109,8 @@ def _frame(persons: Sequence[str], texts: Sequence[bytes], names: Sequence[str])
         "linked": pl.Float64(),
         "makes": pl.Int64(),
         "loops": pl.String(),
+        "left": pl.String(),
+        "step": pl.Int64(),
         "values": values,
         # Lua writes an empty list as an empty object, so these two are read as text
         "owed": pl.String(),
@@ -127,6 +129,8 @@ def _frame(persons: Sequence[str], texts: Sequence[bytes], names: Sequence[str])
         pl.col("linked").fill_null(0.0).alias("_linked"),
         pl.col("makes").fill_null(0).alias("_makes"),
         pl.col("loops").alias("_loops"),
+        pl.col("left").alias("_left"),
+        pl.col("step").fill_null(1).alias("_step"),
         pl.col("owed").alias("_owed"),
         pl.when(codes.str.starts_with("["))
         .then(codes)

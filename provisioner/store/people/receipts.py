@@ -86,6 +86,12 @@ class ReceiptStore:
                     first[person] = min(float(since), first.get(person, float(since)))
         return await self._many(sorted(first, key=lambda person: (first[person], person)), targets)
 
+    async def since(self, target: str) -> dict[str, float]:
+        """By person whose leave is unfinished in a target, since when it is asked for (epoch seconds)."""
+        with redis_errors():
+            found = await self._redis.zrange(keys.leavers(target), 0, -1, withscores=True)
+        return {name.decode(): float(since) for name, since in found}
+
     async def forget_before(self, moment: float, targets: Collection[str]) -> int:
         """Forget receipts that are over since before a moment (epoch seconds); how many.
 

@@ -7,7 +7,8 @@ from typing import Any, ClassVar, Final, Literal
 
 from pydantic import Field, SecretStr, model_validator
 
-from provisioner.settings.targets import Section, TargetSettings
+from provisioner.settings.attribute_rule import Section
+from provisioner.settings.targets import TargetSettings
 
 #: Settings of the contract that were there before `dialect`, and may stand in it under their own names.
 _OLDER: Final = (

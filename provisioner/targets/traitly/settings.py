@@ -6,7 +6,8 @@ from typing import ClassVar
 
 from pydantic import Field, SecretStr
 
-from provisioner.settings.targets import Section, TargetSettings
+from provisioner.settings.attribute_rule import Section
+from provisioner.settings.targets import TargetSettings
 
 
 class TraitlyEvents(Section):

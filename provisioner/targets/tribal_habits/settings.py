@@ -6,7 +6,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, SecretStr
 
-from provisioner.settings.targets import EnrolmentRule, Sql, TargetSettings
+from provisioner.settings.attribute_rule import Sql
+from provisioner.settings.targets import EnrolmentRule, TargetSettings
 from provisioner.settings.values import Rate, Rates
 
 

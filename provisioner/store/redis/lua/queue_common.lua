@@ -193,6 +193,7 @@ local function record(person, patch)
   if patch.account then
     if entry.account and entry.account ~= patch.account then
       entry.values, entry.created, entry.perhaps, entry.makes, entry.loops = {}, false, nil, nil, nil
+      entry.left, entry.step = nil, nil
     end
     if entry.account ~= patch.account or patch.makes then entry.linked = now() end
     entry.account = patch.account
@@ -212,6 +213,9 @@ local function record(person, patch)
     for name, value in pairs(patch.values) do entry.values[name] = value end
   end
   if patch.state then entry.state = patch.state end
+  -- Since when somebody has left, and in how many steps; whoever is back begins from the front
+  if patch.left and patch.left ~= '' then entry.left, entry.step = patch.left, patch.step end
+  if patch.state == 'active' then entry.left, entry.step = nil, nil end
   if patch.matched then entry.matched = patch.matched end
   if patch.created ~= nil then entry.created = patch.created end
   for fact, moment in pairs(patch.owe or {}) do entry.owed[fact] = moment end
@@ -226,7 +230,8 @@ local function record(person, patch)
   end
   if patch.paid or patch.enrolled then entry.told = now() end
   redis.call('HSET', LEDGER, person, cjson.encode(entry))
-  if entry.state == 'left' and not entry.loops then leaves_no_more(person) end
+  -- What says nothing of the leave ends no later step of it
+  if (patch.state or patch.loops) and entry.state == 'left' and not entry.loops then leaves_no_more(person) end
 end
 
 local function exactly(moment) return string.format('%.17g', moment) end

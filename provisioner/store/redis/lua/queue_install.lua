@@ -61,7 +61,8 @@ local function settle_by_link(person, member, link)
   local status, unclear, kind, doc = unpack(redis.call('HMGET', op_key(run, id), 'status', 'unclear', 'kind', 'doc'))
   local came_about = kind == 'create' or (kind == 'leave' and link.state == 'left')
   if unclear ~= '1' or not (status == 'pending' or status == 'waiting') or not came_about then return false, goes_on end
-  local patch = { account = link.account, state = link.state, owe = cjson.decode(doc).owes }
+  local patch = { account = link.account, state = link.state, owe = cjson.decode(doc).owes, left = link.left,
+    step = link.step }
   if kind == 'create' then patch.matched, patch.created, patch.makes = 'created', true, 1 end
   record(person, patch)
   unsure(person, doubts_of(run, id, true))
@@ -270,7 +271,8 @@ local function install_person(run, began, everybody, watched, row, fresh_slots, 
     elseif one.enrolled or one.shown then
       record(person, { enrolled = one.enrolled, shown = one.shown })
     elseif not recorded_since(person, began) then
-      record(person, { account = one.account, state = one.state, matched = one.matched })
+      record(person, { account = one.account, state = one.state, matched = one.matched, left = one.left,
+        step = one.step })
     end
   end
   return dropped

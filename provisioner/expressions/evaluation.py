@@ -234,7 +234,7 @@ def composed(text: pl.Series) -> pl.Series:
 
 
 def beyond_ascii(text: Text) -> Text:
-    """Whose text is beyond ASCII, so that Unicode has to be asked: which takes some twenty times as long as to look."""
+    """Which texts hold more than ASCII. Only these need the rules of Unicode, which take twenty times as long."""
     return text.str.len_bytes() != text.str.len_chars()
 
 

@@ -227,7 +227,7 @@ def _check_types(expression: pl.Expr, roots: Sequence[str], where: str, text: st
 
 
 def _check_rows_alone(expression: pl.Expr, roots: Sequence[str], where: str, text: str) -> None:
-    """Each of two rows must give the same alone as next to the other."""
+    """Check that each of two rows gives the same value alone as together."""
     for first, second in _SAMPLES:
         try:
             together = _values(expression, {name: [first, second] for name in roots})

@@ -1,4 +1,4 @@
-"""Moments that a roster writes where it means days: which day each is in the organisation's time zone. Pure."""
+"""Moments in columns of days: the day of each in the organisation's time zone. Pure."""
 
 from __future__ import annotations
 

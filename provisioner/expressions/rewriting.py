@@ -94,7 +94,7 @@ def with_explicit_dates(text: str, tokens: list[Token], columns: Collection[str]
 
 
 def _strict(call: _Call, tokens: list[Token], end: int) -> list[_Edit]:
-    """The edits by which a text that has not the format's digits is no date."""
+    """The edits that make a text with fewer or more digits than the format asks for no date."""
     written = tokens[end - 1]
     if written.kind != "text" or tokens[end - 2] is not call.comma or call.comma is None:
         return []

@@ -165,9 +165,9 @@ class _Work:
         return None
 
     def _has_left(self, row: ChangeRow, changed: Places) -> bool:
-        """Whether the account is a leaver's by all that the target shows, and by something that no member is given.
+        """Whether the target shows the account in leaver state already, with a value that no member is given.
 
-        What is left to do takes no access away that guards are for: it was taken, by us or by somebody else.
+        The rest of the leave takes away no access, so no guard has to count it.
         """
         if not row.seen or not self._unlisted.issuperset(changed):
             return False
@@ -351,8 +351,11 @@ class _Work:
         )
 
     def _image(self, differs: str, known: str, changed: Places) -> tuple[tuple[tuple[int, str, bool, bool], ...], bool]:
-        """Of each attribute whether the image takes what is wanted, and whether it else keeps what is held; besides it
-        whether what is held is known of anything that changes."""
+        """The image of an account after a change, and whether any value that changes was known before.
+
+        The image has for each attribute its place, its name, whether it takes the wanted value, and whether it keeps
+        the held one otherwise.
+        """
         image = tuple(
             (place, name, differs[place] == "0" or place in changed, mapped and known[place] == "1")
             for place, name, mapped in self._mapped

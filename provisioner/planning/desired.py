@@ -166,7 +166,11 @@ def faults_of(spec: TargetSpec) -> list[ConfigurationError]:
 
 
 def wrong_ones(asked: Iterable[tuple[str, str, bool]], *, zone: ZoneInfo) -> list[ConfigurationError]:
-    """Of expressions (text, the setting's path, whether yes or no is asked), what is wrong with each wrong one."""
+    """The error of each expression that is wrong.
+
+    Args:
+        asked: the text of each, its path in the settings, and whether it is a predicate.
+    """
     found: list[ConfigurationError] = []
     for text, path, predicate in asked:
         try:

@@ -62,7 +62,7 @@ class Measure:
 
     @property
     def sentence(self) -> str:
-        """What the operator reads while it holds."""
+        """The sentence for the operator while this guard holds operations."""
         return f"{self.finding}: held until approved."
 
 

@@ -26,7 +26,7 @@ def leaving(compiled: CompiledTarget, people: pl.DataFrame) -> tuple[frozenset[s
 
 
 def unsettled(desired: pl.DataFrame) -> frozenset[str]:
-    """The people of whom nothing changes because their row or their scope says too little."""
+    """The people who stay as they are, since their row or `scope` gives neither yes nor no."""
     return frozenset(desired.filter((pl.col(STANDING) == STILL) & (pl.col(REASON) != _EXCLUDED))[PERSON].to_list())
 
 

@@ -75,7 +75,7 @@ def shown_at_last(pairs: pl.DataFrame, ledger: pl.DataFrame, observed: pl.Series
 
 
 def sentence(spec: TargetSpec, makes: int) -> str:
-    """What the operator reads of an account that was made so often and never shown."""
+    """The sentence for the operator about an account that was made `makes` times and never shown."""
     return (
         f"{spec.name} accepted a new account for this person {makes} times in a row, and its listing never showed one. "
         "It is not made again by itself. See in the target whether it keeps what it accepts, and whether the key sees "

@@ -29,7 +29,7 @@ def merged(
     yields: Mapping[str, frozenset[str]],
     last_read: float | None = None,
 ) -> pl.DataFrame:
-    """For sets to which others add members: wanted becomes held, less what is ours to take away, plus what we want.
+    """Want of sets to which others add members what is held, without what is ours to take away, and with what we add.
 
     Our own part goes on as ``own:<attribute>``, since only that may ever be taken away again.
 
@@ -165,7 +165,7 @@ class TooManyRemovals:
 
     @property
     def sentence(self) -> str:
-        """What the operator reads while it holds."""
+        """The sentence for the operator while this guard holds operations."""
         return f"{self.finding}: held until approved. With `set: merge`, what others added stays."
 
     @property

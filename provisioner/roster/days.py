@@ -155,7 +155,7 @@ def _means_none(text: str, *, last: bool) -> bool:
 
 
 def _may_be_open(day: date, found: Collection[str]) -> bool:
-    """Whether a last day by a two-digit year is what remains of one that means none, such as 31-DEC-4712."""
+    """Whether a last day with a two-digit year may have been an open end, such as 31-DEC-12 for 31-DEC-4712."""
     short = any(form not in SPELT and date_format(form).short_year for form in found)
     return short and day.month == _DECEMBER and day.day >= _LAST_DAYS and day.year % 100 in _OPEN_ENDS
 

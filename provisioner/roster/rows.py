@@ -173,7 +173,14 @@ def _keys(frame: pl.DataFrame, plan: Plan, work: Derivation) -> tuple[pl.Series,
 def _picked(
     frame: pl.DataFrame, fold: pl.Series, settings: RosterSettings, plan: Plan, zone: ZoneInfo
 ) -> tuple[pl.DataFrame, dict[int, str], int]:
-    """The frame with one row for each person, where `pick` says which; by line why it does not; how many rows went."""
+    """Keep of each person the row that `pick` puts first.
+
+    Args:
+        fold: the folded key of each row.
+
+    Returns:
+        The frame; by line, why none of a person's rows was picked; and how many rows were left out.
+    """
     expression = plan.key.text not in frame.columns or plan.key.text in plan.computed
     apart = of_two_people(frame, fold, plan.key_columns) if expression else {}
     if settings.pick is None:

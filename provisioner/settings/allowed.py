@@ -30,7 +30,7 @@ class UnclearAddressError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The parts of an address, in the one spelling in which they are compared; `host` is empty for a path."""
+    """The parts of an address in the spelling in which addresses are compared; `host` is empty for a path."""
 
     scheme: str
     host: str

@@ -150,8 +150,8 @@ class MappingTest(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _targets_beside_the_row(cls, value: Any) -> Any:
-        """Targets may stand besides `row`, each by its name."""
+    def _targets_next_to_the_row(cls, value: Any) -> Any:
+        """Take names next to `row` for targets."""
         if not isinstance(value, dict):
             return value
         others = {key: one for key, one in value.items() if key not in cls.model_fields}

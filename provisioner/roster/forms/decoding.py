@@ -112,7 +112,7 @@ def _detect(content: bytes) -> tuple[str | None, bool]:
 
 
 def _is_utf_8(content: bytes) -> bool:
-    """Whether all of it is valid; piece by piece, since the text of a large file would take its room twice over."""
+    """Whether the bytes are valid UTF-8. They are decoded in pieces, so that the text takes no room besides."""
     if content.isascii():
         return True
     decoder = codecs.getincrementaldecoder("utf-8")()

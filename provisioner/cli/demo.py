@@ -25,6 +25,7 @@ from rich.text import Text
 
 from provisioner import logs
 from provisioner.cli import demo_roundtrip
+from provisioner.cli.demo_machine import deaf, free_ports, interrupted_by_signals, without_socket_folder
 from provisioner.cli.render import run_report
 from provisioner.cli.render.output import cells, console, table
 from provisioner.cli.supervisor import Children
@@ -51,7 +52,6 @@ _RIGHT: Final = (
 #: Where HR gets its table back, within the demo's folder.
 _TABLE: Final = "writeback.csv"
 _POLL_SECONDS: Final = 0.05
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def run(keep: bool) -> int:
@@ -67,7 +67,7 @@ def run(keep: bool) -> int:
     """
     logs.configure("warning", json=not sys.stderr.isatty())
     with ExitStack() as stack:
-        stack.enter_context(_interrupted_by_signals())
+        stack.enter_context(interrupted_by_signals())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="provisioner-demo-")))
         demo = _Demo(folder)
         stack.enter_context(demo.processes())
@@ -77,48 +77,11 @@ def run(keep: bool) -> int:
     return 0 if right else 1
 
 
-@contextmanager
-def _interrupted_by_signals() -> Iterator[None]:
-    def interrupt(_number: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in _SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _deaf() -> None:
-    for number in _SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
-
-
-def _without_socket_folder(redis: EmbeddedRedis) -> None:
-    """Where the path of the folder is too long for a socket, the server's lies in an empty one elsewhere."""
-    with suppress(OSError):
-        Path(redis.address.path or "").parent.rmdir()
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on, from below those that a system gives whoever asks for any (RFC 6335: from 49152 on,
-    Linux: from 32768 on). Such a one might go to another program before our process takes it."""
-    with ExitStack() as stack:
-        found: list[int] = []
-        while len(found) < count:
-            port = 20000 + secrets.randbelow(12000)
-            with suppress(OSError):
-                stack.enter_context(socket.create_server(("127.0.0.1", port)))
-                found.append(port)
-        return found
-
-
 class _Demo:
     """One demo: its folder, the environment of its processes, and what it saw."""
 
     def __init__(self, folder: Path) -> None:
-        sandbox, web = _free_ports(2)
+        sandbox, web = free_ports(2)
         self._folder = folder
         self._sandbox_port = sandbox
         self._switchboard = Switchboard(f"http://127.0.0.1:{sandbox}")
@@ -152,11 +115,11 @@ class _Demo:
                 self._write(SETTINGS, SETTINGS)
                 self._write(ROSTER, ROSTER)
                 redis = EmbeddedRedis(self._folder / "data", append_only=False)
-                started.callback(_without_socket_folder, redis)
+                started.callback(without_socket_folder, redis)
                 started.enter_context(redis)
                 children = self._children = started.enter_context(Children(self._environment, quiet=True))
                 # Whatever ends the demo, a second Ctrl-C does not keep it from ending what it started
-                started.callback(_deaf)
+                started.callback(deaf)
                 children.start("sandbox", "sandbox", "--port", str(self._sandbox_port))
                 for name in ("worker", "beat", "web"):
                     children.start(name)

@@ -79,7 +79,7 @@ async def story(dep: Deployment, key: str) -> PersonReport:
 
 
 async def _listed(dep: Deployment, key: str) -> bool:
-    """Whether the newest plans have something about somebody whom no clean roster has yet."""
+    """Whether the newest plans name a person who is in no clean roster yet."""
     for target in dep.targets:
         for name in ("todos", "conflicts"):
             if any(one["person"] == key for one in await dep.health.list(target, name)):

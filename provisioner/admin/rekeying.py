@@ -111,7 +111,7 @@ async def different(dep: Deployment, old: str, new: str, *, by: str) -> Rekeyed:
 async def rekey_all(
     dep: Deployment, run: str, *, by: str, patience: float = PATIENCE
 ) -> tuple[list[Rekeyed], list[tuple[Pair, str]]]:
-    """Let everybody go on under another key whom a run took for renumbered, where nothing speaks against it.
+    """Give their new keys to all people whom a run found to be renumbered, where nothing contradicts it.
 
     Returns:
         Who does, and who was left as they are with the reason.

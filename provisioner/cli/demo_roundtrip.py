@@ -75,7 +75,7 @@ class Circle:
         return wrong
 
     def go(self) -> Iterator[Reached]:
-        """Have the course completed, and tell of each station as soon as it is reached, or when the time is over."""
+        """Complete the course, and report each station when it is reached or when the time is over."""
         self._board.options("tribal_habits", webhook_url=self._webhook)
         account = next(one for one in self._board.accounts("tribal_habits") if one["email"] == self._email)
         self._board.act("tribal_habits", "complete", user_name=account["user_name"], code=COURSE[0])

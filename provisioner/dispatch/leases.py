@@ -107,7 +107,8 @@ class Lease:
             raise self.lose()
 
     async def put_off(self, *, sent: bool) -> None:
-        """Put off what is still ours of claims of which one is lost; whoever has that one looks up what was sent.
+        """Put off the claims that are still ours after one of them was lost. The lost one's new owner looks up what
+        was sent.
 
         Args:
             sent: whether a request left that was perhaps about all of them.

@@ -1,4 +1,4 @@
-"""Does Redis still remember? A server that came back empty is noticed here, and what follows from it is decided.
+"""Whether Redis still has its data: notices a server that came back empty, and decides what follows.
 
 A mark lies in Redis and a copy of it in each `data_dir`. Where only the copy is left, Redis has lost everything: links,
 what was acknowledged, what was in flight. The next run observes the targets whole and adopts what it finds, so nobody
@@ -68,7 +68,7 @@ class Copy:
 
     @property
     def word(self) -> str:
-        """The mark that Redis had last; empty if nobody knows one."""
+        """The last known mark of Redis; empty if none is known."""
         return next(iter(self.positions), "")
 
     def left(self, mark: Mark) -> bool:

@@ -19,7 +19,7 @@ _NAMED: Final = 20
 
 
 async def waiting(dep: Deployment, limit: int = SHOWN) -> EventLists:
-    """What came, what waits, and what died, as JSON.
+    """Received, waiting and dead events, as JSON.
 
     ``backlog`` counts: events `waiting` in the stream, of which `taken` are in progress, `put_off` until what they need
     is there, `dead`; `outgoing` webhooks to be sent, and `undelivered` that nobody took. ``counts`` is how many events

@@ -30,7 +30,7 @@ class ReadBack:
 
 
 async def read_back(dep: Deployment, targets: Collection[str] | None = None) -> ReadBack:
-    """Read what every enabled target has to tell of linked people, and keep it.
+    """Read from every enabled target what it shows of linked people, and record it.
 
     Args:
         targets: only these.

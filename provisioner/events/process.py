@@ -156,7 +156,7 @@ async def _bury(dep: Deployment, received: Received, error: str | None) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """An event of whom we know what it says and whom it is about."""
+    """An event that was read, and its person if one was found."""
 
     received: Received
     event: InboundEvent
@@ -209,7 +209,7 @@ class _Wave:
         self.read.append(_Read(received, event, person))
 
     async def keep(self) -> None:
-        """Keep what all of them tell, and of whom.
+        """Record the facts of all events with their people.
 
         Raises:
             StoreError: Redis does not answer.

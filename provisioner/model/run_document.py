@@ -246,7 +246,7 @@ def exit_code(document: Mapping[str, Any]) -> int:
 
 
 def removals_wait(roster: Mapping[str, Any] | None) -> bool:
-    """Whether a run's roster, as its JSON, is degraded and nobody accepted it, so that nobody is removed by it."""
+    """Whether a run's roster (its JSON) is degraded and was not accepted, so that the run removes nobody."""
     return bool(roster and roster.get("degraded") and not roster.get("accepted"))
 
 

@@ -1,4 +1,4 @@
-"""What nobody can say of an account: a change was sent, its end is not known, and no listing shows the attribute.
+"""Unconfirmed values of an account: a change was sent, its outcome is unknown, and no listing shows the attribute.
 
 A set then holds members that are marked, like ``Sales; Finance (perhaps)``: such a value equals no wanted one, so the
 next plan says again of each marked member whether it is in. Of any other attribute nothing is known, which makes the
@@ -38,7 +38,7 @@ def marked(value: str | None, unsure: Iterable[str]) -> str | None:
 
 
 def at_stake(operation: Operation, attributes: Mapping[str, Attribute]) -> Mapping[str, Sequence[str]]:
-    """What is not known of the account if nobody can say what became of an operation that was sent.
+    """The values of an account that are unknown after an operation was sent without a known outcome.
 
     By attribute that no listing shows and that can be written again: of a set the members (lower case) that enter or
     leave, else nothing. By `OURS` and the name of a set to which others may add: the members that we add.

@@ -239,7 +239,8 @@ async def send_waiting(dep: Deployment) -> int:
 
 
 async def _send(dep: Deployment, notice: Notice) -> Notice | None:
-    """Send a notice to whoever has not got it; the notice with whom it did not reach, None if it is done with."""
+    """Send a notice to the addresses that have not received it. Returns it with those still missing, None if none
+    is."""
     now, tries = await dep.clock.now(), int(notice["tries"]) + 1
     if now < float(notice["due"]):
         return notice

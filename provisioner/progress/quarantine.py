@@ -1,4 +1,4 @@
-"""When we stop writing to a target, how we look whether it is well again, and when we go on.
+"""When writing to a target stops, how its recovery is probed, and when writing resumes.
 
 Three things begin a quarantine: refused credentials at once, several requests in a row without a connection, and more
 failures than successes among the newest outcomes. It ends by itself when a harmless read succeeds. The first look comes

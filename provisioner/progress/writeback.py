@@ -166,7 +166,7 @@ class _Part:
         )
 
     def value(self, person: str, attribute: str, reported: Mapping[str, str | None]) -> str | None:
-        """One attribute: as observed, else as acknowledged, else as reported."""
+        """The value of an attribute: the observed one, else the acknowledged one, else the reported one."""
         shown = self.observed.get(self.accounts.get(person, ""), {})
         if attribute in shown:
             return shown[attribute]

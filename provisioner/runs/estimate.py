@@ -43,7 +43,7 @@ def usual_durations(target: Target[Any], rates: Sequence[Rate], people: int) -> 
 
 
 def _seconds(rates: Sequence[Rate], requests: int) -> float:
-    """From the first request to the last, if nobody else sends any."""
+    """Seconds from the first request to the last, if nobody else sends any."""
     return max((max(0, math.ceil(requests / rate.limit) - 1) * rate.window for rate in rates), default=0.0)
 
 

@@ -21,7 +21,8 @@ log = structlog.get_logger(__name__)
 
 
 async def without_existing(dep: Deployment, target: str, http: Http, plan: TargetPlan) -> TargetPlan:
-    """The plan without enrolments that exist; its `enrolled` says of whom the ledger is to remember them.
+    """The plan without the enrolments that already exist; `enrolled` names the people whose ledger entry records
+    them.
 
     Looked up once per plan, and only where an enrolment is due of somebody whose account was there before: nobody else
     can have one. If they cannot be read, those enrolments wait for the next run, and everything else goes on.

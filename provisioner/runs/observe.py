@@ -195,7 +195,7 @@ async def _last_seen(dep: Deployment, target: str, asks: Sequence[Ask], began: f
 async def _overlaid(
     dep: Deployment, target: str, http: Http, made: Incremental, last: pl.DataFrame, reading: Reading, *, began: float
 ) -> Seen | None:
-    """What is remembered, overlaid with what changed since; None where only a full listing can tell.
+    """The last listing with later changes applied; None where a full listing is needed.
 
     That is so when the last one is too long ago, came from another address or lacks an attribute that is wanted or
     shown now, and when there are not as many accounts as there should be, because some were deleted or renamed.

@@ -26,7 +26,7 @@ _REMEMBERED: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The roster that a run reads, and how it came to be that one.
+    """The roster that a run reads, and why it reads this one.
 
     `kind`: ``url`` is `roster.url`, ``push`` the roster that was pushed, ``request`` one that the run alone reads.
     `push` is the pushed roster, and `fresh` says that this run is the one that was asked for with it.

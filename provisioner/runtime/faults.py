@@ -1,4 +1,4 @@
-"""Faults: exceptions that nobody thought of. What they are recognised by, and how they are logged and named."""
+"""Faults, which are unexpected exceptions: how they are recognised, logged and named."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def fault_document(message: str) -> str:
 
 
 async def note_in_run(dep: Deployment, run: str, message: str) -> None:
-    """Let a run that is over say what failed besides; an error that it has already stays.
+    """Record a failure in a run; an error that it already has stays.
 
     Raises:
         StoreError: Redis does not answer.

@@ -220,11 +220,11 @@ async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
 
 
 class Unpaced:
-    """A pace that grants every slot at once: where nobody counts, or there is no Redis to keep a count in."""
+    """A rate limit that grants every slot at once, for use without a limit or without Redis."""
 
     async def slot(self, deadline: float) -> Slot:  # noqa: ARG002 - the protocol's name
         """A permission, at once."""
         return self
 
     async def answered(self, *, limited: bool = False, retry_after: float | None = None) -> None:
-        """There is nobody to tell."""
+        """No count is kept, so nothing is recorded."""

@@ -33,7 +33,7 @@ class Sent:
 
 
 class Sender:
-    """Sends what a vendor has to tell, in the order in which it arose, and remembers what was answered."""
+    """Sends a vendor's webhooks in their order, and records the answers."""
 
     def __init__(self) -> None:
         self.waiting: deque[Webhook] = deque()

@@ -25,7 +25,7 @@ S = TypeVar("S", bound=TargetSettings)
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What a target showed of itself.
+    """The accounts that a target showed.
 
     `accounts` holds every account when `complete`; only the asked ones otherwise. `unlistable` is set where the
     vendor cannot list (the ledger then replaces the listing) and says so in a sentence. `as_of` is the vendor's own

@@ -28,7 +28,7 @@ class _Free:
 
 
 class Bench:
-    """Runs each use of a target in an event loop of its own."""
+    """Calls a target's methods, each in a new event loop."""
 
     def __init__(self, target: Target[Any]) -> None:
         self.target = target

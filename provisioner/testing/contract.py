@@ -49,7 +49,7 @@ LIES: Final[Mapping[str, Lie]] = {
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """How one kind is tried; all values are canonical text.
+    """The test data of one kind of target; all values are canonical text.
 
     `settings` are those of the YAML file, without `kind` and `base_url`. `image` is what a person's account should
     hold; ``{n}`` in it is the person's number. `moved`, `left` and `back` are what an update, a leave and a rejoin

@@ -14,7 +14,7 @@ _PER_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "
 
 @dataclass(frozen=True, slots=True)
 class Lie:
-    """A wrong answer: instead of the stand-in's, or after it has done its work (`afterwards`)."""
+    """A wrong answer, given instead of the stand-in's. With `afterwards` the stand-in still does its work first."""
 
     reply: Reply
     afterwards: bool = False

@@ -27,7 +27,7 @@ _NOTED_EVERY: Final = 600.0
 
 
 def address_of(text: str) -> Address | None:
-    """An address as a proxy writes it: with or without port and brackets; None for anything else.
+    """Parse an address as proxies write it, with or without port and brackets; None for anything else.
 
     An IPv4 address within an IPv6 one is returned as IPv4, since a socket for both families shows it so.
     """

@@ -73,7 +73,7 @@ class Entry(RedBeatSchedulerEntry):  # type: ignore[misc] # redbeat carries no t
     """An entry of this process's schedule; its times are kept in UTC."""
 
     def default_now(self) -> datetime:
-        """Now; whoever else reads it from Redis needs no time zone for it."""
+        """Now, in a form that is read from Redis without a time zone."""
         return datetime.now(UTC)
 
     _default_now = default_now

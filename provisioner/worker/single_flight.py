@@ -1,4 +1,4 @@
-"""One worker at a time for one piece of work, so that doubled nudges cost a look into Redis and nothing else."""
+"""One worker at a time for one piece of work, so that a duplicate wake-up costs one read of Redis."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HOLD: Final = 20
 
 @asynccontextmanager
 async def once(locks: LockStore, name: str) -> AsyncIterator[Hold | None]:
-    """The lock for a piece of work, None if somebody else does it; it is free again if this process dies.
+    """The lock for a piece of work, None if another process has it. It is released when this process dies.
 
     It saves work and guards nothing: whatever two must not do at once needs a fence of its own in the store.
 

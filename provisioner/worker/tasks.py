@@ -142,7 +142,7 @@ def tick() -> None:
 
 
 async def _look_at_redis(dep: Deployment) -> None:
-    """Does it remember? Where it was put back and runs begin by themselves, one that reads everything begins now."""
+    """Check whether Redis has its data. If it was put back and runs are scheduled, a full run begins now."""
     await remembers(dep)
     schedule = dep.settings.schedule
     unseen = max([(await dep.health.of(target)).unseen for target in dep.targets], default=0.0)
@@ -280,7 +280,7 @@ async def _promise_delivery(dep: Deployment, target: str, seconds: float, *, urg
 async def _promise(
     dep: Deployment, task: str, *args: Any, queue: str, seconds: float = 0.0, name: str | None = None
 ) -> None:
-    """See that a nudge comes in `seconds`. One that is under way and due by then serves for all who ask.
+    """Schedule a wake-up in `seconds`. One that is already queued and due by then serves all callers.
 
     So there is at most one for each piece of work, and the queues stay short however long nobody takes from them. One
     that was lost is in the way for a few seconds only.

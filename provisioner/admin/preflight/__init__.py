@@ -217,8 +217,9 @@ def _rejects(people: People) -> list[Line]:
 async def _judged(
     settings: Settings, specs: Mapping[str, TargetSpec], source: Source, *, usable: bool
 ) -> tuple[Judged, Line | None]:
-    """The roster as the next run would judge it, and whom it would hold for a status that is new. Without Redis there
-    is nothing to compare it with.
+    """The verdict of the next run on the roster, and the leavers that it would hold for a new status.
+
+    Without Redis there is nothing to compare it with.
 
     Raises:
         RosterError: it cannot be read.

@@ -33,7 +33,7 @@ def web(settings: Settings) -> list[Line]:
 
 
 async def proxies(sessions: WebSessionStore, settings: Settings) -> list[Line]:
-    """Whether a proxy stands before the web that the settings do not name, as the web saw it within the hour.
+    """Whether the web saw a proxy within the last hour that the settings do not name.
 
     Raises:
         StoreError: Redis does not answer any more.

@@ -83,7 +83,7 @@ class PaceStatus:
     windows: tuple[WindowStatus, ...]
 
     def finish_estimate(self, requests: int) -> float:
-        """Seconds until so many more bulk requests can all have been sent, if nobody else sends any."""
+        """Seconds until this many more bulk requests have been sent, if nobody else sends any."""
         longest = 0.0
         for window in self.windows:
             usable = window.limit - window.reserve

@@ -1,7 +1,7 @@
 """Where Redis is: `redis_url` read once, and translated for everyone who connects.
 
 redis-py, Celery (through kombu) and redbeat each write sockets, TLS and Sentinel in their own way. Nothing else in this
-package knows those ways. No I/O here, but for the one line that tells where `up` put its socket.
+package knows those ways. It does no I/O, except to read the line in which `up` names its socket.
 """
 
 from __future__ import annotations

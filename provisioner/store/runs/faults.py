@@ -65,7 +65,7 @@ def is_redis_away(exc: BaseException) -> bool:
 
 
 class FaultStore:
-    """The faults of targets (beside their health) and of everything else that is done again and again."""
+    """The recorded faults of targets and of periodic work; a target's health is kept elsewhere."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis

@@ -1,4 +1,4 @@
-"""What habitate tells by its webhooks. Pure.
+"""The webhooks of habitate. Pure.
 
 Source: section "Webhooks" of the API's page: ``{"event", "job_id", "entities": {"user": [{…}]}}``, the user in the form
 of the user pages, and "the array will have only one object". So several are taken too, each as an event of its own.

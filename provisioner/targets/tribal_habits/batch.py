@@ -73,7 +73,7 @@ def not_sent(operation: AccountChange) -> dict[str, str | None]:
 def outcomes(
     operations: Sequence[AccountChange], rows: Sequence[Mapping[str, Any]], answer: Answer
 ) -> Sequence[Outcome]:
-    """What a 2xx answer says of every row: those in `error_list` were refused, all others carried out.
+    """The outcome of each row by a 2xx answer: rows in `error_list` were refused, all others were carried out.
 
     The list is the vendor's word, the counts are a hint: the page's own sample does not add up. Where they disagree,
     the rows that the list does not name are unclear. An answer that names somebody who was not sent makes all of them

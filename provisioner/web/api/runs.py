@@ -359,7 +359,7 @@ async def get_person(key: str, dep: Deployed) -> JSONResponse:
 async def get_todos(
     dep: Deployed, target: Annotated[str | None, Query(description="Only this target's.")] = None
 ) -> JSONResponse:
-    """Leavers who still have an account, rejections that hold good, conflicts, and what else only a person settles."""
+    """Everything that needs a person: leavers who still have an account, valid rejections, conflicts and the like."""
     _known_targets(dep, (target,) if target else None)
     return JSONResponse(await to_do(dep, dep.chosen((target,) if target else None)))
 

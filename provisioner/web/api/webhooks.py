@@ -1,4 +1,4 @@
-"""Where vendors tell us of events: ``POST /webhooks/{target}/{webhook_secret}``.
+"""Receives webhooks of vendors: ``POST /webhooks/{target}/{webhook_secret}``.
 
 An event is judged, put into Redis once, and answered with 202; workers do the rest. The secret is in the path,
 since none of the vendors signs; so the path is never logged. A wrong secret, an unknown target, one without a secret
@@ -128,7 +128,7 @@ async def _content(request: Request) -> bytes | None:
 
 
 class _Gate:
-    """Who may tell us of events. Takes the same time whether or not there is such a target."""
+    """Authenticates the sender of a webhook, in the same time whether or not the target exists."""
 
     def __init__(self, settings: Mapping[str, TargetSettings]) -> None:
         self._settings = settings

@@ -72,7 +72,8 @@ def verified(
 
 
 def values_of(claims: Claims, name: str) -> frozenset[str] | None:
-    """The texts of a claim: of one that is called so, else of the one where its dots lead; None: there is none."""
+    """The texts of a claim: the one of exactly this name, else the one at this dotted path; None if there is
+    neither."""
     found: Any = claims.get(name)
     if found is None:
         found = claims

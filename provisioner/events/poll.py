@@ -9,14 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import Final
 
+import polars as pl
 import structlog
 
 from provisioner.errors import TargetError
+from provisioner.model.event import moment_of
 from provisioner.runtime.context import Deployment
 from provisioner.runtime.faults import is_fault, log_fault, named
-from provisioner.targets.capabilities import ReadsBack
+from provisioner.targets.capabilities import ReadsBack, ReadsBackOf
 
+#: Accounts up to which each is asked for by itself; for more, everything is read again.
+_ONE_BY_ONE: Final = 50
 log = structlog.get_logger(__name__)
 
 
@@ -65,15 +70,26 @@ async def _read_target(dep: Deployment, target: str, result: ReadBack) -> None:
     frame = await dep.ledger.frame(target, ())
     people = {account: person for account, person in frame.select("_account", "_person").iter_rows() if account}
     mark, moment, http = await dep.inbound.mark(target), await dep.clock.now(), dep.reading(target)
+    late = _adopted_since(frame, moment_of(mark)) if isinstance(made, ReadsBackOf) else []
     try:
-        read = await made.read_back(http, sorted(people), mark, moment)
+        read = await made.read_back(http, sorted(people), mark if len(late) <= _ONE_BY_ONE else None, moment)
+        few = isinstance(made, ReadsBackOf) and len(late) <= _ONE_BY_ONE
+        older = await made.read_back_of(http, late) if late and few and isinstance(made, ReadsBackOf) else {}
     finally:
         result.requests[target] = http.requests
     count = 0
     now = await dep.clock.now()
-    for account, facts in read.facts.items():
+    for account, facts in (*read.facts.items(), *older.items()):
         if account in people:
             count += await dep.inbound.keep_facts(target, people[account], facts, now)
     await dep.inbound.keep_mark(target, read.mark)
     result.new[target] = count
     log.info("read_back", target=target, count=count)
+
+
+def _adopted_since(frame: pl.DataFrame, since: float | None) -> list[str]:
+    """The accounts that were linked after the last reading and not made by us: what they know may be older than it."""
+    if since is None:
+        return []
+    late = frame.filter(~pl.col("_created") & (pl.col("_linked") > since) & pl.col("_account").is_not_null())
+    return sorted(late["_account"].to_list())

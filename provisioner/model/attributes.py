@@ -76,7 +76,7 @@ class Attribute:
     `update_fault` the same of a change to that value. `person_name`: it is the person's name or a part of it. `usable`:
     the values with which its user can use the account; another one of somebody who should have access is a to-do.
     `late`: what a person does about accounts that were there before the attribute was mapped, where only a create
-    takes it.
+    takes it. `unique`: the vendor refuses a value that another account has.
     """
 
     name: str
@@ -97,6 +97,7 @@ class Attribute:
     update_fault: Callable[[str], str | None] | None = None
     usable: tuple[str, ...] = ()
     late: str | None = None
+    unique: bool = False
 
     @property
     def read_only(self) -> bool:

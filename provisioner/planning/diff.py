@@ -366,6 +366,55 @@ def without_taken(
     return frame, todos
 
 
+def without_circles(
+    spec: TargetSpec, frame: pl.DataFrame, observed: pl.DataFrame
+) -> tuple[pl.DataFrame, list[tuple[str, str]]]:
+    """Leave alone what goes round in a circle: each is to get a value that the next still has, so none can be first.
+
+    Args:
+        frame: as `differing` left it.
+
+    Returns:
+        The frame, and a to-do for each person of whom something is left alone.
+    """
+    todos: list[tuple[str, str]] = []
+    for name, attribute in spec.attributes.items():
+        if not attribute.unique or name not in observed.columns or f"d:{name}" not in frame.columns:
+            continue
+        moving = frame.filter(pl.col(f"d:{name}") & (pl.col(STANDING) == MEMBER))
+        if moving.height < 2:
+            continue
+        wanted = pl.col(f"w:{name}").replace("", None)
+        rows = moving.select(PERSON, ACCOUNT, wanted.alias("_value"), folded(wanted, attribute.type).alias("_m"))
+        there = observed.select(pl.col(ACCOUNT).alias("_holder"), folded(pl.col(name), attribute.type).alias("_m"))
+        taken = rows.join(there, on="_m", how="inner").filter(pl.col("_holder") != pl.col(ACCOUNT))
+        after = dict(taken.select(ACCOUNT, "_holder").iter_rows())
+        circling = [account for account in after if _comes_back(account, after)]
+        if not circling:
+            continue
+        stuck = taken.filter(pl.col(ACCOUNT).is_in(circling)).sort(PERSON)
+        those = pl.col(PERSON).is_in(stuck[PERSON].to_list())
+        frame = frame.with_columns(
+            pl.col(f"d:{name}") & ~those, pl.when(those).then(None).otherwise(pl.col(f"w:{name}")).alias(f"w:{name}")
+        )
+        why = "waits for another in turn. Change one of them there by hand; the others follow."
+        todos += [
+            (person, f"{name} cannot become {value}: account {holder} in {spec.name} has it, and {why}")
+            for person, value, holder in stuck.select(PERSON, "_value", "_holder").iter_rows()
+        ]
+    return frame, todos
+
+
+def _comes_back(account: str, after: Mapping[str, str]) -> bool:
+    """Whether the way from an account, to whoever has what it is to get, leads back to it."""
+    here = after.get(account)
+    for _ in range(len(after)):
+        if here is None or here == account:
+            break
+        here = after.get(here)
+    return here == account
+
+
 def enforced(spec: TargetSpec, names: Sequence[str], standing: str) -> list[str]:
     """The attributes whose difference makes an operation on an existing account of that standing."""
     rules = spec.settings.leaver if standing == LEAVER else spec.settings.attributes

@@ -39,7 +39,7 @@ from provisioner.planning.desired import (
     Fault,
     desired_accounts,
 )
-from provisioner.planning.diff import Held, differing, hold, ours_to_clear, suspects, without_taken
+from provisioner.planning.diff import Held, differing, hold, ours_to_clear, suspects, without_circles, without_taken
 from provisioner.planning.first_free import chosen_attributes, with_free_values
 from provisioner.planning.guards import Measure, guarded, limit_of, measured, tripped
 from provisioner.planning.leavers import accountless_leavers, to_settle, unfinished_leavers, unkept_leavers, unsettled
@@ -202,7 +202,8 @@ def plan_target(
     held = Held(whole, held.names)
     frame, unfit = without_unfit(spec, differing(spec, held))
     frame, claimed = without_taken(spec, frame, observation.frame)
-    claimed += [*unfit, *unusable(spec, desired.frame, found.pairs, observation)]
+    frame, circling = without_circles(spec, frame, observation.frame)
+    claimed += [*circling, *unfit, *unusable(spec, desired.frame, found.pairs, observation)]
     frame = frame.with_columns(protected(spec, compiled, observation, frame))
     creates, clashes, blocked = creates_of(spec, desired, found)
     owned = pl.concat([found.pairs[ACCOUNT], ledger[ACCOUNT]])

@@ -248,6 +248,19 @@ class ReadsBack(Protocol):
 
 
 @runtime_checkable
+class ReadsBackOf(Protocol):
+    """Shows all of that of single accounts, for those that were adopted after the last reading."""
+
+    async def read_back_of(self, http: Http, accounts: Sequence[str]) -> Mapping[str, Sequence[Fact]]:
+        """Read all that is known of some accounts, however old.
+
+        Raises:
+            TargetError: it cannot be read.
+        """
+        ...
+
+
+@runtime_checkable
 class SharesBudget(Protocol):
     """Counts requests by source address, so that all targets of the kind share one budget."""
 
@@ -296,6 +309,7 @@ CAPABILITIES: tuple[type, ...] = (
     ReportsEvents,
     ReportsSeveral,
     ReadsBack,
+    ReadsBackOf,
     SharesBudget,
     CountsListing,
     PublishesRate,

@@ -34,6 +34,7 @@ from provisioner.targets.capabilities import (
     PublishesRate,
     ReadBack,
     ReadsBack,
+    ReadsBackOf,
     Recent,
     ReportsEvents,
     SchedulesEnd,
@@ -69,6 +70,7 @@ class TribalHabits(
     TakesKnowledge,
     ReportsEvents,
     ReadsBack,
+    ReadsBackOf,
     SharesBudget,
     CountsListing,
     PublishesRate,
@@ -197,6 +199,22 @@ class TribalHabits(
                 if assigned and assigned[0].lower() in by_folded:
                     found.setdefault(by_folded[assigned[0].lower()], []).append(assigned[1].fact())
         return ReadBack(found, pages.moment(began - _OVERLAP))
+
+    async def read_back_of(self, http: Http, accounts: Sequence[str]) -> Mapping[str, Sequence[Fact]]:
+        """Read all enrolments of some accounts.
+
+        Raises:
+            TargetError: they could not be read.
+        """
+        found: dict[str, list[Fact]] = {}
+        for what in ("topic", "pathway"):
+            path = f"/papi/{what}_assignments/user/{{}}"
+            for account in accounts:
+                for record in await pages.read_all(http, at(path, account), accept=(404,)):
+                    assigned = events.assignment(record, what)
+                    if assigned:
+                        found.setdefault(account, []).append(assigned[1].fact())
+        return found
 
     @property
     def _needed(self) -> frozenset[str]:

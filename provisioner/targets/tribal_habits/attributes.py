@@ -39,7 +39,7 @@ CATALOGUE: Mapping[str, Attribute] = {
         Attribute("user_name", Type.FOLDED, identifier=True, required=True, on_update=False),
         Attribute("first_name", required=True, person_name=True),
         Attribute("last_name", required=True, person_name=True),
-        Attribute("email", Type.EMAIL, required=True),
+        Attribute("email", Type.EMAIL, required=True, unique=True),
         Attribute("type"),
         *(Attribute(name, Type.EMAIL) for name in _MANAGERS),
         Attribute("mentor_email", Type.EMAIL),

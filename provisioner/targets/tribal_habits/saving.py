@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from msgspec import structs
 
@@ -18,6 +18,8 @@ from provisioner.targets.responses import Answer, as_outcome
 from provisioner.targets.tribal_habits import batch, pages, splitting
 
 PATH = "/papi/users/batch_save"
+#: How the fields begin that name another user by email.
+_NAMES_SOMEBODY: Final = ("manager_", "mentor_")
 #: Whether an account of that user name exists.
 Exists = Callable[[str], Awaitable[bool]]
 #: What an operation came to by what its account shows now; None where that does not tell.
@@ -59,6 +61,8 @@ async def save(
         if outcomes and all(isinstance(outcome, Permanent) and outcome == sent[0] for outcome in sent):
             # Refused as a whole, perhaps for one bad row: without those refused here it can be halved
             sent = [Temporary(outcome.code, outcome.message) for outcome in sent if isinstance(outcome, Permanent)]
+        if not leaving:
+            sent = await _once_more(http, [operations[place] for place in rows], list(rows.values()), sent, mails)
         outcomes |= zip(rows, sent, strict=True)
     result = [outcomes[place] for place in range(len(operations))]
     result = list(await _looked_up(operations, result, shown))
@@ -89,6 +93,40 @@ async def _send(
         body["send_invitations"] = invitations
     result = await http.send("POST", PATH, body)
     return batch.outcomes(operations, rows, result) if isinstance(result, Answer) else [result] * len(rows)
+
+
+async def _once_more(
+    http: Http,
+    operations: Sequence[AccountChange],
+    rows: Sequence[Mapping[str, Any]],
+    outcomes: Sequence[Outcome],
+    invitations: str,
+) -> Sequence[Outcome]:
+    """Send refused rows again where others of the batch were accepted that may have been in their way.
+
+    An address may be free only now, and a manager be there only now.
+    """
+    done = [place for place, outcome in enumerate(outcomes) if isinstance(outcome, Done)]
+    freed = {(operations[place].before.get("email") or "").lower() for place in done if "email" in rows[place]} - {""}
+    there = {str(rows[place]["email"]).lower() for place in done if rows[place].get("email")}
+    refused = [
+        place
+        for place, outcome in enumerate(outcomes)
+        if isinstance(outcome, Permanent) and outcome.code == batch.REFUSED and _depends(rows[place], freed, there)
+    ]
+    if not refused:
+        return outcomes
+    some, again = [operations[place] for place in refused], [rows[place] for place in refused]
+    result = list(outcomes)
+    for place, outcome in zip(refused, await _send(http, some, again, invitations), strict=True):
+        result[place] = outcome
+    return result
+
+
+def _depends(row: Mapping[str, Any], freed: Collection[str], there: Collection[str]) -> bool:
+    """Whether a row asks for an address that is free only now, or names somebody who is there only now."""
+    named = (str(value).lower() for name, value in row.items() if name.startswith(_NAMES_SOMEBODY) and value)
+    return str(row.get("email", "")).lower() in freed or any(name in there for name in named)
 
 
 async def _without_enrolments(

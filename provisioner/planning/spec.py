@@ -110,8 +110,8 @@ class Planning:
     `values` is how many members the sets of all linked accounts held, by the newest plan of everybody. `promised` are,
     by attribute that is chosen by `first_free` and by person, the values of accounts that are being made. `telling`
     are attributes by which a leaver's account is told from a member's. `perhaps` is, by set that no listing shows,
-    what the account of a leaver may hold who was adopted after Redis had lost its data. `left` is, by person, the day on which
-    they left, as far as it is known.
+    what the account of a leaver may hold who was adopted after Redis had lost its data. `left` is, by person, the day
+    on which they left, as far as it is known.
     """
 
     now: datetime

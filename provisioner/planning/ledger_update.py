@@ -15,7 +15,7 @@ def failure_patch(operation: Operation, outcome: Outcome) -> LedgerPatch:
         if operation.kind is Kind.LEAVE:
             # Somebody has left when all of it is so
             for name in ("state", "left", "step"):
-                patch.pop(name, None)  # type: ignore[misc]
+                patch.pop(name, None)  # type: ignore[misc] # each name is one of the patch, which mypy does not see in a loop
             patch.pop("owe", None)
         return patch
     perhaps = isinstance(outcome, Unclear) or (isinstance(outcome, Permanent) and outcome.perhaps)

@@ -105,6 +105,7 @@ async def restore(dep: Deployment, path: Path, *, force: bool = False) -> Saved:
         raise StoreError(f"Nothing was restored: {restless}.", remedy="Stop the workers and beat first.")
     with _opened(path) as lines:
         counts = await dep.backups.load(_content(lines, path))
+    await dep.pushed_people.make_index()
     await _doubt(dep)
     log.warning("backup_restored", made_at=head["made_at"], entries=dict(counts), replaced=there)
     return Saved(str(path), int(head["schema"]), head["made_at"], dict(counts))

@@ -20,6 +20,7 @@ from provisioner.dispatch.outcome_spool import Spool
 from provisioner.errors import ProvisionerError, UsageError
 from provisioner.planning.spec import ACCOUNT
 from provisioner.progress.run_status import refresh
+from provisioner.roster.identity import fold_key
 from provisioner.runs.known_as import known_as
 from provisioner.runs.target_lock import held
 from provisioner.runtime.audit import record
@@ -83,6 +84,7 @@ async def forget(dep: Deployment, person: str, *, by: str, patience: float = PAT
         erased["operations"] = await eraser.operations()
         erased["facts"] = await eraser.facts()
         erased["receipts"] = await eraser.receipt()
+        erased |= await _resources(dep, person)
         if not any(erased.values()):
             raise UsageError(
                 f"Nothing is known of a person {person!r}.",
@@ -98,6 +100,8 @@ async def forget(dep: Deployment, person: str, *, by: str, patience: float = PAT
         dropped = 0
         for target in targets:
             dropped += await _within(patience, f"{target} is being sent something about this person", eraser, target)
+        # Before the rows, or a run that begins right after this would read them once more
+        erased |= await _resources(dep, person)
         erased["roster"] = await eraser.rows()
         erased["snapshots"] = await eraser.snapshots()
         ids = {target: {one.account for one in accounts if one.target == target} for target in targets}
@@ -114,6 +118,12 @@ async def forget(dep: Deployment, person: str, *, by: str, patience: float = PAT
     # The key is personal data itself
     log.info("person_forgotten", accounts=len(accounts), dropped=dropped, **erased)
     return Forgotten(person, tuple(accounts), erased, dropped, await _pushed(dep), listed)
+
+
+async def _resources(dep: Deployment, person: str) -> dict[str, int]:
+    """Erase what was pushed of a person over SCIM, if anything was."""
+    gone = await dep.pushed_people.forget(person, fold_key(person))
+    return {"pushed": gone} if gone else {}
 
 
 async def _mentions(dep: Deployment, eraser: Eraser, by: str) -> dict[str, int]:

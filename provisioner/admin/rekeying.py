@@ -87,6 +87,8 @@ async def rekey(dep: Deployment, old: str, new: str, *, by: str, patience: float
         await dep.frames.rekey_runs(old, new, digest)
         await dep.frames.rekey(old, new, digest)
         await dep.past.rekey(old, new)
+        # Whoever was deleted under the old key would else be a leaver by it in each roster to come
+        await dep.pushed_people.drop_deleted(fold_key(old))
     for run in dict.fromkeys((*runs, *await dep.runs.recent(_RUNS))):
         await refresh(dep, run)
     await record(dep.audit, by, "rekeyed", people=(old, new), facts={"targets": moved})

@@ -36,6 +36,9 @@ def roster(drop_push: Drop = False, as_json: Json = False) -> int:
         if not found["believed"]:
             out.print("It is degraded, so removals wait until somebody accepts it.")
         out.print(plain(f"roster.url ({found['url']}) is not read. Go back: provisioner roster --drop-push"))
+    elif settings.roster.pushed_people:
+        last = f"the last change came at {local(found['since'], settings.zone)}" if found["since"] else "nobody was yet"
+        out.print(plain(f"Runs read the people pushed to /scim/v2 ({found['url']}); {last}."))
     else:
         out.print(plain(f"Runs read roster.url ({found['url']})."))
     if found["dropped"]:
@@ -68,6 +71,15 @@ async def _dropped(settings: Settings) -> RosterInUse:
 async def _now(dep: Deployment) -> RosterInUse:
     from provisioner.store.runs.documents import moment
 
+    if dep.settings.roster.pushed_people:
+        last = (await dep.pushed_people.facts()).pushed
+        return {
+            "kind": "url",
+            "url": shown(dep.settings.roster.url),
+            "since": moment(last or None),
+            "believed": None,
+            "dropped": None,
+        }
     kept = await dep.frames.pushed_since(dep.settings.roster.url)
     return {
         "kind": "push" if kept else "url",

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +16,7 @@ from provisioner.model.account import LedgerEntry
 from provisioner.model.event import InboundEvent
 from provisioner.model.operation import Enrolment, EventTag, Kind, Operation, TargetEvent, Values, operation_id
 from provisioner.model.outcome import Permanent, Temporary, Unauthorised
+from provisioner.model.standard_webhook import signature
 from provisioner.planning.routes import Route, Routed
 from provisioner.progress.run_status import refresh
 from provisioner.runtime.context import Deployment
@@ -195,12 +193,6 @@ def _outgoing(routed: Routed, received: Received, event: InboundEvent, person: s
     )
 
 
-def signature(secret: str, identifier: str, timestamp: int, body: bytes) -> str:
-    """The signature of an outgoing webhook as Standard Webhooks has it: Base64 of HMAC-SHA256 of id, time and body."""
-    signed = b".".join([identifier.encode(), str(timestamp).encode(), body])
-    return "v1," + base64.b64encode(hmac.new(secret.encode(), signed, hashlib.sha256).digest()).decode()
-
-
 async def send_out(
     dep: Deployment, *, stopped: Callable[[], bool] = lambda: False, budget: float = BUDGET
 ) -> float | None:
@@ -261,7 +253,7 @@ async def _send_one(dep: Deployment, item: Outgoing, route: Route, secret: str) 
     headers = {
         "webhook-id": item.id,
         "webhook-timestamp": str(int(now)),
-        "webhook-signature": signature(secret, item.id, int(now), item.body.encode()),
+        "webhook-signature": signature(secret.encode(), item.id, int(now), item.body.encode()),
     }
     parts = urlsplit(route.url)
     # Receivers of our own webhooks state no limit; a few at a time are sent

@@ -17,6 +17,7 @@ from provisioner.expressions.moments import UTC_ZONE
 from provisioner.roster.days import Days, read_days
 from provisioner.roster.identity import fold_keys
 from provisioner.roster.named import cells_of, columns_of
+from provisioner.roster.pushed_rows import has_left
 from provisioner.roster.values import LABEL, People, Read, Reject, clean_names
 from provisioner.settings import RosterSettings
 
@@ -59,7 +60,7 @@ def judge(read: Read, settings: RosterSettings, *, today: date, zone: ZoneInfo =
         frame["_line"].is_in(read.doubts["_line"].implode()).alias("_doubtful"),
     )
     dateless = pl.col(_STARTS_WRONG) | pl.col(_ENDS_WRONG)
-    ended = (pl.col("_ends") < today).fill_null(False)
+    ended = (pl.col("_ends") < today).fill_null(False) | has_left(judged, settings)
     latest = today + timedelta(days=settings.create_days_before_start)
     verdict = (
         pl.when(pl.col("_exclude").fill_null(False))

@@ -18,7 +18,7 @@ from provisioner.roster.remote import Access, fetch_https, fetch_stored
 from provisioner.roster.values import Source
 from provisioner.settings import RosterSettings
 from provisioner.settings.allowed import UnclearAddressError, is_allowed
-from provisioner.settings.place import path_of, scheme_of, shown
+from provisioner.settings.place import is_pushed, path_of, scheme_of, shown
 
 #: How long a file that was written just now is watched before it is believed complete, in seconds.
 SETTLE: Final = 0.2
@@ -49,6 +49,10 @@ def fetch(
         UsageError: `url` is not covered by the prefixes.
     """
     address = (settings.url if url is None else url).strip()
+    if is_pushed(address):
+        raise ConfigurationError(
+            "People are pushed one by one, so there is no file of them.", remedy="Name a file, or leave it to the runs."
+        )
     known = known or {}
     if bound:
         check_allowed(address, prefixes)

@@ -9,6 +9,7 @@ from typing import Final
 import polars as pl
 
 from provisioner.expressions import compile_expression, evaluate_predicate
+from provisioner.roster.pushed_rows import has_left
 from provisioner.settings import RosterSettings
 
 #: Different texts up to which a column holds statuses. One with more says something else of each person, such as a day.
@@ -43,7 +44,8 @@ def unfamiliar(people: pl.DataFrame, settings: RosterSettings, seen: Statuses, *
         people: rows with `_key`, `_verdict`, `_ends` and the roster's columns.
         seen: by column the texts of clean rosters; a column that is missing is not looked at.
     """
-    left = (pl.col("_verdict") == "leaver") & ~(pl.col("_ends") < today).fill_null(value=False)
+    otherwise = (pl.col("_ends") < today).fill_null(value=False) | has_left(people, settings)
+    left = (pl.col("_verdict") == "leaver") & ~otherwise
     new = {
         name: pl.col(name).is_not_null() & ~pl.col(name).is_in(list(texts))
         for name, texts in seen.items()

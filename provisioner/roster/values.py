@@ -35,7 +35,8 @@ class Source:
 
     `name` is what operators see, without credentials. `written` is the identity of this writing: reading the same file
     again gives the same. `modified` is UTC, None where nobody knows. `digest` is ``sha256:…`` of the content.
-    `unchanged`: the writing was known already, so `content` was not brought and is empty.
+    `unchanged`: the writing was known already, so `content` was not brought and is empty. `doubt` says why some people
+    may be missing in it, though it is whole.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Source:
     modified: datetime | None
     digest: str
     unchanged: bool = False
+    doubt: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,6 +77,8 @@ async def judged(
     )
     if (lost := vanished_sentence(pairs)) and verdict.status != "rejected":
         verdict = Verdict("degraded", (*verdict.reasons, lost))
+    if source.doubt and verdict.status != "rejected":
+        verdict = Verdict("degraded", (*verdict.reasons, source.doubt))
     unfamiliar = await unfamiliar_leavers(dep, people.frame, previous, today)
     return Judged(people, previous, baseline, pairs, unfamiliar, verdict)
 

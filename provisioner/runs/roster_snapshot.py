@@ -40,15 +40,18 @@ from provisioner.store.runs.locks import Hold
 class Taken:
     """What a run made of the roster: the snapshot to plan from, its figures as JSON, and the rejected rows.
 
-    `facts` is what the store has to remember of a clean one, None where nothing may be remembered; `push` the pushed
-    roster to be kept.
+    `facts` is what the store has to remember of a clean one with everybody, `whole`, None where nothing may be
+    remembered; `push` the pushed roster to be kept. `settles`: somebody said that nobody is missing among people who
+    are pushed one by one.
     """
 
     snapshot: Snapshot
     document: RosterDocument
     rejects: tuple[Reject, ...]
     facts: Mapping[str, str | bytes | float] | None
+    whole: pl.DataFrame | None = None
     push: Pushed | None = None
+    settles: bool = False
 
 
 class RejectedRosterError(RosterError):
@@ -81,11 +84,12 @@ async def take(dep: Deployment, request: Request, content: bytes | None) -> Take
     facts = await dep.frames.roster()
     # Before the roster is read, so that of two runs the later reading also has the later time
     began = await dep.clock.now()
-    origin = await origin_of(dep.frames, dep.settings, request, content)
+    origin = await origin_of(dep, dep.settings, request, content)
     source = origin.source
     tables = await asyncio.to_thread(fetch_tables, settings, dep.settings.web.rosters)
     now = await dep.clock.now()
-    unchanged = source.written == facts.get("written", b"").decode() and not request.accept
+    # Of people who are pushed, somebody may be missing without a change
+    unchanged = source.doubt is None and source.written == facts.get("written", b"").decode() and not request.accept
     unchanged &= _digests_of(facts) == {name: table.digest for name, table in tables.items()}
     if request.people is not None and unchanged:
         known = await dep.frames.known()
@@ -94,7 +98,8 @@ async def take(dep: Deployment, request: Request, content: bytes | None) -> Take
             document = _document(
                 known.height, known.height, 0, facts["digest"].decode(), origin, accepted=True, reasons=()
             )
-            return Taken(await _only(dep, snapshot), document, (), None)
+            only = await _only(dep, snapshot, lenient=request.named_from_outside)
+            return Taken(only, document, (), None)
     try:
         found = await judged(dep, source, facts, now, tables)
     except RosterError as exc:
@@ -123,6 +128,8 @@ async def take(dep: Deployment, request: Request, content: bytes | None) -> Take
         raise RejectedRosterError(verdict.reasons, document, people.rejects, remedy=remedy)
     last_written = facts.get("written", b"").decode() or None
     counts = accepted and request.people is None and source.written not in writings(facts)
+    # Nobody leaves by silence where people are pushed one by one
+    counts = counts and not settings.pushed_people
     known = advance_absence(
         previous,
         people,
@@ -145,15 +152,24 @@ async def take(dep: Deployment, request: Request, content: bytes | None) -> Take
         alike=tuple(astuple(pair) for pair in pairs),
         unfamiliar=found.unfamiliar,
     )
-    keep = accepted and request.people is None
+    everybody = request.people is None
+    kept: dict[str, str | bytes | float] | None = None
+    if accepted and (everybody or origin.one_by_one):
+        kept = {
+            **_facts(source, people, began, found.baseline, tables),
+            "writings": with_writing(facts, source.written),
+        }
+        if not everybody:
+            # Else each change would be compared with the one before, and many small ones would never be too many
+            kept = {name: value for name, value in kept.items() if not name.startswith("baseline")}
     return Taken(
-        await _only(dep, snapshot) if request.people is not None else snapshot,
+        snapshot if everybody else await _only(dep, snapshot, lenient=request.named_from_outside),
         document,
         (*people.rejects, *people.unknown),
-        {**_facts(source, people, began, found.baseline, tables), "writings": with_writing(facts, source.written)}
-        if keep
-        else None,
-        _push_to_keep(origin, accepted=accepted) if request.people is None else None,
+        kept,
+        planned,
+        _push_to_keep(origin, accepted=accepted) if everybody else None,
+        settles=origin.one_by_one and everybody and request.accept == source.digest,
     )
 
 
@@ -175,14 +191,16 @@ async def keep(dep: Deployment, taken: Taken, hold: Hold | None = None) -> None:
     Raises:
         HoldLostError: the lock is lost.
     """
-    if taken.facts is not None:
+    if taken.facts is not None and taken.whole is not None:
         zone, seconds = dep.settings.zone, int(dep.settings.retention.snapshots.total_seconds())
         keeping = Keeping(lambda moment: day_in(zone, moment)[0].isoformat(), seconds)
-        await dep.frames.keep_clean(_restored(taken.snapshot.people), taken.facts, hold, keeping)
-        familiar = taken.snapshot.people.filter(~pl.col("_key").is_in(list(taken.snapshot.unfamiliar)))
+        await dep.frames.keep_clean(_restored(taken.whole), taken.facts, hold, keeping)
+        familiar = taken.whole.filter(~pl.col("_key").is_in(list(taken.snapshot.unfamiliar)))
         await dep.frames.add_statuses(statuses_of(familiar, dep.settings.roster))
     if taken.push is not None:
         await dep.frames.keep_pushed(taken.push, hold)
+    if taken.settles:
+        await dep.pushed_people.settle(await dep.clock.now())
 
 
 async def note_leavers(dep: Deployment, snapshot: Snapshot) -> None:
@@ -220,13 +238,17 @@ def _restored(people: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-async def _only(dep: Deployment, snapshot: Snapshot) -> Snapshot:
-    """The snapshot with the asked people only."""
+async def _only(dep: Deployment, snapshot: Snapshot, *, lenient: bool) -> Snapshot:
+    """The snapshot with the asked people only.
+
+    Args:
+        lenient: somebody who is asked for may be unknown.
+    """
     asked = [await known_as(dep, key, snapshot.people) for key in snapshot.keys or ()]
     only = of_people(snapshot, tuple(dict.fromkeys(asked)))
     there = set(only.people["_key"].to_list())
     for key in asked:
-        if key not in there and not await _linked(dep, key):
+        if not lenient and key not in there and not await _linked(dep, key):
             raise UsageError(
                 f"There is no person {key!r}: neither in the roster nor in the ledger.",
                 remedy=f"Use a value of the column {dep.settings.roster.key_name!r}.",

@@ -12,10 +12,12 @@ from typing import Final, Literal
 from provisioner.errors import RosterError
 from provisioner.model.run_document import SourceDocument
 from provisioner.roster import Source, fetch, pushed
+from provisioner.runs.pushed_roster import pushed_roster
 from provisioner.settings import Settings
 from provisioner.settings.place import shown
 from provisioner.store.people.snapshots import FrameStore, Pushed
 from provisioner.store.runs.documents import Request, moment
+from provisioner.store.stores import Stores
 
 DROP: Final = "provisioner roster --drop-push"
 #: The trigger of runs whose roster somebody named over HTTP, and may have named only within `web.rosters`.
@@ -29,13 +31,15 @@ class Origin:
     """The roster that a run reads, and why it reads this one.
 
     `kind`: ``url`` is `roster.url`, ``push`` the roster that was pushed, ``request`` one that the run alone reads.
-    `push` is the pushed roster, and `fresh` says that this run is the one that was asked for with it.
+    `push` is the pushed roster, and `fresh` says that this run is the one that was asked for with it. `one_by_one`: it
+    is that of people who were pushed one by one, so whoever is missing did not leave.
     """
 
     kind: Literal["url", "push", "request"]
     source: Source
     push: Pushed | None = None
     fresh: bool = False
+    one_by_one: bool = False
 
     def to_json(self) -> SourceDocument:
         """For the document of a run: what was read, and since when it is what runs read (for a file: as of when)."""
@@ -43,7 +47,7 @@ class Origin:
         return {"kind": self.kind, "name": self.source.name, "since": moment(since)}
 
 
-async def origin_of(frames: FrameStore, settings: Settings, request: Request, content: bytes | None) -> Origin:
+async def origin_of(stores: Stores, settings: Settings, request: Request, content: bytes | None) -> Origin:
     """Bring the roster that a run reads.
 
     Args:
@@ -53,7 +57,7 @@ async def origin_of(frames: FrameStore, settings: Settings, request: Request, co
         RosterError: it cannot be read.
         UsageError: the request names what `web.rosters` does not cover.
     """
-    roster, prefixes = settings.roster, settings.web.rosters
+    roster, prefixes, frames = settings.roster, settings.web.rosters, stores.frames
     if request.pushed_at is not None:
         return await _pushed_now(frames, settings, request, content)
     if content is not None:
@@ -63,6 +67,8 @@ async def origin_of(frames: FrameStore, settings: Settings, request: Request, co
         bound = request.trigger == _BY_HTTP
         read = await asyncio.to_thread(fetch, roster, url=request.roster, prefixes=prefixes, bound=bound)
         return Origin("request", read)
+    if roster.pushed_people:
+        return Origin("url", await pushed_roster(stores, settings), one_by_one=True)
     kept = None if request.roster is not None else await frames.pushed(roster.url)
     if kept is not None:
         return Origin("push", source_of(kept), kept)
@@ -95,6 +101,8 @@ def source_of(push: Pushed) -> Source:
 
 def way_out(origin: Origin, settings: Settings) -> str | None:
     """What to do about a pushed roster that cannot be used; None where another one was read."""
+    if origin.one_by_one:
+        return "Correct it where people are pushed from, or in the settings."
     if origin.kind != "push":
         return None
     if origin.fresh:

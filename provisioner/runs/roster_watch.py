@@ -36,6 +36,9 @@ async def roster_changed(dep: Deployment) -> str | None:
 
 async def _rewritten_roster(dep: Deployment, known: Mapping[str, str]) -> str | None:
     """The roster's writing, None if it is the one that is known, or if runs would read what was pushed."""
+    if dep.settings.roster.pushed_people:
+        # Each change has its run already
+        return None
     if await dep.frames.pushed_since(dep.settings.roster.url) is not None:
         return None
     source = await asyncio.to_thread(fetch, dep.settings.roster, known=known, prefixes=dep.settings.web.rosters)

@@ -8,7 +8,6 @@ from provisioner.settings.cron import Cron
 from provisioner.settings.kinds import known_kinds
 from provisioner.settings.loader import DEFAULT_CONFIG, Loaded, load
 from provisioner.settings.root import (
-    UNGUESSABLE,
     EventRoute,
     MappingTest,
     NotifySettings,
@@ -29,7 +28,15 @@ from provisioner.settings.targets import (
     RetrySettings,
     TargetSettings,
 )
-from provisioner.settings.values import Duration, Percent, Rate, parse_duration, parse_percent, parse_rate
+from provisioner.settings.values import (
+    UNGUESSABLE,
+    Duration,
+    Percent,
+    Rate,
+    parse_duration,
+    parse_percent,
+    parse_rate,
+)
 
 __all__ = [
     "DEFAULT_CONFIG",

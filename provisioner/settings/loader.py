@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Final, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -99,7 +100,8 @@ def _config_path(config: Path | str | None, environ: Mapping[str, str]) -> Path 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        document = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_StrictLoader)  # noqa: S506 - it is a SafeLoader
+        text = _PUSHED_PEOPLE.sub(r'\1"scim:"\2', path.read_text(encoding="utf-8-sig"))
+        document = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - it is a SafeLoader
     except (OSError, UnicodeDecodeError) as exc:
         raise ConfigurationError(f"The settings file {str(path)!r} cannot be read: {exc}.") from exc
     except yaml.YAMLError as exc:
@@ -109,6 +111,10 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise ConfigurationError(f"The settings file {str(path)!r} must hold a mapping of settings.")
     return document
+
+
+#: A value that ends with a colon needs quotes, which hardly anybody thinks of.
+_PUSHED_PEOPLE: Final = re.compile(r"^(\s*url:[ \t]+)scim:([ \t]*(?:#.*)?)$", re.MULTILINE)
 
 
 class _StrictLoader(yaml.SafeLoader):

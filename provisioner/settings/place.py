@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+#: `roster.url` where people are pushed one by one instead of a file.
+PUSHED_PEOPLE: Final = "scim:"
+
 #: The extra of this package that reading and writing by a scheme needs, where it needs one.
 EXTRAS: Final[Mapping[str, str]] = {"sftp": "sftp", "s3": "s3"}
 
@@ -32,6 +35,11 @@ def shown(address: str) -> str:
         port = ""
     host = parts.hostname or ""
     return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}{parts.path}"
+
+
+def is_pushed(address: str) -> bool:
+    """Whether `roster.url` says that people are pushed one by one to ``/scim/v2``."""
+    return address.strip().lower() in (PUSHED_PEOPLE, f"{PUSHED_PEOPLE}//")
 
 
 def is_loopback(host: str) -> bool:

@@ -6,7 +6,7 @@ import re
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import Field, IPvAnyNetwork, SecretStr, SerializeAsAny, field_validator, model_validator
@@ -23,8 +23,6 @@ from provisioner.settings.sign_in import OidcSettings, web_address
 from provisioner.settings.targets import GuardSettings, TargetSettings
 from provisioner.settings.values import Duration
 
-#: Characters from which on a token of the web counts as one that nobody finds by trying.
-UNGUESSABLE: Final = 16
 _TARGET_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from provisioner.settings.attribute_rule import Section, Sql
+from provisioner.settings.place import is_pushed
+from provisioner.settings.pushed_people import RosterWebhookSettings, ScimSettings
 from provisioner.settings.values import DateForms, Duration, Percent
 
 #: Which line is the header.
@@ -87,7 +89,10 @@ class LookupSettings(Section):
 class RosterSettings(Section):
     """Where the truth about people comes from, and how it is read."""
 
-    url: str = Field("config/roster.example.csv", description="Path, folder or glob, https://, sftp:// or s3://.")
+    url: str = Field(
+        "config/roster.example.csv",
+        description="Path, folder or glob, https://, sftp:// or s3://; `scim:`: people are pushed to `/scim/v2`.",
+    )
     key: str = Field(
         "employee_id", description="Column or SQL expression of the unique and stable key; never an email."
     )
@@ -139,6 +144,10 @@ class RosterSettings(Section):
     headers: dict[str, SecretStr] = Field(
         default_factory=dict, description="Headers of the request over https; sent to the host of `url` alone."
     )
+    scim: ScimSettings = Field(default_factory=ScimSettings, description="Of people that are pushed one by one.")
+    webhook: RosterWebhookSettings | None = Field(
+        None, description="Signed webhooks at `/webhooks/roster` that name changed people; none: there are none."
+    )
     create_days_before_start: int = Field(0, ge=0, description="Accounts are made this many days ahead.")
     absence: AbsenceSettings = Field(default_factory=AbsenceSettings, description="When vanishing means leaving.")
     gate: GateSettings = Field(default_factory=GateSettings, description="What makes a roster believed.")
@@ -178,6 +187,28 @@ class RosterSettings(Section):
     def _none_is_empty(cls, value: Any) -> Any:
         return {} if value is None else value
 
+    @model_validator(mode="before")
+    @classmethod
+    def _keys_of_pushed_people(cls, value: Any) -> Any:
+        """The columns of pushed people are known, so what tells them apart has a default of its own."""
+        if isinstance(value, dict) and is_pushed(str(value.get("url", ""))):
+            return {"key": "externalId", "previous_key": "previousKey", **value}
+        return value
+
+    @model_validator(mode="after")
+    def _of_one_sort(self) -> RosterSettings:
+        if not self.pushed_people:
+            return self
+        if self.scim.token is None:
+            raise ValueError("url is scim:, so scim.token is needed: whoever pushes people authenticates by it")
+        file_only = [name for name in ("records", "pages", "headers", "sheet", "delimiter") if getattr(self, name)]
+        if file_only:
+            raise ValueError(f"url is scim:, so there is no file to which {file_only[0]} could apply")
+        # By these two nobody would be a leaver any more
+        if "active" in self.rename or {"true", "false"} & {word.casefold() for word in self.nulls}:
+            raise ValueError("url is scim:, so rename and nulls have to leave the column active as it is")
+        return self
+
     @model_validator(mode="after")
     def _own_names(self) -> RosterSettings:
         for name in (*self.columns, *self.lookups):
@@ -187,6 +218,11 @@ class RosterSettings(Section):
         if both:
             raise ValueError(f"{both[0]!r} is the name of a computed column and of a look-up; give each its own")
         return self
+
+    @property
+    def pushed_people(self) -> bool:
+        """Whether people are pushed one by one, in place of a file."""
+        return is_pushed(self.url)
 
     @property
     def key_name(self) -> str:

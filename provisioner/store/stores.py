@@ -19,12 +19,14 @@ from provisioner.store.admin.position import PositionStore
 from provisioner.store.admin.web_sessions import WebSessionStore
 from provisioner.store.events.inbound import InboundStore
 from provisioner.store.events.outbox import OutboxStore
+from provisioner.store.people.changed_people import ChangedPeopleStore
 from provisioner.store.people.hand_links import HandLinkStore
 from provisioner.store.people.last_outcomes import LastOutcomeStore
 from provisioner.store.people.ledger import LedgerStore
 from provisioner.store.people.origins import OriginStore
 from provisioner.store.people.past_snapshots import PastStore
 from provisioner.store.people.person_events import PersonEventStore
+from provisioner.store.people.pushed_people import PushedPeopleStore
 from provisioner.store.people.receipts import ReceiptStore
 from provisioner.store.people.rekeys import RekeyStore
 from provisioner.store.people.snapshots import FrameStore
@@ -82,6 +84,8 @@ class Stores:
     rekeys: RekeyStore
     frames: FrameStore
     past: PastStore
+    pushed_people: PushedPeopleStore
+    changed_people: ChangedPeopleStore
     receipts: ReceiptStore
     last_outcomes: LastOutcomeStore
     person_events: PersonEventStore
@@ -132,6 +136,8 @@ class Stores:
             rekeys=RekeyStore(redis, scripts),
             frames=FrameStore(redis),
             past=PastStore(redis),
+            pushed_people=PushedPeopleStore(redis, scripts),
+            changed_people=ChangedPeopleStore(redis, scripts),
             receipts=ReceiptStore(redis, scripts),
             last_outcomes=LastOutcomeStore(redis),
             person_events=PersonEventStore(redis),

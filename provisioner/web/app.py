@@ -14,12 +14,14 @@ from starlette.staticfiles import StaticFiles
 
 from provisioner.settings import Settings
 from provisioner.web.api import health, runs
+from provisioner.web.api.roster_webhook import roster_webhook
 from provisioner.web.api.webhooks import webhooks
 from provisioner.web.auth import oidc, sign_in
 from provisioner.web.auth.provider import Provider
 from provisioner.web.forwarded import ForwardedHeaders
 from provisioner.web.pages import actions, events, live, reading, worklists
 from provisioner.web.problems import add_handlers
+from provisioner.web.scim.routes import scim
 from provisioner.web.security_headers import SecureHeaders
 from provisioner.web.web_context import Site
 
@@ -63,6 +65,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(ForwardedHeaders, trusted=settings.web.trusted_proxies, note=note)
     app.include_router(health.router)
     app.include_router(webhooks(settings, lambda: site.stores))
+    app.include_router(roster_webhook(settings, lambda: site.stores))
+    app.include_router(scim(settings, lambda: site.stores))
     if served:
         app.include_router(health.metrics_router)
         app.include_router(runs.router)

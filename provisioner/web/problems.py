@@ -22,7 +22,7 @@ MEDIA_TYPE: Final = "application/problem+json"
 #: Seconds after which a request that found no Redis is worth another try.
 _RETRY_AFTER: Final = "5"
 #: Where people look with a browser is a page; what begins so is for programs.
-_PROGRAMS: Final = ("/api/", "/webhooks/", "/healthz", "/readyz", "/metrics")
+_PROGRAMS: Final = ("/api/", "/scim/", "/webhooks/", "/healthz", "/readyz", "/metrics")
 
 
 class ProblemError(Exception):

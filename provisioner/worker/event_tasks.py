@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Awaitable, Callable
+from typing import Literal
 
 import structlog
 from celery import Celery
@@ -30,8 +31,13 @@ _RARELY = 3600
 class EventNudge:
     """Tells the workers that an event came; keeps its connection, since events come by the thousand."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, task: Literal["inbound", "changed"] = "inbound") -> None:
+        """
+        Args:
+            task: what is to be done about it.
+        """
         self._settings = settings
+        self._task = task
         self._client: Celery | None = None
         self._lock = threading.Lock()
 
@@ -44,7 +50,7 @@ class EventNudge:
         with self._lock:
             if self._client is None:
                 self._client = client_of(self._settings)
-            send(self._client, "inbound", queue=URGENT)
+            send(self._client, self._task, queue=URGENT)
 
 
 @app.task(name="provisioner.inbound")
@@ -110,5 +116,6 @@ async def _watch(dep: Deployment) -> None:
         before = await dep.clock.now() - dep.settings.retention.operations.total_seconds()
         await dep.inbound.forget_seen(before)
         await dep.outbox.forget_seen(before)
+        await dep.changed_people.forget_heard(before)
         for target in dep.targets:
             await dep.plans.forget_added(target, before)

@@ -14,7 +14,9 @@ from provisioner.dispatch.redis_loss import remembers
 from provisioner.events.pull import PULLING
 from provisioner.progress.notifications import send_waiting
 from provisioner.progress.run_status import abandon_unplannable, refresh, refresh_outdated, run_fault
+from provisioner.runs.changed_people import ask_for_changed
 from provisioner.runs.follow_up import follow_up
+from provisioner.runs.pushed_roster import nobody_yet
 from provisioner.runs.roster_watch import roster_changed, seen
 from provisioner.runtime.context import Deployment
 from provisioner.runtime.faults import is_fault
@@ -130,6 +132,7 @@ def tick() -> None:
             "spool": lambda: Spool(dep.settings.data_dir).replay(dep.queue),
             **{f"target:{target}": partial(_look_at, dep, target) for target in dep.targets},
             "overtaken": lambda: _plan_again(dep),
+            "changed": lambda: _look_at_changed(dep),
             "outdated": lambda: refresh_outdated(dep),
             "runs": lambda: _look_at_runs(dep, now),
             "sweep": lambda: sweep(dep),
@@ -222,12 +225,42 @@ async def _go_on(dep: Deployment, run: str, now: float) -> None:
         await refresh(dep, run)
 
 
+@app.task(name="provisioner.changed")
+def changed() -> None:
+    """Ask for the run of people who were pushed, or whom a webhook named."""
+
+    async def work(dep: Deployment) -> None:
+        await dep.wakeups.arrived("changed")
+        async with once(dep.locks, "changed") as free:
+            if free:
+                steps = {"changed": lambda: _ask_for_changed(dep)}
+                await take_steps(dep, "changed", steps, stopped=child.stopped, trigger="changed")
+
+    _safely("changed", work)
+
+
+async def _ask_for_changed(dep: Deployment) -> None:
+    asked = await ask_for_changed(dep)
+    if asked.run is not None:
+        await _promise(dep, "begin", asked.run, queue=_queue(urgent=asked.urgent))
+    if asked.more:
+        await _promise(dep, "changed", queue=URGENT, seconds=_BUSY)
+
+
+async def _look_at_changed(dep: Deployment) -> None:
+    if await dep.changed_people.count():
+        await _promise(dep, "changed", queue=URGENT)
+
+
 @app.task(name="provisioner.scheduled")
 def scheduled(trigger: str) -> None:
     """Ask for a run because its time has come."""
 
     async def work(dep: Deployment) -> None:
         await dep.wakeups.arrived(f"scheduled:{trigger}")
+        if dep.settings.roster.pushed_people and await nobody_yet(dep):
+            # Before the identity provider is set up there is nothing that could be wrong with its people
+            return
         run = await requested_or_failed(dep, Request(trigger=trigger, full=trigger == "full"))
         if run is not None:
             await _promise(dep, "begin", run, queue=WORK)

@@ -19,7 +19,8 @@ import yaml
 
 from provisioner.errors import ConfigurationError
 from provisioner.events.process import work
-from provisioner.events.routes import SENDERS, send_out, signature
+from provisioner.events.routes import SENDERS, send_out
+from provisioner.model.standard_webhook import signature
 from provisioner.runtime.context import Deployment, build_targets, routes_of
 from provisioner.store.events.outbox import Outgoing
 from tests.inbound.support import (
@@ -303,7 +304,7 @@ def _text(firm: Company) -> str:
 
 def test_the_signature_is_that_of_standard_webhooks() -> None:
     expected = base64.b64encode(hmac.new(b"key", b"msg_1.1700000000.{}", hashlib.sha256).digest()).decode()
-    assert signature("key", "msg_1", 1700000000, b"{}") == f"v1,{expected}"
+    assert signature(b"key", "msg_1", 1700000000, b"{}") == f"v1,{expected}"
 
 
 def test_what_is_in_the_outbox_is_there_once(firm: Company) -> None:

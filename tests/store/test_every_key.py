@@ -22,6 +22,7 @@ LEFT_OUT = {
     *("inbound", "inbound:errors", "inbound:later", "inbound:unknown", "outbox", "outbox:items", "notices"),
     *("roster:past:<day>", "restoring:<name>", "audit:anew", "reviewed:<digest>", "run:<run>:left_out"),
     "web:signed_in:<session>",
+    *("roster:changed", "roster:scim:index"),
 }
 
 

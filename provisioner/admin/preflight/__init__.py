@@ -13,6 +13,7 @@ import polars as pl
 
 from provisioner.admin.preflight.durations import durations
 from provisioner.admin.preflight.first_contact import fragment_of, totals
+from provisioner.admin.preflight.pushed_people import pushed_people
 from provisioner.admin.preflight.recording import Recorder
 from provisioner.admin.preflight.redis import ANSWERS_WITHIN, Store, disk, store
 from provisioner.admin.preflight.standing import spool
@@ -31,6 +32,7 @@ from provisioner.roster.lookups import TableError, fetch_tables
 from provisioner.roster.lost_zeros import lost_zeros
 from provisioner.runs.judged_roster import Judged, judged, people_of
 from provisioner.runs.mapping_tests import run_tests
+from provisioner.runs.pushed_roster import NAME, pushed_roster
 from provisioner.runs.roster_source import DROP, source_of
 from provisioner.runtime.clock import day_in
 from provisioner.runtime.context import Deployment, build_targets, routes_of
@@ -149,7 +151,13 @@ async def _roster(settings: Settings, specs: Mapping[str, TargetSpec], redis: St
     lines: list[Line] = []
     source: Source | None = None
     try:
-        if push is not None:
+        if settings.roster.pushed_people:
+            if not redis.usable:
+                message = f"Runs read {NAME}, which lie in Redis; they are not looked at."
+                return [Line("roster source", "warn", message, "Look at Redis.")]
+            lines += await pushed_people(settings)
+            source = await _pushed(settings)
+        elif push is not None:
             source = source_of(push)
             drop = f"`{DROP}` goes back to it."
             sentence = f"Runs read {source.name}; {own} is not read since then."
@@ -192,6 +200,11 @@ async def _roster(settings: Settings, specs: Mapping[str, TargetSpec], redis: St
         lines += _sampled(spec, some, today, today_utc, ends=ends)
     lines += await asyncio.to_thread(durations, settings, specs, build_targets(settings)[0], people.frame)
     return lines
+
+
+async def _pushed(settings: Settings) -> Source:
+    async with Deployment.open(settings, reading=True, within=ANSWERS_WITHIN) as dep:
+        return await pushed_roster(dep, settings)
 
 
 async def _fragment(source: Source, settings: Settings) -> Fragment | None:

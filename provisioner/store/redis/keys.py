@@ -356,6 +356,42 @@ NEWCOMERS: Final = _name(
     backup=True,
 )
 
+SCIM_PEOPLE: Final = _name(
+    "roster:scim",
+    "HASH",
+    "id → a person whom somebody pushed over SCIM, deleted ones too",
+    _FORGOTTEN,
+    personal="the resource, whole",
+    backup=True,
+)
+SCIM_LIVE: Final = _name(
+    "roster:scim:live", "ZSET", "ids of those who were not deleted, by when they were first pushed", _FORGOTTEN
+)
+SCIM_INDEX: Final = _name(
+    "roster:scim:index",
+    "ZSET",
+    "key, user name and external id of each, with the id",
+    _FORGOTTEN,
+    personal="key, user name, external id",
+)
+SCIM_FACTS: Final = _name(
+    "roster:scim:meta",
+    "HASH",
+    "how often and when somebody was last pushed, since when all are known to be there",
+    _ALWAYS,
+    backup=True,
+)
+CHANGED: Final = _name(
+    "roster:changed",
+    "ZSET",
+    "people who were pushed or named by a webhook and whose run is not asked for yet",
+    _SECONDS,
+    personal="the key",
+)
+WEBHOOKS_HEARD: Final = _name(
+    "roster:webhooks", "ZSET", "ids of the webhooks that named changed people, by time", _OPERATIONS
+)
+
 # Who does what now
 busy: Final = _key("busy:<target>", "STRING", "the run that observes and plans this target", _SECONDS)
 waiting: Final = _key("waiting:<target>", "STRING", "the run that waits for it", "an hour")

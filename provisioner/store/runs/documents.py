@@ -33,6 +33,11 @@ _PUSHED_FOR: Final = 7 * 86400
 _FEW: Final = 50
 
 
+#: Triggers of runs about people whom others named: whoever pushes them, and webhooks.
+PUSHES: Final = "scim"
+WEBHOOKS: Final = "webhook"
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """What a run was asked for: `targets` and `people` None for all, `accept` a digest of a degraded roster.
@@ -58,6 +63,11 @@ class Request:
     def urgent(self) -> bool:
         """Whether it is about some people and goes before everything else; an undo of very many does not."""
         return self.people is not None and (self.undo is None or len(self.people) <= _FEW)
+
+    @property
+    def named_from_outside(self) -> bool:
+        """Whether others named its people, of whom nobody need be known here."""
+        return self.trigger in (PUSHES, WEBHOOKS)
 
     def to_json(self) -> RequestDocument:
         """The form in which it lies in Redis."""

@@ -13,6 +13,7 @@ from provisioner.errors import StoreError, StoreRefusedError
 from provisioner.logs import get_logger
 from provisioner.progress.metrics import Snapshot, registry, take
 from provisioner.progress.vitals import vitals
+from provisioner.runs.pushed_roster import behind
 from provisioner.web.auth.access import Reader
 from provisioner.web.problems import problem
 from provisioner.web.web_context import Deployed, OnSite
@@ -36,6 +37,7 @@ async def healthz() -> dict[str, str]:
 @router.get("/readyz", include_in_schema=False)
 async def readyz(site: OnSite, only: Literal["redis"] | None = None) -> JSONResponse:
     """Requests can be served, and what they ask for is carried out: Redis takes writes, beat ticks, a worker answers.
+    Where people are pushed one by one, none of them may be missing either.
 
     Args:
         only: `redis` leaves beat and the workers out. Whoever takes traffic away from this process asks so, as the page
@@ -48,6 +50,7 @@ async def readyz(site: OnSite, only: Literal["redis"] | None = None) -> JSONResp
                 return JSONResponse({"status": "ready"})
             await site.stores.server.takes_writes()
             found = await vitals(site.stores.heartbeats, site.settings)
+            missing = await behind(site.stores) if site.settings.roster.pushed_people else None
     except (StoreError, TimeoutError) as exc:
         log.warning("not_ready", error=str(exc) or "Redis does not answer in time.")
         detail = f"Redis {exc.state}" if isinstance(exc, StoreRefusedError) else "Redis does not answer"
@@ -55,6 +58,8 @@ async def readyz(site: OnSite, only: Literal["redis"] | None = None) -> JSONResp
     states = {"beat": found.beat.state, "workers": found.worker.state}
     if found.silent:
         return problem(503, "Not ready", " ".join(one.sentence for one in found.silent), code="silent", **states)
+    if missing is not None:
+        return problem(503, "Not ready", missing, code="people_missing", **states)
     return JSONResponse({"status": "ready", **states})
 
 

@@ -379,6 +379,10 @@ async def get_todos(
 async def put_roster(request: Request, user: Actor, site: OnSite, dep: Deployed) -> JSONResponse:
     """The raw file, in any form that roster.url may have. A run reads it at once. Unless that run rejects it, it is
     read until roster.url changes, another one comes, or `provisioner roster --drop-push` drops it."""
+    if dep.settings.roster.pushed_people:
+        raise unusable(
+            "roster.url is scim:, so people are pushed one by one.", "Push them to /scim/v2/Users.", code="one_by_one"
+        )
     content, digest = await request_bodies.file(request)
     by = f"api:{user.name}"
     await record(dep.audit, by, "roster pushed", facts={"digest": digest, "bytes": len(content)})

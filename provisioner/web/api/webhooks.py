@@ -68,9 +68,9 @@ def webhooks(settings: Settings, stores: Callable[[], Stores]) -> APIRouter:
     async def receive(target: str, secret: str, request: Request) -> Response:
         """Take one delivery, mostly one event."""
         if not gate.opens(target, secret, request.client.host if request.client else ""):
-            return problem(404, "Not Found", "There is nothing at this path.", code="not_found")
+            return nothing_there()
         try:
-            content = await _content(request)
+            content = await body_of(request)
             if content is None:
                 return _refused(target, 413, "too_large", f"An event is at most {LARGEST // 1024} KiB.")
             async with asyncio.timeout(_KEPT_WITHIN):
@@ -112,7 +112,12 @@ def _refused(target: str, status: int, code: str, detail: str) -> Response:
     return problem(status, titles[status], detail, code=code)
 
 
-async def _content(request: Request) -> bytes | None:
+def nothing_there() -> Response:
+    """What whoever has no right to send gets, whatever the reason."""
+    return problem(404, "Not Found", "There is nothing at this path.", code="not_found")
+
+
+async def body_of(request: Request) -> bytes | None:
     """The body; None if it is too large, of which no more is read than it takes to know that."""
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length) > LARGEST:

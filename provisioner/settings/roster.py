@@ -94,7 +94,9 @@ class RosterSettings(Section):
         description="Path, folder or glob, https://, sftp:// or s3://; `scim:`: people are pushed to `/scim/v2`.",
     )
     key: str = Field(
-        "employee_id", description="Column or SQL expression of the unique and stable key; never an email."
+        "employee_id",
+        description="Column or SQL expression of the unique and stable key; never an email. Where people are pushed: "
+        "externalId.",
     )
     previous_key: str | None = Field(None, description="Column or SQL expression of the person's earlier key.")
     same_person: tuple[str, ...] = Field(

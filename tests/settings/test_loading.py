@@ -248,3 +248,20 @@ def test_what_is_wrong_about_signing_in_is_a_sentence(tmp_path: Path, own: dict[
     message = fault(tmp_path, {"web": own})
     assert said in message
     assert "hush" not in message
+
+
+@pytest.mark.parametrize("written", ['"scim:"', "scim:", "scim:   # pushed", "'scim:'", "scim://"])
+def test_people_who_are_pushed_are_understood_with_or_without_quotes(tmp_path: Path, written: str) -> None:
+    path = tmp_path / "provisioner.yaml"
+    path.write_text(f"roster:\n  url: {written}\n  scim: {{token: scim-token-0123456789}}\n", encoding="utf-8")
+    roster = load(path, environ={}).settings.roster
+    assert (roster.pushed_people, roster.key) == (True, "externalId")
+
+
+def test_pushed_people_by_the_environment_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = {"PROVISIONER_ROSTER__URL": "scim:", "PROVISIONER_ROSTER__SCIM__TOKEN": "scim-token-0123456789"}
+    roster = load(environ=names).settings.roster
+    assert (roster.pushed_people, roster.key, roster.previous_key) == (True, "externalId", "previousKey")
+    with pytest.raises(ConfigurationError, match=r"scim\.token is needed"):
+        load(environ={"PROVISIONER_ROSTER__URL": "scim:"})

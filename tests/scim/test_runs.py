@@ -21,6 +21,9 @@ from provisioner.runtime.context import Deployment
 from tests.scim.conftest import WEB_TOKEN, Place, user
 from tests.support.harness import carry_out
 
+#: Each is several whole runs.
+pytestmark = pytest.mark.timeout(240)
+
 TARGET = "tribal_habits"
 #: No guard holds a leaver.
 FREE = {"leavers": {"percent": 100}, "window": "0s"}

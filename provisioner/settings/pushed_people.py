@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from pydantic import Field, SecretStr, field_validator
 
-from provisioner.settings.targets import Section
+from provisioner.settings.attribute_rule import Section
 from provisioner.settings.values import UNGUESSABLE
 
 #: What the secret of a webhook begins with, and how many bytes follow; see https://www.standardwebhooks.com.

@@ -109,8 +109,7 @@ def _guarded(handler: Handler, digest: bytes) -> Handler:
             return _answer(body, 503, {"Retry-After": "5"})
         except ClientDisconnect:
             raise
-        except Exception as exc:  # noqa: BLE001
-            # A client of SCIM reads no other form of error
+        except Exception as exc:  # noqa: BLE001 (a client of SCIM reads no other form of error)
             log.error("push_broke", error=type(exc).__name__)
             return _answer(ScimError(500, "Something went wrong that nobody foresaw.").to_json(), 500)
 

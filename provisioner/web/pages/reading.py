@@ -9,14 +9,16 @@ from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
 from provisioner.admin.person_report import story
+from provisioner.admin.person_search import MOST, search
 from provisioner.errors import UsageError
 from provisioner.model.operation import Kind, Status
 from provisioner.model.operation_document import OperationDocument
 from provisioner.model.run_document import KINDS, OUTCOMES, RunDocument, RunPart
 from provisioner.runtime.context import Deployment
 from provisioner.store.runs.paging import Filter
+from provisioner.web import request_bodies
 from provisioner.web.api.runs import known_run
-from provisioner.web.auth.access import SignedIn
+from provisioner.web.auth.access import SignedIn, check_form
 from provisioner.web.pages.overview import look
 from provisioner.web.pages.run_view import Progress, causes, in_run, progress
 from provisioner.web.pages.worklists import labels_of, offset_of
@@ -44,6 +46,8 @@ class HeldGroup(TypedDict):
 router = APIRouter()
 _RUNS: Final = 30
 _OPERATIONS: Final = 50
+#: Characters of what people are looked for by.
+_LONGEST_SEARCH: Final = 200
 #: Held operations that one approval page lists of each target.
 HELD_SHOWN: Final = 200
 
@@ -166,6 +170,25 @@ async def person(request: Request, session: SignedIn, dep: Deployed) -> Response
     except UsageError as exc:
         return render(request, "person.html", 404, key=key, story=None, fault=str(exc))
     return render(request, "person.html", key=key, story=document, fault=None)
+
+
+@router.get("/search")
+async def search_page(request: Request, session: SignedIn) -> Response:
+    """Where to find a person; the field is on top of every page."""
+    del session
+    return render(request, "search.html", text="", found=[], more=False)
+
+
+@router.post("/search")
+async def find_person(request: Request, session: SignedIn, dep: Deployed) -> Response:
+    """Whom a text fits; if it is one person, their page. By POST, so that no address has an email or a name in it."""
+    fields = dict(await request_bodies.form(request))
+    check_form(request, session, fields.get("csrf", ""))
+    text = fields.get("text", "").strip()[:_LONGEST_SEARCH]
+    found = await search(dep, text)
+    if len(found) == 1:
+        return RedirectResponse(f"/people?{urlencode({'key': found[0].person})}", 303)
+    return render(request, "search.html", text=text, found=found[:MOST], more=len(found) > MOST)
 
 
 @router.get("/people/{key:path}")

@@ -252,6 +252,9 @@ def _blow(storm: Storm, dice: random.Random) -> Counter[str]:
     for member in (*storm.fleet.workers, *storm.fleet.beats):
         member.resume()
     storm.look(all_of_them=True)
+    for kind in FAST:
+        # A Redis that was put back may be one in which somebody has paused it
+        storm.let_go_on(kind)
     return blows
 
 

@@ -32,12 +32,14 @@ from provisioner.cli.supervisor import Children
 from provisioner.errors import ProvisionerError
 from provisioner.example import DAY_TWO, ROSTER, SETTINGS, content, existing_accounts
 from provisioner.example.verify import active_accounts, believed, employed, faults, rows
-from provisioner.sandbox import KINDS, Switchboard
+from provisioner.sandbox import Switchboard
 from provisioner.settings import load
 from provisioner.store.redis.embedded import EmbeddedRedis
 from provisioner.store.redis.tied import tied_to_us
 from provisioner.worker.wakeups import workers
 
+#: The vendors of the example, in the order in which they are shown.
+KINDS: Final = ("tribal_habits", "habitate", "traitly", "mtribes")
 #: Who comes back on the second day.
 _PERSON: Final = "W10136"
 #: These publish no limit, and need a request or more for each person.

@@ -13,12 +13,13 @@ from provisioner.sandbox.faults import Fault
 from provisioner.sandbox.habitate import Habitate
 from provisioner.sandbox.mtribes import Mtribes
 from provisioner.sandbox.options import changed
+from provisioner.sandbox.scim import Scim
 from provisioner.sandbox.traitly import Traitly
 from provisioner.sandbox.tribal_habits import TribalHabits
 from provisioner.sandbox.vendor import Vendor
 from provisioner.sandbox.wire import Answer, Call, Found, Handler, RefusedError, Router
 
-_NAME = re.compile(r"(tribal_habits|habitate|traitly|mtribes)(?:-[A-Za-z0-9_.-]+)?")
+_NAME = re.compile(r"(tribal_habits|habitate|traitly|mtribes|scim)(?:-[A-Za-z0-9_.-]+)?")
 _LOG_LENGTH = 200_000
 
 
@@ -38,11 +39,16 @@ def _mtribes(name: str) -> Vendor[Any]:
     return Mtribes(name, Mtribes.defaults())
 
 
+def _scim(name: str) -> Vendor[Any]:
+    return Scim(name, Scim.defaults())
+
+
 _MAKERS: Mapping[str, Callable[[str], Vendor[Any]]] = {
     "tribal_habits": _tribal_habits,
     "habitate": _habitate,
     "traitly": _traitly,
     "mtribes": _mtribes,
+    "scim": _scim,
 }
 KINDS = tuple(_MAKERS)
 """The kinds that are served; an instance is named by its kind, or by its kind, a hyphen and anything."""

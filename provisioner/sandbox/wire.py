@@ -40,7 +40,9 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def encoded(self) -> bytes:
-        """The body as UTF-8 JSON."""
+        """The body as UTF-8 JSON; None is no body at all."""
+        if self.body is None:
+            return b""
         return json.dumps(self.body, ensure_ascii=False, separators=(",", ":")).encode()
 
 

@@ -73,6 +73,7 @@ from provisioner.targets.capabilities import (
     ReadsBack,
     ReadsBackOf,
     Recent,
+    RenewsToken,
     ReportsEvents,
     ReportsSeveral,
     SchedulesEnd,
@@ -84,7 +85,9 @@ from provisioner.targets.capabilities import (
 )
 from provisioner.targets.concurrently import each
 from provisioner.targets.following import link_to_next, query_of_address, value_at
-from provisioner.targets.http import Http, at
+from provisioner.targets.http import Http, Tokens, at
+from provisioner.targets.literals import literals
+from provisioner.targets.oauth import ClientCredentials, OAuthSettings
 from provisioner.targets.responses import ADVICE, Answer, Failure, as_outcome, not_kept, sentence
 
 __all__ = [
@@ -99,6 +102,7 @@ __all__ = [
     "BundlesEnrolments",
     "CarriesObserved",
     "ChecksNames",
+    "ClientCredentials",
     "ConfigurationError",
     "Confirms",
     "CountsListing",
@@ -122,6 +126,7 @@ __all__ = [
     "ListingError",
     "LooksUp",
     "MalformedAnswerError",
+    "OAuthSettings",
     "Operation",
     "Outcome",
     "Percent",
@@ -133,6 +138,7 @@ __all__ = [
     "ReadsBack",
     "ReadsBackOf",
     "Recent",
+    "RenewsToken",
     "ReportsEvents",
     "ReportsSeveral",
     "SchedulesEnd",
@@ -147,6 +153,7 @@ __all__ = [
     "TargetEvent",
     "TargetSettings",
     "Temporary",
+    "Tokens",
     "Type",
     "Unauthorised",
     "UnauthorisedError",
@@ -163,6 +170,7 @@ __all__ = [
     "fold",
     "identifier_of",
     "link_to_next",
+    "literals",
     "members",
     "moment_of",
     "name_of",

@@ -32,6 +32,7 @@ from provisioner.targets.capabilities import (
     TakesEvents,
     TakesKnowledge,
     inbound_actions,
+    tokens_of,
 )
 from provisioner.targets.http import Client, Fence, Http, Pace, new_client
 from provisioner.targets.registry import make
@@ -126,6 +127,7 @@ class Deployment(Stores):
             page_size=made.settings.page_size,
             watch=requests_of(target),
             attempt=attempt,
+            tokens=tokens_of(made),
         )
 
     def reading(self, target: str, *, lane: Lane = "bulk") -> Http:

@@ -17,7 +17,7 @@ from provisioner.model.operation import Kind, Operation
 from provisioner.model.outcome import Outcome
 from provisioner.settings.targets import EnrolmentRule
 from provisioner.targets.base import Ask, Listing, Target
-from provisioner.targets.http import Http
+from provisioner.targets.http import Http, Tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,6 +291,16 @@ class PublishesRate(Protocol):
     least_block: ClassVar[float]
 
 
+@runtime_checkable
+class RenewsToken(Protocol):
+    """May have credentials that end, such as the access tokens of OAuth."""
+
+    @property
+    def tokens(self) -> Tokens | None:
+        """What gives each request its credentials; None where `Target.headers` do."""
+        ...
+
+
 #: All of them; a test compares this with what the rest of the program asks for.
 CAPABILITIES: tuple[type, ...] = (
     LooksUp,
@@ -313,7 +323,13 @@ CAPABILITIES: tuple[type, ...] = (
     SharesBudget,
     CountsListing,
     PublishesRate,
+    RenewsToken,
 )
+
+
+def tokens_of(target: Target[Any]) -> Tokens | None:
+    """What gives the requests of a target their credentials, None where its headers hold them."""
+    return target.tokens if isinstance(target, RenewsToken) else None
 
 
 def inbound_actions(target: Target[Any]) -> tuple[str, ...]:

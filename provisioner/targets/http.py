@@ -64,6 +64,16 @@ class Pace(Protocol):
         """Wait for a permission to send one request that is over after `deadline` seconds."""
 
 
+class Tokens(Protocol):
+    """Where the credentials of a request come from, if they end and are renewed."""
+
+    async def headers(self, client: httpx.AsyncClient) -> Mapping[str, str] | Failure:
+        """The headers of a request that is sent now; else why there are none."""
+
+    def refused(self, headers: Mapping[str, str]) -> None:
+        """The vendor refused a request with these headers."""
+
+
 class Fence(Protocol):
     """What requests are sent for: work that another process takes over if this one is suspended for long."""
 
@@ -167,9 +177,11 @@ class Http:
         first_contact: bool = False,
         watch: Watch | None = None,
         attempt: int = 1,
+        tokens: Tokens | None = None,
     ) -> None:
         """
         Args:
+            tokens: gives each request its credentials, where `headers` hold none; None where they do.
             first_contact: no listing of the target was read before, so that what it assumes is worth a request.
             watch: gets each request as it leaves.
             attempt: which try of the same change the next write is, counted from 1.
@@ -193,6 +205,7 @@ class Http:
         self._heard = heard
         self._watch = watch
         self._attempt = attempt
+        self._tokens = tokens
         self._kept: dict[type[Any], Any] = {}
 
     def kept(self, kind: type[T], make: Callable[[], T]) -> T:
@@ -252,10 +265,14 @@ class Http:
         body: Any = None,
         *,
         params: Mapping[str, str | int] | None = None,
+        headers: Mapping[str, str] | None = None,
         accept: Collection[int] = (),
         unauthorised: Collection[int] = (401,),
     ) -> Answer | Failure:
         """Send one write, once.
+
+        Args:
+            headers: of this request only, such as `If-Match`.
 
         Returns the answer if its status is 2xx or among `accept`, else what the failure means. A dropped connection
         after sending is `Unclear`; one that was never made is `Temporary`.
@@ -264,7 +281,7 @@ class Http:
             ReadOnlyError: this transport was made for reading only.
             ClaimLostError: what it was to be sent for is no longer ours; nothing was sent.
         """
-        result = await self._exchange(method, path, params, body, DEADLINE, self._attempt)
+        result = await self._exchange(method, path, params, body, DEADLINE, self._attempt, headers)
         if not isinstance(result, Answer) or result.status in accept:
             return result
         failure = classify(result, unauthorised=unauthorised)
@@ -278,15 +295,40 @@ class Http:
         body: Any,
         deadline: float,
         attempt: int,
+        headers: Mapping[str, str] | None = None,
     ) -> Answer | Failure:
         if method != "GET" and self._read_only:
             raise ReadOnlyError(f"{self.target}: {method} {_shown(path)} was stopped: this is a plan, not a sync.")
+        if self._tokens is None:
+            return await self._once(method, path, params, body, deadline, attempt, headers or {})
+        refused: Answer | Failure | None = None
+        while True:
+            mine = await self._tokens.headers(self._client)
+            if not isinstance(mine, Mapping):
+                return mine
+            result = await self._once(method, path, params, body, deadline, attempt, {**(headers or {}), **mine})
+            if not isinstance(result, Answer) or result.status != 401 or refused is not None:
+                return result
+            # Nothing was done; the token may have been withdrawn before its time
+            refused = result
+            self._tokens.refused(mine)
+
+    async def _once(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str | int] | None,
+        body: Any,
+        deadline: float,
+        attempt: int,
+        headers: Mapping[str, str],
+    ) -> Answer | Failure:
         slot = await self._pace.slot(deadline)
         over = None if self._watch is None else self._watch(method, _shown(path), attempt)
         limited, retry_after = False, None
         found: _Received | Failure | None = None
         try:
-            found = await self._received(method, path, params, body, deadline)
+            found = await self._received(method, path, params, body, deadline, headers)
             if isinstance(found, _Received) and found.status == 429:
                 limited, retry_after = True, retry_after_seconds(found.headers)
         finally:
@@ -296,12 +338,18 @@ class Http:
         return await _answer(found) if isinstance(found, _Received) else found
 
     async def _received(
-        self, method: str, path: str, params: Mapping[str, str | int] | None, body: Any, deadline: float
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str | int] | None,
+        body: Any,
+        deadline: float,
+        headers: Mapping[str, str],
     ) -> _Received | Failure:
         """What came back within the deadline, or what it means that nothing did."""
         try:
             async with asyncio.timeout(deadline):
-                return await self._stream(method, path, params, body)
+                return await self._stream(method, path, params, body, headers)
         except TimeoutError:
             return Unclear("deadline", f"no answer within {deadline:.0f} s")
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as exc:
@@ -313,11 +361,20 @@ class Http:
             return Unclear("connection_lost", f"the connection broke before the answer: {_cause(exc)}")
 
     async def _stream(
-        self, method: str, path: str, params: Mapping[str, str | int] | None, body: Any
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str | int] | None,
+        body: Any,
+        headers: Mapping[str, str],
     ) -> _Received | Failure:
         content = None if body is None else json.dumps(body, separators=(",", ":")).encode()
         request = self._client.build_request(
-            method, self._origin + path, params=dict(params or {}), content=content, headers=self._headers
+            method,
+            self._origin + path,
+            params=dict(params or {}),
+            content=content,
+            headers={**self._headers, **headers} if headers else self._headers,
         )
         if self._fence is not None and method != "GET":
             await self._fence.ensure()

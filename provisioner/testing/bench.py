@@ -11,7 +11,7 @@ from provisioner.model.operation import Kind, Operation
 from provisioner.model.operation_record import OperationRecord
 from provisioner.model.outcome import Outcome
 from provisioner.targets.base import Listing, Target
-from provisioner.targets.capabilities import CarriesObserved
+from provisioner.targets.capabilities import CarriesObserved, tokens_of
 from provisioner.targets.http import Http, new_client
 
 R = TypeVar("R")
@@ -39,8 +39,18 @@ class Bench:
         async def main() -> R:
             async with new_client() as client:
                 target = self.target
+                tokens = tokens_of(target)
                 return await use(
-                    Http(target.name, client, target.origin, target.headers(), _Free(), read_only=read_only)
+                    Http(
+                        target.name,
+                        client,
+                        target.origin,
+                        target.headers(),
+                        _Free(),
+                        read_only=read_only,
+                        page_size=target.settings.page_size,
+                        tokens=tokens,
+                    )
                 )
 
         return asyncio.run(main())

@@ -1,4 +1,4 @@
-"""The four kinds of provisioner's own pass the contract suite that ships for others."""
+"""The kinds of provisioner's own pass the contract suite that ships for others."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import ClassVar
 
 import pytest
 
-from provisioner.sandbox import MTRIBES_SPACE_ID, MTRIBES_TOKEN, TRAITLY_TOKEN, SandboxServer
+from provisioner.sandbox import MTRIBES_SPACE_ID, MTRIBES_TOKEN, SCIM_TOKEN, TRAITLY_TOKEN, SandboxServer
 from provisioner.sandbox.habitate import HABITATE_KEY
 from provisioner.sandbox.tribal_habits import TRIBAL_HABITS_KEY
 from provisioner.settings import known_kinds
 from provisioner.targets.habitate import Habitate
 from provisioner.targets.mtribes import Mtribes
+from provisioner.targets.scim import Scim
 from provisioner.targets.traitly import Traitly
 from provisioner.targets.tribal_habits import TribalHabits
 from provisioner.testing.contract import Case, TargetContract
@@ -148,6 +149,49 @@ class TestMtribes(InSandbox):
         bad={"id": None},
         refused={"access_token": "wrong"},
     )
+
+
+WORK_EMAIL = 'emails[type eq "work"].value'
+DEPARTMENT = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department"
+
+
+class TestScim(InSandbox):
+    """A SCIM service that does all that the RFCs offer."""
+
+    case: ClassVar[Case] = Case(
+        target=Scim,
+        settings={
+            "token": SCIM_TOKEN,
+            "match": ["userName", "externalId"],
+            "attributes": {
+                name: name
+                for name in (
+                    "userName", "externalId", "name.givenName", "name.familyName", WORK_EMAIL, "active", DEPARTMENT,
+                    "roles", "groups",
+                )
+            },
+            "leaver": {"active": "FALSE"},
+            "page_size": 3,
+        },
+        image={
+            "userName": "e{n}",
+            "externalId": "E{n}",
+            "name.givenName": "Zoë",
+            "name.familyName": 'O"Hara\\{n}',
+            WORK_EMAIL: "p{n}@example.com",
+            "active": "true",
+            DEPARTMENT: "R&D",
+            "roles": "clerk;driver",
+            "groups": "Finance;Sales",
+        },
+        moved={"name.familyName": "Ito", DEPARTMENT: None, "roles": "clerk", "groups": "Sales;Support"},
+        left={"active": "false"},
+        back={"active": "true"},
+        bad={WORK_EMAIL: "nothing"},
+        refused={"token": "wrong"},
+        volatile=frozenset({"meta.lastModified"}),
+        tells_of_missing=True,
+    )  # fmt: skip
 
 
 def test_every_kind_takes_part() -> None:

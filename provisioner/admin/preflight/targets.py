@@ -25,7 +25,7 @@ from provisioner.runtime.context import Deployment, build_targets
 from provisioner.runtime.rate_limit import Unpaced
 from provisioner.settings import Settings
 from provisioner.targets.base import Ask, Target
-from provisioner.targets.capabilities import ChecksNames, LooksUp
+from provisioner.targets.capabilities import ChecksNames, LooksUp, tokens_of
 from provisioner.targets.http import Heard, Http, Pace, new_client
 from provisioner.targets.responses import Answer
 
@@ -92,7 +92,15 @@ async def _target(target: Target[Any], dep: Deployment | None, recorder: Recorde
         client.event_hooks = {"response": [clock.note]}
         size = target.settings.page_size
         http = Http(
-            target.name, client, target.origin, target.headers(), pace, read_only=True, heard=heard, page_size=size
+            target.name,
+            client,
+            target.origin,
+            target.headers(),
+            pace,
+            read_only=True,
+            heard=heard,
+            page_size=size,
+            tokens=tokens_of(target),
         )
         lines: list[Line] = []
         try:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import math
-import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Final
@@ -39,6 +38,7 @@ from provisioner.targets.habitate.directory import Directory, UnknownNameError, 
 from provisioner.targets.habitate.searching import Search
 from provisioner.targets.habitate.settings import HabitateSettings
 from provisioner.targets.http import Http
+from provisioner.targets.literals import literals
 from provisioner.targets.responses import Failure, as_outcome
 
 _LEAVE = "leave"
@@ -53,9 +53,6 @@ _SENDERS: Final = 8
 _REQUESTS_EACH: Final = 1.2
 UPDATABLE = frozenset(UPDATE_FIELDS)
 _REQUESTS_AT_ONCE = 4
-_ROLE_LITERALS = re.compile(
-    r"(?:^|\b(?:THEN|ELSE))\s*'((?:[^']|'')+)'\s*(?=$|\bWHEN\b|\bELSE\b|\bEND\b)", re.IGNORECASE
-)
 
 
 class Habitate(
@@ -307,7 +304,7 @@ class Habitate(
         found: list[str] = []
         for part, rules in (("attributes", self.settings.attributes), ("leaver", self.settings.leaver)):
             for name in ("role", "boards"):
-                for text in _role_literals(rules[name].from_) if name in rules else ():
+                for text in literals(rules[name].from_) if name in rules else ():
                     try:
                         if name == "role":
                             await self._directory.role_id(http, text)
@@ -356,8 +353,3 @@ def _gone(operation: Operation) -> Outcome:
     if operation.kind is Kind.LEAVE:
         return Done(account=operation.account, note="the account no longer existed")
     return Permanent("gone", "the account no longer exists; the next full run creates it again")
-
-
-def _role_literals(sql: str) -> Sequence[str]:
-    """The role names that an expression yields where it spells them out."""
-    return [text.replace("''", "'") for text in _ROLE_LITERALS.findall(sql.strip())]

@@ -12,8 +12,9 @@ from provisioner.errors import ConfigurationError, ListingError, MalformedAnswer
 from provisioner.model.account import Account
 from provisioner.model.attributes import DETAILS_READ_AT, InvalidValueError
 from provisioner.targets.base import Ask
-from provisioner.targets.habitate import _role_literals, listing
+from provisioner.targets.habitate import listing
 from provisioner.targets.habitate.attributes import CATALOGUE, read
+from provisioner.targets.literals import literals
 from tests.targets.bench import Bench, target_of
 from tests.targets.documented import attributes_in
 from tests.targets.habitate.support import (
@@ -201,7 +202,7 @@ def test_the_probe_tells_of_roles_that_the_community_lacks(bench: Bench) -> None
     ],
 )
 def test_roles_that_an_expression_spells_out(sql: str, roles: list[str]) -> None:
-    assert _role_literals(sql) == roles
+    assert literals(sql) == roles
 
 
 @pytest.mark.parametrize(

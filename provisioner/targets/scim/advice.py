@@ -1,0 +1,14 @@
+"""What to do about the codes that only outcomes of SCIM services have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+ADVICE: Final[Mapping[str, str]] = {
+    "unknown_group": "The target has no group of that name. Make it there, or fix the mapping, then retry.",
+    "create_unclear": "Look in the target whether it was done, then retry.",
+    "members_unchanged": "The target accepts it and does not do it. See dialect.update and dialect.remove_member.",
+    "overtaken": "Others change the same account or group. It is tried again by itself.",
+    "token_unavailable": "Check oauth.token_url and the network. It is tried again by itself.",
+}

@@ -1,0 +1,356 @@
+"""Groups by their display name: who is in them, and changing it.
+
+Source: RFC 7643, 4.2; RFC 7644, 3.5.2 (members are added and removed by PATCH).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from provisioner.errors import TargetError
+from provisioner.model.attributes import Type, canonical, members
+from provisioner.model.outcome import Permanent, Temporary, Unclear
+from provisioner.model.unconfirmed import parted
+from provisioner.targets.http import Http, at
+from provisioner.targets.responses import Answer, Failure, as_outcome, sentence
+from provisioner.targets.scim.attributes import elements, plain
+from provisioner.targets.scim.discovery import LASTING, Discovery
+from provisioner.targets.scim.paths import get, literal
+from provisioner.targets.scim.requests import each_resource, id_of, resource_of, scim_type, version_of
+from provisioner.targets.scim.resources import PATCH_OP
+from provisioner.targets.scim.settings import ScimSettings
+
+#: Seconds after which a name that is not found is worth another reading.
+_SOON: Final = 30.0
+#: Tries of one change that somebody else's change overtakes.
+TRIES: Final = 3
+
+
+#: Code of a change that the service does not serve in this form.
+UNSERVED: Final = "method_not_allowed"
+
+
+class UnknownGroupError(Exception):
+    """A group of that name cannot be used; the message says why and which there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One group: its id, its display name and the ids of its members."""
+
+    id: str
+    name: str
+    members: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Memberships:
+    """Who is in which group; `by_user` is None where the users themselves say it."""
+
+    names: Mapping[str, str]
+    by_user: Mapping[str, Sequence[str]] | None
+    notes: tuple[str, ...] = ()
+    member_value: str = "id"
+
+    def of(self, account: str, user: Mapping[str, Any]) -> str | None:
+        """The names of a user's groups, as a canonical set."""
+        if self.by_user is not None:
+            member = account if self.member_value == "id" else str(get(user, self.member_value))
+            return canonical(list(self.by_user.get(member, ())), Type.SET)
+        held = elements(get(user, "groups"))
+        named = (self.names.get(plain(one)) for one in held if _directly(one))
+        return canonical([name for name in named if name], Type.SET)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The groups that one user is to enter and to leave, by name. `member` is what groups call the user."""
+
+    account: str
+    member: str
+    enter: tuple[str, ...]
+    leave: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class _Wanted:
+    """What becomes of one group: who enters and who leaves."""
+
+    group: Group
+    enter: list[str] = field(default_factory=list)
+    leave: list[str] = field(default_factory=list)
+
+
+def change(account: str, before: str | None, after: str | None) -> Change:
+    """The difference of two canonical sets of group names; whoever is perhaps in one enters or leaves it again.
+
+    Groups call the user by the id; see `dialect.member_value`.
+    """
+    sure, unsure = parted(before)
+    new = {name.lower(): name for name in members(after)}
+    return Change(
+        account,
+        account,
+        tuple(name for key, name in new.items() if key not in sure),
+        tuple(name for key, name in {**sure, **unsure}.items() if key not in new),
+    )
+
+
+class Groups:
+    """The groups of one service."""
+
+    def __init__(self, target: str, settings: ScimSettings, discovery: Discovery) -> None:
+        self._target = target
+        self._settings = settings
+        self._discovery = discovery
+        self._known: tuple[float, Sequence[Group]] | None = None
+        # Many operations ask at once; one reads, the others find what it read
+        self._reading = asyncio.Lock()
+
+    async def all(self, http: Http, *, age: float = LASTING) -> Sequence[Group]:
+        """All groups, read at most `age` seconds ago; their members may be as old.
+
+        Raises:
+            TargetError: they cannot be read.
+        """
+        async with self._reading:
+            if self._known is None or time.monotonic() - self._known[0] > age:
+                self._known = time.monotonic(), await self._read(http)
+            return self._known[1]
+
+    async def _read(self, http: Http) -> Sequence[Group]:
+        features = await self._discovery.features(http)
+        paging, size = features.paging(self._settings.dialect), features.page_size(self._settings.page_size)
+        found = await each_resource(http, self._settings.paths.groups, paging, size)
+        return [_group(one) for one in found]
+
+    async def memberships(self, http: Http) -> Memberships:
+        """Who is in which group now. A name that two groups share, or that holds a `;`, names none.
+
+        Raises:
+            TargetError: the groups cannot be read.
+        """
+        groups = await self.all(http, age=0)
+        usable = {group.id: group.name for group in groups if self._is_usable(group, groups)}
+        notes = tuple(
+            f"The group {group.name!r} is left alone: {why}."
+            for group in groups
+            if (why := _why_unusable(group, groups)) is not None
+        )
+        if self._settings.dialect.memberships == "users":
+            return Memberships(usable, None, notes)
+        by_user: dict[str, list[str]] = {}
+        for group in groups:
+            for member in group.members if group.id in usable else ():
+                by_user.setdefault(member, []).append(group.name)
+        return Memberships(usable, by_user, notes, self._settings.dialect.member_value)
+
+    def _is_usable(self, group: Group, groups: Sequence[Group]) -> bool:
+        return _why_unusable(group, groups) is None
+
+    async def named(self, http: Http, name: str) -> Group:
+        """The group of that name, whose case does not matter.
+
+        Raises:
+            UnknownGroupError: there is no such group, or more than one.
+            TargetError: they cannot be read.
+        """
+        groups: Sequence[Group] = ()
+        found: list[Group] = []
+        for age in (LASTING, _SOON):
+            groups = await self.all(http, age=age)
+            found = [group for group in groups if group.name.lower() == name.lower()]
+            if len(found) == 1:
+                return found[0]
+        names = ", ".join(sorted(group.name for group in groups)[:50]) or "none"
+        raise UnknownGroupError(
+            f"there {'are several groups' if found else 'is no group'} named {name!r}; its groups: {names}"
+        )
+
+    async def write(self, http: Http, changes: Sequence[Change]) -> Mapping[str, Mapping[str, Failure]]:
+        """Carry out changes, all members of a group together.
+
+        Returns:
+            By account the groups (in lower case) whose change failed, and why; empty for those with whom all went
+            well. To leave a group that is gone is no failure.
+        """
+        failed: dict[str, dict[str, Failure]] = {one.account: {} for one in changes}
+        accounts = {one.member: one.account for one in changes}
+        wanted: dict[str, _Wanted] = {}
+        for one in changes:
+            for name, enters in (*((name, True) for name in one.enter), *((name, False) for name in one.leave)):
+                try:
+                    group = await self.named(http, name)
+                except UnknownGroupError as exc:
+                    if enters:
+                        failed[one.account][name.lower()] = Permanent("unknown_group", str(exc))
+                except TargetError as exc:
+                    failed[one.account][name.lower()] = as_outcome(exc)
+                else:
+                    part = wanted.setdefault(group.id, _Wanted(group))
+                    (part.enter if enters else part.leave).append(one.member)
+        for part in wanted.values():
+            for member, failure in (await self._write(http, part)).items():
+                failed[accounts[member]][part.group.name.lower()] = failure
+        return failed
+
+    async def _write(self, http: Http, part: _Wanted) -> Mapping[str, Failure]:
+        features = await self._discovery.features(http)
+        if not features.updates_by_patch(self._settings.dialect):
+            failure = await self._replace(http, part)
+            return dict.fromkeys([*part.enter, *part.leave], failure) if failure is not None else {}
+        single = self._settings.dialect.members == "single"
+        failed = await self._patch_all(http, part.group, part.enter, part.leave, size=1 if single else 0)
+        unserved = any(isinstance(one, Permanent) and one.code == UNSERVED for one in failed.values())
+        if not unserved or self._settings.dialect.update != "auto" or features.patch:
+            return failed
+        self._discovery.cannot_patch()
+        return await self._write(http, part)
+
+    async def _patch_all(
+        self, http: Http, group: Group, enter: Sequence[str], leave: Sequence[str], *, size: int
+    ) -> Mapping[str, Failure]:
+        """Members in and out; what is refused as a whole is halved, so that one bad member is alone."""
+        both = [*((account, True) for account in enter), *((account, False) for account in leave)]
+        most = size or self._settings.batch_size
+        failed: dict[str, Failure] = {}
+        for start in range(0, len(both), most):
+            failed |= await self._patch_some(http, group, both[start : start + most])
+        return failed
+
+    async def _patch_some(self, http: Http, group: Group, some: Sequence[tuple[str, bool]]) -> Mapping[str, Failure]:
+        enter = [account for account, enters in some if enters]
+        leave = [account for account, enters in some if not enters]
+        failure = await self._patch(http, group, enter, leave)
+        if isinstance(failure, Unclear):
+            # The same twice is the same once
+            failure = await self._patch(http, group, enter, leave)
+        if failure is None:
+            return {}
+        if not isinstance(failure, Permanent) or failure.code in ("forbidden", UNSERVED) or len(some) == 1:
+            return {account: failure for account, _ in some}
+        middle = len(some) // 2
+        first = await self._patch_some(http, group, some[:middle])
+        return {**first, **await self._patch_some(http, group, some[middle:])}
+
+    async def _patch(self, http: Http, group: Group, enter: Sequence[str], leave: Sequence[str]) -> Failure | None:
+        operations: list[dict[str, Any]] = []
+        if enter:
+            operations.append({"op": "add", "path": "members", "value": [self._member(one) for one in enter]})
+        if leave and self._settings.dialect.remove_member == "value":
+            operations.append({"op": "remove", "path": "members", "value": [{"value": one} for one in leave]})
+        elif leave:
+            operations += [{"op": "remove", "path": f"members[value eq {literal(one)}]"} for one in leave]
+        body = {"schemas": [PATCH_OP], "Operations": operations}
+        path = at(f"{self._settings.paths.groups}/{{}}", group.id)
+        headers: dict[str, str] = {}
+        for _ in range(TRIES):
+            answer = await http.send("PATCH", path, body, headers=headers, accept=(400, 404, 405, 412, 428, 501))
+            if not isinstance(answer, Answer):
+                return answer
+            if answer.status < 300:
+                return _not_kept(answer, group, enter, leave)
+            if answer.status == 404 and not enter:
+                return None
+            if answer.status == 400 and scim_type(answer) == "notarget" and not enter:
+                # Who is not in the group need not leave it
+                return None if len(leave) == 1 else Permanent("refused", "a member was not in the group")
+            if answer.status not in (412, 428):
+                return _refused(answer, group)
+            try:
+                shown = await http.read(path)
+            except TargetError as exc:
+                return as_outcome(exc)
+            version = version_of(shown)
+            headers = {"If-Match": version} if version else {}
+        return _overtaken(group)
+
+    def _member(self, member: str) -> dict[str, str]:
+        if not self._settings.dialect.member_ref:
+            return {"value": member}
+        path = at(f"{self._settings.paths.users}/{{}}", member)
+        return {"value": member, "$ref": f"{self._settings.base_url}{path}"}
+
+    async def _replace(self, http: Http, part: _Wanted) -> Failure | None:
+        """The whole group with its members as they are to be, read right before."""
+        path = at(f"{self._settings.paths.groups}/{{}}", part.group.id)
+        for _ in range(TRIES):
+            try:
+                answer = await http.read(path, accept=(404,))
+                if answer.status == 404:
+                    return None if not part.enter else Permanent("unknown_group", f"{part.group.name!r} is gone")
+                shown = resource_of(self._target, answer, f"{self._settings.paths.groups}/…")
+            except TargetError as exc:
+                return as_outcome(exc)
+            before = elements(get(shown, "members"))
+            there = {plain(one) for one in before}
+            stay = [one for one in before if plain(one) not in part.leave]
+            new = [*stay, *(self._member(one) for one in part.enter if one not in there)]
+            if {plain(one) for one in new} == there:
+                return None
+            body = {name: value for name, value in shown.items() if name.lower() not in ("members", "meta")}
+            version = version_of(answer) if self._settings.dialect.etag == "auto" else None
+            sent = await http.send(
+                "PUT",
+                path,
+                {**body, "members": new},
+                headers={"If-Match": version} if version else {},
+                accept=(400, 404, 412, 428),
+            )
+            if not isinstance(sent, Answer):
+                return sent
+            if sent.status < 300:
+                return _not_kept(sent, part.group, part.enter, part.leave)
+            if sent.status not in (412, 428):
+                return _refused(sent, part.group)
+        return _overtaken(part.group)
+
+
+def _group(resource: Mapping[str, Any]) -> Group:
+    held = elements(get(resource, "members"))
+    ids = frozenset(plain(one) for one in held if _is_user(one))
+    return Group(str(id_of(resource)), str(get(resource, "displayName") or "").strip(), ids)
+
+
+def _is_user(member: Any) -> bool:
+    return not isinstance(member, Mapping) or str(get(member, "type") or "User").lower() != "group"
+
+
+def _directly(membership: Any) -> bool:
+    return not isinstance(membership, Mapping) or str(get(membership, "type") or "direct").lower() != "indirect"
+
+
+def _why_unusable(group: Group, groups: Sequence[Group]) -> str | None:
+    if not group.name:
+        return "it has no display name"
+    if ";" in group.name:
+        return "its name holds a semicolon, which separates names in the mapping"
+    if sum(other.name.lower() == group.name.lower() for other in groups) > 1:
+        return "another group has the same name"
+    return None
+
+
+def _not_kept(answer: Answer, group: Group, enter: Sequence[str], leave: Sequence[str]) -> Failure | None:
+    """Whether the answer itself shows that the members were not changed; many answers show none."""
+    shown = get(answer.json, "members") if isinstance(answer.json, Mapping) else None
+    if not isinstance(shown, list):
+        return None
+    there = {plain(one) for one in shown}
+    if there.issuperset(enter) and there.isdisjoint(leave):
+        return None
+    return Permanent("members_unchanged", f"accepted, but the answer shows other members of {group.name!r}")
+
+
+def _refused(answer: Answer, group: Group) -> Failure:
+    said = f": {sentence(answer.json)}" if sentence(answer.json) else ""
+    codes = {404: "unknown_group", 405: UNSERVED, 501: UNSERVED}
+    code = codes.get(answer.status, "bad_request")
+    return Permanent(code, f"the group {group.name!r} was not changed ({answer.status}){said}")
+
+
+def _overtaken(group: Group) -> Failure:
+    return Temporary("overtaken", f"the group {group.name!r} was changed by others, again and again")

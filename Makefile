@@ -26,7 +26,7 @@ AGAIN := $(if $(STALE),FORCE)
 # Pure decisions, readers, the store, vendors over HTTP: few real processes, so it takes two or three minutes.
 QUICK := tests/decisions tests/packaging tests/planning tests/roster tests/settings tests/store tests/targets tests/test_ground.py
 
-.PHONY: help demo test test-quick test-slow test-switches test-packaging test-foreign lint format bench docs dist pins clean
+.PHONY: help demo test test-quick test-slow test-switches test-packaging test-scim test-foreign lint format bench docs dist pins clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / && index(" $(ABSENT) ", " " $$1 " ") == 0 {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ test-switches: $(DEV) ## run the tests of convergence under each reading that th
 
 test-packaging: $(DEV) ## install pins and wheel into empty environments, and run what was installed
 	@$(BIN)/python -m pytest --quiet --numprocesses 2 --dist loadfile -m packaging tests/packaging $(ARGS)
+
+test-scim: $(DEV) ## run the SCIM target against services that others wrote
+	@$(BIN)/python -m pytest --quiet -m foreign tests/foreign/test_scim_services.py $(ARGS)
 
 test-foreign: $(DEV) ## run the tests against servers that others wrote, each in an environment of its own
 	@$(BIN)/python -m pytest --quiet -m foreign tests/foreign $(ARGS)

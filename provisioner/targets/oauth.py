@@ -18,8 +18,8 @@ from authlib.oauth2.rfc6749.wrappers import OAuth2Token
 from pydantic import Field, SecretStr, field_validator
 
 from provisioner.model.outcome import Permanent, Temporary, Unauthorised
+from provisioner.settings.attribute_rule import Section
 from provisioner.settings.place import is_loopback
-from provisioner.settings.targets import Section
 from provisioner.targets.responses import NOT_JSON, Failure, parsed, retry_after_seconds, sentence
 
 #: Seconds before its end from which on a token is not used any more: longer than a request may take.

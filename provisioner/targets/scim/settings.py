@@ -6,7 +6,8 @@ from typing import Literal
 
 from pydantic import Field, SecretStr, model_validator
 
-from provisioner.settings.targets import Section, TargetSettings
+from provisioner.settings.attribute_rule import Section
+from provisioner.settings.targets import TargetSettings
 from provisioner.targets.oauth import OAuthSettings
 
 _PATH = r"^/[A-Za-z0-9_./~-]*[A-Za-z0-9_~-]$"

@@ -184,7 +184,8 @@ def test_any_timeline_ends_as_if_computed_at_once(days: list[Day]) -> None:
             verdict = said
         if said == "leaver" and left is None:
             left = today
-        if said == "employed":
+        # A rehire that never reached the account ends nothing there
+        if verdict == "employed" and (acknowledged or entry.state != "left"):
             left = None
         # As `note_leavers` does when a roster is accepted
         if said == "employed":

@@ -72,7 +72,6 @@ class Scim(Target[ScimSettings], LooksUp, ChecksNames, CountsListing, Deactivate
 
     def __init__(self, name: str, settings: ScimSettings) -> None:
         super().__init__(name, settings)
-        self._tokens = ClientCredentials(settings.oauth) if settings.oauth else None
         self._attributes: dict[str, Attribute] = {}
         self._discovery = Discovery()
         self._groups = Groups(name, settings, self._discovery)
@@ -85,10 +84,10 @@ class Scim(Target[ScimSettings], LooksUp, ChecksNames, CountsListing, Deactivate
     def _writer(self) -> Writer:
         return Writer(self.name, self.settings, self._discovery, self._reader, self.attribute)
 
-    @property
+    @cached_property
     def tokens(self) -> Tokens | None:
         """What asks for access tokens, where `oauth` is set."""
-        return self._tokens
+        return ClientCredentials(self.settings.oauth) if self.settings.oauth else None
 
     def headers(self) -> Mapping[str, str]:
         """Content types, and credentials that do not end."""

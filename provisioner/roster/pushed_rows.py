@@ -13,6 +13,7 @@ from typing import Any, Final
 import polars as pl
 
 from provisioner.model.pushed_person import PushedPerson
+from provisioner.model.scim_names import ENTERPRISE
 from provisioner.settings import RosterSettings
 
 #: The column that says whether the person works here: ``true`` or ``false``.
@@ -21,7 +22,6 @@ ACTIVE: Final = "active"
 PREVIOUS: Final = "previousKey"
 
 #: The extension of RFC 7643 (4.3).
-ENTERPRISE: Final = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 _SINGLE: Final = (
     *("userName", "externalId", "displayName", "nickName", "profileUrl", "title", "userType"),
     *("preferredLanguage", "locale", "timezone"),

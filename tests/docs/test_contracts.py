@@ -16,10 +16,12 @@ from typing import Any, Final
 
 import pytest
 
-from provisioner.sandbox.instance import KINDS, Instance
+from provisioner.sandbox.instance import Instance
 
 ROOT: Final = Path(__file__).parents[2]
 TEXTS: Final = ROOT / "tests" / "vendor_texts"
+#: The vendors with a text of their own; SCIM's is the RFCs.
+KINDS: Final = tuple(sorted(path.stem for path in TEXTS.glob("*.json")))
 NOTHING: Final = "—"
 #: Calls that a text prints and that the stand-in has not, since nobody calls them.
 LEFT_OUT: Final = "left out"

@@ -38,10 +38,10 @@ CEILING: Final[Mapping[str, int]] = {
     "planning": 1,
     "roster": 2,
     "runtime": 1,
-    "sandbox": 40,
+    "sandbox": 53,
     "settings": 5,
     "store": 9,
-    "targets": 24,
+    "targets": 50,
     "web": 3,
     "worker": 3,
 }

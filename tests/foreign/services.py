@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import httpx
 
-from provisioner.targets.scim.paths import ENTERPRISE, GROUP, USER
+from provisioner.model.scim_names import ENTERPRISE, GROUP, USER
 from tests.foreign.environments import HERE, python_of
 from tests.support.ports import free_port
 

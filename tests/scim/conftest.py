@@ -11,12 +11,12 @@ from typing import Any, Final, TypeVar
 import pytest
 from fastapi.testclient import TestClient
 
+from provisioner.model.scim_names import ENTERPRISE, USER
 from provisioner.runs.changed_people import ask_for_changed
 from provisioner.runtime.context import Deployment
 from provisioner.sandbox import SandboxServer, Switchboard
 from provisioner.settings import Settings
 from provisioner.web.app import create_app
-from provisioner.web.scim.schema import ENTERPRISE, USER
 from tests.support.harness import carry_out, load_settings, raise_limits, settings_document, sync_once
 from tests.support.redis_contents import RedisContents
 

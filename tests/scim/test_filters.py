@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from provisioner.model.scim_names import ENTERPRISE
 from provisioner.web.scim.errors import ScimError
 from provisioner.web.scim.filters import matches, read_filter
-from provisioner.web.scim.schema import ENTERPRISE, UserSchema
+from provisioner.web.scim.schema import UserSchema
 
 SCHEMA = UserSchema({"urn:acme:User": ("badge",)})
 ADA: dict[str, Any] = {

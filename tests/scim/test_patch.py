@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from provisioner.model.scim_names import ENTERPRISE, PATCH_OP, USER
 from provisioner.web.scim.errors import ScimError
-from provisioner.web.scim.patch import PATCH, patched
+from provisioner.web.scim.patch import patched
 from provisioner.web.scim.resource import read_resource
-from provisioner.web.scim.schema import ENTERPRISE, USER, UserSchema
+from provisioner.web.scim.schema import UserSchema
 
 SCHEMA = UserSchema({"urn:acme:User": ("badge",)})
 ADA: dict[str, Any] = {
@@ -26,7 +27,7 @@ ADA: dict[str, Any] = {
 
 def _patched(*operations: Any, of: dict[str, Any] = ADA) -> dict[str, Any]:
     before = copy.deepcopy(of)
-    found = patched(of, {"schemas": [PATCH], "Operations": list(operations)}, SCHEMA)
+    found = patched(of, {"schemas": [PATCH_OP], "Operations": list(operations)}, SCHEMA)
     assert of == before
     return found
 

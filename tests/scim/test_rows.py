@@ -10,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provisioner.model.pushed_person import PushedPerson
+from provisioner.model.scim_names import ENTERPRISE, USER
 from provisioner.roster import Source, read
 from provisioner.roster.pushed_rows import columns, rows
 from provisioner.settings import RosterSettings
 from provisioner.web.scim.errors import ScimError
 from provisioner.web.scim.resource import projected, read_resource, represented
-from provisioner.web.scim.schema import ENTERPRISE, USER, UserSchema
+from provisioner.web.scim.schema import UserSchema
 
 EXTENSIONS = {"urn:acme:User": ["badge", "title"]}
 SETTINGS = RosterSettings.model_validate(

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from provisioner.model.scim_names import ENTERPRISE, USER
 from provisioner.web.scim.routes import LARGEST, MEDIA_TYPE
-from provisioner.web.scim.schema import ENTERPRISE, USER
 from tests.scim.conftest import ROSTER, TOKEN, WEB_TOKEN, Place, user
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import pytest
 
+from provisioner.model.scim_names import ENTERPRISE
 from provisioner.sandbox import SCIM_CLIENT, SCIM_SECRET, SCIM_TOKEN, SandboxServer
 from provisioner.sdk import (
     Ask,
@@ -24,7 +25,6 @@ from provisioner.sdk import (
 )
 from provisioner.targets import http as transport
 from provisioner.targets.scim import Scim
-from provisioner.targets.scim.paths import ENTERPRISE
 from provisioner.targets.scim.settings import ScimDialect, ScimSettings
 from provisioner.testing.bench import Bench, change
 from tests.targets.documented import attributes_in

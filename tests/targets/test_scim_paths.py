@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from provisioner.model.scim_names import ENTERPRISE, USER
 from provisioner.sandbox.scim.filters import matches
 from provisioner.sandbox.scim.patches import patched
 from provisioner.sdk import Attribute, InvalidValueError, Type
 from provisioner.targets.scim.attributes import CATALOGUE, family, is_custom, shown
-from provisioner.targets.scim.paths import ENTERPRISE, USER, InvalidPathError, Path, equals, parse
+from provisioner.targets.scim.paths import InvalidPathError, Path, equals, parse
 from provisioner.targets.scim.resources import Form, applied, changes, patch, replacement, schemas_of
 
 WORK = 'emails[type eq "work"].value'

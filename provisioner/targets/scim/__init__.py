@@ -140,7 +140,7 @@ class Scim(Target[ScimSettings], LooksUp, ChecksNames, CountsListing, Deactivate
         pages = 1 if self.settings.dialect.paging == "none" else math.ceil(accounts / self.settings.page_size)
         return max(pages, 1) + 1 + self._reader.manages_groups
 
-    async def observe(self, http: Http, known: Mapping[str, Account]) -> Listing:  # noqa: ARG002
+    async def observe(self, http: Http, known: Mapping[str, Account]) -> Listing:  # noqa: ARG002 (a list shows all)
         """Every user, and who is in which group where groups are managed.
 
         Raises:
@@ -149,7 +149,12 @@ class Scim(Target[ScimSettings], LooksUp, ChecksNames, CountsListing, Deactivate
         """
         return await self._reader.observe(http)
 
-    async def find(self, http: Http, asks: Sequence[Ask], known: Mapping[str, Account]) -> Listing | None:  # noqa: ARG002
+    async def find(
+        self,
+        http: Http,
+        asks: Sequence[Ask],
+        known: Mapping[str, Account],  # noqa: ARG002 (a look-up shows all)
+    ) -> Listing | None:
         """The asked people's users by id or filter; None where the service cannot filter.
 
         Raises:

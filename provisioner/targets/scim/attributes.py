@@ -10,7 +10,8 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from provisioner.model.attributes import Attribute, InvalidValueError, Type, canonical, natural
-from provisioner.targets.scim.paths import ENTERPRISE, InvalidPathError, Path, get, parse
+from provisioner.model.scim_names import ENTERPRISE
+from provisioner.targets.scim.paths import InvalidPathError, Path, get, parse
 
 GROUPS: Final = "groups"
 ACTIVE: Final = "active"

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from provisioner.model.scim_names import GROUP, USER
 from provisioner.targets.http import Http
-from provisioner.targets.scim.paths import GROUP, USER, Path, get
+from provisioner.targets.scim.paths import Path, get
 from provisioner.targets.scim.requests import Paging
 from provisioner.targets.scim.settings import ScimDialect
 

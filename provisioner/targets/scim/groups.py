@@ -14,6 +14,7 @@ from typing import Any, Final
 from provisioner.errors import TargetError
 from provisioner.model.attributes import Type, canonical, members
 from provisioner.model.outcome import Permanent, Temporary, Unclear
+from provisioner.model.scim_names import PATCH_OP
 from provisioner.model.unconfirmed import parted
 from provisioner.targets.http import Http, at
 from provisioner.targets.responses import Answer, Failure, as_outcome, sentence
@@ -21,7 +22,6 @@ from provisioner.targets.scim.attributes import elements, plain
 from provisioner.targets.scim.discovery import LASTING, Discovery
 from provisioner.targets.scim.paths import get, literal
 from provisioner.targets.scim.requests import each_resource, id_of, resource_of, scim_type, version_of
-from provisioner.targets.scim.resources import PATCH_OP
 from provisioner.targets.scim.settings import ScimSettings
 
 #: Seconds after which a name that is not found is worth another reading.

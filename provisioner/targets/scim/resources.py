@@ -12,10 +12,10 @@ from functools import partial
 from typing import Any, Final, Literal
 
 from provisioner.model.attributes import Attribute, Type, members
+from provisioner.model.scim_names import PATCH_OP, USER
 from provisioner.targets.scim.attributes import ACTIVE, MULTIPLE, chosen, elements, family, plain, spelt
-from provisioner.targets.scim.paths import USER, Path, get, key_of
+from provisioner.targets.scim.paths import Path, get, key_of
 
-PATCH_OP: Final = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 #: What a PUT leaves out: the service's own, and what is changed elsewhere.
 READ_ONLY: Final = ("meta", "groups")
 #: Multi-valued attributes of which one element is the primary one, where there is any.

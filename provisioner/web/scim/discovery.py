@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from provisioner.model.scim_names import USER
 from provisioner.web.scim.errors import Document
-from provisioner.web.scim.schema import USER, UserSchema
+from provisioner.web.scim.schema import UserSchema
 
 PROVIDER: Final = "urn:ietf:params:scim:schemas:core:2.0:ServiceProviderConfig"
 RESOURCE_TYPE: Final = "urn:ietf:params:scim:schemas:core:2.0:ResourceType"

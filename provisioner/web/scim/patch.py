@@ -18,7 +18,6 @@ from provisioner.web.scim.filters import All, Comparison, Filter, read_value_fil
 from provisioner.web.scim.resource import Resource, checked, read_value
 from provisioner.web.scim.schema import Target, UserSchema
 
-PATCH: Final = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 _MOST: Final = 200
 _FILTERED: Final = re.compile(r"(?P<path>[^\[\]]+)\[(?P<filter>.*)\](?:\.(?P<part>[^.\[\]]+))?", re.DOTALL)
 #: What a value without a path may carry along without meaning it.

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from provisioner.model.scim_names import USER
 from provisioner.web.scim.errors import Document, ScimError, invalid
-from provisioner.web.scim.schema import USER, Attribute, Target, UserSchema
+from provisioner.web.scim.schema import Attribute, Target, UserSchema
 
 #: A User without `id` and `meta`, as JSON.
 Resource = dict[str, Any]

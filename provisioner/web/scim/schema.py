@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, Literal
 
-from provisioner.roster.pushed_rows import ENTERPRISE
+from provisioner.model.scim_names import ENTERPRISE, USER
 from provisioner.web.scim.errors import Document
 
-__all__ = ["ENTERPRISE", "SCHEMA", "USER", "Attribute", "Extension", "Target", "UserSchema"]
+__all__ = ["SCHEMA", "Attribute", "Extension", "Target", "UserSchema"]
 
-USER: Final = "urn:ietf:params:scim:schemas:core:2.0:User"
 SCHEMA: Final = "urn:ietf:params:scim:schemas:core:2.0:Schema"
 
 Kind = Literal["string", "boolean", "complex", "reference", "dateTime", "binary"]

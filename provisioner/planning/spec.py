@@ -98,20 +98,21 @@ class Planning:
     `now` is the moment and `today` its day in the organisation's time zone. `ends` tells whether the roster has a
     column of last days. `snapshot` is its digest. `removals_wait` is why removals must wait, if they must. `sent` is,
     by guard, what went out without approval within the window or waits to go out, and `gone_out` has ids of the
-    former. `approved` are operation ids that someone released; `rejected` maps those that someone refused to the row
-    they were refused for (None: whatever it is). `others` is how many linked accounts, not in leaver state, belong to
-    people whom the plan is not about: guards measure by theirs too. `apart` are, by person, the accounts that were
-    unlinked from them by hand. `decided` is, by guard, what the plan that this one continues holds. `unsettled` are
-    people and sentences: what the ledger alone shows that only a person can settle. `alike` are people who may be
-    somebody else under a new key, `newcomers` those of whom somebody said that they are not, and `returned` those who
-    left under another key, to which this maps them. `unfamiliar` are leavers by a status that no clean roster held
-    yet, with that status. `disputed` are accounts that somebody lays claim to whom the plan is not about. `reviewed`
-    are the only operations that may come of it, None for all; `undo` is the run that it takes back, empty for none.
-    `values` is how many members the sets of all linked accounts held, by the newest plan of everybody. `promised` are,
-    by attribute that is chosen by `first_free` and by person, the values of accounts that are being made. `telling`
-    are attributes by which a leaver's account is told from a member's. `perhaps` is, by set that no listing shows,
-    what the account of a leaver may hold who was adopted after Redis had lost its data. `left` is, by person, the day
-    on which they left, as far as it is known.
+    former. `in_place` is, by guard, the part of `sent` that a plan for everybody leaves in place. `approved` are
+    operation ids that someone released; `rejected` maps those that someone refused to the row they were refused for
+    (None: whatever it is). `others` is how many linked accounts, not in leaver state, belong to people whom the plan
+    is not about: guards measure by theirs too. `apart` are, by person, the accounts that were unlinked from them by
+    hand. `decided` is, by guard, what the plan that this one continues holds. `unsettled` are people and sentences:
+    what the ledger alone shows that only a person can settle. `alike` are people who may be somebody else under a new
+    key, `newcomers` those of whom somebody said that they are not, and `returned` those who left under another key, to
+    which this maps them. `unfamiliar` are leavers by a status that no clean roster held yet, with that status.
+    `disputed` are accounts that somebody lays claim to whom the plan is not about. `reviewed` are the only operations
+    that may come of it, None for all; `undo` is the run that it takes back, empty for none. `values` is how many
+    members the sets of all linked accounts held, by the newest plan of everybody. `promised` are, by attribute that is
+    chosen by `first_free` and by person, the values of accounts that are being made. `telling` are attributes by which
+    a leaver's account is told from a member's. `perhaps` is, by set that no listing shows, what the account of a
+    leaver may hold who was adopted after Redis had lost its data. `left` is, by person, the day on which they left, as
+    far as it is known.
     """
 
     now: datetime
@@ -121,6 +122,7 @@ class Planning:
     removals_wait: str | None = None
     sent: Mapping[str, int] = field(default_factory=dict)
     gone_out: frozenset[str] = frozenset()
+    in_place: Mapping[str, int] = field(default_factory=dict)
     approved: frozenset[str] = frozenset()
     rejected: Mapping[str, str | None] = field(default_factory=dict)
     others: int = 0

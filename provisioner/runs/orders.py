@@ -179,7 +179,8 @@ async def counted_of(
     """By guard what the plan relies on; see `Counted`."""
     now = circumstances.now.timestamp()
     if snapshot.keys is None and not orders.narrow:
-        return {guard: Counted(now, count) for guard, count in plan.room.items()}
+        in_place = circumstances.in_place
+        return {guard: Counted(now, count, in_place=in_place.get(guard, 0)) for guard, count in plan.room.items()}
     since = now - dep.settings.guards_of(target).window.total_seconds()
     sent = circumstances.sent
     if not orders.narrow:

@@ -39,13 +39,17 @@ async def plan_context(
     guards = dep.settings.guards_of(target)
     window = guards.window.total_seconds()
     sent: dict[str, int] = {}
+    in_place: dict[str, int] = {}
     gone_out: set[str] = set()
-    # A plan for everybody takes the place of whatever is not sent
+    # A plan for everybody takes the place of whatever is not sent, but for what a newer roster decided
     unsent = window > 0 and (snapshot.keys is not None or orders.narrow)
     replaced = orders.replaced(snapshot)
     for guard in WINDOWED if window else ():
         # First what waits: what is sent in between is counted twice rather than not at all
-        waiting = await dep.health.unsent(target, guard, replaced) if unsent else 0
+        if unsent:
+            waiting = await dep.health.unsent(target, guard, replaced)
+        else:
+            waiting = in_place[guard] = await dep.health.in_place(target, guard, snapshot.taken, snapshot.digest)
         before = await dep.health.sent(target, guard, now - window)
         if before:
             gone_out |= {*await dep.health.sent_ids(target, guard, now - window, _MOST_SENT)}
@@ -61,6 +65,7 @@ async def plan_context(
         removals_wait=snapshot.removals_wait,
         sent=sent,
         gone_out=frozenset(gone_out),
+        in_place=in_place,
         approved=frozenset(
             key for key, made in decisions.items() if made["verdict"] == "approved" and now - made["at"] <= approval
         ),

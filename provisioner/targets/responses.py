@@ -129,6 +129,7 @@ ADVICE: Mapping[str, str] = {
     for advice, codes in {
         "Fix the credentials of this target in the settings, then resume it.": "unauthorised",
         "Check that the target's address is right and that it can be reached from the workers.": "unreachable",
+        "Check oauth.token_url and the network. It is tried again by itself.": "token_unavailable",
         "The target refused a value. Fix it in the roster or the mapping, then sync again.": (
             "invalid bad_request row_refused too_large cannot_be_empty"
         ),

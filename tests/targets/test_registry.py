@@ -53,7 +53,7 @@ def test_every_folder_of_a_vendor_is_an_entry_point_and_nothing_else_is() -> Non
 def test_a_package_may_add_a_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     offer(tmp_path, monkeypatch, added=f"{__name__}:Added")
     assert target_class("added") is Added
-    assert known_kinds() == tuple(sorted((*OWN, "added")))
+    assert known_kinds() == tuple(sorted((*OWN, "scim", "added")))
 
 
 @pytest.mark.parametrize(

@@ -74,12 +74,14 @@ class Counted:
     """What a guard counted of others: sent without approval since a moment (epoch seconds), or decided and unsent.
 
     A plan about everybody takes the place of what others decided: then `count` is how many may go out besides it from
-    that moment on. `whole`: what the plan itself replaces is counted, too.
+    that moment on. `in_place` is how many it knows of and leaves in place, see `HealthStore.in_place`. `whole`: what
+    the plan itself replaces is counted, too.
     """
 
     since: float
     count: int
     whole: bool = False
+    in_place: int = 0
 
 
 class PlanStore:

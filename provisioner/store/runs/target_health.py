@@ -266,6 +266,23 @@ class HealthStore:
             own = await self._of(target, guard, members)
         return count - own
 
+    async def in_place(self, target: str, guard: str, read: float, digest: str) -> int:
+        """How many unsent operations of a guard a plan for everybody leaves in place, as they are of a newer roster.
+
+        Args:
+            read: when the plan's roster was read (epoch seconds), and its `digest`.
+        """
+        with redis_errors():
+            at, newest = await self._redis.hmget(keys.health(target), ["roster", "roster_digest"])
+            if at is None or float(at) <= read or (newest or b"").decode() == digest:
+                return 0
+            people = await self._redis.zrangebyscore(keys.rostered(target), f"({read!r}", "+inf")
+            if not people:
+                return 0
+            slots = [person + b"\x1faccount" for person in people]
+            members = [one for one in await self._redis.hmget(keys.slots(target), slots) if one]
+            return await self._of(target, guard, members)
+
     async def _of(self, target: str, guard: str, members: Sequence[bytes]) -> int:
         """How much of an unsent count these operations are."""
         if not members:

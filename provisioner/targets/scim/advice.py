@@ -10,5 +10,4 @@ ADVICE: Final[Mapping[str, str]] = {
     "create_unclear": "Look in the target whether it was done, then retry.",
     "members_unchanged": "The target accepts it and does not do it. See dialect.update and dialect.remove_member.",
     "overtaken": "Others change the same account or group. It is tried again by itself.",
-    "token_unavailable": "Check oauth.token_url and the network. It is tried again by itself.",
 }

@@ -26,7 +26,8 @@
 -- knows of, 0: they do not leave, null: unknown)}. Field
 -- `installing` of the run's part for the target is JSON: began (epoch seconds), everybody, guards (guard -> since, epoch
 -- seconds, and count: what was sent or is unsent of others, as far as the plan knows, where `whole` is true with what the
--- plan replaces; of a plan for everybody what may go out unapproved besides it).
+-- plan replaces; of a plan for everybody what may go out unapproved besides it, and in_place: how many it knows of that
+-- it leaves in place).
 -- include: queue_common
 -- include: queue_unsure
 -- include: standing
@@ -315,9 +316,9 @@ local function coming(run, guard, people, began)
 end
 
 -- How many operations of others go out besides a plan for everybody, of which it does not know: those that were sent
--- since, and those that a later look decided about, which it leaves in place.
-local function beside(run, guard, known, began)
-  local ours, later, count = P .. 'run:' .. run .. ':ops:' .. target, {}, 0
+-- since, and those that it leaves in place because a later look or a newer roster decided about them.
+local function beside(run, guard, known, began, settles, read)
+  local ours, later, count, in_place = P .. 'run:' .. run .. ':ops:' .. target, {}, 0, 0
   local function is_other(id) return not redis.call('ZSCORE', ours, string.match(id, '^[^|]*')) end
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', sent_key(guard), '(' .. exactly(known.since), '+inf')) do
     if is_other(id) then count = count + 1 end
@@ -327,15 +328,20 @@ local function beside(run, guard, known, began)
     if later[other] == nil then
       later[other] = is_later(redis.call('HGET', op_key(other, string.match(id, '^[^|]*')), 'began'), began)
     end
-    if later[other] and is_other(id) then count = count + 1 end
+    if later[other] and is_other(id) then
+      count = count + 1
+    elseif not settles and is_other(id) then
+      local person = redis.call('HGET', op_key(other, string.match(id, '^[^|]*')), 'person')
+      if person and is_of_older_roster(person, read, true) then in_place = in_place + 1 end
+    end
   end
-  return count + coming(run, guard, {}, began)
+  return count + math.max(0, in_place - (known.in_place or 0)) + coming(run, guard, {}, began)
 end
 
 -- Whether somebody else decided about more people than the plan knows of: its guards would let through too much.
-local function guards_moved(run, plan, people)
+local function guards_moved(run, plan, people, settles, read)
   for guard, known in pairs(plan.everybody and plan.guards or {}) do
-    if beside(run, guard, known, plan.began) > known.count then return true end
+    if beside(run, guard, known, plan.began, settles, read) > known.count then return true end
   end
   if plan.everybody then return false end
   local guards = plan.guards
@@ -382,9 +388,11 @@ function commands.install()
   local plan = cjson.decode(text)
   local chunk = redis.call('LPOP', stage)
   chunk = chunk and cjson.decode(chunk)
+  local roster = plan.roster or { 0, '' }
+  local settles = is_newest_roster(roster[1], roster[2])
   -- A client without an answer puts its parts there a second time
   if chunk and chunk.n > tonumber(last or '0') then
-    if chunk.n == 1 and guards_moved(run, plan, chunk.people) then
+    if chunk.n == 1 and guards_moved(run, plan, chunk.people, settles, roster[1]) then
       redis.call('UNLINK', stage)
       for guard in pairs(plan.guards) do redis.call('UNLINK', coming_key(run, guard)) end
       redis.call('HDEL', part, 'installing', 'chunk', 'dropped')
@@ -399,8 +407,6 @@ function commands.install()
       fresh_slots[person] = fresh_slots[person] or {}
       table.insert(fresh_slots[person], slot)
     end
-    local roster = plan.roster or { 0, '' }
-    local settles = is_newest_roster(roster[1], roster[2])
     -- A planner may die while it installs, and be gone on for after a newer plan for everybody was installed
     local overtaken = plan.everybody and is_later(redis.call('HGET', HEALTH, 'planned'), plan.began)
     if plan.everybody and not overtaken then

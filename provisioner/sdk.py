@@ -52,6 +52,7 @@ from provisioner.model.operation import (
     TargetEvent,
 )
 from provisioner.model.outcome import DELETED_IN_THE_WAY, Done, Outcome, Permanent, Temporary, Unauthorised, Unclear
+from provisioner.model.scim_names import SCIM_ENTERPRISE_USER, SCIM_GROUP, SCIM_PATCH_OP, SCIM_USER
 from provisioner.model.unconfirmed import parted
 from provisioner.settings.attribute_rule import Section, Sql
 from provisioner.settings.nearest import nearest
@@ -94,6 +95,10 @@ __all__ = [
     "ADVICE",
     "DELETED_IN_THE_WAY",
     "DETAILS_READ_AT",
+    "SCIM_ENTERPRISE_USER",
+    "SCIM_GROUP",
+    "SCIM_PATCH_OP",
+    "SCIM_USER",
     "Account",
     "AccountChange",
     "Answer",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-USER: Final = "urn:ietf:params:scim:schemas:core:2.0:User"
-GROUP: Final = "urn:ietf:params:scim:schemas:core:2.0:Group"
-ENTERPRISE: Final = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
-PATCH_OP: Final = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
+SCIM_USER: Final = "urn:ietf:params:scim:schemas:core:2.0:User"
+SCIM_GROUP: Final = "urn:ietf:params:scim:schemas:core:2.0:Group"
+SCIM_ENTERPRISE_USER: Final = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
+SCIM_PATCH_OP: Final = "urn:ietf:params:scim:api:messages:2.0:PatchOp"

@@ -13,7 +13,7 @@ from typing import Any, Final
 import polars as pl
 
 from provisioner.model.pushed_person import PushedPerson
-from provisioner.model.scim_names import ENTERPRISE
+from provisioner.model.scim_names import SCIM_ENTERPRISE_USER
 from provisioner.settings import RosterSettings
 
 #: The column that says whether the person works here: ``true`` or ``false``.
@@ -90,7 +90,7 @@ def _cells(person: PushedPerson, settings: RosterSettings, key_of: Mapping[str, 
         values = [str(one["value"]) for one in resource.get(name) or () if one.get("value")]
         if values:
             yield name, ";".join(values)
-    company = resource.get(ENTERPRISE) or {}
+    company = resource.get(SCIM_ENTERPRISE_USER) or {}
     yield from ((name, str(company[name])) for name in _COMPANY if name in company)
     manager = company.get("manager") or {}
     yield from _parts("manager", manager, ("value", "displayName"))

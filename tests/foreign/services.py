@@ -12,7 +12,9 @@ from typing import Any, Final
 
 import httpx
 
-from provisioner.model.scim_names import ENTERPRISE, GROUP, USER
+from provisioner.model.scim_names import SCIM_ENTERPRISE_USER as ENTERPRISE
+from provisioner.model.scim_names import SCIM_GROUP as GROUP
+from provisioner.model.scim_names import SCIM_USER as USER
 from tests.foreign.environments import HERE, python_of
 from tests.support.ports import free_port
 

@@ -11,7 +11,8 @@ from typing import Any, Final, TypeVar
 import pytest
 from fastapi.testclient import TestClient
 
-from provisioner.model.scim_names import ENTERPRISE, USER
+from provisioner.model.scim_names import SCIM_ENTERPRISE_USER as ENTERPRISE
+from provisioner.model.scim_names import SCIM_USER as USER
 from provisioner.runs.changed_people import ask_for_changed
 from provisioner.runtime.context import Deployment
 from provisioner.sandbox import SandboxServer, Switchboard

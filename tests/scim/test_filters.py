@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioner.model.scim_names import ENTERPRISE
+from provisioner.model.scim_names import SCIM_ENTERPRISE_USER as ENTERPRISE
 from provisioner.web.scim.errors import ScimError
 from provisioner.web.scim.filters import matches, read_filter
 from provisioner.web.scim.schema import UserSchema

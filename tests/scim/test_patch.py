@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioner.model.scim_names import ENTERPRISE, PATCH_OP, USER
+from provisioner.model.scim_names import SCIM_ENTERPRISE_USER as ENTERPRISE
+from provisioner.model.scim_names import SCIM_PATCH_OP as PATCH_OP
+from provisioner.model.scim_names import SCIM_USER as USER
 from provisioner.web.scim.errors import ScimError
 from provisioner.web.scim.patch import patched
 from provisioner.web.scim.resource import read_resource

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provisioner.model.pushed_person import PushedPerson
-from provisioner.model.scim_names import ENTERPRISE, USER
+from provisioner.model.scim_names import SCIM_ENTERPRISE_USER as ENTERPRISE
+from provisioner.model.scim_names import SCIM_USER as USER
 from provisioner.roster import Source, read
 from provisioner.roster.pushed_rows import columns, rows
 from provisioner.settings import RosterSettings

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from provisioner.model.scim_names import ENTERPRISE, USER
+from provisioner.model.scim_names import SCIM_ENTERPRISE_USER as ENTERPRISE
+from provisioner.model.scim_names import SCIM_USER as USER
 from provisioner.web.scim.routes import LARGEST, MEDIA_TYPE
 from tests.scim.conftest import ROSTER, TOKEN, WEB_TOKEN, Place, user
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pytest
 
-from provisioner.model.scim_names import ENTERPRISE
+from provisioner.model.scim_names import SCIM_ENTERPRISE_USER as ENTERPRISE
 from provisioner.sandbox import SCIM_CLIENT, SCIM_SECRET, SCIM_TOKEN, SandboxServer
 from provisioner.sdk import (
     Ask,

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioner.model.scim_names import ENTERPRISE, USER
+from provisioner.model.scim_names import SCIM_ENTERPRISE_USER as ENTERPRISE
+from provisioner.model.scim_names import SCIM_USER as USER
 from provisioner.sandbox.scim.filters import matches
 from provisioner.sandbox.scim.patches import patched
 from provisioner.sdk import Attribute, InvalidValueError, Type

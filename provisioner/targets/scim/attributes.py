@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from provisioner.model.attributes import Attribute, InvalidValueError, Type, canonical, natural
-from provisioner.model.scim_names import ENTERPRISE
+from provisioner.model.scim_names import SCIM_ENTERPRISE_USER
 from provisioner.targets.scim.paths import InvalidPathError, Path, get, parse
 
 GROUPS: Final = "groups"
@@ -57,7 +57,7 @@ CATALOGUE: Final[Mapping[str, Attribute]] = {
         Attribute("entitlements", Type.SET, role=True),
         Attribute(GROUPS, Type.SET),
         *(
-            Attribute(f"{ENTERPRISE}:{name}")
+            Attribute(f"{SCIM_ENTERPRISE_USER}:{name}")
             for name in ("employeeNumber", "costCenter", "organization", "division", "department", "manager.value")
         ),
         Attribute("id", on_create=False, on_update=False),
@@ -106,7 +106,7 @@ def is_custom(name: str) -> bool:
         path = parse(name)
     except InvalidPathError:
         return False
-    return path.schema is not None and path.schema.lower() != ENTERPRISE.lower()
+    return path.schema is not None and path.schema.lower() != SCIM_ENTERPRISE_USER.lower()
 
 
 def spelt(text: str | None, type_: Type, *, booleans_as_text: bool) -> Any:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from provisioner.model.scim_names import GROUP, USER
+from provisioner.model.scim_names import SCIM_GROUP, SCIM_USER
 from provisioner.targets.http import Http
 from provisioner.targets.scim.paths import Path, get
 from provisioner.targets.scim.requests import Paging
@@ -72,7 +72,7 @@ class Definitions:
 
     def fault(self, path: Path) -> str | None:
         """Why an attribute cannot be written, None if it can, or if nobody knows."""
-        urn = (path.schema or USER).lower()
+        urn = (path.schema or SCIM_USER).lower()
         if not self.schemas:
             return None
         if urn not in self.schemas or (path.schema and self.extensions is not None and urn not in self.extensions):
@@ -151,12 +151,12 @@ async def definitions(http: Http) -> Definitions:
     if not types:
         return Definitions(schemas)
     by_schema = {str(get(one, "schema")).lower(): one for one in types}
-    user = by_schema.get(USER.lower())
+    user = by_schema.get(SCIM_USER.lower())
     extensions: frozenset[str] | None = None
     if user is not None:
         listed = get(user, "schemaExtensions") or ()
         extensions = frozenset(str(get(one, "schema")).lower() for one in listed if isinstance(one, Mapping))
-    return Definitions(schemas, extensions, GROUP.lower() in by_schema)
+    return Definitions(schemas, extensions, SCIM_GROUP.lower() in by_schema)
 
 
 async def _all(http: Http, path: str) -> list[Mapping[str, Any]]:

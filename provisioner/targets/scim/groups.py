@@ -14,7 +14,7 @@ from typing import Any, Final
 from provisioner.errors import TargetError
 from provisioner.model.attributes import Type, canonical, members
 from provisioner.model.outcome import Permanent, Temporary, Unclear
-from provisioner.model.scim_names import PATCH_OP
+from provisioner.model.scim_names import SCIM_PATCH_OP
 from provisioner.model.unconfirmed import parted
 from provisioner.targets.http import Http, at
 from provisioner.targets.responses import Answer, Failure, as_outcome, sentence
@@ -245,7 +245,7 @@ class Groups:
             operations.append({"op": "remove", "path": "members", "value": [{"value": one} for one in leave]})
         elif leave:
             operations += [{"op": "remove", "path": f"members[value eq {literal(one)}]"} for one in leave]
-        body = {"schemas": [PATCH_OP], "Operations": operations}
+        body = {"schemas": [SCIM_PATCH_OP], "Operations": operations}
         path = at(f"{self._settings.paths.groups}/{{}}", group.id)
         headers: dict[str, str] = {}
         for _ in range(TRIES):

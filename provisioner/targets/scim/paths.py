@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from provisioner.model.scim_names import USER
+from provisioner.model.scim_names import SCIM_USER
 
 _NAME = r"[A-Za-z$][A-Za-z0-9_$-]*"
 _PATH = re.compile(
@@ -70,7 +70,7 @@ def parse(text: str) -> Path:
     if found is None:
         raise InvalidPathError("is no SCIM attribute path")
     schema = found["schema"]
-    if schema and schema.lower() == USER.lower():
+    if schema and schema.lower() == SCIM_USER.lower():
         schema = None
     where: list[tuple[str, str | bool]] = []
     for term in _AND.split(found["where"].strip()) if found["where"] is not None else ():

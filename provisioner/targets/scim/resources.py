@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, Final, Literal
 
 from provisioner.model.attributes import Attribute, Type, members
-from provisioner.model.scim_names import PATCH_OP, USER
+from provisioner.model.scim_names import SCIM_PATCH_OP, SCIM_USER
 from provisioner.targets.scim.attributes import ACTIVE, MULTIPLE, chosen, elements, family, plain, spelt
 from provisioner.targets.scim.paths import Path, get, key_of
 
@@ -77,7 +77,7 @@ def applied(resource: Mapping[str, Any], wanted: Sequence[Change]) -> dict[str, 
 def schemas_of(resource: Mapping[str, Any]) -> list[str]:
     """The value of `schemas`: what is said already, the user's, and that of each extension in the resource."""
     said = [str(one) for one in elements(get(resource, "schemas"))]
-    held = [USER, *(name for name in resource if name.lower().startswith("urn:"))]
+    held = [SCIM_USER, *(name for name in resource if name.lower().startswith("urn:"))]
     known = {one.lower() for one in said}
     return said + [one for one in held if one.lower() not in known]
 
@@ -195,7 +195,7 @@ def patch(resource: Mapping[str, Any], wanted: Sequence[Change], form: Form) -> 
         "value": _by_value,
         "keyed": _by_key,
     }
-    return {"schemas": [PATCH_OP], "Operations": makers[form](resource, target, differing)}
+    return {"schemas": [SCIM_PATCH_OP], "Operations": makers[form](resource, target, differing)}
 
 
 _Maker = Callable[[Mapping[str, Any], Mapping[str, Any], Sequence[Change]], list[dict[str, Any]]]

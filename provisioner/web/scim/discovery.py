@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from provisioner.model.scim_names import USER
+from provisioner.model.scim_names import SCIM_USER
 from provisioner.web.scim.errors import Document
 from provisioner.web.scim.schema import UserSchema
 
@@ -53,7 +53,7 @@ def _user_type(schema: UserSchema, base: str) -> Document:
         "name": "User",
         "endpoint": "/Users",
         "description": "A person.",
-        "schema": USER,
+        "schema": SCIM_USER,
         "schemaExtensions": [{"schema": one.urn, "required": False} for one in schema.extensions],
         "meta": {"resourceType": "ResourceType", "location": f"{base}/ResourceTypes/User"},
     }

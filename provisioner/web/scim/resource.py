@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from provisioner.model.scim_names import USER
+from provisioner.model.scim_names import SCIM_USER
 from provisioner.web.scim.errors import Document, ScimError, invalid
 from provisioner.web.scim.schema import Attribute, Target, UserSchema
 
@@ -33,8 +33,8 @@ def read_resource(body: Mapping[str, Any], schema: UserSchema) -> Resource:
     named = body.get("schemas")
     if named is not None:
         texts = [str(one).lower() for one in named] if isinstance(named, list) else []
-        if USER.lower() not in texts:
-            raise invalid(f"`schemas` does not name {USER}.", "invalidSyntax")
+        if SCIM_USER.lower() not in texts:
+            raise invalid(f"`schemas` does not name {SCIM_USER}.", "invalidSyntax")
     found: Resource = {}
     for name, value in body.items():
         if name.lower() in _OURS:
@@ -163,7 +163,7 @@ def represented(
     """
     extensions = [one.urn for one in schema.extensions if one.urn in resource]
     return {
-        "schemas": [USER, *extensions],
+        "schemas": [SCIM_USER, *extensions],
         "id": id_,
         **resource,
         "meta": {

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, Literal
 
-from provisioner.model.scim_names import ENTERPRISE, USER
+from provisioner.model.scim_names import SCIM_ENTERPRISE_USER, SCIM_USER
 from provisioner.web.scim.errors import Document
 
 __all__ = ["SCHEMA", "Attribute", "Extension", "Target", "UserSchema"]
@@ -201,9 +201,9 @@ class UserSchema:
         own = [
             Extension(urn, urn.rsplit(":", 1)[-1], tuple(Attribute(name) for name in names))
             for urn, names in (extensions or {}).items()
-            if urn.lower() != ENTERPRISE.lower()
+            if urn.lower() != SCIM_ENTERPRISE_USER.lower()
         ]
-        self.extensions = (Extension(ENTERPRISE, "EnterpriseUser", _ENTERPRISE), *own)
+        self.extensions = (Extension(SCIM_ENTERPRISE_USER, "EnterpriseUser", _ENTERPRISE), *own)
         self._names = {one.name.lower(): one for one in (*COMMON, *_CORE)}
         self._within = {
             one.urn.lower(): (one.urn, {attribute.name.lower(): attribute for attribute in one.attributes})
@@ -226,14 +226,14 @@ class UserSchema:
                 return Target(urn, None)
             if lower.startswith((f"{folded}:", f"{folded}.")):
                 return _within(urn, attributes, path[len(folded) + 1 :])
-        if lower.startswith(f"{USER.lower()}:"):
-            path = path[len(USER) + 1 :]
+        if lower.startswith(f"{SCIM_USER.lower()}:"):
+            path = path[len(SCIM_USER) + 1 :]
         return _within(None, self._names, path)
 
     @cached_property
     def documents(self) -> tuple[Document, ...]:
         """What ``/Schemas`` shows, without `meta`."""
-        core = _schema(USER, "User", "A person.", (COMMON[1], *_CORE))
+        core = _schema(SCIM_USER, "User", "A person.", (COMMON[1], *_CORE))
         return (core, *(_schema(one.urn, one.name, "More of a person.", one.attributes) for one in self.extensions))
 
     def __iter__(self) -> Iterator[Attribute]:

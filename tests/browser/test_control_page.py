@@ -147,7 +147,7 @@ def test_a_sign_in_and_an_approval_by_keyboard_alone(page: Page, site: LiveSite)
 def test_a_viewer_sees_no_way_to_act(page: Page, site: LiveSite) -> None:
     sign_in(page, site, VIEWER)
     expect(page.get_by_text(re.compile("vera, viewer"))).to_be_visible()
-    assert page.get_by_role("button").all_inner_texts() == ["Sign out"]
+    assert page.get_by_role("button").all_inner_texts() == ["Find", "Sign out"]
 
 
 def test_without_javascript_everything_works(browser: Browser, site: LiveSite) -> None:

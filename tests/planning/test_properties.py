@@ -136,7 +136,9 @@ def test_exactly_the_exceeding_kinds_are_held(world: World) -> None:
         for operation in own:
             reported = operation.kind is Kind.REJOIN and operation.drift
             strips = operation.kind is Kind.UPDATE and operation.hold in removals
-            assert bool(operation.hold) is ((exceeded and operation.counted) or reported or strips)
+            # Somebody without an account may be the leaver under another key, whatever the guards say
+            same = operation.kind is Kind.LEAVE and "may be the same person" in (operation.hold or "")
+            assert bool(operation.hold) is ((exceeded and operation.counted) or reported or strips or same)
     held = {operation.id for operation in plan.operations if operation.hold}
     for operation in plan.operations:
         if operation.kind in (Kind.ENROL, Kind.EVENT):

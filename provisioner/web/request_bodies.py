@@ -29,11 +29,14 @@ def _type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-async def _limited(request: Request, limit: int) -> AsyncIterator[bytes]:
-    """The body piece by piece, and no more than the limit."""
-    too_large = ProblemError(
+def _too_large(limit: int) -> ProblemError:
+    return ProblemError(
         413, f"The body is larger than {limit // 1024**2} MiB; nothing of it was kept.", code="too_large"
     )
+
+
+async def limited(request: Request, limit: int, too_large: Exception) -> AsyncIterator[bytes]:
+    """The body piece by piece. `too_large` is raised as soon as it is known to have more bytes than the limit."""
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length) > limit:
         raise too_large
@@ -46,7 +49,7 @@ async def _limited(request: Request, limit: int) -> AsyncIterator[bytes]:
 
 
 async def _whole(request: Request) -> bytes:
-    return b"".join([piece async for piece in _limited(request, _LARGEST_TEXT)])
+    return b"".join([piece async for piece in limited(request, _LARGEST_TEXT, _too_large(_LARGEST_TEXT))])
 
 
 def json_body(model: type[Body]) -> Callable[[Request], Coroutine[Any, Any, Body]]:
@@ -91,7 +94,7 @@ async def file(request: Request) -> tuple[bytes, str]:
     """
     digest = hashlib.sha256()
     with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as spool:
-        async for piece in _limited(request, LARGEST_ROSTER):
+        async for piece in limited(request, LARGEST_ROSTER, _too_large(LARGEST_ROSTER)):
             digest.update(piece)
             if spool.tell() + len(piece) > _IN_MEMORY:
                 await asyncio.to_thread(spool.write, piece)

@@ -29,6 +29,7 @@ from provisioner.store.stores import Stores
 from provisioner.targets.base import Target
 from provisioner.targets.capabilities import read_event, single_events
 from provisioner.web.problems import problem
+from provisioner.web.request_bodies import limited
 from provisioner.worker.event_tasks import EventNudge
 
 log = get_logger(__name__)
@@ -119,17 +120,14 @@ def nothing_there() -> Response:
 
 async def body_of(request: Request) -> bytes | None:
     """The body; None if it is too large, of which no more is read than it takes to know that."""
-    length = request.headers.get("content-length", "")
-    if length.isdecimal() and int(length) > LARGEST:
+    try:
+        return b"".join([piece async for piece in limited(request, LARGEST, _TooLargeError())])
+    except _TooLargeError:
         return None
-    pieces: list[bytes] = []
-    size = 0
-    async for piece in request.stream():
-        size += len(piece)
-        if size > LARGEST:
-            return None
-        pieces.append(piece)
-    return b"".join(pieces)
+
+
+class _TooLargeError(Exception):
+    """A delivery has more bytes than are read."""
 
 
 class _Gate:

@@ -24,6 +24,7 @@ from provisioner.logs import get_logger
 from provisioner.runtime.context import build_targets
 from provisioner.settings import Settings
 from provisioner.store.stores import Stores
+from provisioner.web.request_bodies import limited
 from provisioner.web.scim import discovery
 from provisioner.web.scim.errors import Document, ScimError, invalid
 from provisioner.web.scim.filters import read_filter
@@ -302,18 +303,9 @@ async def _body(request: Request) -> Document:
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() not in _TYPES:
         raise ScimError(415, f"The body has to be {MEDIA_TYPE}.")
     too_large = ScimError(413, f"The body is larger than {LARGEST // 1024} KiB; nothing of it was kept.")
-    length = request.headers.get("content-length", "")
-    if length.isdecimal() and int(length) > LARGEST:
-        raise too_large
-    pieces: list[bytes] = []
-    size = 0
-    async for piece in request.stream():
-        size += len(piece)
-        if size > LARGEST:
-            raise too_large
-        pieces.append(piece)
+    content = b"".join([piece async for piece in limited(request, LARGEST, too_large)])
     try:
-        found = json.loads(b"".join(pieces))
+        found = json.loads(content)
     except (ValueError, RecursionError):
         raise invalid("The body is no JSON.", "invalidSyntax") from None
     if not isinstance(found, dict):

@@ -90,9 +90,11 @@ from provisioner.targets.http import Http, Tokens, at
 from provisioner.targets.literals import literals
 from provisioner.targets.oauth import ClientCredentials, OAuthSettings
 from provisioner.targets.responses import ADVICE, Answer, Failure, as_outcome, not_kept, sentence
+from provisioner.targets.sharing import AT_ONCE, shared_batch_size, unfinished, until_stopped
 
 __all__ = [
     "ADVICE",
+    "AT_ONCE",
     "DELETED_IN_THE_WAY",
     "DETAILS_READ_AT",
     "SCIM_ENTERPRISE_USER",
@@ -189,6 +191,9 @@ __all__ = [
     "proves",
     "query_of_address",
     "sentence",
+    "shared_batch_size",
     "text_of",
+    "unfinished",
+    "until_stopped",
     "value_at",
 ]

@@ -10,6 +10,7 @@ import base64
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar, Final
 
 from provisioner.errors import ConfigurationError, TargetError
@@ -18,7 +19,7 @@ from provisioner.model.attributes import Attribute, Type, canonical, fold
 from provisioner.model.attributes import members as names_in
 from provisioner.model.event import InboundEvent
 from provisioner.model.operation import Kind, Operation
-from provisioner.model.outcome import Done, Outcome, Permanent, Temporary, Unauthorised, Unclear
+from provisioner.model.outcome import Done, Outcome, Permanent
 from provisioner.settings import TargetSettings
 from provisioner.targets.base import Ask, Listing, Target
 from provisioner.targets.capabilities import (
@@ -40,19 +41,17 @@ from provisioner.targets.habitate.settings import HabitateSettings
 from provisioner.targets.http import Http
 from provisioner.targets.literals import literals
 from provisioner.targets.responses import Failure, as_outcome
+from provisioner.targets.sharing import AT_ONCE, shared_batch_size, unfinished, until_stopped
 
 _LEAVE = "leave"
 _SAVE = "save"
 _BOARDS = "boards"
 _LEAVE_BOARDS = "leave-boards"
-#: Members changed by one call of `write`: enough to share the change of a board, but at the allowed rate and with so
-#: many requests each, all that a worker's senders have claimed is over in these seconds.
-_AT_ONCE: Final = (10, 50)
-_OVER_IN: Final = 40.0
-_SENDERS: Final = 8
+#: Members of one call of `write`, at least: enough to share the change of a board.
+_FEWEST: Final = 10
 _REQUESTS_EACH: Final = 1.2
+_REST: Final = "the boards are still to be entered"
 UPDATABLE = frozenset(UPDATE_FIELDS)
-_REQUESTS_AT_ONCE = 4
 
 
 class Habitate(
@@ -125,7 +124,7 @@ class Habitate(
         Raises:
             TargetError: a look-up failed.
         """
-        found = await each(asks, lambda ask: self._find_one(http, ask, known), limit=_REQUESTS_AT_ONCE)
+        found = await each(asks, lambda ask: self._find_one(http, ask, known), limit=AT_ONCE)
         accounts = {account.id: account for account in found if account is not None}
         if any(account is None for account in found):
             return None
@@ -167,9 +166,7 @@ class Habitate(
             return self.settings.batch_size
         if "boards" not in self.settings.attributes and "boards" not in self.settings.leaver:
             return 1
-        rate = min(one.limit / one.window for one in self.settings.rate_limit)
-        fewest, most = _AT_ONCE
-        return min(self.settings.batch_size, most, max(fewest, int(rate * _OVER_IN / _SENDERS / _REQUESTS_EACH)))
+        return shared_batch_size(self.settings, fewest=_FEWEST, requests_each=_REQUESTS_EACH)
 
     async def write(self, http: Http, operations: Sequence[Operation]) -> Sequence[Outcome]:
         """Change each member for themselves, then the boards of all of them together."""
@@ -182,22 +179,12 @@ class Habitate(
                 await self._directory.boards(http)
         except TargetError as exc:
             return [as_outcome(exc)] * len(operations)
-        stop: list[Failure] = []
-
-        async def change(operation: Operation) -> Outcome:
-            if stop:
-                return stop[0]
-            outcome = await self._change(http, operation)
-            if isinstance(outcome, Unauthorised) or (isinstance(outcome, Temporary) and outcome.limited):
-                stop.append(outcome)
-            return outcome
-
-        outcomes = await each(operations, change, limit=_REQUESTS_AT_ONCE)
+        outcomes, stop = await until_stopped(operations, partial(self._change, http))
         if not stop:
             return await self._with_boards(http, operations, outcomes)
         left = _board_changes(operations, outcomes)
         return [
-            _unfinished(operations[place], stop[0]) if place in left else outcome
+            unfinished(operations[place], stop, _REST) if place in left else outcome
             for place, outcome in enumerate(outcomes)
         ]
 
@@ -264,7 +251,7 @@ class Habitate(
                     return as_outcome(exc)
             return failure
         if not isinstance(failure, Permanent):
-            return _unfinished(operation, failure)
+            return unfinished(operation, failure, _REST)
         # The member exists: what they hold is recorded, and the next plan brings the rest
         entered = [name for name in names_in(operation.wanted.get("boards")) if name.lower() not in failed]
         learnt = {**outcome.learnt, "boards": canonical(entered, Type.SET)}
@@ -340,13 +327,6 @@ def _board_change(operation: Operation, outcome: Outcome) -> boards.Change:
     if operation.kind is Kind.CREATE and isinstance(outcome, Done):
         return boards.change(outcome.account or "", None, operation.wanted.get("boards"))
     return boards.change(operation.account or "", operation.before.get("boards"), operation.after.get("boards"))
-
-
-def _unfinished(operation: Operation, failure: Failure) -> Outcome:
-    """The rest has to be done again; a new member must not be made again, so they are looked up first."""
-    if operation.kind is not Kind.CREATE:
-        return failure
-    return Unclear(failure.code, f"created, but the boards are still to be entered: {failure.message}")
 
 
 def _gone(operation: Operation) -> Outcome:

@@ -11,14 +11,14 @@ import base64
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import ClassVar, Final
 
 from provisioner.errors import ConfigurationError, TargetError
 from provisioner.model.account import Account
 from provisioner.model.attributes import Attribute, Type, canonical, members
 from provisioner.model.operation import Kind, Operation
-from provisioner.model.outcome import Done, Outcome, Permanent, Temporary, Unauthorised, Unclear
+from provisioner.model.outcome import Done, Outcome, Permanent
 from provisioner.settings.nearest import nearest
 from provisioner.settings.targets import TargetSettings
 from provisioner.targets.base import Ask, Listing, Target
@@ -30,7 +30,6 @@ from provisioner.targets.capabilities import (
     LooksUp,
     RenewsToken,
 )
-from provisioner.targets.concurrently import each
 from provisioner.targets.http import Http, Tokens
 from provisioner.targets.literals import literals
 from provisioner.targets.oauth import ClientCredentials
@@ -45,18 +44,16 @@ from provisioner.targets.scim.paths import InvalidPathError
 from provisioner.targets.scim.requests import first_page, list_of
 from provisioner.targets.scim.settings import ScimSettings
 from provisioner.targets.scim.writing import Writer, gone
+from provisioner.targets.sharing import shared_batch_size, unfinished, until_stopped
 
 _LEAVE: Final = "leave"
 _SAVE: Final = "save"
 _GROUPS: Final = "groups"
 _LEAVE_GROUPS: Final = "leave-groups"
-#: Users changed by one call of `write`: enough to share the change of a group, but at the allowed rate and with so many
-#: requests each, all that a worker's senders have claimed is over in these seconds.
-_AT_ONCE: Final = (5, 50)
-_OVER_IN: Final = 40.0
-_SENDERS: Final = 8
+#: Users of one call of `write`, at least: enough to share the change of a group.
+_FEWEST: Final = 5
 _REQUESTS_EACH: Final = 2.2
-_REQUESTS_AT_ONCE: Final = 4
+_REST: Final = "the groups are still to be entered"
 
 
 class Scim(Target[ScimSettings], LooksUp, ChecksNames, CountsListing, Deactivates, Confirms, RenewsToken):
@@ -175,27 +172,15 @@ class Scim(Target[ScimSettings], LooksUp, ChecksNames, CountsListing, Deactivate
             return self.settings.batch_size
         if not self._reader.manages_groups:
             return 1
-        rate = min(one.limit / one.window for one in self.settings.rate_limit)
-        fewest, most = _AT_ONCE
-        return min(self.settings.batch_size, most, max(fewest, int(rate * _OVER_IN / _SENDERS / _REQUESTS_EACH)))
+        return shared_batch_size(self.settings, fewest=_FEWEST, requests_each=_REQUESTS_EACH)
 
     async def write(self, http: Http, operations: Sequence[Operation]) -> Sequence[Outcome]:
         """Change each user for themselves, then the groups of all of them together."""
-        stop: list[Failure] = []
-
-        async def change(operation: Operation) -> Outcome:
-            if stop:
-                return stop[0]
-            outcome = await self._change(http, operation)
-            if isinstance(outcome, Unauthorised) or (isinstance(outcome, Temporary) and outcome.limited):
-                stop.append(outcome)
-            return outcome
-
-        outcomes = await each(operations, change, limit=_REQUESTS_AT_ONCE)
+        outcomes, stop = await until_stopped(operations, partial(self._change, http))
         wanted = _group_changes(operations, outcomes)
         if stop:
             return [
-                _unfinished(operations[place], stop[0]) if place in wanted else outcome
+                unfinished(operations[place], stop, _REST) if place in wanted else outcome
                 for place, outcome in enumerate(outcomes)
             ]
         return await self._with_groups(http, operations, outcomes, wanted)
@@ -225,7 +210,7 @@ class Scim(Target[ScimSettings], LooksUp, ChecksNames, CountsListing, Deactivate
             except TargetError as exc:
                 failure = as_outcome(exc)
                 return [
-                    _unfinished(operations[place], failure) if place in wanted else outcome
+                    unfinished(operations[place], failure, _REST) if place in wanted else outcome
                     for place, outcome in enumerate(outcomes)
                 ]
         failed = await self._groups.write(http, list(wanted.values()))
@@ -265,7 +250,7 @@ class Scim(Target[ScimSettings], LooksUp, ChecksNames, CountsListing, Deactivate
                     return as_outcome(exc)
             return outcome if isinstance(outcome, Permanent) else failure
         if not isinstance(failure, Permanent) or not isinstance(outcome, Done):
-            return _unfinished(operation, failure)
+            return unfinished(operation, failure, _REST)
         # The user exists: what they are in is recorded, and the next plan brings the rest
         entered = [name for name in members(operation.wanted.get(GROUPS)) if name.lower() not in failed]
         learnt = {**outcome.learnt, GROUPS: canonical(entered, Type.SET)}
@@ -373,10 +358,3 @@ def _group_change(operation: Operation, outcome: Outcome) -> groups.Change:
     if operation.kind is Kind.CREATE and isinstance(outcome, Done):
         return groups.change(outcome.account or "", None, operation.wanted.get(GROUPS))
     return groups.change(operation.account or "", operation.before.get(GROUPS), operation.after.get(GROUPS))
-
-
-def _unfinished(operation: Operation, failure: Failure) -> Outcome:
-    """The rest has to be done again; a new user must not be made again, so they are looked up first."""
-    if operation.kind is not Kind.CREATE:
-        return failure
-    return Unclear(failure.code, f"created, but the groups are still to be entered: {failure.message}")

@@ -11,7 +11,7 @@ import json
 import random
 import sys
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from importlib.util import find_spec
@@ -235,7 +235,7 @@ class Http:
             UnauthorisedError, UnreachableError, MalformedAnswerError, TargetError: see the tree of errors.
         """
         for attempt in range(1, READ_TRIES + 1):
-            result = await self._exchange("GET", path, params, None, READ_DEADLINE, attempt)
+            result = await self._exchange(_Request("GET", path, params or {}, None, READ_DEADLINE, attempt, {}))
             if isinstance(result, Answer):
                 if self._heard is not None:
                     self._heard(path, params or {}, result)
@@ -281,54 +281,39 @@ class Http:
             ReadOnlyError: this transport was made for reading only.
             ClaimLostError: what it was to be sent for is no longer ours; nothing was sent.
         """
-        result = await self._exchange(method, path, params, body, DEADLINE, self._attempt, headers)
+        result = await self._exchange(
+            _Request(method, path, params or {}, body, DEADLINE, self._attempt, headers or {})
+        )
         if not isinstance(result, Answer) or result.status in accept:
             return result
         failure = classify(result, unauthorised=unauthorised)
         return result if failure is None else failure
 
-    async def _exchange(
-        self,
-        method: str,
-        path: str,
-        params: Mapping[str, str | int] | None,
-        body: Any,
-        deadline: float,
-        attempt: int,
-        headers: Mapping[str, str] | None = None,
-    ) -> Answer | Failure:
-        if method != "GET" and self._read_only:
-            raise ReadOnlyError(f"{self.target}: {method} {_shown(path)} was stopped: this is a plan, not a sync.")
+    async def _exchange(self, request: _Request) -> Answer | Failure:
+        if request.method != "GET" and self._read_only:
+            raise ReadOnlyError(
+                f"{self.target}: {request.method} {_shown(request.path)} was stopped: this is a plan, not a sync."
+            )
         if self._tokens is None:
-            return await self._once(method, path, params, body, deadline, attempt, headers or {})
-        refused: Answer | Failure | None = None
-        while True:
+            return await self._once(request)
+        for again in (True, False):
             mine = await self._tokens.headers(self._client)
             if not isinstance(mine, Mapping):
                 return mine
-            result = await self._once(method, path, params, body, deadline, attempt, {**(headers or {}), **mine})
-            if not isinstance(result, Answer) or result.status != 401 or refused is not None:
+            result = await self._once(replace(request, headers={**request.headers, **mine}))
+            if not again or not isinstance(result, Answer) or result.status != 401:
                 return result
             # Nothing was done; the token may have been withdrawn before its time
-            refused = result
             self._tokens.refused(mine)
+        raise AssertionError("unreachable")
 
-    async def _once(
-        self,
-        method: str,
-        path: str,
-        params: Mapping[str, str | int] | None,
-        body: Any,
-        deadline: float,
-        attempt: int,
-        headers: Mapping[str, str],
-    ) -> Answer | Failure:
-        slot = await self._pace.slot(deadline)
-        over = None if self._watch is None else self._watch(method, _shown(path), attempt)
+    async def _once(self, request: _Request) -> Answer | Failure:
+        slot = await self._pace.slot(request.deadline)
+        over = None if self._watch is None else self._watch(request.method, _shown(request.path), request.attempt)
         limited, retry_after = False, None
         found: _Received | Failure | None = None
         try:
-            found = await self._received(method, path, params, body, deadline, headers)
+            found = await self._received(request)
             if isinstance(found, _Received) and found.status == 429:
                 limited, retry_after = True, retry_after_seconds(found.headers)
         finally:
@@ -337,21 +322,13 @@ class Http:
             await slot.answered(limited=limited, retry_after=retry_after)
         return await _answer(found) if isinstance(found, _Received) else found
 
-    async def _received(
-        self,
-        method: str,
-        path: str,
-        params: Mapping[str, str | int] | None,
-        body: Any,
-        deadline: float,
-        headers: Mapping[str, str],
-    ) -> _Received | Failure:
+    async def _received(self, request: _Request) -> _Received | Failure:
         """What came back within the deadline, or what it means that nothing did."""
         try:
-            async with asyncio.timeout(deadline):
-                return await self._stream(method, path, params, body, headers)
+            async with asyncio.timeout(request.deadline):
+                return await self._stream(request)
         except TimeoutError:
-            return Unclear("deadline", f"no answer within {deadline:.0f} s")
+            return Unclear("deadline", f"no answer within {request.deadline:.0f} s")
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as exc:
             return Temporary("unreachable", f"no connection: {_cause(exc)}", unreached=True)
         except (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.LocalProtocolError, UnicodeEncodeError):
@@ -360,19 +337,13 @@ class Http:
         except httpx.HTTPError as exc:
             return Unclear("connection_lost", f"the connection broke before the answer: {_cause(exc)}")
 
-    async def _stream(
-        self,
-        method: str,
-        path: str,
-        params: Mapping[str, str | int] | None,
-        body: Any,
-        headers: Mapping[str, str],
-    ) -> _Received | Failure:
-        content = None if body is None else json.dumps(body, separators=(",", ":")).encode()
+    async def _stream(self, wanted: _Request) -> _Received | Failure:
+        content = None if wanted.body is None else json.dumps(wanted.body, separators=(",", ":")).encode()
+        method, headers = wanted.method, wanted.headers
         request = self._client.build_request(
             method,
-            self._origin + path,
-            params=dict(params or {}),
+            self._origin + wanted.path,
+            params=dict(wanted.params),
             content=content,
             headers={**self._headers, **headers} if headers else self._headers,
         )
@@ -405,6 +376,19 @@ async def _let_out(fence: Fence, step: str, _: Mapping[str, Any]) -> None:
     """Ask a fence as late as possible: a connection may have been waited for, or made, since the last time."""
     if step in _LEAVING:
         await fence.ensure()
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """A request as it is to leave. `deadline` is in seconds, `attempt` counts from 1, `headers` are its own."""
+
+    method: str
+    path: str
+    params: Mapping[str, str | int]
+    body: Any
+    deadline: float
+    attempt: int
+    headers: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -353,17 +353,19 @@ def without_taken(
         taken = taken.filter(pl.col("_holder") != pl.col(ACCOUNT))
         if not taken.height:
             continue
-        people = taken[PERSON].unique().to_list()
-        those = pl.col(PERSON).is_in(people)
-        # What is not sent must not travel with another change either
-        frame = frame.with_columns(
-            pl.col(f"d:{name}") & ~those, pl.when(those).then(None).otherwise(pl.col(f"w:{name}")).alias(f"w:{name}")
-        )
+        frame = _left_alone(frame, name, taken[PERSON])
         todos += [
             (person, f"{name} cannot become {value}: account {holder} in {spec.name} has it. Change it there.")
             for person, value, holder in taken.select(PERSON, "_value", "_holder").iter_rows()
         ]
     return frame, todos
+
+
+def _left_alone(frame: pl.DataFrame, name: str, people: pl.Series) -> pl.DataFrame:
+    """The frame in which an attribute of some people is not changed, nor travels with another change."""
+    those = pl.col(PERSON).is_in(people.unique().to_list())
+    kept = pl.when(those).then(None).otherwise(pl.col(f"w:{name}")).alias(f"w:{name}")
+    return frame.with_columns(pl.col(f"d:{name}") & ~those, kept)
 
 
 def without_circles(
@@ -393,10 +395,7 @@ def without_circles(
         if not circling:
             continue
         stuck = taken.filter(pl.col(ACCOUNT).is_in(circling)).sort(PERSON)
-        those = pl.col(PERSON).is_in(stuck[PERSON].to_list())
-        frame = frame.with_columns(
-            pl.col(f"d:{name}") & ~those, pl.when(those).then(None).otherwise(pl.col(f"w:{name}")).alias(f"w:{name}")
-        )
+        frame = _left_alone(frame, name, stuck[PERSON])
         why = "waits for another in turn. Change one of them there by hand; the others follow."
         todos += [
             (person, f"{name} cannot become {value}: account {holder} in {spec.name} has it, and {why}")

@@ -38,6 +38,7 @@ from provisioner.runtime.clock import day_in
 from provisioner.runtime.context import Deployment, build_targets, routes_of
 from provisioner.settings import Settings
 from provisioner.settings.place import shown
+from provisioner.targets.base import Target
 
 #: Rows that are mapped to show what the expressions make of them.
 _SAMPLED: Final = 10
@@ -61,12 +62,12 @@ async def check(
         say: takes a sentence for somebody who waits.
         recorder: notes the shapes of the targets' answers.
     """
-    specs, lines = _mapping(settings) if missing is None else (None, [failure("settings", missing, "Write one.")])
+    mapped, lines = _mapping(settings) if missing is None else (None, [failure("settings", missing, "Write one.")])
     lines += web(settings)
     redis = await store(settings, needed=connect)
     lines += [*redis.lines, await disk(settings), *await spool(settings.data_dir)]
-    if specs is not None:
-        lines += await _roster(settings, specs, redis)
+    if mapped is not None:
+        lines += await _roster(settings, *mapped, redis)
         lines += await asyncio.to_thread(_tests, settings)
         if connect:
             lines += await reach(settings, redis=redis.usable, say=say, recorder=recorder)
@@ -111,7 +112,9 @@ def _without_secrets(value: Any) -> Any:
     return [_without_secrets(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 
-def _mapping(settings: Settings) -> tuple[Mapping[str, TargetSpec] | None, list[Line]]:
+def _mapping(
+    settings: Settings,
+) -> tuple[tuple[Mapping[str, Target[Any]], Mapping[str, TargetSpec]] | None, list[Line]]:
     """What there is to map to, None if nothing can be mapped at all."""
     if not settings.targets:
         message = "No target is configured, so a sync would do nothing."
@@ -141,10 +144,12 @@ def _mapping(settings: Settings) -> tuple[Mapping[str, TargetSpec] | None, list[
         if spec.activity in spec.settings.leaver and spec.activity not in spec.settings.attributes:
             message = f"targets.{name}.leaver.{spec.activity} deactivates leavers, but nothing reactivates who returns."
             lines.append(Line("mapping", "warn", message, f'Add {spec.activity}: "TRUE" to its attributes.'))
-    return specs, lines
+    return (targets, specs), lines
 
 
-async def _roster(settings: Settings, specs: Mapping[str, TargetSpec], redis: Store) -> list[Line]:
+async def _roster(
+    settings: Settings, targets: Mapping[str, Target[Any]], specs: Mapping[str, TargetSpec], redis: Store
+) -> list[Line]:
     today, today_utc = day_in(settings.zone, datetime.now(UTC).timestamp())
     push = redis.pushed
     own = f"roster.url ({shown(settings.roster.url)})"
@@ -198,7 +203,7 @@ async def _roster(settings: Settings, specs: Mapping[str, TargetSpec], redis: St
     ends = settings.roster.ends is not None
     for spec in specs.values():
         lines += _sampled(spec, some, today, today_utc, ends=ends)
-    lines += await asyncio.to_thread(durations, settings, specs, build_targets(settings)[0], people.frame)
+    lines += await asyncio.to_thread(durations, settings, specs, targets, people.frame)
     return lines
 
 

@@ -328,10 +328,11 @@ def _said(features: Features) -> str:
     }
     yes = [name for name, offers in offered.items() if offers]
     no = [name for name, offers in offered.items() if offers is False]
+    lacks = f", and not {', '.join(no)}" if no else ""
     limit = f"; at most {features.max_page} users a page" if features.max_page else ""
     return (
         f"The service accepts the credentials. It says that it offers {', '.join(yes) or 'nothing optional'}"
-        f"{f', and not {chr(44).join(no)}' if no else ''}{limit}."
+        f"{lacks}{limit}."
     )
 
 

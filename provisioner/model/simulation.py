@@ -19,7 +19,7 @@ class SimulatedRoster(TypedDict):
 
 
 class SimulatedPart(TypedDict):
-    """What would have been planned for a target on one day; `guards` are the sentences of the guards that would have held."""
+    """What would have been planned for a target on one day; `guards`: sentences of the guards that would have held."""
 
     planned: Annotated[Counts, Meta(description="By kind; those that would have been held are among them.")]
     held: Counts

@@ -108,8 +108,11 @@ class RedisServer:
         with redis.Redis.from_url(self.url) as client:
             return int(client.info("memory")["used_memory"])
 
-    def start(self) -> None:
-        """Returns when the server answers. Raises RuntimeError, with the server's log, when it does not."""
+    def start(self, **variables: str) -> None:
+        """Returns when the server answers; `variables` go into its environment.
+
+        Raises RuntimeError, with the server's log, when it does not answer.
+        """
         log = self._folder / "redis.log"
         command = [
             str(self._executable),
@@ -119,7 +122,7 @@ class RedisServer:
             *("--save", "", "--appendonly", "yes" if self._append_only else "no", "--appendfsync", "always"),
             *("--maxmemory-policy", "noeviction", "--hash-max-ziplist-value", "2048"),
         ]
-        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env={**os.environ, **variables})
         deadline = time.monotonic() + _START_SECONDS
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:

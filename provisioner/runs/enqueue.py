@@ -46,6 +46,7 @@ from provisioner.runs.unlisted_values import unlisted_values
 from provisioner.runtime.clock import day_in
 from provisioner.runtime.context import Deployment
 from provisioner.runtime.origins import check_origin, claim_origin, remarks
+from provisioner.store.admin.position import WENT_BACK
 from provisioner.store.people.snapshots import Snapshot
 from provisioner.store.queue.plans import Counted, Entry, guard_of
 from provisioner.store.runs.locks import Hold
@@ -222,7 +223,8 @@ async def to_be_planned(dep: Deployment, run: str, target: str) -> bool:
 async def _guarded_install(
     dep: Deployment, run: str, target: str, snapshot: Snapshot, hold: Hold, orders: Orders, *, full: bool
 ) -> bool:
-    """Plan and install, or note why not; False if others decided about people again and again meanwhile.
+    """Plan and install, or note why not; False if others decided about people again and again meanwhile, or if it waits
+    for a look at the target after Redis was put back.
 
     Raises:
         HoldLostError: the target was lost to another task meanwhile, which does it.
@@ -233,7 +235,10 @@ async def _guarded_install(
         await dep.runs.set_target(run, target, {"stage": "unbelieved" if unbelieved else "delivering"})
         log.info("plan_resumed", run=run, target=target)
         return True
-    found = await put_back(dep, target, snapshot)
+    found = await put_back(dep, target, snapshot, narrow=orders.narrow)
+    if found.waits:
+        await dep.runs.set_target(run, target, {"notes": json.dumps([f"{WENT_BACK}."])})
+        return False
     try:
         said = await remarks(dep, target)
         await claim_origin(dep, target)

@@ -26,27 +26,33 @@ _LEAVERS: Final = guard_of(Kind.LEAVE, COVERS)
 @dataclass(frozen=True, slots=True)
 class PutBack:
     """`unseen`: since when the target waits for a look (epoch seconds), 0 if it does not; `ends`: whether this run's
-    plan is the look."""
+    plan is the look; `waits`: whether this run is planned only once there was one."""
 
     unseen: float
     ends: bool
+    waits: bool
 
     def noted(self, plan: TargetPlan) -> TargetPlan:
         """The plan with a note, where the target waits for a look."""
         return replace(plan, notes=(*plan.notes, f"{WENT_BACK}.")) if self.unseen else plan
 
 
-async def put_back(dep: Deployment, target: str, snapshot: Snapshot) -> PutBack:
+async def put_back(dep: Deployment, target: str, snapshot: Snapshot, *, narrow: bool) -> PutBack:
     """Whether a target waits for a look, and whether a plan from these people is one.
 
-    Only a plan about everybody is, from a roster that was read since.
+    Only a plan about everybody is, from a roster that was read since. One about some people would be made without what
+    Redis forgot, leaves that count and boards that people are on, and would outlast a look at an older roster.
+
+    Args:
+        narrow: whether the plan has only what was asked for, and so takes the place of nothing else.
     """
     unseen = (await dep.health.of(target)).unseen
-    ends = bool(unseen) and snapshot.keys is None and snapshot.taken > unseen
+    some = snapshot.keys is not None or narrow
+    ends = bool(unseen) and not some and snapshot.taken > unseen
     if ends:
         # What was claimed before would be spared by the plan, and sent again after it
         await dep.queue.reap(target)
-    return PutBack(unseen, ends)
+    return PutBack(unseen, ends, waits=bool(unseen) and some)
 
 
 async def forgotten(

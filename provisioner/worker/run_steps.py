@@ -17,6 +17,7 @@ from provisioner.progress.notifications import begun, over
 from provisioner.progress.run_status import end_with_error, give_up_planning, refresh
 from provisioner.progress.run_trace import trace_of
 from provisioner.runs import lifecycle
+from provisioner.runs.enqueue import to_be_planned
 from provisioner.runtime.context import Deployment
 from provisioner.runtime.faults import SEE_LOG, is_fault, log_fault, named
 from provisioner.runtime.tracing import during
@@ -50,6 +51,10 @@ async def plan_or_give_up(dep: Deployment, run: str, target: str) -> bool:
     Raises:
         StoreError: Redis does not answer.
     """
+    if not await to_be_planned(dep, run, target):
+        # It joined another run's part, or is over: a nudge for it is no try
+        await refresh(dep, run)
+        return True
     times = await dep.lifecycle.count_planning(run, target)
     if times > lifecycle.MOST_BEGINNINGS:
         message = f"{target}: planning was begun {times - 1} times and never ended. {SEE_LOG}"

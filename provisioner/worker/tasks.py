@@ -15,6 +15,7 @@ from provisioner.events.pull import PULLING
 from provisioner.progress.notifications import send_waiting
 from provisioner.progress.run_status import abandon_unplannable, refresh, refresh_outdated, run_fault
 from provisioner.runs.changed_people import ask_for_changed
+from provisioner.runs.enqueue import to_be_planned
 from provisioner.runs.follow_up import follow_up
 from provisioner.runs.pushed_roster import nobody_yet
 from provisioner.runs.roster_watch import roster_changed, seen
@@ -220,7 +221,9 @@ async def _go_on(dep: Deployment, run: str, now: float) -> None:
         if not patient and not await abandon_unplannable(dep, run):
             for target, fields in parts.items():
                 waits = fields.get("stage") in ("queued", "planning") and target in dep.targets
-                if waits and not await dep.locks.is_done(f"plan:{run}:{target}"):
+                if not waits or not await to_be_planned(dep, run, target):
+                    continue
+                if not await dep.locks.is_done(f"plan:{run}:{target}"):
                     await _promise(dep, "plan", run, target, queue=WORK)
         await refresh(dep, run)
 

@@ -11,6 +11,7 @@ import pytest
 import structlog
 
 from provisioner.admin.decisions import resume
+from provisioner.admin.leaver_receipts import receipt
 from provisioner.dispatch.leases import LEASE, Lease
 from provisioner.dispatch.outcome_spool import Spool
 from provisioner.dispatch.pool import deliver
@@ -101,7 +102,8 @@ async def test_a_leave_that_was_given_up_since_is_not_sent(
         await resume(dep, "traitly", by="test")
         roster.write_text(company(PEOPLE, changes={2: {"last_name": "Changed"}}))
         document = await sync_once(dep, people=("W0002",))
-        assert document["targets"]["traitly"]["status"] == "quarantined", document
+        part = document["targets"]["traitly"]
+        assert (part["status"], part["notes"]) == ("running", [f"{WENT_BACK}."])
         await drain(dep)
         assert plans(switchboard)["W0001"] == "Employee"
         whole = await sync_once(dep)
@@ -249,6 +251,75 @@ async def test_the_guard_counts_forgotten_leaves_that_no_listing_shows_whole(
         document = await sync_once(dep, people=("W0004",))
         assert document["targets"]["habitate"]["held"] == {"leave": 1}
         assert guests() == {"p1@example.com", "p2@example.com", "p3@example.com"}
+
+
+async def _look_of_a_roster_read_before(
+    dep: Deployment, roster: Path, read: str, meanwhile: str, person: str
+) -> dict[str, Any]:
+    """The look of a roster that was read before a newer one and a run about one person; the document of the look."""
+    (target,) = dep.targets
+    roster.write_text(read)
+    look = await lifecycle.request_run(dep, Request(trigger="manual"))
+    await lifecycle.begin(dep, look)
+    roster.write_text(meanwhile)
+    alone = await sync_once(dep, people=(person,))
+    assert alone["status"] == "running"
+    assert WENT_BACK in str(alone["targets"][target]["notes"])
+    await lifecycle.plan(dep, look, target)
+    await drain(dep)
+    # What waited for the look goes on by itself
+    await lifecycle.plan(dep, alone["run"], target)
+    await drain(dep)
+    document = await dep.runs.document(look)
+    assert document is not None
+    return dict(document)
+
+
+async def test_who_leaves_before_the_look_is_counted_by_it(
+    opened: Callable[..., Any], server: RedisServer, roster: Path, switchboard: Switchboard, tmp_path: Path
+) -> None:
+    """The limit was used up by what Redis forgot, which a run about one person cannot know."""
+    async with opened("traitly", guards={"leavers": {"percent": 100, "absolute": 2}}) as dep:
+        roster.write_text(company(PEOPLE))
+        await sync_once(dep)
+
+        async def left() -> None:
+            roster.write_text(company(PEOPLE, gone=(1, 2)))
+            assert (await sync_once(dep))["targets"]["traitly"]["succeeded"]["leave"] == 2
+
+        await put_back(server, dep, tmp_path / "copy", left)
+        await remembers(dep)
+        await _look_of_a_roster_read_before(
+            dep, roster, company(PEOPLE, gone=(1, 2)), company(PEOPLE, gone=(1, 2, 3)), "W0003"
+        )
+        assert plans(switchboard)["W0003"] == "Employee"
+        held = await sync_once(dep)
+        assert held["targets"]["traitly"]["held"]["leave"] == 1
+
+
+async def test_who_leaves_before_the_look_leaves_every_board_that_redis_forgot(
+    opened: Callable[..., Any], server: RedisServer, roster: Path, switchboard: Switchboard, tmp_path: Path
+) -> None:
+    """A move that Redis forgot put them on a board of which a run about one person cannot know."""
+
+    moves = {1: {"department": "Sales"}}
+    async with opened("habitate") as dep:
+        roster.write_text(company(PEOPLE))
+        await sync_once(dep)
+
+        async def moved() -> None:
+            roster.write_text(company(PEOPLE, changes=moves))
+            await sync_once(dep)
+            assert boards_of(switchboard, "p1@example.com") == {"Sales"}
+
+        await put_back(server, dep, tmp_path / "copy", moved)
+        await remembers(dep)
+        others = company(PEOPLE, changes=moves)
+        await _look_of_a_roster_read_before(dep, roster, others, company(PEOPLE, changes=moves, gone=(1,)), "W0001")
+        assert boards_of(switchboard, "p1@example.com") == set()
+        found = await receipt(dep, "W0001")
+        assert found is not None
+        assert found["finished_at"] is not None
 
 
 @pytest.mark.parametrize("known", [False, True])

@@ -21,6 +21,7 @@ from provisioner.runtime.context import Deployment
 from provisioner.sandbox import Switchboard
 from provisioner.store.runs.counters import counts
 from provisioner.store.runs.documents import Request
+from provisioner.worker.run_steps import plan_or_give_up
 from tests.decisions.conftest import Opened, company
 from tests.support.harness import drain, sync_once
 from tests.support.redis_contents import RedisContents
@@ -198,6 +199,26 @@ async def test_a_clean_roster_is_planned_by_the_run_with_a_degraded_one_that_it_
         await drain(dep)
         (gone,) = [one for one in switchboard.accounts(TARGET) if one["customer_id"] == "W0001"]
         assert gone["plan"] == "Leaver"
+
+
+async def test_a_part_that_joined_another_is_nudged_as_often_as_it_likes(opened: Opened, roster: Path) -> None:
+    """Each look at waiting runs nudges it, however long the target is busy."""
+    async with opened(only=(TARGET,)) as dep:
+        roster.write_text(company(3))
+        runs = []
+        for _ in range(3):
+            runs.append(await lifecycle.request_run(dep, Request(trigger="manual")))
+            await lifecycle.begin(dep, runs[-1])
+        busy, waits, joins = runs
+        async with held(dep.locks, TARGET, busy) as hold:
+            assert hold is not None
+            for _ in range(2 * lifecycle.MOST_BEGINNINGS):
+                assert not await plan_or_give_up(dep, waits, TARGET)
+                assert await plan_or_give_up(dep, joins, TARGET)
+        assert "error" not in await dep.runs.own_part(joins, TARGET)
+        assert await plan_or_give_up(dep, waits, TARGET)
+        await drain(dep)
+        assert [await refresh(dep, run) for run in (waits, joins)] == ["succeeded", "succeeded"]
 
 
 async def test_two_runs_never_join_each_other(opened: Opened, roster: Path) -> None:

@@ -135,7 +135,8 @@ class LiveTable:
         head = Text(
             f"Run {document['run']}, {span(time.monotonic() - self._began)}. Ctrl-C stops looking, not the run."
         )
-        self._live.update(Group(head, made))
+        waits = [Text(plain(f"{name}: {why}")) for name, part in document["targets"].items() for why in _why(part)]
+        self._live.update(Group(head, made, *waits))
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -151,10 +152,16 @@ _NUMBERS: Final = ("Done", "Of", "Failed", "Held", "Waiting")
 
 
 def summary(target: RunPart) -> str:
-    """A target's part in one line: its status, and what of it is done."""
+    """A target's part in one line: its status, what of it is done, and what it waits for before it is planned."""
     parts = [str(target["status"])]
     planned = total(target, "planned")
     if planned:
         parts.append(f"{total(target, 'succeeded')} of {planned} done")
     parts += [f"{count} {name}" for name in ("failed", "held", "waiting") if (count := total(target, name))]
-    return ", ".join(parts)
+    line = ", ".join(parts)
+    return ". ".join([line, *_why(target)]) if _why(target) else line
+
+
+def _why(target: RunPart) -> list[str]:
+    """What a part that is not planned yet waits for."""
+    return target["notes"] if target["status"] == "running" and not total(target, "planned") else []

@@ -40,13 +40,16 @@ _TAKEN_BACK = {
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which operations of a run are meant: of a target or all, of some people or all."""
+    """Which operations of a run are meant: of a target or all, of some people or all, by their ids or all."""
 
     target: str | None = None
     people: tuple[str, ...] | None = None
+    ids: frozenset[str] | None = None
 
     def covers(self, document: OperationDocument) -> bool:
         """Whether an operation is meant."""
+        if self.ids is not None and document["id"] not in self.ids:
+            return False
         return self.people is None or fold_key(document["person"]) in map(fold_key, self.people)
 
 

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 #: Seconds after which a wait is shown in a larger unit.
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
@@ -63,6 +64,11 @@ _BECAUSE: Final[Mapping[str, str]] = {
 }
 
 
+def breaks(text: str) -> Markup:
+    """A text that may go on in the next line behind each part of a set."""
+    return Markup(";<wbr>").join(text.split(";"))
+
+
 def otherwise(difference: Mapping[str, Any]) -> str:
     """Where a run did otherwise than its plan said: of which kind, how far, and why."""
     because = ", ".join(f"{count} {_BECAUSE.get(why, why)}" for why, count in difference["because"].items())
@@ -99,6 +105,7 @@ _environment.filters |= {
     "span": span,
     "value": value,
     "changes": changes,
+    "breaks": breaks,
     "words": words,
     "otherwise": otherwise,
     "quoted": lambda text: quote(str(text), safe=""),

@@ -16,6 +16,7 @@ from tests.support.redis_contents import RedisContents
 
 WIDTHS: Final = {"phone": (390, 844), "desktop": (1366, 900)}
 TARGETS: Final = ("tribal_habits", "habitate", "traitly", "mtribes")
+READING: Final = {"label": "first_name || ' ' || last_name"}
 
 
 def prepare(site: LiveSite) -> dict[str, str]:
@@ -81,7 +82,7 @@ def sign_in(page: Page, site: LiveSite, token: str = TOKEN) -> None:
 def main(folder: Path) -> None:
     """Write them all."""
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as temporary, live_site(Path(temporary), only=TARGETS) as site:
+    with tempfile.TemporaryDirectory() as temporary, live_site(Path(temporary), only=TARGETS, reading=READING) as site:
         places = prepare(site)
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
@@ -101,7 +102,7 @@ def main(folder: Path) -> None:
                     for box in page.locator("input[name=who]").all()[:3]:
                         box.check()
                     page.get_by_label("Reason").fill("HR confirmed these by phone")
-                    page.get_by_role("button", name="Approve…").click()
+                    page.get_by_role("button", name="Approve the ticked…").click()
                     page.screenshot(path=folder / f"confirm-{width}-{scheme}.png", full_page=True)
                     context.close()
             browser.close()

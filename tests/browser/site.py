@@ -91,6 +91,7 @@ def live_site(
     password: str | None = None,
     port: int | None = None,
     web: Mapping[str, Any] | None = None,
+    reading: Mapping[str, Any] | None = None,
     **changes: Any,
 ) -> Iterator[LiveSite]:
     """A deployment with some of the example's targets, whose processes log into files of the folder.
@@ -101,6 +102,7 @@ def live_site(
         password: of Redis.
         port: of the page; None: any free one.
         web: further settings of it.
+        reading: further settings of the roster.
     """
     with ExitStack() as stack:
         server = stack.enter_context(RedisServer())
@@ -111,6 +113,7 @@ def live_site(
         document = settings_document(sandbox.url, redis_url, roster, folder, **changes)
         document["schedule"] = dict.fromkeys(("sync", "full", "watch_roster"))
         document["roster"]["gate"] = {"max_leaving": "100%", "max_shrink": "100%", "max_age": "3650d"}
+        document["roster"] |= reading or {}
         document["targets"] = {name: document["targets"][name] for name in only}
         for name, own in (targets or {}).items():
             document["targets"][name] |= own

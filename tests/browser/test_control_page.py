@@ -63,11 +63,11 @@ def test_three_of_five_held_leavers_are_approved(page: Page, site: LiveSite) -> 
     page.get_by_role("link", name="5, decide").click()
     expect(page.get_by_text("5 leavers are more than the limit of 4")).to_be_visible()
     for person in ("W0001", "W0002", "W0004"):
-        page.get_by_role("checkbox", name=f"{person} in tribal_habits").check()
+        page.get_by_role("checkbox", name=f"Choose {person}").check()
     expect(page.get_by_text("3 chosen")).to_be_visible()
     page.get_by_label("Reason").fill("HR confirmed these three")
-    page.get_by_role("button", name="Approve…").click()
-    expect(page.get_by_role("heading", name="Approve 3 operations?")).to_be_visible()
+    page.get_by_role("button", name="Approve the ticked…").click()
+    expect(page.get_by_role("heading", name="Approve 3 operations of 3 people?")).to_be_visible()
     assert len(active(site)) == PEOPLE
     page.get_by_role("button", name="Yes, approve 3").click()
     expect(page.get_by_role("heading", name="Approved: 3 operations")).to_be_visible()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, TypedDict, cast
+from typing import Any, Final, cast
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
@@ -14,7 +14,6 @@ from provisioner.errors import UsageError
 from provisioner.model.operation import Kind, Status
 from provisioner.model.operation_document import OperationDocument
 from provisioner.model.run_document import KINDS, OUTCOMES, RunDocument, RunPart
-from provisioner.runtime.context import Deployment
 from provisioner.store.runs.paging import Filter
 from provisioner.web import request_bodies
 from provisioner.web.api.runs import known_run
@@ -33,23 +32,11 @@ class PartView(RunPart):
     progress: Progress
 
 
-class HeldGroup(TypedDict):
-    """What is held of one target: how many, why, and the `listed` first of them by person."""
-
-    target: str
-    count: int
-    why: list[str]
-    people: dict[str, list[OperationDocument]]
-    listed: int
-
-
 router = APIRouter()
 _RUNS: Final = 30
 _OPERATIONS: Final = 50
 #: Characters of what people are looked for by.
 _LONGEST_SEARCH: Final = 200
-#: Held operations that one approval page lists of each target.
-HELD_SHOWN: Final = 200
 
 
 @router.get("/")
@@ -131,31 +118,6 @@ def parts(document: RunDocument) -> list[PartView]:
         cast("PartView", {"name": name, "progress": progress(part), **part})
         for name, part in document["targets"].items()
     ]
-
-
-@router.get("/runs/{run}/approval")
-async def approval(request: Request, run: str, session: SignedIn, dep: Deployed) -> Response:
-    """Who would be affected, before → after; to choose from."""
-    del session
-    document = await known_run(dep, run)
-    found = await held(dep, run, document)
-    labels = await labels_of(dep, (person for group in found for person in group["people"]))
-    return render(request, "approval.html", run=document, held=found, labels=labels)
-
-
-async def held(dep: Deployment, run: str, document: RunDocument) -> list[HeldGroup]:
-    """Per target what is held: how many, why, and the first of them by person, since a decision is about a person."""
-    found: list[HeldGroup] = []
-    for name, part in document["targets"].items():
-        count = sum((part.get("held") or {}).values())
-        if count:
-            page = await dep.operations.page(run, [name], Filter((Status.HELD.value,)), limit=HELD_SHOWN)
-            why = part.get("guards") or sorted({row["error"]["message"] for row in page.rows if row["error"]})
-            people: dict[str, list[OperationDocument]] = {}
-            for row in page.rows:
-                people.setdefault(row["person"], []).append(row)
-            found.append({"target": name, "count": count, "why": why, "people": people, "listed": len(page.rows)})
-    return found
 
 
 @router.get("/people")

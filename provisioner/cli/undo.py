@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,8 +16,6 @@ from provisioner.cli.runs import Json, People, Targets, longest_wait, started, w
 from provisioner.cli.session import ANSWERS_WITHIN, LONG_COMMAND, settings_and_logs
 from provisioner.model.run_document import PlanDocument, exit_code
 from provisioner.settings import Settings
-from provisioner.settings.cron import next_time
-from provisioner.store.runs.documents import moment
 
 if TYPE_CHECKING:
     from provisioner.store.runs.documents import Request
@@ -65,6 +62,7 @@ async def planned(
     Raises:
         UsageError: there is no such run, target or person in it, or nothing to take back.
     """
+    from provisioner.admin.undo_outline import next_sync
     from provisioner.runs.preview import preview
     from provisioner.runs.undo import undo_request
     from provisioner.runtime.context import Deployment
@@ -74,17 +72,6 @@ async def planned(
         document = await preview(dep, request)
         document["next_sync"] = next_sync(settings, await dep.clock.now())
         return request, document
-
-
-def next_sync(settings: Settings, now: float) -> str | None:
-    """When the next ordinary sync begins by schedule, None if none does.
-
-    Args:
-        now: epoch seconds.
-    """
-    schedule = settings.schedule
-    found = next_time((schedule.sync, schedule.full), datetime.fromtimestamp(now, UTC), settings.zone)
-    return None if found is None else moment(found.timestamp())
 
 
 def show_undo(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote
@@ -11,6 +11,8 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
+
+from provisioner.model.run_document import LeftOutRow
 
 #: Seconds after which a wait is shown in a larger unit.
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
@@ -64,6 +66,14 @@ _BECAUSE: Final[Mapping[str, str]] = {
 }
 
 
+def by_reason(rows: Iterable[LeftOutRow]) -> list[tuple[str, str, str, list[str]]]:
+    """What is left out or stays: (target, kind, reason, people), the commonest first."""
+    people: dict[tuple[str, str, str], list[str]] = {}
+    for row in rows:
+        people.setdefault((row["target"], row["kind"], row["reason"]), []).append(row["person"])
+    return sorted(((*key, named) for key, named in people.items()), key=lambda one: -len(one[3]))
+
+
 def breaks(text: str) -> Markup:
     """A text that may go on in the next line behind each part of a set."""
     return Markup(";<wbr>").join(text.split(";"))
@@ -106,6 +116,7 @@ _environment.filters |= {
     "value": value,
     "changes": changes,
     "breaks": breaks,
+    "by_reason": by_reason,
     "words": words,
     "otherwise": otherwise,
     "quoted": lambda text: quote(str(text), safe=""),

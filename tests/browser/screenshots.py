@@ -37,6 +37,7 @@ def prepare(site: LiveSite) -> dict[str, str]:
         "runs": "/runs",
         "run": f"/runs/{run}",
         "approval": f"/runs/{run}/approval",
+        "undo": f"/runs/{run}/undo",
         "person": "/people?key=W10136",
         "people": "/people",
         "nobody": "/people?key=nobody",

@@ -121,7 +121,9 @@ async def ask_for_run(
     """
     run = await request_run(dep, asked, content=content, asked_by=asked_by)
     roster = shown(asked.roster) if asked.roster else None
-    facts = {"run": run, "targets": asked.targets, "accept": asked.accept, "roster": roster}
+    facts: dict[str, Any] = {"run": run, "targets": asked.targets, "accept": asked.accept, "roster": roster}
+    if asked.undo is not None:
+        facts |= {"undo": asked.undo, "force_drift": asked.force}
     await record(dep.audit, by, "run requested", people=asked.people, facts=facts)
     await site.nudge(run, urgent=asked.urgent)
     return run

@@ -14,6 +14,7 @@ from provisioner.errors import UsageError
 from provisioner.model.operation import Kind, Status
 from provisioner.model.operation_document import OperationDocument
 from provisioner.model.run_document import KINDS, OUTCOMES, RunDocument, RunPart
+from provisioner.runs.orders import with_left_out
 from provisioner.store.runs.paging import Filter
 from provisioner.web import request_bodies
 from provisioner.web.api.runs import known_run
@@ -67,7 +68,7 @@ async def runs(request: Request, session: SignedIn, dep: Deployed) -> Response:
 async def run(request: Request, run: str, session: SignedIn, dep: Deployed) -> Response:
     """One run: its progress, why something was not done, and its operations."""
     del session
-    document = await known_run(dep, run)
+    document = await with_left_out(dep, await known_run(dep, run))
     targets = list(document["targets"])
     asked = {name: request.query_params.get(name, "") for name in ("status", "kind", "target", "person")}
     chosen = [name for name in targets if asked["target"] in ("", name)]

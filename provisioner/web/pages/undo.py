@@ -1,0 +1,130 @@
+"""The page of a run's undo: what would come back and what stays, a comparison with the targets, and the button."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from fastapi import APIRouter, Request
+from fastapi.responses import RedirectResponse, Response
+
+from provisioner.admin.undo_outline import fingerprint, undo_outline
+from provisioner.errors import UsageError
+from provisioner.model.run_document import PlanDocument, RunDocument
+from provisioner.runs.preview import preview
+from provisioner.runs.undo import undo_request
+from provisioner.runtime.context import Deployment
+from provisioner.web.api.runs import ask_for_run, known_run
+from provisioner.web.auth.access import Acting, SignedIn
+from provisioner.web.pages.forms import fields_of, first, sent_by
+from provisioner.web.problems import ProblemError
+from provisioner.web.rendering import render
+from provisioner.web.web_context import Deployed, OnSite, Site
+
+router = APIRouter()
+#: People whom the page lists.
+_PEOPLE_SHOWN: Final = 100
+#: Seconds for a comparison with the targets, which are asked at their rate limits.
+_LOOKS_FOR: Final = 60.0
+#: Seconds in which Redis has to answer one of its commands.
+_REDIS_WITHIN: Final = 30.0
+
+
+@router.get("/runs/{run}/undo")
+async def outline(request: Request, run: str, session: SignedIn, dep: Deployed) -> Response:
+    """What an undo would give back, by what is kept of the run."""
+    del session
+    document = await known_run(dep, run)
+    return await _shown(request, dep, document, _target(document, request.query_params.get("target", "")))
+
+
+@router.post("/runs/{run}/undo/look")
+async def look(request: Request, run: str, session: Acting, site: OnSite, dep: Deployed) -> Response:
+    """The same, and what a plan says of it now; the transport refuses any write."""
+    fields = await fields_of(request, session)
+    document = await known_run(dep, run)
+    target = _target(document, first(fields, "target"))
+    return await _shown(request, dep, document, target, await _planned(site, run, target))
+
+
+async def _planned(site: Site, run: str, target: str) -> PlanDocument:
+    try:
+        async with (
+            asyncio.timeout(_LOOKS_FOR),
+            Deployment.open(site.settings, within=_REDIS_WITHIN, reading=True) as reading,
+        ):
+            asked = await undo_request(reading, run, [target] if target else None, None, force=False)
+            return await preview(reading, asked)
+    except TimeoutError:
+        raise ProblemError(
+            409,
+            f"The targets did not show all these accounts within {_LOOKS_FOR:g} s, so nothing can be said of them yet.",
+            code="too_slow",
+            remedy=f"On a machine with the settings, `provisioner plan --undo {run}` takes the time that it needs. The "
+            "undo itself compares as well, before it changes anything.",
+        ) from None
+    except UsageError as exc:
+        raise ProblemError(409, exc.message, code="nothing_to_undo", remedy=_remedy(exc, run)) from None
+
+
+@router.post("/runs/{run}/undo")
+async def undo(request: Request, run: str, session: Acting, site: OnSite, dep: Deployed) -> Response:
+    """Start the undo, if it is of what was shown."""
+    fields = await fields_of(request, session)
+    document = await known_run(dep, run)
+    target = _target(document, first(fields, "target"))
+    try:
+        known = await undo_outline(dep, document, [target] if target else None)
+        asked = await undo_request(
+            dep, run, [target] if target else None, None, force=first(fields, "force_drift") == "yes"
+        )
+    except UsageError as exc:
+        raise ProblemError(409, exc.message, code="nothing_to_undo", remedy=_remedy(exc, run)) from None
+    if first(fields, "confirmed") != fingerprint(known["people"]):
+        return await _shown(request, dep, document, target, changed=True)
+    started = await ask_for_run(site, dep, asked, by=sent_by(session))
+    return RedirectResponse(f"/runs/{started}", 303)
+
+
+def _target(document: RunDocument, name: str) -> str:
+    return name if name in document["targets"] else ""
+
+
+def _remedy(error: UsageError, run: str) -> str:
+    """What to do, for whoever reads a page."""
+    return (
+        f"Look at what became of run {run} on its page."
+        if "provisioner " in (error.remedy or "")
+        else error.remedy or ""
+    )
+
+
+async def _shown(
+    request: Request,
+    dep: Deployment,
+    document: RunDocument,
+    target: str,
+    looked: PlanDocument | None = None,
+    *,
+    changed: bool = False,
+) -> Response:
+    run = document["run"]
+    try:
+        found = await undo_outline(dep, document, [target] if target else None)
+    except UsageError as exc:
+        return render(request, "undo.html", run=document, fault=exc.message, remedy=_remedy(exc, run), changed=changed)
+    people = found["people"][:_PEOPLE_SHOWN]
+    return render(
+        request,
+        "undo.html",
+        run=document,
+        fault=None,
+        outline=found,
+        target=target,
+        looked=looked,
+        people=people,
+        more=len(found["people"]) - len(people),
+        columns=[one for one in found["targets"] if any(one in person["operations"] for person in people)],
+        confirmed=fingerprint(found["people"]),
+        changed=changed,
+    )

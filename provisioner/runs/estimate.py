@@ -82,11 +82,39 @@ async def finish_estimate(dep: Deployment, target: str) -> float | None:
     """
     if (await dep.health.of(target)).blocked:
         return None
+    queued = await queue_forecast(dep, target)
+    return queued[-1].empty_in if queued else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """`count` operations of one urgency, and seconds until they and all more urgent ones could be sent; None while
+    nothing may be written to the target."""
+
+    kinds: tuple[Kind, ...]
+    count: int
+    empty_in: float | None
+
+
+async def queue_forecast(dep: Deployment, target: str) -> list[Queued]:
+    """What waits in a target's queue, the most urgent first.
+
+    The vendor's own time to answer, and retries that are still to come, are not in it.
+
+    Raises:
+        StoreError: Redis does not answer.
+    """
+    bands = {urgency: count for urgency, count in (await dep.queue.bands(target)).items() if count}
+    if not bands:
+        return []
+    blocked = (await dep.health.of(target)).blocked
+    status = await dep.pace_of(target).status()
     groups: dict[str, int] = {}
-    for urgency, count in (await dep.queue.bands(target)).items():
+    found = []
+    for urgency, count in sorted(bands.items()):
         group = _group(dep.targets[target], _BY_URGENCY[urgency])
         groups[group] = groups.get(group, 0) + count
-    needed = requests_of(dep.targets[target], groups)
-    if not needed:
-        return 0.0
-    return (await dep.pace_of(target).status()).finish_estimate(needed)
+        kinds = tuple(kind for kind in Kind if URGENCY[kind] == urgency)
+        needed = requests_of(dep.targets[target], groups)
+        found.append(Queued(kinds, count, None if blocked else status.finish_estimate(needed)))
+    return found

@@ -113,6 +113,11 @@ class TargetPace:
         self._patience = patience
         self._asking = asyncio.Lock()
 
+    @property
+    def resource(self) -> str:
+        """What its requests count against."""
+        return self._resource
+
     async def slot(self, deadline: float, held: Held | None = None) -> TargetSlot:
         """Wait for a permission to send one request that is over after `deadline` seconds.
 

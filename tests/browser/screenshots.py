@@ -38,6 +38,7 @@ def prepare(site: LiveSite) -> dict[str, str]:
         "run": f"/runs/{run}",
         "approval": f"/runs/{run}/approval",
         "undo": f"/runs/{run}/undo",
+        "targets": "/targets",
         "person": "/people?key=W10136",
         "people": "/people",
         "nobody": "/people?key=nobody",

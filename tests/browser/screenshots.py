@@ -30,7 +30,7 @@ def prepare(site: LiveSite) -> dict[str, str]:
     site.switchboard.fault("habitate", **refused)
     site.switchboard.fault("mtribes", match={"method": "POST"}, times=None, status=401, body={"error": "unauthorized"})
     run = site.sync()["run"]
-    _remember_two_weeks(site.redis_url)
+    _remember_earlier_days(site.redis_url)
     return {
         "sign-in": "/sign-in",
         "overview": "/",
@@ -39,6 +39,7 @@ def prepare(site: LiveSite) -> dict[str, str]:
         "approval": f"/runs/{run}/approval",
         "undo": f"/runs/{run}/undo",
         "targets": "/targets",
+        "trends": "/trends",
         "person": "/people?key=W10136",
         "people": "/people",
         "nobody": "/people?key=nobody",
@@ -64,11 +65,11 @@ def _worse(text: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _remember_two_weeks(redis_url: str) -> None:
+def _remember_earlier_days(redis_url: str) -> None:
     """Changes of earlier days, as the queue would have counted them."""
     today = int(time.time() // 86_400)
     contents = RedisContents(redis_url)
-    for back in range(1, 14):
+    for back in range(1, 90):
         done, failed = (37 * back) % 211 + 60, (back % 4 == 0) * (17 + back)
         contents.count_ended(today - back, {"4|update|succeeded": done, "4|update|failed": failed})
 

@@ -228,6 +228,11 @@ class RedisContents:
         with self._redis() as client:
             client.hset(keys.tally(day), mapping=dict(counts))
 
+    def tally_ends_in(self, day: int) -> int:
+        """Seconds for which what ended on a day (days since 1970-01-01 UTC) is still kept."""
+        with self._redis() as client:
+            return int(client.ttl(keys.tally(day)))
+
     def history_is_kept(self, person: str) -> bool:
         """Whether the newest operations of a person are kept."""
         return self._exists(keys.history(person))

@@ -92,6 +92,16 @@ class ReceiptStore:
             found = await self._redis.zrange(keys.leavers(target), 0, -1, withscores=True)
         return {name.decode(): float(since) for name, since in found}
 
+    async def changed_since(self, moment: float, limit: int, targets: Collection[str]) -> dict[str, Receipt]:
+        """The receipts that changed since a moment (epoch seconds), `limit` of the newest at most.
+
+        Args:
+            targets: the enabled ones, in which a leave can be unfinished.
+        """
+        with redis_errors():
+            found = await self._redis.zrevrangebyscore(keys.RECEIPTS, "+inf", moment, start=0, num=limit)
+        return await self._many([name.decode() for name in found], targets)
+
     async def forget_before(self, moment: float, targets: Collection[str]) -> int:
         """Forget receipts that are over since before a moment (epoch seconds); how many.
 

@@ -490,7 +490,7 @@ WRITEBACK_DUE: Final = _name("writeback:due", "STRING", "the run after which the
 
 # Figures, notices, the audit trail, the page
 TOTALS: Final = _name("totals", "HASH", "how many operations ever ended: <target>|<kind>|<status>", _ALWAYS)
-tally: Final = _key("tally:<day>", "HASH", "the same by the hour, UTC: <hour>|<kind>|<status>", "days")
+tally: Final = _key("tally:<day>", "HASH", "the same by the hour, UTC: <hour>|<kind>|<status>", "100 days")
 ENDED: Final = _name("ended", "HASH", "when runs last ended, and how long they took", _ALWAYS)
 beat: Final = _key("beat:<entry>", "any", "the schedule, which redbeat keeps", _ALWAYS)
 HEARTBEATS: Final = _name("heartbeats", "HASH", "sign of life → when beat or a worker last gave it", _ALWAYS)

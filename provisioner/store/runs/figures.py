@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from provisioner.store.redis import keys
 from provisioner.store.redis.client import Redis
@@ -65,6 +65,18 @@ class RunRoster:
     trigger: str
     error: str | None
     people: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Began:
+    """A run that began at `started` (epoch seconds), its status now, and whether a guard held something of it."""
+
+    started: float
+    status: str
+    held: bool
+
+
+_CHUNK: Final = 500
 
 
 class FigureStore:
@@ -137,6 +149,33 @@ class FigureStore:
             for name, count in tally.items():
                 hour, _, status = name.decode().split("|")
                 found.append((day * 86400 + int(hour) * 3600, status, int(count)))
+        return found
+
+    async def began_since(self, moment: float, limit: int) -> list[Began]:
+        """The runs that began since a moment (epoch seconds), `limit` of the newest at most, the newest first."""
+        found: list[Began] = []
+        with redis_errors():
+            listed = await self._redis.zrevrangebyscore(keys.RUNS, "+inf", moment, start=0, num=limit, withscores=True)
+            for start in range(0, len(listed), _CHUNK):
+                some = [(name.decode(), float(score)) for name, score in listed[start : start + _CHUNK]]
+                async with self._redis.pipeline(transaction=False) as pipe:
+                    for run, _ in some:
+                        pipe.hmget(keys.run(run), ["status", "targets"])
+                    heads = await pipe.execute()
+                parts = [
+                    (place, target)
+                    for place, (_, targets) in enumerate(heads)
+                    for target in json.loads(targets or b"[]")
+                ]
+                async with self._redis.pipeline(transaction=False) as pipe:
+                    for place, target in parts:
+                        pipe.hget(keys.run_target(some[place][0], target), "guards")
+                    guards = await pipe.execute()
+                held = {place for (place, _), text in zip(parts, guards, strict=True) if json.loads(text or b"[]")}
+                found += [
+                    Began(score, (status or b"").decode(), place in held)
+                    for place, ((_, score), (status, _)) in enumerate(zip(some, heads, strict=True))
+                ]
         return found
 
     async def rosters(self, runs: Sequence[str]) -> list[RunRoster]:

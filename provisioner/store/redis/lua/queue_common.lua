@@ -31,7 +31,7 @@ local OPEN = { pending = true, sending = true, waiting = true }
 local LISTED = { held = true, failed = true, waiting = true, rejected = true }
 local OVER = { succeeded = true, failed = true, rejected = true, superseded = true }
 -- Days for which changes are counted by the hour.
-local TALLY_DAYS = 40
+local TALLY_DAYS = 100
 
 -- include: receipts
 

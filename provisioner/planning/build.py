@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
@@ -18,6 +18,7 @@ from provisioner.planning.account_changes import LinkRow, changes
 from provisioner.planning.creations import Gone
 from provisioner.planning.creations import creations as creations_of
 from provisioner.planning.desired import PERSON
+from provisioner.planning.first_contact import overwritten
 from provisioner.planning.guards import counts, decided
 from provisioner.planning.reviewed import Unreviewed, only_reviewed
 from provisioner.planning.rewrite_loops import Counted, Stopped, Watch
@@ -67,7 +68,8 @@ class Aside:
     """What is found out besides the operations: links and states to record, to-dos, reported drift, how many operations
     of each kind count for a guard, whose account was made and never shown, what did not stay, whose details are to be
     read again, what nobody reviewed, and what would be taken away that we never wrote, `removing` how many values of
-    whom."""
+    whom. `overwriting` is by person what would be overwritten of an account that was there before us; about the
+    `undecided` of them nobody decided."""
 
     links: list[LinkRow] = field(default_factory=list)
     todos: list[tuple[str, str]] = field(default_factory=list)
@@ -77,6 +79,8 @@ class Aside:
     unkept: list[tuple[str, str]] = field(default_factory=list)
     removals: Counter[Removal] = field(default_factory=Counter)
     removing: dict[str, int] = field(default_factory=dict)
+    overwriting: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    undecided: set[str] = field(default_factory=set)
     loops: list[Counted] = field(default_factory=list)
     stopped: list[Stopped] = field(default_factory=list)
     unreviewed: Unreviewed = field(default_factory=Unreviewed)
@@ -91,6 +95,7 @@ def drafted(
     watch: Watch,
     foreign: Mapping[str, Sequence[Removal]],
     contested: Mapping[str, str],
+    new: Collection[str] = (),
     *,
     believed: bool,
 ) -> tuple[Sequence[Operation], Aside]:
@@ -101,6 +106,7 @@ def drafted(
         gone: whose linked account is not there any more.
         foreign: by person what an update would take away that we never wrote.
         contested: by person, why their leave waits.
+        new: of `new_accounts`.
         believed: if not, there are but the leaves of accounts that were seen.
     """
     aside = Aside()
@@ -142,6 +148,10 @@ def drafted(
             if one.kind is Kind.UPDATE and one.person in foreign and not decided(one, circumstances):
                 aside.removals.update(foreign[one.person])
                 aside.removing[one.person] = len(foreign[one.person])
+            if one.person in new and (losing := overwritten(one, spec.attributes)):
+                aside.overwriting[one.person] = losing
+                if not decided(one, circumstances):
+                    aside.undecided.add(one.person)
         aside.counted.update(one.kind for one in operations if counts(one, circumstances))
         return operations
 

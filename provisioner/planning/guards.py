@@ -21,6 +21,8 @@ COVERS: Mapping[str, tuple[Kind, ...]] = {
     "creates": (Kind.CREATE,),
     "rejoins": (Kind.REJOIN,),
 }
+#: What overwrites an account; of a leave the guard of leavers is.
+OVERWRITES: Final = (Kind.UPDATE, Kind.ROLE, Kind.REJOIN)
 #: The guards that count what others decided, too.
 WINDOWED: Final = (*COVERS, REMOVALS)
 
@@ -118,6 +120,7 @@ def guarded(
     trips: Mapping[Kind, Measure],
     circumstances: Planning,
     removing: Mapping[str, str] = _NOBODY,
+    overwriting: Mapping[str, str] = _NOBODY,
 ) -> list[Operation]:
     """Operations with what each must wait for; whatever follows a held one waits with it.
 
@@ -125,6 +128,7 @@ def guarded(
         operations: with all that follow one another.
         trips: of `tripped`.
         removing: by person why their update has to wait for what it would take away.
+        overwriting: by person why a change of their account has to wait for what it would overwrite.
     """
     approved = circumstances.approved
     held: dict[str, str] = {}
@@ -137,6 +141,8 @@ def guarded(
                 reason = trips[operation.kind].sentence
             if operation.kind is Kind.UPDATE and operation.person in removing:
                 reason = removing[operation.person]
+            if operation.kind in OVERWRITES and operation.person in overwriting:
+                reason = overwriting[operation.person]
             if operation.kind is Kind.LEAVE and circumstances.removals_wait:
                 reason = circumstances.removals_wait
         else:

@@ -40,6 +40,7 @@ from provisioner.planning.desired import (
     desired_accounts,
 )
 from provisioner.planning.diff import Held, differing, hold, ours_to_clear, suspects, without_circles, without_taken
+from provisioner.planning.first_contact import Overwrites, new_accounts, note_of, too_many_overwrites
 from provisioner.planning.first_free import chosen_attributes, with_free_values
 from provisioner.planning.guards import Measure, guarded, limit_of, measured, tripped
 from provisioner.planning.leavers import accountless_leavers, to_settle, unfinished_leavers, unkept_leavers, unsettled
@@ -104,7 +105,7 @@ class TargetPlan:
     `room` is, by guard, how many operations of others may go out unapproved besides it. `removing` is, by person, how
     many values that we never wrote their update would take away without approval; `values` is how many there are to
     measure that by. `unreviewed` is
-    what was not reviewed.
+    what was not reviewed. `overwriting` are people of a first contact whose account would be overwritten.
     """
 
     target: str
@@ -116,7 +117,7 @@ class TargetPlan:
     drift: tuple[Todo, ...] = ()
     orphans: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
-    guards: tuple[Measure | TooManyRemovals, ...] = ()
+    guards: tuple[Measure | TooManyRemovals | Overwrites, ...] = ()
     notes: tuple[str, ...] = ()
     observed: int = 0
     linked: int = 0
@@ -138,6 +139,7 @@ class TargetPlan:
     unreviewed: Unreviewed = field(default_factory=Unreviewed)
     removing: Mapping[str, int] = field(default_factory=dict)
     values: int = 0
+    overwriting: tuple[str, ...] = ()
 
     tally: Mapping[Status, Mapping[Kind, int]] = field(init=False)
 
@@ -230,8 +232,9 @@ def plan_target(
     beside = resembling(spec, creates, desired, ledger, circumstances)
     circumstances = replace(circumstances, alike={**circumstances.alike, **beside}) if beside else circumstances
     claimed_by = contested(spec, desired, found, circumstances)
+    new = new_accounts(found.pairs, ledger, circumstances) if believed else ()
     drafts, aside = drafted(
-        spec, material, held.names, gone, circumstances, watch, foreign, claimed_by, believed=believed
+        spec, material, held.names, gone, circumstances, watch, foreign, claimed_by, new, believed=believed
     )
     values = removal_base(spec, found.pairs, observation, held.names, circumstances)
     removals = too_many_removals(spec, aside.removals, values, circumstances)
@@ -361,6 +364,8 @@ def assemble(
         links = [one for one in links if one.matched == "link" or reviewed.links.get(one.person) == one.account]
     measures = measured(guards, aside.counted, circumstances.sent, trust.base, circumstances.decided) if guards else {}
     trips = tripped(measures)
+    overwrites = too_many_overwrites(spec, aside.overwriting, aside.undecided, trust.base)
+    overwriting = dict.fromkeys(overwrites.people, overwrites.sentence) if overwrites else {}
     todos = [Todo(person, sentence) for person, sentence in aside.todos]
     todos += [_looping(spec, one) for one in aside.stopped]
     room = {name: one.room for name, one in measures.items() if name in circumstances.sent}
@@ -377,7 +382,7 @@ def assemble(
         going = [one.person for one in batch if one.kind is Kind.LEAVE]
         left.difference_update(going)
         further.update(going)
-        operations = guarded(batch, trips, circumstances, removing)
+        operations = guarded(batch, trips, circumstances, removing, overwriting)
         operations.sort(key=lambda operation: (URGENCY[operation.kind], operation.person, operation.slot))
         changed = [one.person for one in operations if one.kind in ACCOUNT_KINDS and one.account]
         touched += len(changed)
@@ -396,8 +401,8 @@ def assemble(
         drift=tuple(Todo(person, sentence) for person, sentence in aside.drift),
         orphans=found.orphans,
         missing=tuple(trust.missing[PERSON].to_list()),
-        guards=(*dict.fromkeys(trips.values()), *([removals] if removals else [])),
-        notes=observation.notes,
+        guards=(*dict.fromkeys(trips.values()), *(one for one in (removals, overwrites) if one)),
+        notes=(*observation.notes, *note_of(spec, aside.overwriting, overwrites)),
         observed=observation.frame.height,
         linked=found.pairs.height + len(conflicts),
         adopted=found.pairs[LEDGER_ROW].null_count(),
@@ -418,6 +423,7 @@ def assemble(
         room=room,
         removing=aside.removing,
         values=values,
+        overwriting=tuple(aside.overwriting),
     )
 
 

@@ -112,7 +112,8 @@ class Planning:
     chosen by `first_free` and by person, the values of accounts that are being made. `telling` are attributes by which
     a leaver's account is told from a member's. `perhaps` is, by set that no listing shows, what the account of a
     leaver may hold who was adopted after Redis had lost its data. `left` is, by person, the day on which they left, as
-    far as it is known.
+    far as it is known. `first_contact`: no plan about everybody stood on a believed listing yet; `overwriting` are
+    people whose account, there before us, waited for an approval then.
     """
 
     now: datetime
@@ -138,6 +139,8 @@ class Planning:
     undo: str = ""
     values: int = 0
     left: Mapping[str, date] = field(default_factory=dict)
+    first_contact: bool = False
+    overwriting: frozenset[str] = frozenset()
     promised: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     telling: frozenset[str] = frozenset()
     perhaps: Mapping[str, Sequence[str]] = field(default_factory=dict)

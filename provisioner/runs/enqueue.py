@@ -297,6 +297,9 @@ async def install(
     links += [{"person": person, "enrolled": list(codes)} for person, codes in plan.enrolled.items()]
     links += [{"person": person, "shown": True} for person in plan.shown]
     links += [one.to_json() for one in plan.loops]
+    if not plan.unbelieved and orders.undo is None:
+        # Before the links are there: who is linked would not be taken for new
+        await _keep_overwriting(dep, target, snapshot, plan, orders)
     dropped = await dep.plans.install(
         run,
         target,
@@ -350,6 +353,15 @@ async def install(
         dropped=dropped,
     )
     return True
+
+
+async def _keep_overwriting(dep: Deployment, target: str, snapshot: Snapshot, plan: TargetPlan, orders: Orders) -> None:
+    """Keep whose account, there before us, a first contact would overwrite."""
+    rows = [{"person": person} for person in plan.overwriting]
+    if snapshot.keys is None and not orders.narrow:
+        await dep.health.keep_lists(target, {"overwriting": rows})
+    else:
+        await dep.health.replace_in_lists(target, snapshot.keys or plan.overwriting, {"overwriting": rows})
 
 
 def _entry(dep: Deployment, target: str, removing: Mapping[str, int], operation: Operation) -> Entry:

@@ -56,6 +56,7 @@ async def plan_context(
         sent[guard] = waiting + before
     decisions = await dep.health.decisions(target)
     approval = guards.approval.total_seconds()
+    values, overwriting = [await dep.health.list(target, name) for name in ("values", "overwriting")]
     standing_rejections = rejections(decisions, guards.rejection.total_seconds(), now)
     return Planning(
         now=datetime.fromtimestamp(now, UTC),
@@ -72,7 +73,9 @@ async def plan_context(
         # An earlier version's decision names no person, and its row is digested otherwise
         rejected={key: made["row"] if "person" in made else None for key, made in standing_rejections.items()},
         apart=await _apart(dep, target, {**snapshot.renamed, **moves}),
-        values=(await dep.health.list(target, "values") or [0])[0] if snapshot.keys is not None else 0,
+        values=(values or [0])[0] if snapshot.keys is not None else 0,
+        first_contact=not values,
+        overwriting=frozenset(moves.get(one["person"], one["person"]) for one in overwriting),
     )
 
 

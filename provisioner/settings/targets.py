@@ -46,6 +46,12 @@ class GuardSettings(Section):
         description="Members of sets that updates would take away and that we never wrote, by the members observed; "
         "none: no such guard.",
     )
+    overwrites: GuardLimit | None = Field(
+        None,
+        description="At first contact, people whose account was there before us and holds values that an update would "
+        "overwrite, by the accounts found; not set: all are held where the vendor's contract is assumed (mtribes), "
+        "else none.",
+    )
     settle: Duration = Field(
         timedelta(minutes=15),
         description="For so long after an account was made or linked it may be missing from a listing; it is not made "
@@ -74,6 +80,8 @@ class TargetSettings(Section):
     credentials: ClassVar[tuple[str, ...]] = ()
     #: Settings that name which account of the vendor's is meant, where the address alone does not.
     same_account: ClassVar[tuple[str, ...]] = ()
+    #: `guards.overwrites` of this kind where the settings do not say it.
+    overwrites: ClassVar[GuardLimit | None] = None
 
     kind: str = Field(description="The vendor product; defaults to the target's name.")
     enabled: bool = Field(True, description="false: runs skip this target, nothing is read or written.")

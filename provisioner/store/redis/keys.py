@@ -261,7 +261,7 @@ reading: Final = _key("reading:<target>", "HASH", "when the accounts were read, 
 lists: Final = _key(
     "lists:<target>",
     "HASH",
-    "conflicts, to-dos, drift, orphans of the newest plan",
+    "conflicts, to-dos, drift, orphans of the newest plan; whose account it would overwrite at first contact",
     "until the next plan",
     personal="keys and accounts; of drift the values that changed",
     backup=True,

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Final, Literal
 from pydantic import Field, SecretStr, model_validator
 
 from provisioner.settings.attribute_rule import Section
-from provisioner.settings.targets import TargetSettings
+from provisioner.settings.targets import GuardLimit, TargetSettings
 
 #: Settings of the contract that were there before `dialect`, and may stand in it under their own names.
 _OLDER: Final = (
@@ -108,6 +108,8 @@ class MtribesSettings(TargetSettings):
     default_base_url: ClassVar[str | None] = "https://api.mtribes.com"
     credentials: ClassVar[tuple[str, ...]] = ("access_token", "space_id")
     same_account: ClassVar[tuple[str, ...]] = ("space_id",)
+    # What an ingest does to fields that we do not know of is not published
+    overwrites: ClassVar[GuardLimit | None] = GuardLimit(percent=0, absolute=0)
 
     access_token: SecretStr | None = Field(None, description="Personal access token.")
     space_id: str | None = Field(None, description="UUID of the Space; `check --connect` lists them.")

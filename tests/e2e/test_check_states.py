@@ -381,6 +381,12 @@ def _unreachable(place: Place) -> None:
     place.sync(code=5)
 
 
+@state("The vendor answered 429 at the configured rate.")
+def _slower(place: Place) -> None:
+    place.site.switchboard.fault(TARGET, times=2, status=429, body={"message": "slower"})
+    place.synced()
+
+
 @state("Outcomes wait in `data_dir` to be recorded.")
 def _spooled(place: Place) -> None:
     place.synced()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import random
+import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import asynccontextmanager
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from provisioner.settings import Rate
@@ -323,6 +324,96 @@ def test_a_lowered_limit_allows_one_at_least_and_creeps_back_to_the_configured_o
         assert seen == sorted(seen)
         await asyncio.sleep(0.2)
         assert (await pace.status("vendor", windows)).windows[0].limit == 3
+
+    run(redis_url, body)
+
+
+@pytest.mark.parametrize("published", [False, True])
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    limit=st.integers(1, 40),
+    events=st.lists(st.sampled_from(["good", "limited", "limited with others under way"]), max_size=12),
+)
+def test_the_limit_in_force_follows_the_429s(redis_url: str, published: bool, limit: int, events: list[str]) -> None:
+    """Whatever comes: at least one, at most the configured one, and halved no more often than the vendor refused."""
+    windows: Sequence[Window] = ((limit, 600.0),)
+
+    async def body(pace: PaceStore) -> None:
+        name = f"vendor-{secrets.token_hex(8)}"
+
+        async def refuse(token: str) -> None:
+            await pace.answered(name, token, windows, limited=True, retry_after=0.001, adaptive=not published)
+
+        refused_by = 0
+        for event in events:
+            granted = [await pace.acquire(name, windows, lane="urgent", deadline=60.0) for _ in range(3)]
+            tokens = [one.token for one in granted if isinstance(one, Granted)]
+            if event == "good" or not tokens:
+                for token in tokens:
+                    await pace.unused(name, token, windows)
+                continue
+            for token in tokens if event.endswith("under way") else tokens[:1]:
+                await refuse(token)
+            refused_by += 1
+            for token in tokens:
+                await pace.unused(name, token, windows)
+            await asyncio.sleep(0.002)
+            # The first one at a published limit may be for others who share it
+            halvings = refused_by - 1 if published else refused_by
+            (window,) = (await pace.status(name, windows)).windows
+            assert window.limit == max(1, int(limit / 2**halvings + 0.000001))
+            assert window.configured == limit
+            assert bool((await pace.status(name, windows)).lowered) == (window.limit < limit)
+
+    run(redis_url, body)
+
+
+@pytest.mark.parametrize("allowed", [3, 10])
+def test_a_vendor_that_lowered_its_published_limit_is_met_by_a_lower_pace(redis_url: str, allowed: int) -> None:
+    windows: Sequence[Window] = ((20, 0.1),)
+    refusals = 0
+
+    async def body(pace: PaceStore) -> None:
+        nonlocal refusals
+        seen: list[float] = []
+        blocked = 0.0
+
+        def takes() -> bool:
+            """A vendor that blocks everything for a window once it has seen too many in one."""
+            nonlocal blocked
+            now = time.monotonic()
+            seen[:] = [*(one for one in seen if one > now - 0.1), now]
+            if now >= blocked and len(seen) > allowed:
+                blocked = now + 0.1
+            return now >= blocked
+
+        for _ in range(40 * allowed):
+            token = await take_when_free(pace, windows, deadline=5.0)
+            good = takes()
+            refusals += not good
+            await pace.answered("vendor", token, windows, limited=not good)
+
+    run(redis_url, body)
+    # Some forty windows' worth of requests, of which nearly each would begin with a refusal
+    assert refusals <= 8
+
+
+def test_a_lowered_published_limit_comes_back(redis_url: str) -> None:
+    windows: Sequence[Window] = ((20, 0.02),)
+
+    async def body(pace: PaceStore) -> None:
+        for _ in range(3):
+            token = await take_when_free(pace, windows, deadline=0.01)
+            await pace.answered("vendor", token, windows, limited=True, retry_after=0.001)
+            await asyncio.sleep(0.002)
+        seen = [(await pace.status("vendor", windows)).windows[0].limit]
+        assert seen == [5]
+        while seen[-1] < 20:
+            seen.append((await pace.status("vendor", windows)).windows[0].limit)
+            await asyncio.sleep(0.005)
+        assert seen == sorted(seen)
+        # It stayed for a while where the vendor had not refused yet
+        assert seen.count(9) > seen.count(7)
 
     run(redis_url, body)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from provisioner.admin.preflight.paces import lowered
 from provisioner.admin.preflight.standing import standing
 from provisioner.admin.preflight.web import proxies
 from provisioner.dispatch.redis_loss import other_deployment
@@ -79,6 +80,7 @@ async def store(settings: Settings, *, needed: bool) -> Store:
         going = (
             *await _ledgers(stores, settings),
             *await standing(stores, settings),
+            *await lowered(stores.pace, settings),
             *await proxies(stores.web_sessions, settings),
             *await _going(stores, settings),
             *await _faults(stores, settings),

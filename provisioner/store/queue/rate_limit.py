@@ -13,7 +13,7 @@ import json
 import math
 import secrets
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Final, Literal
 
 from redis.asyncio import Redis
@@ -67,12 +67,16 @@ class Claims:
 
 @dataclass(frozen=True, slots=True)
 class WindowStatus:
-    """One window of a resource: slots `used`, the `limit` in force (lowered after 429s), the `reserve` within it."""
+    """One window of a resource: slots `used`, the `limit` in force (lowered after 429s), the `reserve` within it.
+
+    `configured` is the limit of the settings, 0 where nobody asked for it.
+    """
 
     seconds: float
     used: int
     limit: int
     reserve: int
+    configured: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,11 @@ class PaceStatus:
 
     blocked: float
     windows: tuple[WindowStatus, ...]
+
+    @property
+    def lowered(self) -> tuple[WindowStatus, ...]:
+        """The windows whose limit in force is below the configured one, since the vendor answered with 429."""
+        return tuple(one for one in self.windows if one.limit < one.configured)
 
     def finish_estimate(self, requests: int) -> float:
         """Seconds until this many more bulk requests have been sent, if nobody else sends any."""
@@ -145,8 +154,10 @@ class PaceStore:
         Args:
             limited: it was a 429, so everyone on the resource waits for `retry_after` seconds, or where the vendor did
                 not say, for the longest window and at least `least_block` seconds.
-            adaptive: no limit is published, so a 429 also halves the one in force; it comes back by 5 % of the
-                configured one in each window without a 429.
+            adaptive: no limit is published, so each 429 halves the one in force; it comes back by 5 % of the
+                configured one in each window without a 429. A published limit is halved by a 429 that comes within ten
+                windows of another, and comes back likewise, but for the last 5 % below the one at which the vendor
+                refused: these it stays away from for thirty windows, an hour at most.
         """
         block = 0.0
         if limited:
@@ -168,9 +179,10 @@ class PaceStore:
     async def status(self, resource: str, windows: Sequence[Window]) -> PaceStatus:
         """How busy a resource is."""
         blocked, *figures = map(int, await self._status(_keys(resource, windows), _pairs(windows)))
-        found = (
-            WindowStatus(seconds, *figures[3 * number : 3 * number + 3]) for number, (_, seconds) in enumerate(windows)
-        )
+        found = []
+        for number, (configured, seconds) in enumerate(windows):
+            used, limit, reserve = figures[3 * number : 3 * number + 3]
+            found.append(WindowStatus(seconds, used, limit, reserve, configured))
         return PaceStatus(blocked / 1_000_000, tuple(found))
 
 

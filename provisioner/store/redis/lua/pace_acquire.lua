@@ -1,7 +1,7 @@
 -- Take one slot of a resource in all of its windows, or in none.
 --
 -- KEYS[1]  string: the time until which the resource is blocked
--- KEYS[2]  hash: share, since: how far the limit is lowered
+-- KEYS[2]  hash: share, since, lowered, struck, ceiling: how far the limit is lowered
 -- KEYS[3…] sorted set for each window: slot -> the time at which it is free again
 -- ARGV[1]  the slot's name, made by the caller; the same name again gets the same slot
 -- ARGV[2]  1 if it is for single-person work, which may use the reserve

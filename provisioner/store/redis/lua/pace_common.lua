@@ -3,6 +3,10 @@
 
 -- How much of the configured limit comes back after each window without a 429.
 local CREEP = 0.05
+-- A limit at which a 429 came is not tried again for so many windows without one, and for an hour at most.
+local HOLD, HOLD_AT_MOST = 30, 3600000000
+-- A published limit is lowered by a 429 that comes within so many windows of another.
+local STRUCK = 10
 -- The part of the slots that is kept for single-person work.
 local RESERVE = 0.05
 
@@ -31,14 +35,21 @@ local function blocked_for(key, now)
   return math.max(0, tonumber(redis.call('GET', key) or 0) - now)
 end
 
--- The share of the configured limit that is in force: 1, or less after a 429 of a target without a published limit.
+local function windows_of_hold(longest)
+  return math.max(1, math.min(HOLD, math.floor(HOLD_AT_MOST / longest)))
+end
+
+-- The share of the configured limit that is in force: 1, or less after a 429. It comes back with each window; where a
+-- published limit was lowered, first up to just below the share at which that 429 came, and above it only much later.
 local function share_of(key, now, longest)
-  local kept = redis.call('HMGET', key, 'share', 'since')
+  local kept = redis.call('HMGET', key, 'share', 'since', 'ceiling')
   if not kept[1] then
     return 1
   end
+  local share, ceiling = tonumber(kept[1]), tonumber(kept[3] or 2)
   local quiet = math.floor(math.max(0, now - tonumber(kept[2])) / longest)
-  return math.min(1, tonumber(kept[1]) + CREEP * quiet)
+  local below = math.max(share, ceiling - CREEP) + CREEP * math.max(0, quiet - windows_of_hold(longest))
+  return math.min(1, below, share + CREEP * quiet)
 end
 
 local function limit_in_force(limit, share)

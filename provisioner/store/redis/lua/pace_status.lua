@@ -1,7 +1,7 @@
 -- How busy a resource is; changes nothing.
 --
 -- KEYS[1]  string: the time until which the resource is blocked
--- KEYS[2]  hash: share, since: how far the limit is lowered
+-- KEYS[2]  hash: share, since, lowered, struck, ceiling: how far the limit is lowered
 -- KEYS[3…] sorted set for each window: slot -> the time at which it is free again
 -- ARGV[1…] limit, window; limit, window; … in the order of the keys
 --

@@ -56,7 +56,7 @@ from provisioner.model.scim_names import SCIM_ENTERPRISE_USER, SCIM_GROUP, SCIM_
 from provisioner.model.unconfirmed import parted
 from provisioner.settings.attribute_rule import Section, Sql
 from provisioner.settings.nearest import nearest
-from provisioner.settings.targets import EnrolmentRule, TargetSettings
+from provisioner.settings.targets import EnrolmentRule, GuardLimit, TargetSettings
 from provisioner.settings.values import Duration, Percent, Rate, Rates
 from provisioner.targets.base import Ask, Listing, Target
 from provisioner.targets.capabilities import (
@@ -122,6 +122,7 @@ __all__ = [
     "EventTag",
     "Fact",
     "Failure",
+    "GuardLimit",
     "Http",
     "InboundEvent",
     "Incremental",

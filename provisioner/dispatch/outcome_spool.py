@@ -35,7 +35,7 @@ _REFUSED: Final = "refused-outcomes.jsonl"
 class Spooled:
     """A success (`error` None) with what the ledger learns by it, or a lasting failure, of one claimed operation.
 
-    `refused`: nothing of it was done.
+    `refused`: nothing of it was done. `note` is a remark about the success.
     """
 
     claim: Claim
@@ -43,6 +43,7 @@ class Spooled:
     account: str | None
     error: Mapping[str, str] | None = None
     refused: bool = False
+    note: str = ""
 
     @property
     def end(self) -> End:
@@ -51,7 +52,7 @@ class Spooled:
             return End.failed(self.claim, self.error, self.patch, refused=self.refused)
         operation = self.claim.operation
         guard = guard_of(operation.kind, COVERS) if operation.counted and not operation.hold else ""
-        return End.done(self.claim, self.patch, self.account, guard)
+        return End.done(self.claim, self.patch, self.account, guard, self.note)
 
     def to_line(self) -> bytes:
         """One line of the file."""
@@ -68,6 +69,7 @@ class Spooled:
             "account": self.account,
             "error": dict(self.error) if self.error is not None else None,
             "refused": self.refused,
+            "note": self.note,
         }
         return json.dumps(document, separators=(",", ":")).encode() + b"\n"
 
@@ -84,8 +86,8 @@ class Spooled:
             **{name: document[name] for name in ("run", "token", "attempts", "unclear", "since", "claimed")},
         )
         # A line of an earlier version does not say whether it was
-        refused = document.get("refused", False)
-        return cls(claim, document["patch"], document["account"], document["error"], refused)
+        refused, note = document.get("refused", False), document.get("note", "")
+        return cls(claim, document["patch"], document["account"], document["error"], refused, note)
 
 
 @dataclass(frozen=True, slots=True)

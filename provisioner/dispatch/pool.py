@@ -334,7 +334,7 @@ class _Wave:
         tags = learnt_tags(claim.operation, tag_attribute(self.made), claim.claimed)
         if tags:
             patch["values"] = {**patch.get("values", {}), **tags}
-        return Spooled(claim, patch, done.account or claim.operation.account)
+        return Spooled(claim, patch, done.account or claim.operation.account, note=done.note or "")
 
     @contextmanager
     def _losing(self) -> Iterator[None]:

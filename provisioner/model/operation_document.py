@@ -52,6 +52,7 @@ class OperationDocument(PreviewedOperation):
 
     tries: list[FailedTry]
     changed_at: str | None
+    note: NotRequired[Annotated[str, Meta(description="A remark about a change that was done.")]]
 
 
 class RunOperation(OperationDocument):

@@ -49,8 +49,7 @@ class GuardSettings(Section):
     overwrites: GuardLimit | None = Field(
         None,
         description="At first contact, people whose account was there before us and holds values that an update would "
-        "overwrite, by the accounts found; not set: all are held where the vendor's contract is assumed (mtribes), "
-        "else none.",
+        "overwrite, by the accounts found; not set: all are held where the kind's contract is assumed, else none.",
     )
     settle: Duration = Field(
         timedelta(minutes=15),

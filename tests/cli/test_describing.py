@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from rich.console import Console
 
-from provisioner.cli.render import run_report
+from provisioner.cli.render import person_history, run_report
 from provisioner.cli.render.output import local, plain, span
 from provisioner.cli.render.progress import Lines, summary
 from tests.support.documents import anything
@@ -171,3 +171,13 @@ def test_lines_tell_each_change_once_and_the_last_in_any_case(capsys: pytest.Cap
 
 def test_summary_of_a_target_that_is_not_planned_yet() -> None:
     assert summary(anything({"status": "running", "planned": {"create": 0}})) == "running"
+
+
+def test_a_remark_about_a_change_that_was_done_is_in_the_history() -> None:
+    out, into = _console()
+    moment = "2026-03-10T01:00:00.000Z"
+    done = {"status": "succeeded", "attempts": 1, "tries": [], "changed_at": moment, "note": "nobody was invited"}
+    run = {"trigger": "manual", "status": "succeeded", "started_at": moment, "finished_at": moment}
+    story = {"operations": [{"run": "r1", **_operation(**done)}], "heard": [], "runs": {"r1": run}}
+    person_history.timeline(out, story, ZONE)
+    assert "answer (try 1): acknowledged by the target; nobody was invited, account 7" in into.getvalue()

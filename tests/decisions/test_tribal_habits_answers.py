@@ -11,9 +11,9 @@ from provisioner.admin.leaver_receipts import unfinished
 from provisioner.admin.preflight.targets import reach
 from provisioner.model.run_document import exit_code
 from provisioner.runtime.context import Deployment
-from provisioner.sandbox import Switchboard
+from provisioner.sandbox import SandboxServer, Switchboard
 from tests.decisions.conftest import Opened, company
-from tests.support.harness import sync_once
+from tests.support.harness import settings_document, sync_once
 
 pytestmark = pytest.mark.anyio
 PEOPLE = 6
@@ -168,3 +168,36 @@ async def test_a_name_that_the_target_does_not_have_fails_the_check(
     assert told in line.message
     assert (line.subject, line.exit_code) == (f"{kind} names", 2)
     del switchboard
+
+
+@pytest.mark.parametrize(
+    ("uninvited", "said"),
+    [
+        (["*"], "Tribal Habits could not send the invitation; send it there by hand"),
+        (
+            ["W0001", "W0004"],
+            "Tribal Habits could not send 2 of 6 invitations, not saying whose; see there who has none",
+        ),
+    ],
+)
+async def test_an_invitation_that_failed_is_a_remark(
+    opened: Opened, sandbox: SandboxServer, switchboard: Switchboard, roster: Path, uninvited: list[str], said: str
+) -> None:
+    document = settings_document(sandbox.url, "redis://unused", roster, roster.parent)
+    own = {**document["targets"]["tribal_habits"], "invitations": "new"}
+    switchboard.options("tribal_habits", uninvited=uninvited)
+    roster.write_text(company(PEOPLE))
+    async with opened(only=("tribal_habits",), targets={"tribal_habits": own}) as dep:
+        run = await sync_once(dep)
+        part = run["targets"]["tribal_habits"]
+        assert (exit_code(run), part["succeeded"]["create"]) == (0, PEOPLE)
+        assert (
+            part["notes"][-1] == f"{PEOPLE} changes were done with a remark: see `provisioner show RUN --operations`."
+        )
+        (create,) = [one for one in await dep.runs.history("W0001") if one["kind"] == "create"]
+        assert (create["status"], create["error"], create["note"]) == ("succeeded", None, said)
+        # Nobody is invited by an update, so nothing is said of one
+        roster.write_text(company(PEOPLE, changes={1: {"last_name": "Else"}}))
+        run = await sync_once(dep)
+        assert run["targets"]["tribal_habits"]["succeeded"] == {"update": 1}
+        assert run["targets"]["tribal_habits"]["notes"] == []

@@ -53,6 +53,7 @@ SAME: Final = (
     _same("tribal_habits", counts_off=True),
     _same("tribal_habits", refused_in_unchanged=True),
     _same("tribal_habits", errors_each=2),
+    _same("tribal_habits", uninvited=["*"]),
     _same("tribal_habits", batch_cap=2),
     _same("tribal_habits", dates_shown="%Y-%m-%d"),
     _same("tribal_habits", external_knowledge_ids=True),

@@ -114,6 +114,8 @@ def _operation(out: Console, one: Document, zone: ZoneInfo) -> None:
         return
     answer = f"{error['code']}: {error['message']}" if error else _ANSWERED.get(one["status"], "")
     account = f", account {one['account']}" if one["status"] == "succeeded" and one["account"] else ""
+    if note := one.get("note"):
+        answer = f"{answer}; {note}" if answer else str(note)
     if answer:
         count = f" (try {one['attempts']})" if one["attempts"] else ""
         _indented(out, f"answer{count}: {answer}{account}")

@@ -314,7 +314,7 @@ def _why(row: Document) -> str:
     error = row.get("error")
     # What holds an operation holds hundreds more: `causes` tells it once
     failure = _sentence(error) if error and row.get("status") != "held" else ""
-    said = [str(row.get("reason") or ""), "drift" if row.get("drift") else "", failure]
+    said = [str(row.get("reason") or ""), "drift" if row.get("drift") else "", failure, str(row.get("note") or "")]
     return "; ".join(part for part in said if part)
 
 

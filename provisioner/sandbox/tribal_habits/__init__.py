@@ -154,7 +154,9 @@ class TribalHabits(Vendor[TribalHabitsOptions]):
     def batch_save(self, call: Call) -> Answer:
         """Carries out every row without an error, lists the others; the same list may be sent again."""
         rows, invitations, language = self._batch(json_object(call))
-        counts = dict.fromkeys(("created", "updated", "unchanged", "enrolled", "invitations_sent"), 0)
+        counts = dict.fromkeys(
+            ("created", "updated", "unchanged", "enrolled", "invitations_sent", "invitations_failed"), 0
+        )
         errors: list[dict[str, Any]] = []
         seen: set[str] = set()
         for given in rows:
@@ -172,7 +174,7 @@ class TribalHabits(Vendor[TribalHabitsOptions]):
         if self.options.counts_off:
             name = max(("created", "updated", "unchanged"), key=lambda one: counts[one])
             counts[name] = max(counts[name] - 1, 0)
-        body = counts | {"invitations_failed": 0, "errors": len(errors), "error_list": errors}
+        body = counts | {"errors": len(errors), "error_list": errors}
         return Answer(200, body)
 
     def _batch(self, body: Mapping[str, Any]) -> tuple[list[Any], str, str]:
@@ -214,8 +216,11 @@ class TribalHabits(Vendor[TribalHabitsOptions]):
             counts["updated" if updated else "unchanged"] += 1
         counts["enrolled"] += self._enrol(person, row, call)
         if row.send_invitation or invitations == "all" or (invitations == "new" and creating):
-            self._invite(person, invitations or "row")
-            counts["invitations_sent"] += 1
+            if {person.user_name, "*"} & {*self.options.uninvited}:
+                counts["invitations_failed"] += 1
+            else:
+                self._invite(person, invitations or "row")
+                counts["invitations_sent"] += 1
 
     def _enrol(self, person: Person, row: Row, call: Call) -> int:
         for wanted in row.enrolments:

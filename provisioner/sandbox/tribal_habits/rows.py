@@ -60,7 +60,8 @@ class TribalHabitsOptions(Options):
     which forms they are taken, `dd/mm/yyyy` and `yyyy-mm-dd`. `counts_off`: `batch_save` counts one row less, as the
     page's own sample does; `refused_in_unchanged`: it counts refused rows among the unchanged ones too.
     `dots_cut`: what follows a dot in a path is taken for a format, so that nobody is found by it (404).
-    `errors_each`: how many entries of the list of errors a refused row has.
+    `errors_each`: how many entries of the list of errors a refused row has. `uninvited`: to whom no invitation can be
+    mailed; `*` is everybody.
     """
 
     rate_limit: int = 300
@@ -76,6 +77,7 @@ class TribalHabitsOptions(Options):
     refused_in_unchanged: bool = False
     errors_each: int = 1
     dots_cut: bool = False
+    uninvited: tuple[str, ...] = ()
 
 
 class RowError(Exception):

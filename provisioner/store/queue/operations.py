@@ -56,10 +56,11 @@ class End:
         return (self.command, claim.operation.target, claim.run, claim.operation.id, claim.token, *self.rest)
 
     @classmethod
-    def done(cls, claim: Claim, patch: Mapping[str, Any], account: str | None, guard: str = "") -> End:
-        """See `QueueStore.done`. `guard` is the one that it counts for, should Redis have forgotten the operation."""
+    def done(cls, claim: Claim, patch: Mapping[str, Any], account: str | None, guard: str = "", note: str = "") -> End:
+        """See `QueueStore.done`. `guard` is the one that it counts for, should Redis have forgotten the operation.
+        `note` is a remark for the history."""
         encoded = json.dumps(dict(patch))
-        return cls(claim, "done", (encoded, account or "", claim.operation.person, claim.claimed, guard))
+        return cls(claim, "done", (encoded, account or "", claim.operation.person, claim.claimed, guard, note))
 
     @classmethod
     def failed(cls, claim: Claim, error: Mapping[str, str], patch: Mapping[str, Any], *, refused: bool = False) -> End:

@@ -57,6 +57,8 @@ def target_document(fields: Mapping[str, str]) -> RunPart:
     for name in _AS_JSON:
         if text := fields.get(name):
             document[name] = json.loads(text)
+    if remarked := int(fields.get("remarked") or 0):
+        document["notes"] = [*document.get("notes", []), _remarked(remarked)]
     if "guards" in fields:
         document["guards"] = guard_sentences(fields)
     if fields.get("predicted"):
@@ -64,6 +66,11 @@ def target_document(fields: Mapping[str, str]) -> RunPart:
         document["actual"] = {"operations": counts(fields, "succeeded"), "requests": document["requests"]}
         document["differences"] = differences(fields, document["predicted"]["operations"])
     return document
+
+
+def _remarked(count: int) -> str:
+    changes = "1 change was done with a remark" if count == 1 else f"{count} changes were done with a remark"
+    return f"{changes}: see `provisioner show RUN --operations`."
 
 
 def operation_document(row: Mapping[str, str]) -> OperationDocument | None:
@@ -92,4 +99,6 @@ def operation_document(row: Mapping[str, str]) -> OperationDocument | None:
         "reason": doc.get("reason", ""),
         "changed_at": moment(float(row["changed"])) if row.get("changed") else None,
     }
+    if row.get("note"):
+        document["note"] = row["note"]
     return document

@@ -71,13 +71,19 @@ def not_sent(operation: AccountChange) -> dict[str, str | None]:
 
 
 def outcomes(
-    operations: Sequence[AccountChange], rows: Sequence[Mapping[str, Any]], answer: Answer
+    operations: Sequence[AccountChange],
+    rows: Sequence[Mapping[str, Any]],
+    answer: Answer,
+    invitations: str = "none",
 ) -> Sequence[Outcome]:
     """The outcome of each row by a 2xx answer: rows in `error_list` were refused, all others were carried out.
 
     The list is the vendor's word, the counts are a hint: the page's own sample does not add up. Where they disagree,
     the rows that the list does not name are unclear. An answer that names somebody who was not sent makes all of them
     so: nobody could tell whom it means.
+
+    Args:
+        invitations: ``new``, ``all``, or ``none``.
     """
     errors = _errors(answer.json)
     if isinstance(errors, Unclear):
@@ -93,14 +99,34 @@ def outcomes(
         if not places:
             return [Unclear("unknown_row", "the answer refuses a row that was not sent")] * len(rows)
         refused |= dict.fromkeys(places, reason)
+    invited = {
+        place
+        for place, operation in enumerate(operations)
+        if place not in refused and (invitations == "all" or (invitations == "new" and operation.kind is Kind.CREATE))
+    }
+    note = _uninvited(answer.json.get("invitations_failed"), len(invited))
     return [
         Permanent(REFUSED, f"{SAID}{refused[place]}")
         if place in refused
         else UNACCOUNTED
         if not accounted
-        else Done(account=names[place], learnt=not_sent(operation), carried=enrolled)
+        else Done(
+            account=names[place],
+            learnt=not_sent(operation),
+            carried=enrolled,
+            note=note if place in invited else None,
+        )
         for place, operation in enumerate(operations)
     ]
+
+
+def _uninvited(failed: Any, invited: int) -> str | None:
+    """The remark about people of whom some got no invitation; the answer counts them, and names nobody."""
+    if not isinstance(failed, int) or isinstance(failed, bool) or failed <= 0 or not invited:
+        return None
+    if failed >= invited:
+        return "Tribal Habits could not send the invitation; send it there by hand"
+    return f"Tribal Habits could not send {failed} of {invited} invitations, not saying whose; see there who has none"
 
 
 def _enrolled(operations: Sequence[AccountChange], body: Mapping[str, Any]) -> bool:

@@ -92,7 +92,7 @@ async def _send(
     if invitations != "none":
         body["send_invitations"] = invitations
     result = await http.send("POST", PATH, body)
-    return batch.outcomes(operations, rows, result) if isinstance(result, Answer) else [result] * len(rows)
+    return batch.outcomes(operations, rows, result, invitations) if isinstance(result, Answer) else [result] * len(rows)
 
 
 async def _once_more(

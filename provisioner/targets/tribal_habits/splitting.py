@@ -89,7 +89,8 @@ def _together(operation: AccountChange, pieces: Sequence[AccountChange], told: S
             refused |= dict.fromkeys(piece.after, outcome.message.removeprefix(batch.SAID))
     account = operation.account or operation.wanted.get("user_name")
     held: Mapping[str, str | None] = {name: operation.before.get(name) for name in refused}
-    done = Done(account=account, learnt={**batch.not_sent(operation), **held}, carried=False)
+    note = next((one.note for one in told if isinstance(one, Done) and one.note), None)
+    done = Done(account=account, learnt={**batch.not_sent(operation), **held}, carried=False, note=note)
     if not refused:
         return done
     what = "; ".join(f"{name}: {reason}" for name, reason in refused.items())

@@ -10,8 +10,8 @@
 --            caller knows of, mark that it has it from (or empty) -> list of rows; the name of the group that is next,
 --            alone, where limits has neither it nor a default; -1 where Redis is at an earlier position, or is not the
 --            one of that mark
---   done     run, id, token, patch (JSON), account, person, claimed (epoch seconds), guard that it counts for (or empty)
---            -> 1 if taken, 2 if only remembered
+--   done     run, id, token, patch (JSON), account, person, claimed (epoch seconds), guard that it counts for (or empty),
+--            remark for the history (or empty)                          -> 1 if taken, 2 if only remembered
 --   fail     run, id, token, error (JSON), patch (JSON) of what must not be asked for again, whether it was refused
 --            as a whole (1/0)                                                                     -> 1 if taken
 --   park     run, id, token, seconds, error (JSON), unclear (1/0), spend a try (1/0)              -> 1 if taken
@@ -208,6 +208,10 @@ function commands.done()
   end
   local unclear = redis.call('HGET', op_key(run, id), 'unclear') == '1'
   finish(run, id, 'succeeded', { 'token', '', 'unclear', '0', 'error', '' })
+  if (ARGV[11] or '') ~= '' then
+    redis.call('HSET', op_key(run, id), 'note', ARGV[11])
+    redis.call('HINCRBY', run_key(run), 'remarked', 1)
+  end
   local carried = {}
   for _, code in ipairs(patch.enrolled or {}) do carried[code] = true end
   for _, other in ipairs(followers(run, id)) do

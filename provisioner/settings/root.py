@@ -228,7 +228,7 @@ class Settings(BaseSettings):
             if target.guards is not None:
                 own = {field: getattr(target.guards, field) for field in target.guards.model_fields_set}
                 merged = self.guards.model_copy(update=own)
-            if "overwrites" not in merged.model_fields_set:
+            if merged.overwrites is None:
                 merged = merged.model_copy(update={"overwrites": target.overwrites})
             self.targets[name] = target.model_copy(update={"guards": merged})
         return self

@@ -49,7 +49,7 @@ class GuardSettings(Section):
     overwrites: GuardLimit | None = Field(
         None,
         description="At first contact, people whose account was there before us and holds values that an update would "
-        "overwrite, by the accounts found; not set: all are held where the kind's contract is assumed, else none.",
+        "overwrite, by the accounts found; none: all are held where the kind's contract is assumed, elsewhere nobody.",
     )
     settle: Duration = Field(
         timedelta(minutes=15),

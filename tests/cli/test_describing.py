@@ -170,7 +170,12 @@ def test_lines_tell_each_change_once_and_the_last_in_any_case(capsys: pytest.Cap
 
 
 def test_summary_of_a_target_that_is_not_planned_yet() -> None:
-    assert summary(anything({"status": "running", "planned": {"create": 0}})) == "running"
+    running = {"status": "running", "planned": {"create": 0}}
+    assert summary(anything(running)) == "running"
+    assert summary(anything({**running, "notes": ["It waits for a look."]})) == "running. It waits for a look."
+    # What is said of a plan is shown with the run
+    planned = {"status": "running", "planned": {"create": 1}, "notes": ["One was left out."]}
+    assert summary(anything(planned)) == "running, 0 of 1 done"
 
 
 def test_a_remark_about_a_change_that_was_done_is_in_the_history() -> None:

@@ -164,4 +164,4 @@ def summary(target: RunPart) -> str:
 
 def _why(target: RunPart) -> list[str]:
     """What a part that is not planned yet waits for."""
-    return target["notes"] if target["status"] == "running" and not total(target, "planned") else []
+    return target.get("notes", []) if target["status"] == "running" and not total(target, "planned") else []

@@ -17,7 +17,7 @@ from provisioner.planning.desired import REASON, STANDING, compile_target, desir
 from provisioner.planning.leaver_steps import days_of_leaving
 from provisioner.planning.rewrite_loops import loops_of
 from provisioner.planning.routes import known_by
-from provisioner.planning.spec import ACCOUNT, UNTOUCHABLE
+from provisioner.planning.spec import ACCOUNT, UNTOUCHABLE, TargetSpec
 from provisioner.runs.known_as import known_as
 from provisioner.runtime.context import Deployment
 from provisioner.store.people.snapshots import roster_columns
@@ -67,7 +67,9 @@ async def story(dep: Deployment, key: str) -> PersonReport:
     report: PersonReport = {
         "person": key,
         "roster": _roster(row, facts) if row is not None and known else None,
-        "targets": {name: await _target(dep, name, key, row if known else None, links[name]) for name in dep.targets},
+        "targets": {
+            name: await person_in_target(dep, name, key, row if known else None, links[name]) for name in dep.targets
+        },
         "facts": {target: known_by(reported) for target, reported in reported_facts.items()},
         "operations": operations,
         "runs": await dep.runs.heads(list(dict.fromkeys(operation["run"] for operation in operations))),
@@ -104,10 +106,26 @@ def _roster(row: pl.DataFrame, facts: dict[str, bytes]) -> PersonRow:
     }
 
 
-async def _target(
-    dep: Deployment, name: str, key: str, row: pl.DataFrame | None, entry: LedgerEntry | None
+async def person_in_target(
+    dep: Deployment,
+    name: str,
+    key: str,
+    row: pl.DataFrame | None,
+    entry: LedgerEntry | None,
+    *,
+    spec: TargetSpec | None = None,
 ) -> PersonInTarget:
-    spec = dep.specs[name]
+    """One person in one target: what is desired, observed and acknowledged.
+
+    Args:
+        row: of the last clean roster; None: they are not in it.
+        entry: theirs in the ledger; None: there is no link.
+        spec: the target with another mapping than the settings have.
+
+    Raises:
+        ConfigurationError: an expression of that mapping is wrong.
+    """
+    spec = spec or dep.specs[name]
     wanted: dict[str, str | None] = {}
     standing, reason = None, None
     if row is not None:
@@ -120,11 +138,12 @@ async def _target(
         found = desired.frame.row(0, named=True)
         standing, reason = found[STANDING], found[REASON]
         wanted = {column[2:]: value for column, value in found.items() if column.startswith("w:")}
-    stored = await dep.frames.observed(name)
+    remembered = await dep.frames.remembered(name)
     observed: dict[str, Any] | None = None
-    if stored is not None and entry is not None:
-        mine = stored.filter(pl.col(ACCOUNT) == entry.account)
+    if remembered is not None and entry is not None:
+        mine = remembered[0].filter(pl.col(ACCOUNT) == entry.account)
         observed = mine.row(0, named=True) if mine.height else None
+    written_since = remembered is not None and entry is not None and entry.recorded > remembered[1].seen
     health = await dep.health.of(name)
     todos = [one["message"] for one in await dep.health.list(name, "todos") if one["person"] == key]
     conflicts = [one["message"] for one in await dep.health.list(name, "conflicts") if one["person"] == key]
@@ -135,7 +154,7 @@ async def _target(
         "health": health.status or "healthy",
         "link": _link(entry),
         "untouchable": observed.get(UNTOUCHABLE) if observed else None,
-        "attributes": _attributes(dep, name, standing, wanted, observed, entry),
+        "attributes": _attributes(spec, standing, wanted, observed, entry, written_since=written_since),
         "todos": todos,
         "conflicts": conflicts,
     }
@@ -156,14 +175,14 @@ def _link(entry: LedgerEntry | None) -> LinkDocument | None:
 
 
 def _attributes(
-    dep: Deployment,
-    name: str,
+    spec: TargetSpec,
     standing: str | None,
     wanted: dict[str, str | None],
     observed: dict[str, Any] | None,
     entry: LedgerEntry | None,
+    *,
+    written_since: bool,
 ) -> list[AttributeReport]:
-    spec = dep.specs[name]
     rules = spec.settings.leaver if standing == "leaver" else spec.settings.attributes
     rows: list[AttributeReport] = []
     for attribute, rule in rules.items():
@@ -172,6 +191,9 @@ def _attributes(
         acknowledged = entry.values.get(attribute) if entry else None
         desired = wanted.get(attribute)
         held = have if have is not None else acknowledged
+        if written_since and acknowledged is not None:
+            # What the target acknowledged after it was last read wins, as it does for a plan
+            held = acknowledged
         if rule.first_free and held:
             # What was chosen once is what the mapping wants from then on
             desired = held

@@ -40,6 +40,7 @@ def prepare(site: LiveSite) -> dict[str, str]:
         "undo": f"/runs/{run}/undo",
         "targets": "/targets",
         "trends": "/trends",
+        "playground": "/playground?key=W10136&target=tribal_habits&attribute=role_1",
         "person": "/people?key=W10136",
         "people": "/people",
         "nobody": "/people?key=nobody",

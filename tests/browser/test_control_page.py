@@ -109,8 +109,9 @@ def test_every_page_can_be_used_by_everybody(browser: Browser, site: LiveSite, s
     run = site.api("GET", "/api/runs?limit=5")["runs"][-1]["run"]
     held = next(one["run"] for one in site.api("GET", "/api/runs")["runs"] if one["targets"]["tribal_habits"]["held"])
     of_runs = (f"/runs/{run}", f"/runs/{held}/approval", f"/runs/{run}/undo")
+    played = "/playground?key=W0007&target=tribal_habits&attribute=last_name"
     lists = ("/todos", "/drift", "/orphans", "/rejected", "/roster", "/settings", "/audit", "/nothing")
-    for place in ("/", "/runs", *of_runs, "/targets", "/trends", "/people?key=W0007", "/people", *lists):
+    for place in ("/", "/runs", *of_runs, "/targets", "/trends", played, "/people?key=W0007", "/people", *lists):
         page.goto(f"{site.url}{place}")
         _no_findings(page)
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), f"{place} is too wide"

@@ -15,7 +15,7 @@ from tests.web.conftest import OPERATOR, VIEWER, Site, bearer, csrf_in
 
 PAGES = (
     *("/", "/runs", "/people", "/people?key=W0001", "/people?key=nobody", "/todos", "/drift", "/orphans", "/rejected"),
-    *("/inbound", "/roster", "/settings", "/audit", "/targets", "/trends"),
+    *("/inbound", "/roster", "/settings", "/audit", "/targets", "/trends", "/playground?key=W0001"),
 )
 
 

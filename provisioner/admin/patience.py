@@ -59,7 +59,7 @@ async def entered(stack: AsyncExitStack, lock: AbstractAsyncContextManager[Hold 
 async def finish_installing(dep: Deployment, targets: Collection[str]) -> None:
     """Bring plans to their end whose planner died while it installed them.
 
-    Else the rest of them would be installed later, about people as they were known before. Nobody may plan meanwhile.
+    The rest would otherwise be installed later, about people as they were known before. Call it while nobody can plan.
     """
     for run in await dep.runs.unfinished():
         for target in await dep.runs.targets(run):

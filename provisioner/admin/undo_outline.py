@@ -81,7 +81,7 @@ def changes_of(people: Iterable[UndonePerson]) -> list[UndoneChange]:
 
 
 def fingerprint(people: Iterable[UndonePerson]) -> str:
-    """A digest of what somebody saw before they said so, so that nothing else is taken back."""
+    """A digest of the outline that somebody confirmed: only what they saw is taken back."""
     named = sorted(
         f"{target} {one['id']}" for who in people for target, some in who["operations"].items() for one in some
     )

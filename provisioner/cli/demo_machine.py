@@ -17,7 +17,7 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @contextmanager
 def interrupted_by_signals() -> Iterator[None]:
-    """Within, a signal that asks the process to end raises `KeyboardInterrupt`."""
+    """While the context lasts, a signal that asks the process to end raises `KeyboardInterrupt`."""
 
     def interrupt(_number: int, _frame: object) -> None:
         raise KeyboardInterrupt
@@ -37,7 +37,7 @@ def deaf() -> None:
 
 
 def without_socket_folder(redis: EmbeddedRedis) -> None:
-    """Where the path of the folder is too long for a socket, the server's lies in an empty one elsewhere."""
+    """Remove the folder of the server's socket, which lies elsewhere where the demo's path is too long for a socket."""
     with suppress(OSError):
         Path(redis.address.path or "").parent.rmdir()
 

@@ -36,7 +36,10 @@ class Owners:
         return {name: found[name] for name in roster_columns(found)}
 
     async def owner(self, target: str, event: InboundEvent) -> tuple[Owner, bool]:
-        """Whose account an event is about, and whether it is linked: by the link, else as a plan would match it."""
+        """Whose account an event is about, and whether it is linked.
+
+        An account without a link belongs to whom a plan would match it to.
+        """
         if event.account:
             linked = (await self._linked(target)).by(event.account)
             if linked:

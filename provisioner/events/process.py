@@ -227,7 +227,7 @@ class _Wave:
         )
 
     async def follow(self) -> None:
-        """Follow the routes of all of them.
+        """Follow the routes of all events.
 
         Raises:
             StoreError: Redis does not answer.

@@ -23,7 +23,7 @@ _HINT: Final = ":"
 
 
 def local_day(day: date, text: str, zone: ZoneInfo) -> date:
-    """The day in `zone` of a moment whose text begins with `day`; `day` itself where the text names no zone."""
+    """The day on which a moment falls in `zone`: `day`, with which its text begins, where the text names no zone."""
     clock = _CLOCK.search(text)
     if clock is None or clock["z"] is None:
         return day

@@ -431,7 +431,7 @@ def enforced(spec: TargetSpec, names: Sequence[str], standing: str) -> list[str]
 
 
 def fixed(spec: TargetSpec, names: Sequence[str]) -> list[str]:
-    """The attributes whose difference of a member is a to-do, since no update takes them."""
+    """Attributes that no update can change: where they differ for a member, that is a to-do."""
     return [
         name
         for name in names

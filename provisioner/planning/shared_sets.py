@@ -160,7 +160,7 @@ class TooManyRemovals:
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
-        """The kinds that it holds."""
+        """The kinds of operations that the guard holds."""
         return (Kind.UPDATE,)
 
     @property

@@ -111,7 +111,7 @@ def renamed(world: World, moves: Mapping[str, str]) -> World:
 
 
 def with_shown(world: World, shown: pl.DataFrame) -> World:
-    """A world that also shows what the target was last seen to hold, where no mapping wrote anything.
+    """The same world, showing what the target was last seen to hold wherever no mapping wrote a value.
 
     Args:
         shown: by `_person`, attributes and `_untouchable`.

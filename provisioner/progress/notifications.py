@@ -44,7 +44,7 @@ _FIGURE: Final = re.compile(r"\d[\d.,]*")
 
 
 async def begun(dep: Deployment, state: State, subject: str, text: str) -> bool:
-    """A state began: tell it, unless it was reported before and is not over since.
+    """Report that a state began, unless it was reported before and has not ended since.
 
     Raises:
         StoreError: Redis does not answer.

@@ -30,7 +30,7 @@ def wanted_by(settings: RosterSettings) -> frozenset[str]:
 
 
 def read_by(settings: RosterSettings, needs: Collection[str]) -> frozenset[str]:
-    """Everything that anybody reads, look-ups by their dotted names, before anybody knows which columns there are."""
+    """All columns that the settings read, those of look-ups by their dotted names; the file need not have them."""
     found = {*wanted_by(settings), *needs, *columns_of(settings.key, where="roster.key")}
     found |= compile_expression(settings.skip, None, where="roster.skip", predicate=True).columns
     for name, text in settings.columns.items():

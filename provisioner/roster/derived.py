@@ -71,7 +71,7 @@ def plan_columns(
     wanted: Collection[str],
     zone: ZoneInfo,
 ) -> Plan:
-    """The order in which the derived columns come about.
+    """The derived columns in the order in which they are worked out.
 
     Args:
         columns: those of the file.
@@ -122,7 +122,7 @@ def _check_names(settings: RosterSettings, columns: Sequence[str]) -> None:
 
 
 def lookup_of(settings: RosterSettings, name: str) -> str | None:
-    """The look-up that a column is of, if it is of one."""
+    """The look-up that a column comes from; None for other columns."""
     first = name.partition(".")[0]
     return first if first != name and first in settings.lookups else None
 

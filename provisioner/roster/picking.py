@@ -25,7 +25,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Picked:
-    """`kept` are the rows (of the frame) that go on; `undecided` says of others, by line, why none was picked."""
+    """`kept`: the numbers of the rows that go on; `undecided`: by line, why none of several rows was picked."""
 
     kept: pl.Series
     undecided: Mapping[int, str]

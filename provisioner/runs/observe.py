@@ -67,7 +67,7 @@ class Seen:
 
 
 async def keep(dep: Deployment, target: str, seen: Seen, *, believed: bool) -> None:
-    """Remember what was seen, for the next run's sake; of what is not believed only that all must be listed again."""
+    """Remember what was seen for the next run. Of a listing that is not believed only this: list everybody again."""
     if seen.reading is None:
         return
     if believed:

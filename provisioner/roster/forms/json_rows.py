@@ -62,7 +62,7 @@ def _is_lines(text: bytes) -> bool:
 
 
 def lists_in(text: bytes) -> list[str] | None:
-    """Where in a text that is one object lists of objects are; None if it is none."""
+    """The places of lists of objects within a text that is one JSON object; None if it is no object."""
     try:
         top = _OBJECT.decode(text)
     except (msgspec.DecodeError, RecursionError):

@@ -45,7 +45,7 @@ class Cause:
 
 
 async def causes(dep: Deployment, run: str, document: RunDocument) -> tuple[tuple[Cause, ...], bool]:
-    """Failed, held and waiting operations by cause, the commonest first; whether only some of them were looked at."""
+    """Failed, held and waiting operations by cause, the commonest first, and whether only some were looked at."""
     counts: Counter[tuple[str, str, str, str]] = Counter()
     examples: dict[tuple[str, str, str, str], str] = {}
     partly = False

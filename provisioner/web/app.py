@@ -19,7 +19,19 @@ from provisioner.web.api.webhooks import webhooks
 from provisioner.web.auth import oidc, sign_in
 from provisioner.web.auth.provider import Provider
 from provisioner.web.forwarded import ForwardedHeaders
-from provisioner.web.pages import actions, approval, events, live, playground, reading, targets, trends, undo, worklists
+from provisioner.web.pages import (
+    actions,
+    approval,
+    events,
+    live,
+    playground,
+    reading,
+    roster,
+    targets,
+    trends,
+    undo,
+    worklists,
+)
 from provisioner.web.problems import add_handlers
 from provisioner.web.scim.routes import scim
 from provisioner.web.security_headers import SecureHeaders
@@ -72,7 +84,8 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(runs.router)
         if provider is not None:
             app.include_router(oidc.router, include_in_schema=False)
-        for part in (sign_in, approval, undo, playground, reading, targets, trends, worklists, events, actions, live):
+        of_runs, others = (approval, undo, reading), (playground, roster, targets, trends, worklists, events)
+        for part in (sign_in, *of_runs, *others, actions, live):
             app.include_router(part.router, include_in_schema=False)
         app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     return app

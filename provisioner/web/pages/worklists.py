@@ -1,4 +1,4 @@
-"""The pages of what a person looks after: orphans, drift, to-dos, rejected rows, rosters, settings, the audit trail."""
+"""The pages of what a person looks after: orphans, drift, to-dos, rejected rows, settings, the audit trail."""
 
 from __future__ import annotations
 
@@ -13,10 +13,7 @@ from fastapi.responses import Response
 from provisioner.admin.worklists import NOTHING, lists, table_rows, to_do
 from provisioner.model.run_document import RejectedRow
 from provisioner.model.worklists import TableRow, WorklistRow
-from provisioner.progress.metrics import verdict_on
 from provisioner.runtime.context import Deployment
-from provisioner.settings.place import shown as shown_address
-from provisioner.store.runs.documents import moment
 from provisioner.web.api.runs import known_run
 from provisioner.web.auth.access import SignedIn
 from provisioner.web.pages.settings_view import shown
@@ -26,7 +23,6 @@ from provisioner.web.web_context import Deployed
 router = APIRouter()
 _PAGE: Final = 100
 _TO_DO: Final = ("to do",)
-_ROSTERS: Final = 100
 #: A cell that a spreadsheet would take for a formula is kept from being one.
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
@@ -146,37 +142,6 @@ def _csv(rows: list[RejectedRow]) -> str:
         cells = ["" if row.get(name) is None else str(row[name]) for name in columns]
         writer.writerow([f"'{cell}" if cell.startswith(_FORMULA) else cell for cell in cells])
     return buffer.getvalue()
-
-
-@router.get("/roster")
-async def roster(request: Request, session: SignedIn, dep: Deployed) -> Response:
-    """The rosters that runs read, with the gate's verdicts, the newest first."""
-    del session
-    rows = []
-    for read in await dep.figures.rosters(await dep.runs.recent(_ROSTERS)):
-        if read.people or not (read.read or read.status == "rejected"):
-            continue
-        rows.append(
-            {
-                "run": read.run,
-                "at": moment(read.started),
-                "trigger": read.trigger,
-                "verdict": verdict_on(read.document, read.status),
-                "reasons": read.document.get("degraded") or ([read.error] if read.error else []),
-                **{name: read.document.get(name) for name in ("rows", "people", "rejected", "digest")},
-            }
-        )
-    facts = await dep.frames.roster()
-    return render(
-        request,
-        "roster.html",
-        rows=rows,
-        name=facts.get("name", b"").decode(),
-        digest=facts.get("digest", b"").decode(),
-        taken=float(facts["taken"]) if "taken" in facts else None,
-        pushed=await dep.frames.pushed_since(dep.settings.roster.url),
-        url=shown_address(dep.settings.roster.url),
-    )
 
 
 @router.get("/settings")

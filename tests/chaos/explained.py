@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from provisioner.example import existing_accounts
+from provisioner.example.verify import faults
 from provisioner.runtime.context import Deployment
 from provisioner.sandbox import SandboxServer, Switchboard
 from provisioner.settings import Settings
 from tests.support.harness import FAST, settings_document
 from tests.support.redis_server import RedisServer
+from tests.support.scim_company import SCIM, scim_faults, scim_target
+
+#: All five kinds; each is the name of a target and of its stand-in.
+KINDS: Final = (*FAST, SCIM)
 
 
 def everyday_faults(board: Switchboard, instance: str, seed: int) -> None:
@@ -29,11 +35,17 @@ def everyday_document(
     room = [account for account in existing_accounts()["tribal_habits"] if account["user_name"] == "trainingroom3"]
     board.seed("tribal_habits", room)
     document = settings_document(sandbox.url, redis.url, folder / "roster.csv", folder / "data", **changes)
-    for instance in FAST:
+    document["targets"][SCIM] = scim_target(sandbox.url)
+    for instance in KINDS:
         board.options(instance, rate_limit=rate, rate_window=1)
         everyday_faults(board, instance, seed)
         document["targets"][instance]["rate_limit"] = f"{rate}/second"
     return document
+
+
+def all_faults(people: Sequence[Mapping[str, str]], states: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What the stand-ins of all five kinds hold otherwise than the roster asks for."""
+    return [*faults(people, states), *scim_faults(people, states[SCIM])]
 
 
 async def unexplained(settings: Settings) -> list[str]:

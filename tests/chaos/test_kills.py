@@ -13,7 +13,6 @@ from typing import Any, Final
 import pytest
 
 from provisioner.errors import ProvisionerError
-from provisioner.example.verify import faults
 from provisioner.model.run_document import RunDocument
 from provisioner.runs import lifecycle
 from provisioner.runtime.context import Deployment
@@ -21,10 +20,10 @@ from provisioner.sandbox import SandboxServer, Switchboard
 from provisioner.settings import Settings
 from provisioner.store.runs.documents import Request
 from provisioner.worker.wakeups import nudge
-from tests.chaos.explained import everyday_document, everyday_faults, story, unexplained
+from tests.chaos.explained import KINDS, all_faults, everyday_document, everyday_faults, story, unexplained
 from tests.chaos.fleet import Fleet
 from tests.chaos.people import as_csv, made_up, moved_on
-from tests.support.harness import FAST, load_settings, write_settings
+from tests.support.harness import load_settings, write_settings
 from tests.support.redis_server import RedisServer
 
 PEOPLE: Final = int(os.environ.get("PROVISIONER_TEST_CHAOS_PEOPLE", "2000"))
@@ -73,7 +72,7 @@ def test_whatever_is_killed_nothing_is_lost_or_done_twice(seed: int, tmp_path: P
     later = moved_on(people, dice, leavers=PEOPLE // 50, movers=PEOPLE // 20)
     roster = tmp_path / "roster.csv"
     roster.write_bytes(as_csv(people))
-    absent, how = dice.choice(sorted(FAST)), dice.choice(("dropped", "503"))
+    absent, how = dice.choice(sorted(KINDS)), dice.choice(("dropped", "503"))
     print(f"seed {seed}, {PEOPLE} people, {absent} away for a minute ({how})")  # noqa: T201
     with RedisServer(append_only=True) as redis, SandboxServer() as sandbox:
         board = sandbox.switchboard
@@ -101,11 +100,11 @@ def test_whatever_is_killed_nothing_is_lost_or_done_twice(seed: int, tmp_path: P
                 raise
             took = time.monotonic() - began
             told = asyncio.run(unexplained(settings))
-        states = {kind: board.state(kind) for kind in FAST}
-        wrong = faults(later, states)
+        states = {kind: board.state(kind) for kind in KINDS}
+        wrong = all_faults(later, states)
         for one in wrong[:3]:
             print(asyncio.run(story(settings, one)))  # noqa: T201
-        refused = {kind: board.counts(kind)["answers_429"] for kind in FAST}
+        refused = {kind: board.counts(kind)["answers_429"] for kind in KINDS}
     print(f"seed {seed}: {took:.0f} s, killed {dict(Counter(fleet.kills))}, answers of 429 {refused}, {finished}")  # noqa: T201
     assert wrong[:20] == []
     assert told[:20] == []

@@ -16,15 +16,14 @@ import pytest
 from provisioner.admin.decisions import pause, resume
 from provisioner.admin.leaver_receipts import receipt
 from provisioner.errors import ProvisionerError
-from provisioner.example.verify import faults
 from provisioner.runtime.context import Deployment
 from provisioner.sandbox import SandboxServer, Switchboard
 from provisioner.settings import Settings
 from tests.chaos.commands import Command, Operator
-from tests.chaos.explained import everyday_document, story, unexplained
+from tests.chaos.explained import KINDS, all_faults, everyday_document, story, unexplained
 from tests.chaos.fleet import Fleet
 from tests.chaos.truth import Company, account_of, keeps, wrong_receipts
-from tests.support.harness import FAST, load_settings, write_settings
+from tests.support.harness import load_settings, write_settings
 from tests.support.redis_server import RedisServer
 
 PEOPLE: Final = int(os.environ.get("PROVISIONER_TEST_STORM_PEOPLE", "400"))
@@ -53,7 +52,7 @@ class Storm:
         self._later: list[tuple[float, Callable[[], object]]] = []
 
     def states(self) -> dict[str, dict[str, Any]]:
-        return {kind: self.board.state(kind) for kind in FAST}
+        return {kind: self.board.state(kind) for kind in KINDS}
 
     def blow(self, dice: random.Random) -> str:
         """Do one bad thing; somebody leaves at many of these moments."""
@@ -80,11 +79,11 @@ class Storm:
                 self.operator.begin("sync", "--person", key, "--wait", "--timeout", "60s", person=key)
             )
         elif what == "pause":
-            target = dice.choice(sorted(FAST))
+            target = dice.choice(sorted(KINDS))
             self.try_to(lambda dep: pause(dep, target, by="storm"))
             self.later(dice.uniform(*_PAUSED), lambda: self.let_go_on(target))
         elif what == "lag":
-            target = dice.choice(sorted(FAST))
+            target = dice.choice(sorted(KINDS))
             self.board.options(target, listing_lag_seconds=_LAG)
             self.later(_LAG, lambda: self.board.options(target, listing_lag_seconds=0.0))
         elif what == "sync":
@@ -137,7 +136,7 @@ class Storm:
         for leaver in self.company.leavers():
             key = leaver["employee_id"]
             if self.company.left[key] < before and person in (None, key):
-                kept = [kind for kind in FAST if keeps(kind, states, leaver)]
+                kept = [kind for kind in KINDS if keeps(kind, states, leaver)]
                 if kept:
                     self.wrong.append(f"{what} exited 0, and {key} keeps {kept}.")
 
@@ -175,7 +174,7 @@ class Storm:
                 account_of(kind, states, one) is not None and not keeps(kind, states, one)
                 for one in self.company.leavers()
             )
-            for kind in FAST
+            for kind in KINDS
         }
 
 
@@ -210,7 +209,7 @@ def test_nobody_keeps_what_they_should_have_lost(seed: int, tmp_path: Path) -> N
                 raise
             told = asyncio.run(unexplained(settings))
         states = storm.states()
-        wrong = [one for one in faults(company.people, states) if not (storm.put_back and _forgotten(one))]
+        wrong = [one for one in all_faults(company.people, states) if not (storm.put_back and _forgotten(one))]
         for one in wrong[:3]:
             print(asyncio.run(story(settings, one)))  # noqa: T201
     print(f"seed {seed}: {dict(blows)}, {len(company.left)} left, held {held}, exit codes {dict(storm.codes)}")  # noqa: T201
@@ -247,12 +246,12 @@ def _blow(storm: Storm, dice: random.Random) -> Counter[str]:
     missing = LEAVERS - len(storm.company.left)
     if missing > 0:
         storm.company.leave(missing)
-    for kind in FAST:
+    for kind in KINDS:
         storm.board.clear_faults(kind)
     for member in (*storm.fleet.workers, *storm.fleet.beats):
         member.resume()
     storm.look(all_of_them=True)
-    for kind in FAST:
+    for kind in KINDS:
         # A Redis that was put back may be one in which somebody has paused it
         storm.let_go_on(kind)
     return blows

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.chaos.people import Person, as_csv, made_up
+from tests.support.scim_company import scim_keeps
 
 _DEPARTMENTS: Final = ("Engineering", "Sales", "Support", "People", "Finance")
 _GUEST: Final = 5
@@ -75,9 +76,10 @@ def account_of(kind: str, states: States, person: Person) -> Mapping[str, Any] |
         "habitate": ("username", person["employee_id"].lower()),
         "traitly": ("customer_id", person["employee_id"]),
         "mtribes": ("id", person["employee_id"]),
+        "scim": ("externalId", person["employee_id"]),
     }
     name, value = names[kind]
-    return next((account for account in states[kind]["accounts"] if account[name] == value), None)
+    return next((account for account in states[kind]["accounts"] if account.get(name) == value), None)
 
 
 def keeps(kind: str, states: States, person: Person) -> bool:
@@ -92,6 +94,7 @@ def keeps(kind: str, states: States, person: Person) -> bool:
         ),
         "traitly": lambda: account["plan"] != "Leaver",
         "mtribes": lambda: "employment/left" not in account["tags"],
+        "scim": lambda: scim_keeps(account),
     }
     return tests[kind]()
 

@@ -1,6 +1,7 @@
 """Whatever the roster and whatever the vendors hold: after one sync nothing is left to do, and nobody else was touched.
 
-In this process, but over real HTTP and with a real Redis: all four kinds, two rosters one after the other.
+In this process, but over real HTTP and with a real Redis: all five kinds, two rosters one after the other. The SCIM
+service is another one each time, as services differ.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from provisioner.sandbox import SandboxServer
 from tests.support.harness import load_settings, plan_once, raise_limits, settings_document, sync_once
 from tests.support.redis_contents import RedisContents
 from tests.support.redis_server import RedisServer
+from tests.support.scim_company import SCIM, WORK, scim_target
 
 pytestmark = pytest.mark.slow
 
@@ -31,8 +33,22 @@ Accounts = dict[str, list[dict[str, Any]]]
 KEYS: Final = ("000017", "W1", "w2", "W3", "4", "W5")
 #: Whose email may also be another's.
 SHARING: Final = "W5"
-KINDS: Final = ("tribal_habits", "habitate", "traitly", "mtribes")
-IDENTIFIER: Final = {"tribal_habits": "user_name", "habitate": "msid", "traitly": "customer_id", "mtribes": "id"}
+KINDS: Final = ("tribal_habits", "habitate", "traitly", "mtribes", SCIM)
+IDENTIFIER: Final = {
+    "tribal_habits": "user_name",
+    "habitate": "msid",
+    "traitly": "customer_id",
+    "mtribes": "id",
+    SCIM: "id",
+}
+#: How SCIM services deviate in ways that the target finds out by itself.
+SERVICES: Final[tuple[Mapping[str, Any], ...]] = (
+    {},
+    {"patch": False, "etag_required": True},
+    {"filters": False, "page_cap": 2},
+    {"paging": "cursor", "page_cap": 2, "ignore_filters": True},
+    {"discovery": "none", "silent": True},
+)
 TODAY: Final = datetime.now(UTC).date()
 PAST, SOON = (TODAY - timedelta(days=40)).isoformat(), (TODAY + timedelta(days=40)).isoformat()
 
@@ -108,6 +124,8 @@ def beginnings(draw: st.DrawFn) -> Accounts:
                     "last_name": draw(NAMES),
                     "role_id": draw(st.sampled_from([3, 4, 5])),
                 }
+            elif kind == SCIM:
+                account = scim_beginning(draw, key, account["email"], known=known)
             elif kind == "traitly":
                 account |= {
                     "customer_id": key,
@@ -123,6 +141,20 @@ def beginnings(draw: st.DrawFn) -> Accounts:
                 }
             found[kind].append(account)
     return found
+
+
+def scim_beginning(draw: st.DrawFn, key: str, email: str, *, known: bool) -> dict[str, Any]:
+    """A user of somebody, known by user name or by our key, and the groups that they are in."""
+    name = draw(st.sampled_from([key, key.upper()])) if known else f"legacy-{key}"
+    user = {
+        "id": f"id-{key}",
+        "userName": name,
+        "name": {"familyName": draw(NAMES), "middleName": "kept"},
+        "emails": [{"value": email, "type": "work"}, {"value": "kept@example.com", "type": "home"}],
+        "active": draw(st.booleans()),
+        "groups": draw(st.sampled_from([(), ("Sales",), ("People", "Finance")])),
+    }
+    return user | ({"externalId": key} if not known or draw(st.booleans()) else {})
 
 
 def write(path: Path, rows: list[Row]) -> None:
@@ -161,6 +193,17 @@ class Stage:
             folder,
             guards={"leavers": wide, "updates": wide, "missing": wide, "removals": wide, "window": "0s"},
         )
+        document["targets"][SCIM] = scim_target(
+            sandbox.url,
+            match=["userName", "externalId", WORK],
+            scope="department <> 'Contractors'",
+            page_size=2,
+        )
+        document["targets"][SCIM]["attributes"] |= {
+            "userName": "employee_id",
+            # Which groups there are, only the service can say
+            "groups": "CASE WHEN job_title ILIKE '%manager%' THEN department || ';Managers' ELSE department END",
+        }
         document["roster"] |= {
             "absence": {"snapshots": 1, "grace": "0s"},
             "gate": dict.fromkeys(("max_shrink", "max_rejected", "max_leaving", "max_blank_jump"), "100%"),
@@ -170,8 +213,18 @@ class Stage:
     def clear(self) -> None:
         self.switchboard.reset()
         raise_limits(self.switchboard)
+        self.switchboard.options(SCIM, rate_limit=20000, rate_window=1)
         RedisContents(self.server.url).lose_everything()
         (self.folder / "redis-mark").unlink(missing_ok=True)
+
+    def begin(self, beginning: Accounts, service: Mapping[str, Any]) -> None:
+        """What the vendors hold before the first sync."""
+        self.switchboard.options(SCIM, **service)
+        for kind, accounts in beginning.items():
+            self.switchboard.seed(kind, accounts)
+        for user in beginning[SCIM]:
+            for group in user["groups"]:
+                self.switchboard.act(SCIM, "member", group=group, id=user["id"])
 
     def states(self) -> dict[str, Any]:
         return {kind: self.switchboard.state(kind) for kind in KINDS}
@@ -215,11 +268,10 @@ def stage(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -
 @pytest.mark.timeout(280)
 # Not shrunk: every example is two days of real requests
 @settings(max_examples=8, phases=(Phase.explicit, Phase.reuse, Phase.generate))
-@given(beginning=beginnings(), days=rosters())
+@given(beginning=beginnings(), days=rosters(), service=st.sampled_from(SERVICES))
 def test_after_one_sync_nothing_is_left_to_do_and_nobody_else_was_touched(
-    stage: Stage, beginning: Accounts, days: list[list[Row]]
+    stage: Stage, beginning: Accounts, days: list[list[Row]], service: Mapping[str, Any]
 ) -> None:
     stage.clear()
-    for kind, accounts in beginning.items():
-        stage.switchboard.seed(kind, accounts)
+    stage.begin(beginning, service)
     asyncio.run(stage.days(days))

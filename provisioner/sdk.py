@@ -91,6 +91,7 @@ from provisioner.targets.literals import literals
 from provisioner.targets.oauth import ClientCredentials, OAuthSettings
 from provisioner.targets.responses import ADVICE, Answer, Failure, as_outcome, not_kept, sentence
 from provisioner.targets.sharing import AT_ONCE, shared_batch_size, unfinished, until_stopped
+from provisioner.targets.turns import Turn
 
 __all__ = [
     "ADVICE",
@@ -162,6 +163,7 @@ __all__ = [
     "TargetSettings",
     "Temporary",
     "Tokens",
+    "Turn",
     "Type",
     "Unauthorised",
     "UnauthorisedError",

@@ -14,6 +14,7 @@ from provisioner.planning.spec import TargetSpec
 from provisioner.runtime.clock import Clock
 from provisioner.runtime.rate_limit import TargetPace, resource_of
 from provisioner.runtime.tracing import requests_of
+from provisioner.runtime.turns import TargetTurns
 from provisioner.settings import Settings
 from provisioner.settings.nearest import nearest
 from provisioner.store.queue.rate_limit import Lane
@@ -128,6 +129,7 @@ class Deployment(Stores):
             watch=requests_of(target),
             attempt=attempt,
             tokens=tokens_of(made),
+            turns=TargetTurns(self.locks, target),
         )
 
     def reading(self, target: str, *, lane: Lane = "bulk") -> Http:

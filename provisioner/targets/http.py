@@ -11,6 +11,7 @@ import json
 import random
 import sys
 from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -33,6 +34,7 @@ from provisioner.targets.responses import (
     parsed_row_by_row,
     retry_after_seconds,
 )
+from provisioner.targets.turns import Alone, Turn, Turns
 
 #: Seconds from the first byte sent to the last byte read; httpx's own timeouts count between chunks only.
 DEADLINE = 30.0
@@ -178,9 +180,11 @@ class Http:
         watch: Watch | None = None,
         attempt: int = 1,
         tokens: Tokens | None = None,
+        turns: Turns | None = None,
     ) -> None:
         """
         Args:
+            turns: gives out turns; None where no other process works at the same target.
             tokens: gives each request its credentials, where `headers` hold none; None where they do.
             first_contact: no listing of the target was read before, so that what it assumes is worth a request.
             watch: gets each request as it leaves.
@@ -206,6 +210,7 @@ class Http:
         self._watch = watch
         self._attempt = attempt
         self._tokens = tokens
+        self._turns = turns or Alone()
         self._kept: dict[type[Any], Any] = {}
 
     def kept(self, kind: type[T], make: Callable[[], T]) -> T:
@@ -214,6 +219,10 @@ class Http:
             self._kept[kind] = make()
         found: T = self._kept[kind]
         return found
+
+    def turn(self, name: str) -> AbstractAsyncContextManager[Turn | None]:
+        """The turn to change what has this name at the target; see `Turns`."""
+        return self._turns.turn(name)
 
     async def read(
         self,

@@ -5,6 +5,7 @@ careless client fails: unknown attributes are refused, a PUT clears what it leav
 target, text ignores case where the RFC says so, `/Me`, bulk, sorting and DELETE are not served.
 """
 
-from provisioner.sandbox.scim.service import SCIM_CLIENT, SCIM_SECRET, SCIM_TOKEN, Scim, ScimOptions
+from provisioner.sandbox.scim.options import ScimOptions
+from provisioner.sandbox.scim.service import SCIM_CLIENT, SCIM_SECRET, SCIM_TOKEN, Scim
 
 __all__ = ["SCIM_CLIENT", "SCIM_SECRET", "SCIM_TOKEN", "Scim", "ScimOptions"]

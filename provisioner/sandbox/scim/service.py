@@ -1,18 +1,17 @@
 """The service: who may call, lists in pages, users and groups with their versions."""
 
 import base64
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 from urllib.parse import parse_qs
 from uuid import NAMESPACE_URL, uuid5
 
-from provisioner.sandbox.options import Options
 from provisioner.sandbox.scim import definitions
 from provisioner.sandbox.scim.definitions import ERROR, GROUP, LIST, USER
-from provisioner.sandbox.scim.filters import ScimRefusedError, matches
+from provisioner.sandbox.scim.filters import ScimRefusedError
+from provisioner.sandbox.scim.lists import SCIM_TYPE, listed
+from provisioner.sandbox.scim.options import ScimOptions
 from provisioner.sandbox.scim.patches import operations_of, patched
 from provisioner.sandbox.vendor import Vendor
 from provisioner.sandbox.wire import Answer, Call, RefusedError, Route, json_object
@@ -23,37 +22,6 @@ SCIM_SECRET = "sandbox-scim-secret"  # noqa: S105 - published, opens nothing
 GROUPS = ("Engineering", "Finance", "Managers", "People", "Sales", "Support")
 """Groups that there are at first."""
 _TYPES = ("application/scim+json", "application/json")
-_SCIM = {"Content-Type": "application/scim+json"}
-
-
-@dataclass(frozen=True, slots=True)
-class ScimOptions(Options):
-    """Options of a SCIM stand-in.
-
-    `discovery`: all, config (only ServiceProviderConfig) or none; the rest answers 404 or 501. `patch`: whether PATCH
-    is served (else 501); `patch_form`: one of `patches.FORMS`. `filters`: whether filters are served (else 400);
-    `ignore_filters`: they are passed over. `paging`: index, cursor, or none (everything at once, whatever is asked).
-    `page_cap`: items of a page at most. `text_booleans`: "True" and "False". `etag`: versions are shown and held to;
-    `etag_required`: a change without If-Match is refused (428). `single_members`: one member in or out per request.
-    `show_active`: whether users show it. `token_seconds`: how long a token of `/oauth/token` lasts. `silent`: changes
-    answer 204. `short_total`: lists count so many more than they show.
-    """
-
-    discovery: str = "all"
-    patch: bool = True
-    patch_form: str = "any"
-    filters: bool = True
-    ignore_filters: bool = False
-    paging: str = "index"
-    page_cap: int = 0
-    text_booleans: bool = False
-    etag: bool = True
-    etag_required: bool = False
-    single_members: bool = False
-    show_active: bool = True
-    token_seconds: int = 3600
-    silent: bool = False
-    short_total: int = 0
 
 
 class Scim(Vendor[ScimOptions]):
@@ -112,7 +80,7 @@ class Scim(Vendor[ScimOptions]):
         body = {"schemas": [ERROR], "status": str(refusal.status), "detail": refusal.reason}
         if isinstance(refusal, ScimRefusedError) and refusal.keyword:
             body["scimType"] = refusal.keyword
-        return Answer(refusal.status, body, _SCIM)
+        return Answer(refusal.status, body, SCIM_TYPE)
 
     def rows(self, body: Any) -> int:
         if not isinstance(body, dict) or "Operations" not in body:
@@ -191,7 +159,7 @@ class Scim(Vendor[ScimOptions]):
             index=own.paging != "cursor",
             page=own.page_cap or 200,
         )
-        return Answer(200, body, _SCIM)
+        return Answer(200, body, SCIM_TYPE)
 
     def schemas(self, call: Call) -> Answer:
         return self._described(call, definitions.schemas())
@@ -202,46 +170,16 @@ class Scim(Vendor[ScimOptions]):
     def _described(self, call: Call, rows: Sequence[Mapping[str, Any]]) -> Answer:
         if self.options.discovery != "all":
             raise ScimRefusedError(501, f"{call.path} is not implemented")
-        return Answer(200, {"schemas": [LIST], "totalResults": len(rows), "Resources": rows}, _SCIM)
+        return Answer(200, {"schemas": [LIST], "totalResults": len(rows), "Resources": rows}, SCIM_TYPE)
 
     # Lists
 
     def list_users(self, call: Call) -> Answer:
         keys = [key for key in self._users if key not in self.unlisted]
-        return self._list(call, keys, self._user)
+        return listed(self.options, call.query, keys, self._user)
 
     def list_groups(self, call: Call) -> Answer:
-        return self._list(call, list(self._groups), self._group)
-
-    def _list(self, call: Call, keys: Sequence[str], form: Callable[[str], dict[str, Any]]) -> Answer:
-        own = self.options
-        known = {"filter", "excludedAttributes", "startIndex", "count", "cursor"}
-        if set(call.query) - known or ("cursor" in call.query and own.paging == "index"):
-            raise ScimRefusedError(400, "Unknown query parameter", "invalidValue")
-        if "startIndex" in call.query and own.paging == "cursor":
-            raise ScimRefusedError(400, "Only cursors are served", "invalidValue")
-        if "filter" in call.query and not own.ignore_filters:
-            if not own.filters:
-                raise ScimRefusedError(400, "Filters are not served", "invalidFilter")
-            keys = [key for key in keys if matches(form(key), call.query["filter"])]
-        total = len(keys) + (0 if "filter" in call.query else own.short_total)
-        body: dict[str, Any] = {"schemas": [LIST], "totalResults": total}
-        if own.paging == "none":
-            return Answer(200, body | {"Resources": [form(key) for key in keys]}, _SCIM)
-        cap = own.page_cap or 200
-        count = min(_whole(call.query.get("count", str(cap))), cap)
-        if own.paging == "cursor":
-            start = _cursor(call.query.get("cursor", ""))
-            if start + count < len(keys) and "cursor" in call.query:
-                body["nextCursor"] = f"after-{start + count}"
-        else:
-            start = max(_whole(call.query.get("startIndex", "1")), 1) - 1
-            body["startIndex"] = start + 1
-        page = [form(key) for key in keys[start : start + count]]
-        if page or not total:
-            body["itemsPerPage"] = len(page)
-        # No resources at all are not shown as an empty list (RFC 7644, 3.4.2, leaves it open)
-        return Answer(200, body | ({"Resources": page} if page else {}), _SCIM)
+        return listed(self.options, call.query, list(self._groups), self._group)
 
     # Users
 
@@ -316,7 +254,7 @@ class Scim(Vendor[ScimOptions]):
         body = _body(call)
         if GROUP not in body.get("schemas", []) or not body.get("displayName"):
             raise ScimRefusedError(400, "schemas and displayName are required", "invalidValue")
-        return self._save_group(held, body.get("members") or [], body["displayName"])
+        return self._save_group(held, body.get("members") or [], body["displayName"], call.now)
 
     def patch_group(self, call: Call, key: str) -> Answer:
         held = self._changeable(call, self._groups, key)
@@ -326,14 +264,24 @@ class Scim(Vendor[ScimOptions]):
             moved = [len(one["value"]) if isinstance(one.get("value"), list) else 1 for one in operations_of(body)]
             if sum(moved) > 1:
                 raise ScimRefusedError(400, "One member at a time", "tooMany")
-        after = patched({"displayName": held["displayName"], "members": held["members"]}, body)
-        return self._save_group(held, after.get("members", []), after["displayName"])
+        after = patched({"displayName": held["displayName"], "members": self._begun_from(held, call.now)}, body)
+        return self._save_group(held, after.get("members", []), after["displayName"], call.now)
 
-    def _save_group(self, held: dict[str, Any], members: Sequence[Any], name: str) -> Answer:
+    def _begun_from(self, held: dict[str, Any], now: datetime) -> list[Any]:
+        """The members that a PATCH of a group begins from."""
+        lag = timedelta(seconds=self.options.group_lag_seconds)
+        past: list[tuple[datetime, list[Any]]] = held.get("_past", []) if lag else []
+        return next((members for since, members in reversed(past) if since <= now - lag), held["members"])
+
+    def _save_group(self, held: dict[str, Any], members: Sequence[Any], name: str, now: datetime) -> Answer:
         for member in members:
             if not isinstance(member, dict) or member.get("value") not in self._users:
                 raise ScimRefusedError(400, "A member is no user", "invalidValue")
-        held |= {"displayName": name, "members": [{"value": one["value"]} for one in members]}
+        new = [{"value": one["value"]} for one in members]
+        if self.options.group_lag_seconds:
+            past = held.setdefault("_past", [(datetime.min.replace(tzinfo=UTC), held["members"])])
+            past.append((now, new))
+        held |= {"displayName": name, "members": new}
         held["_version"] += 1
         self._memberships = None
         key = next(key for key, one in self._groups.items() if one is held)
@@ -373,7 +321,7 @@ class Scim(Vendor[ScimOptions]):
 
     def _shown(self, resource: Mapping[str, Any]) -> Answer:
         version = resource["meta"].get("version")
-        return Answer(200, resource, {**_SCIM, **({"ETag": version} if version else {})})
+        return Answer(200, resource, {**SCIM_TYPE, **({"ETag": version} if version else {})})
 
 
 def _version(held: Mapping[str, Any]) -> str:
@@ -389,18 +337,3 @@ def _body(call: Call) -> dict[str, Any]:
         return json_object(call)
     except RefusedError as exc:
         raise ScimRefusedError(exc.status, exc.reason, "invalidSyntax") from exc
-
-
-def _whole(text: str) -> int:
-    try:
-        return max(int(text), 0)
-    except ValueError:
-        raise ScimRefusedError(400, f"{json.dumps(text)} is no number", "invalidValue") from None
-
-
-def _cursor(text: str) -> int:
-    if not text:
-        return 0
-    if not text.startswith("after-"):
-        raise ScimRefusedError(400, "The cursor is unknown", "invalidCursor")
-    return _whole(text.removeprefix("after-"))

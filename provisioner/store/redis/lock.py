@@ -27,12 +27,18 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """A lock that this process has. `mark` is its token; `lost` is set once the lock is known to be lost."""
+    """A lock that this process has. `mark` is its token; `lost` is set once the lock is known to be lost, `kept` where
+    nobody is to have it before its time is over."""
 
     redis: Redis
     key: str
     mark: str
     lost: asyncio.Event = field(default_factory=asyncio.Event)
+    kept: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def keep(self) -> None:
+        """Leave the lock taken at the end, until its time is over: what was done under it may still be under way."""
+        self.kept.set()
 
     async def still(self) -> bool:
         """Whether the lock is ours. A lost one never comes back, so a yes holds for the whole time since it was taken.
@@ -121,13 +127,14 @@ async def holding(redis: Redis, key: str, *, seconds: float, holder: str = "") -
         over = True
         renewal.cancel()
         await asyncio.gather(renewal, return_exceptions=True)
-        with redis_errors():
-            try:
-                await lock.release()
-            except LockNotOwnedError:
-                # Within its time it was released: the answer was lost, and the client asked a second time
-                if clock() - renewed >= seconds:
-                    hold.lose()
+        if not hold.kept.is_set():
+            with redis_errors():
+                try:
+                    await lock.release()
+                except LockNotOwnedError:
+                    # Within its time it was released: the answer was lost, and the client asked a second time
+                    if clock() - renewed >= seconds:
+                        hold.lose()
 
 
 async def _renewed(lock: Lock) -> bool:

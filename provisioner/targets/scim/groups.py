@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -23,6 +24,7 @@ from provisioner.targets.scim.discovery import LASTING, Discovery
 from provisioner.targets.scim.paths import get, literal
 from provisioner.targets.scim.requests import each_resource, id_of, resource_of, scim_type, version_of
 from provisioner.targets.scim.settings import ScimSettings
+from provisioner.targets.turns import Turn
 
 #: Seconds after which a name that is not found is worth another reading.
 _SOON: Final = 30.0
@@ -110,6 +112,8 @@ class Groups:
         self._known: tuple[float, Sequence[Group]] | None = None
         # Many operations ask at once; one reads, the others find what it read
         self._reading = asyncio.Lock()
+        # By id: one change of a group after the other, since services read whole groups and write them back
+        self._changing: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def all(self, http: Http, *, age: float = LASTING) -> Sequence[Group]:
         """All groups, read at most `age` seconds ago; their members may be as old.
@@ -194,14 +198,23 @@ class Groups:
                     part = wanted.setdefault(group.id, _Wanted(group))
                     (part.enter if enters else part.leave).append(one.member)
         for part in wanted.values():
-            for member, failure in (await self._write(http, part)).items():
+            for member, failure in (await self._in_turn(http, part)).items():
                 failed[accounts[member]][part.group.name.lower()] = failure
         return failed
 
-    async def _write(self, http: Http, part: _Wanted) -> Mapping[str, Failure]:
+    async def _in_turn(self, http: Http, part: _Wanted) -> Mapping[str, Failure]:
+        """Change a group while nobody else of this deployment does."""
+        group = part.group
+        async with self._changing[group.id], http.turn(f"group {group.id}") as turn:
+            if turn is not None:
+                return await self._write(http, part, turn)
+        busy = Temporary("overtaken", f"another process changes the group {group.name!r}, or died while it did")
+        return dict.fromkeys([*part.enter, *part.leave], busy)
+
+    async def _write(self, http: Http, part: _Wanted, turn: Turn) -> Mapping[str, Failure]:
         features = await self._discovery.features(http)
         if not features.updates_by_patch(self._settings.dialect):
-            failure = await self._replace(http, part)
+            failure = await self._replace(http, part, turn)
             return dict.fromkeys([*part.enter, *part.leave], failure) if failure is not None else {}
         single = self._settings.dialect.members == "single"
         failed = await self._patch_all(http, part.group, part.enter, part.leave, size=1 if single else 0)
@@ -209,7 +222,7 @@ class Groups:
         if not unserved or self._settings.dialect.update != "auto" or features.patch:
             return failed
         self._discovery.cannot_patch()
-        return await self._write(http, part)
+        return await self._write(http, part, turn)
 
     async def _patch_all(
         self, http: Http, group: Group, enter: Sequence[str], leave: Sequence[str], *, size: int
@@ -275,8 +288,12 @@ class Groups:
         path = at(f"{self._settings.paths.users}/{{}}", member)
         return {"value": member, "$ref": f"{self._settings.base_url}{path}"}
 
-    async def _replace(self, http: Http, part: _Wanted) -> Failure | None:
-        """The whole group with its members as they are to be, read right before."""
+    async def _replace(self, http: Http, part: _Wanted, turn: Turn) -> Failure | None:
+        """The whole group with its members as they are to be, read right before.
+
+        Without a version to hold it to, a request that got no answer may still take everybody else out of the group
+        whom the next one brings in. So nobody changes the group before it must be over.
+        """
         path = at(f"{self._settings.paths.groups}/{{}}", part.group.id)
         for _ in range(TRIES):
             try:
@@ -302,6 +319,8 @@ class Groups:
                 accept=(400, 404, 412, 428),
             )
             if not isinstance(sent, Answer):
+                if isinstance(sent, Unclear) and sent.code != "server_error" and not version:
+                    turn.keep()
                 return sent
             if sent.status < 300:
                 return _not_kept(sent, part.group, part.enter, part.leave)

@@ -25,6 +25,7 @@ class Pushed:
         self.site = site
         self.root = f"http://127.0.0.1:{port}"
         self.worker: Process = site.start_worker()
+        self.web: Process = site.start("web")
 
     @property
     def url(self) -> str:
@@ -80,7 +81,7 @@ def pushed(folder: Path, *, append_only: bool = False, **changes: Any) -> Iterat
         raise_limits(site.switchboard)
         made = Pushed(site, port)
         stack.callback(lambda: made.worker.stop())
-        stack.enter_context(site.running("web"))
+        stack.callback(lambda: made.web.stop())
         stack.enter_context(site.running("beat"))
         eventually(lambda: made.ask("GET", "/ServiceProviderConfig")[0] == 200)
         yield made

@@ -6,6 +6,7 @@ import asyncio
 import csv
 import json
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -37,6 +38,8 @@ def row(key: str, first: str, last: str, groups: str, department: str = "Sales",
     }
 
 
+#: Seconds that what is about one group takes.
+GROUP_TAKES: Final = 0.3
 #: What ends a string in filters, if it is not quoted.
 QUOTED: Final = '"\\'
 FIRST: Final = (
@@ -151,14 +154,30 @@ def test_days_of_a_company(company: Company) -> None:
 
 
 class Withheld(Proxy):
-    """Lets the service do its work, and keeps the answer of one write back until it is released."""
+    """Lets the service do its work, and keeps the answer of one write back until it is released.
+
+    What is about one group takes a while, so that two who read and write it at the same time are seen to do so.
+    """
 
     def __init__(self, upstream: str, *, write: int) -> None:
         super().__init__(upstream)
         self._which = write
+        self._counting = threading.Lock()
+        self.under_way = 0
         self.reached, self.released = threading.Event(), threading.Event()
 
+    def _answer(self, request: Request) -> Reply:
+        with self._counting:
+            self.under_way += 1
+        try:
+            return super()._answer(request)
+        finally:
+            with self._counting:
+                self.under_way -= 1
+
     def _forward(self, request: Request) -> Reply:
+        if "/Groups/" in request.path:
+            time.sleep(GROUP_TAKES)
         reply = super()._forward(request)
         if request.method != "GET" and self.writes == self._which and not self.reached.is_set():
             self.reached.set()
@@ -167,11 +186,14 @@ class Withheld(Proxy):
         return reply
 
 
+@pytest.mark.parametrize("write", [3, 8], ids=["among the creates", "among the groups"])
 @pytest.mark.parametrize("service", SERVICES, ids=lambda one: str(one.name))
-def test_a_killed_worker_leaves_nothing_undone_and_nothing_doubled(service: Service, tmp_path: Path) -> None:
+def test_a_killed_worker_leaves_nothing_undone_and_nothing_doubled(
+    service: Service, write: int, tmp_path: Path
+) -> None:
     with (
         service.running(tmp_path) as url,
-        Withheld(url, write=3) as proxy,
+        Withheld(url, write=write) as proxy,
         RedisServer() as server,
     ):
         company = Company(service, url, proxy, tmp_path, server.url)
@@ -186,7 +208,10 @@ def test_a_killed_worker_leaves_nothing_undone_and_nothing_doubled(service: Serv
             finally:
                 worker.kill()
                 proxy.released.set()
+            # Leases and turns last longer than any request: theirs is over when no request is left
+            eventually(lambda: proxy.under_way == 0)
             site.contents.end_leases("svc")
+            site.contents.end_work_locks("turn:")
             worker = site.start_worker()
             try:
                 eventually(lambda: site.call("show", run)["status"] != "running", why=worker.said)

@@ -22,6 +22,7 @@ PARTS: Final = (
     "pacing",
     "resync",
     "inbound",
+    "scim",
     "large",
 )
 PEOPLE: Final = 10_000

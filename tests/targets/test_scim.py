@@ -273,6 +273,16 @@ def test_members_of_one_group_change_in_one_request(case: Case) -> None:
     assert all(one.values["groups"] is None for one in bench.observe().accounts)
 
 
+def test_new_users_of_the_same_groups_go_together(case: Case) -> None:
+    target: Any = case.bench().target
+    one, other = (create({**IMAGE, "groups": "Sales;Finance"}, person) for person in ("P1", "P2"))
+    assert target.group(one) == target.group(other)
+    third = create({**IMAGE, "groups": "Sales"}, "P3")
+    assert target.group(third) != target.group(one)
+    # What follows # is no part of the kind of batch
+    assert {target.group(each).split("#")[0] for each in (one, third, update("A", title="x"))} == {"save"}
+
+
 def test_a_lost_group_change_leaves_the_create_unclear_and_then_ends_it(case: Case) -> None:
     bench = case.bench()
     case.board.fault(case.name, match={"path_prefix": "/Groups", "method": "PATCH"}, status=500, times=2)

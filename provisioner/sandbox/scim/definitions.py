@@ -49,11 +49,16 @@ def schemas() -> list[dict[str, Any]]:
             _attribute(name, "complex", multiValued=True, subAttributes=[_attribute(one) for one in subs])
             for name, subs in _PLURAL.items()
         ),
-        _attribute("groups", "complex", multiValued=True, mutability="readOnly"),
     ]
+    shown = [_attribute(name, mutability="readOnly") for name in ("value", "display")]
+    user.append(_attribute("groups", "complex", multiValued=True, mutability="readOnly", subAttributes=shown))
     manager = _attribute("manager", "complex", subAttributes=[_attribute("value"), _attribute("displayName")])
     extension = [*(_attribute(name) for name in _ENTERPRISE), manager]
-    group = [_attribute("displayName", required=True), _attribute("members", "complex", multiValued=True)]
+    members = [_attribute(one, mutability="immutable") for one in ("value", "$ref", "type")]
+    group = [
+        _attribute("displayName", required=True),
+        _attribute("members", "complex", multiValued=True, subAttributes=members),
+    ]
     return [
         {"schemas": [_SCHEMA], "id": urn, "name": urn.rpartition(":")[2], "attributes": attributes}
         for urn, attributes in ((USER, user), (ENTERPRISE, extension), (GROUP, group))

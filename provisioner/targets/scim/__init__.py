@@ -160,8 +160,13 @@ class Scim(Target[ScimSettings], LooksUp, ChecksNames, CountsListing, Deactivate
         return await self._reader.find(http, asks)
 
     def group(self, operation: Operation) -> str:
-        """Leavers, all the rest, and of both those who change nothing but groups, which go many at once."""
-        only_groups = set(operation.after) == {GROUPS} and operation.kind is not Kind.CREATE
+        """Leavers, all the rest, and of both those who change nothing but groups, which go many at once.
+
+        New users of the same groups keep together, so that one request lets all of them in.
+        """
+        if operation.kind is Kind.CREATE:
+            return f"{_SAVE}#{(operation.after.get(GROUPS) or '').lower()}"
+        only_groups = set(operation.after) == {GROUPS}
         if operation.kind is Kind.LEAVE:
             return _LEAVE_GROUPS if only_groups else _LEAVE
         return _GROUPS if only_groups else _SAVE

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from itertools import count
 from pathlib import Path
 from typing import Any, Final
@@ -271,6 +273,86 @@ def test_members_of_one_group_change_in_one_request(case: Case) -> None:
     )
     assert case.counts()["PATCH /Groups/{id}"] == 2
     assert all(one.values["groups"] is None for one in bench.observe().accounts)
+
+
+@pytest.mark.parametrize("shown", ["one", "none"])
+def test_a_leaver_is_taken_out_of_groups_whose_lists_show_no_members(case: Case, shown: str) -> None:
+    case.options(members_shown=shown)
+    bench = case.bench()
+    assert all(one.values["groups"] is None for one in bench.observe().accounts)
+    account = made(bench, create())
+    other = made(bench, create({**image(2), "groups": "Sales"}))
+    held = {one.id: one.values["groups"] for one in bench.observe().accounts}
+    assert held == {account: "Finance;Sales", other: "Sales"}
+    found = bench.run(lambda http: bench.target.find(http, [Ask("P1", account)], {}), read_only=True)  # type: ignore[attr-defined]
+    assert [one.values["groups"] for one in found.accounts] == ["Finance;Sales"]
+    leave = change(Kind.LEAVE, account, {"groups": None}, person="P1", before={"groups": held[account]})
+    assert isinstance(bench.write(leave)[0], Done)
+    assert {one.id: one.values["groups"] for one in bench.observe().accounts} == {account: None, other: "Sales"}
+
+
+def test_a_group_that_shows_no_members_is_not_put_back_without_them(case: Case) -> None:
+    case.options(members_shown="none")
+    bench = case.bench(dialect={"update": "put"})
+    # Whoever is the first in an empty group takes nobody's place
+    first = made(bench, create({**image(1), "groups": "Sales"}))
+    account = made(bench, create({**image(2), "groups": None}))
+    (outcome,) = bench.write(change(Kind.UPDATE, account, {"groups": "Sales"}, person="P2", before={}))
+    assert isinstance(outcome, Permanent)
+    assert outcome.code == "members_hidden"
+    assert bench.accounts()[first].values["groups"] == "Sales"
+
+
+def test_whoever_was_renamed_there_leaves_groups_that_name_members_by_user_name(case: Case) -> None:
+    case.options(members_by_name=True)
+    bench = case.bench(dialect={"member_value": "userName"}, match=["externalId"])
+    account = made(bench, create())
+    assert bench.accounts()[account].values["groups"] == "Finance;Sales"
+    # Somebody renames the user there; the mapping still says the former name
+    case.board.seed(case.name, [{"id": account, "userName": "renamed"}])
+    (outcome,) = bench.write(changed(account, {"active": "false", "groups": None}, Kind.LEAVE))
+    assert isinstance(outcome, Done)
+    assert bench.accounts()[account].values["groups"] is None
+    # By a new name that we give them they enter and leave, too
+    (outcome,) = bench.write(changed(account, {"userName": "e9", "groups": "Support"}))
+    assert isinstance(outcome, Done)
+    assert bench.accounts()[account].values["groups"] == "Support"
+    # And one whose new name is another's leaves by the one that they have
+    made(bench, create(image(2)))
+    leave = change(
+        Kind.LEAVE,
+        account,
+        {"userName": "e2", "groups": None},
+        person="P1",
+        wanted={"userName": "e2"},
+        before={"userName": "e9", "groups": "Support"},
+    )
+    (outcome,) = bench.write(leave)
+    assert isinstance(outcome, Permanent)
+    assert bench.accounts()[account].values["groups"] is None
+
+
+def test_a_service_that_shows_text_for_booleans_and_takes_booleans(case: Case) -> None:
+    case.board.seed(case.name, [{"id": "a", "userName": "e1", "active": "False"}, {"id": "b", "userName": "e2"}])
+    bench = case.bench()
+    held = bench.accounts()
+    assert (held["a"].values["active"], held["b"].values["active"]) == ("false", None)
+    assert isinstance(bench.write(update("a", active="true"))[0], Done)
+    assert case.user("e1")["active"] is True
+    case.board.seed(case.name, [{"id": "a", "active": "True"}])
+    assert bench.accounts()["a"].values["active"] == "true"
+
+
+def test_a_service_that_asks_for_time_by_a_date_gets_it(case: Case) -> None:
+    bench = case.bench()
+    account = made(bench, create())
+    soon = format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)
+    for match in ({"path_prefix": "/Users", "method": "PATCH"}, {"path_prefix": "/Groups", "method": "PATCH"}):
+        case.board.fault(case.name, match=match, status=429, headers={"Retry-After": soon}, times=1)
+        (outcome,) = bench.write(changed(account, {"title": match["path_prefix"], "groups": "Sales"}))
+        assert isinstance(outcome, Temporary), outcome
+        assert outcome.limited
+        assert 60 < (outcome.delay or 0) <= 90
 
 
 def test_new_users_of_the_same_groups_go_together(case: Case) -> None:

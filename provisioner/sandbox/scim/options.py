@@ -17,7 +17,8 @@ class ScimOptions(Options):
     `show_active`: whether users show it. `token_seconds`: how long a token of `/oauth/token` lasts. `silent`: changes
     answer 204. `short_total`: lists count so many more than they show. `group_lag_seconds`: as where a service reads a
     whole group and writes it back without a lock, a PATCH of a group begins from its members as they were so long ago;
-    `latency_ms` should be as long.
+    `latency_ms` should be as long. `members_shown`: in lists too, in single groups (`one`), or nowhere (`none`).
+    `members_by_name`: groups name their members by user name.
     """
 
     discovery: str = "all"
@@ -36,3 +37,5 @@ class ScimOptions(Options):
     silent: bool = False
     short_total: int = 0
     group_lag_seconds: float = 0.0
+    members_shown: str = "all"
+    members_by_name: bool = False

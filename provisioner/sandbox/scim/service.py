@@ -179,7 +179,8 @@ class Scim(Vendor[ScimOptions]):
         return listed(self.options, call.query, keys, self._user)
 
     def list_groups(self, call: Call) -> Answer:
-        return listed(self.options, call.query, list(self._groups), self._group)
+        shown = self.options.members_shown == "all"
+        return listed(self.options, call.query, list(self._groups), lambda key: self._group(key, shown=shown))
 
     # Users
 
@@ -247,7 +248,7 @@ class Scim(Vendor[ScimOptions]):
 
     def one_group(self, call: Call, key: str) -> Answer:
         del call
-        return self._shown(self._group(self._known(self._groups, key)))
+        return self._shown(self._group(self._known(self._groups, key), shown=self.options.members_shown != "none"))
 
     def replace_group(self, call: Call, key: str) -> Answer:
         held = self._changeable(call, self._groups, key)
@@ -264,7 +265,8 @@ class Scim(Vendor[ScimOptions]):
             moved = [len(one["value"]) if isinstance(one.get("value"), list) else 1 for one in operations_of(body)]
             if sum(moved) > 1:
                 raise ScimRefusedError(400, "One member at a time", "tooMany")
-        after = patched({"displayName": held["displayName"], "members": self._begun_from(held, call.now)}, body)
+        members = self._named(self._begun_from(held, call.now))
+        after = patched({"displayName": held["displayName"], "members": members}, body)
         return self._save_group(held, after.get("members", []), after["displayName"], call.now)
 
     def _begun_from(self, held: dict[str, Any], now: datetime) -> list[Any]:
@@ -274,10 +276,7 @@ class Scim(Vendor[ScimOptions]):
         return next((members for since, members in reversed(past) if since <= now - lag), held["members"])
 
     def _save_group(self, held: dict[str, Any], members: Sequence[Any], name: str, now: datetime) -> Answer:
-        for member in members:
-            if not isinstance(member, dict) or member.get("value") not in self._users:
-                raise ScimRefusedError(400, "A member is no user", "invalidValue")
-        new = [{"value": one["value"]} for one in members]
+        new = [{"value": self._member(one)} for one in members]
         if self.options.group_lag_seconds:
             past = held.setdefault("_past", [(datetime.min.replace(tzinfo=UTC), held["members"])])
             past.append((now, new))
@@ -285,13 +284,28 @@ class Scim(Vendor[ScimOptions]):
         held["_version"] += 1
         self._memberships = None
         key = next(key for key, one in self._groups.items() if one is held)
-        return Answer(204, None, {}) if self.options.silent else self._shown(self._group(key))
+        if self.options.silent or self.options.members_shown == "none":
+            return Answer(204, None, {})
+        return self._shown(self._group(key))
 
-    def _group(self, key: str) -> dict[str, Any]:
+    def _member(self, given: Any) -> str:
+        """The id of a user whom a group is to hold."""
+        value = given.get("value") if isinstance(given, dict) else None
+        key = self._names.get(str(value).lower()) if self.options.members_by_name else value
+        if key not in self._users:
+            raise ScimRefusedError(400, "A member is no user", "invalidValue")
+        return str(key)
+
+    def _named(self, members: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Members as groups name them."""
+        named = self.options.members_by_name
+        return [{"value": self._users[one["value"]]["userName"] if named else one["value"]} for one in members]
+
+    def _group(self, key: str, *, shown: bool = True) -> dict[str, Any]:
         held = self._groups[key]
-        members = [{"value": one["value"], "type": "User"} for one in held["members"]]
-        shown = {"schemas": [GROUP], "id": key, "displayName": held["displayName"], "meta": self._meta("Group", held)}
-        return shown | ({"members": members} if members else {})
+        members = [{**one, "type": "User"} for one in self._named(held["members"])] if shown else []
+        group = {"schemas": [GROUP], "id": key, "displayName": held["displayName"], "meta": self._meta("Group", held)}
+        return group | ({"members": members} if members else {})
 
     # What both share
 

@@ -34,12 +34,12 @@ from provisioner.targets.http import Http, Tokens
 from provisioner.targets.literals import literals
 from provisioner.targets.oauth import ClientCredentials
 from provisioner.targets.responses import Failure, as_outcome
-from provisioner.targets.scim import groups
 from provisioner.targets.scim.advice import ADVICE
 from provisioner.targets.scim.attributes import ACTIVE, CATALOGUE, GROUPS, family, is_custom
 from provisioner.targets.scim.discovery import Discovery, Features, definitions
 from provisioner.targets.scim.groups import Groups, UnknownGroupError
 from provisioner.targets.scim.listing import Reader
+from provisioner.targets.scim.membership import Change, change_of
 from provisioner.targets.scim.paths import InvalidPathError
 from provisioner.targets.scim.requests import first_page, list_of
 from provisioner.targets.scim.settings import ScimSettings
@@ -205,13 +205,16 @@ class Scim(Target[ScimSettings], LooksUp, ChecksNames, CountsListing, Deactivate
         http: Http,
         operations: Sequence[Operation],
         outcomes: Sequence[Outcome],
-        wanted: Mapping[int, groups.Change],
+        wanted: Mapping[int, Change],
     ) -> Sequence[Outcome]:
         if not wanted:
             return outcomes
         if self.settings.dialect.member_value != "id":
             try:
-                wanted = {place: await self._as_member(http, operations[place], one) for place, one in wanted.items()}
+                wanted = {
+                    place: await self._as_member(http, operations[place], outcomes[place], one)
+                    for place, one in wanted.items()
+                }
             except TargetError as exc:
                 failure = as_outcome(exc)
                 return [
@@ -226,17 +229,20 @@ class Scim(Target[ScimSettings], LooksUp, ChecksNames, CountsListing, Deactivate
             for place, outcome in enumerate(outcomes)
         ]
 
-    async def _as_member(self, http: Http, operation: Operation, change: groups.Change) -> groups.Change:
+    async def _as_member(self, http: Http, operation: Operation, outcome: Outcome, change: Change) -> Change:
         """The same change, of whom groups call by another attribute than the id.
+
+        Only of somebody who was made just now is it known. Others may have been renamed there, or keep their former
+        name because the new one was refused.
 
         Raises:
             TargetError: the user cannot be read.
         """
         name = self.settings.dialect.member_value
-        member = operation.wanted.get(name)
-        if not member:
-            user = await self._reader.user(http, change.account)
-            member = self._reader.values(user, [name])[name] if user is not None else None
+        if operation.kind is Kind.CREATE and isinstance(outcome, Done) and name not in outcome.learnt:
+            return replace(change, member=operation.wanted.get(name) or change.account)
+        user = await self._reader.user(http, change.account)
+        member = self._reader.values(user, [name])[name] if user is not None else None
         return replace(change, member=member or change.account)
 
     async def _after_groups(
@@ -341,7 +347,7 @@ def _said(features: Features) -> str:
     )
 
 
-def _group_changes(operations: Sequence[Operation], outcomes: Sequence[Outcome]) -> Mapping[int, groups.Change]:
+def _group_changes(operations: Sequence[Operation], outcomes: Sequence[Outcome]) -> Mapping[int, Change]:
     """By place in the batch, the groups that are still to be changed after everything else was."""
     found = {
         place: _group_change(operation, outcome)
@@ -360,7 +366,7 @@ def _goes_on(operation: Operation, outcome: Outcome) -> bool:
     return refused and operation.kind is Kind.LEAVE and bool(operation.account)
 
 
-def _group_change(operation: Operation, outcome: Outcome) -> groups.Change:
+def _group_change(operation: Operation, outcome: Outcome) -> Change:
     if operation.kind is Kind.CREATE and isinstance(outcome, Done):
-        return groups.change(outcome.account or "", None, operation.wanted.get(GROUPS))
-    return groups.change(operation.account or "", operation.before.get(GROUPS), operation.after.get(GROUPS))
+        return change_of(outcome.account or "", None, operation.wanted.get(GROUPS))
+    return change_of(operation.account or "", operation.before.get(GROUPS), operation.after.get(GROUPS))

@@ -9,21 +9,22 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from provisioner.errors import TargetError
-from provisioner.model.attributes import Type, canonical, members
 from provisioner.model.outcome import Permanent, Temporary, Unclear
 from provisioner.model.scim_names import SCIM_PATCH_OP
-from provisioner.model.unconfirmed import parted
+from provisioner.targets.concurrently import each
 from provisioner.targets.http import Http, at
 from provisioner.targets.responses import Answer, Failure, as_outcome, sentence
 from provisioner.targets.scim.attributes import elements, plain
 from provisioner.targets.scim.discovery import LASTING, Discovery
+from provisioner.targets.scim.membership import Change, Group, Memberships, group_of, is_direct, why_unusable
 from provisioner.targets.scim.paths import get, literal
-from provisioner.targets.scim.requests import each_resource, id_of, resource_of, scim_type, version_of
+from provisioner.targets.scim.requests import each_resource, resource_of, scim_type, version_of
 from provisioner.targets.scim.settings import ScimSettings
+from provisioner.targets.sharing import AT_ONCE
 from provisioner.targets.turns import Turn
 
 #: Seconds after which a name that is not found is worth another reading.
@@ -40,44 +41,6 @@ class UnknownGroupError(Exception):
     """A group of that name cannot be used; the message says why and which there are."""
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
-    """One group: its id, its display name and the ids of its members."""
-
-    id: str
-    name: str
-    members: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Memberships:
-    """Who is in which group; `by_user` is None where the users themselves say it."""
-
-    names: Mapping[str, str]
-    by_user: Mapping[str, Sequence[str]] | None
-    notes: tuple[str, ...] = ()
-    member_value: str = "id"
-
-    def of(self, account: str, user: Mapping[str, Any]) -> str | None:
-        """The names of a user's groups, as a canonical set."""
-        if self.by_user is not None:
-            member = account if self.member_value == "id" else str(get(user, self.member_value))
-            return canonical(list(self.by_user.get(member, ())), Type.SET)
-        held = elements(get(user, "groups"))
-        named = (self.names.get(plain(one)) for one in held if _directly(one))
-        return canonical([name for name in named if name], Type.SET)
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """The groups that one user is to enter and to leave, by name. `member` is what groups call the user."""
-
-    account: str
-    member: str
-    enter: tuple[str, ...]
-    leave: tuple[str, ...]
-
-
 @dataclass(slots=True)
 class _Wanted:
     """What becomes of one group: who enters and who leaves."""
@@ -85,21 +48,6 @@ class _Wanted:
     group: Group
     enter: list[str] = field(default_factory=list)
     leave: list[str] = field(default_factory=list)
-
-
-def change(account: str, before: str | None, after: str | None) -> Change:
-    """The difference of two canonical sets of group names; whoever is perhaps in one enters or leaves it again.
-
-    Groups call the user by the id; see `dialect.member_value`.
-    """
-    sure, unsure = parted(before)
-    new = {name.lower(): name for name in members(after)}
-    return Change(
-        account,
-        account,
-        tuple(name for key, name in new.items() if key not in sure),
-        tuple(name for key, name in {**sure, **unsure}.items() if key not in new),
-    )
 
 
 class Groups:
@@ -112,6 +60,7 @@ class Groups:
         self._known: tuple[float, Sequence[Group]] | None = None
         # Many operations ask at once; one reads, the others find what it read
         self._reading = asyncio.Lock()
+        self._shows_members = False
         # By id: one change of a group after the other, since services read whole groups and write them back
         self._changing: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -130,31 +79,43 @@ class Groups:
         features = await self._discovery.features(http)
         paging, size = features.paging(self._settings.dialect), features.page_size(self._settings.page_size)
         found = await each_resource(http, self._settings.paths.groups, paging, size)
-        return [_group(one) for one in found]
+        return [group_of(one) for one in found]
 
     async def memberships(self, http: Http) -> Memberships:
         """Who is in which group now. A name that two groups share, or that holds a `;`, names none.
+
+        Where no group of the list shows a member, each is read by itself, since many services leave members out of
+        lists. Where none is shown then either, the users' own `groups` are believed: without them a leaver would seem
+        to be in no group, and stay in it.
 
         Raises:
             TargetError: the groups cannot be read.
         """
         groups = await self.all(http, age=0)
-        usable = {group.id: group.name for group in groups if self._is_usable(group, groups)}
+        usable = {group.id: group.name for group in groups if why_unusable(group, groups) is None}
         notes = tuple(
             f"The group {group.name!r} is left alone: {why}."
             for group in groups
-            if (why := _why_unusable(group, groups)) is not None
+            if (why := why_unusable(group, groups)) is not None
         )
         if self._settings.dialect.memberships == "users":
             return Memberships(usable, None, notes)
+        if not any(group.members for group in groups):
+            groups = await each(groups, lambda group: self._by_itself(http, group), limit=AT_ONCE)
+            if not any(group.members for group in groups):
+                return Memberships(usable, None, notes)
         by_user: dict[str, list[str]] = {}
         for group in groups:
-            for member in group.members if group.id in usable else ():
+            for member in (group.members or ()) if group.id in usable else ():
                 by_user.setdefault(member, []).append(group.name)
         return Memberships(usable, by_user, notes, self._settings.dialect.member_value)
 
-    def _is_usable(self, group: Group, groups: Sequence[Group]) -> bool:
-        return _why_unusable(group, groups) is None
+    async def _by_itself(self, http: Http, group: Group) -> Group:
+        template = f"{self._settings.paths.groups}/{{}}"
+        answer = await http.read(at(template, group.id), accept=(404, 410))
+        if answer.status in (404, 410):
+            return replace(group, members=None)
+        return group_of(resource_of(self._target, answer, at(template, "…")))
 
     async def named(self, http: Http, name: str) -> Group:
         """The group of that name, whose case does not matter.
@@ -282,6 +243,22 @@ class Groups:
             headers = {"If-Match": version} if version else {}
         return _overtaken(group)
 
+    async def _hides(self, http: Http, group: Group, shown: Sequence[Any]) -> bool:
+        """Whether a group has members though it shows none: to put it back would take all of them out.
+
+        Asked until one was seen that shows some.
+
+        Raises:
+            TargetError: the users cannot be read.
+        """
+        self._shows_members = self._shows_members or bool(shown)
+        if self._shows_members:
+            return False
+        features = await self._discovery.features(http)
+        size = features.page_size(self._settings.page_size)
+        users = await each_resource(http, self._settings.paths.users, features.paging(self._settings.dialect), size)
+        return any(plain(one) == group.id for user in users for one in elements(get(user, "groups")) if is_direct(one))
+
     def _member(self, member: str) -> dict[str, str]:
         if not self._settings.dialect.member_ref:
             return {"value": member}
@@ -304,6 +281,12 @@ class Groups:
             except TargetError as exc:
                 return as_outcome(exc)
             before = elements(get(shown, "members"))
+            try:
+                hidden = await self._hides(http, part.group, before)
+            except TargetError as exc:
+                return as_outcome(exc)
+            if hidden:
+                return Permanent("members_hidden", f"{part.group.name!r} has members and shows none to be put back")
             there = {plain(one) for one in before}
             stay = [one for one in before if plain(one) not in part.leave]
             new = [*stay, *(self._member(one) for one in part.enter if one not in there)]
@@ -327,30 +310,6 @@ class Groups:
             if sent.status not in (412, 428):
                 return _refused(sent, part.group)
         return _overtaken(part.group)
-
-
-def _group(resource: Mapping[str, Any]) -> Group:
-    held = elements(get(resource, "members"))
-    ids = frozenset(plain(one) for one in held if _is_user(one))
-    return Group(str(id_of(resource)), str(get(resource, "displayName") or "").strip(), ids)
-
-
-def _is_user(member: Any) -> bool:
-    return not isinstance(member, Mapping) or str(get(member, "type") or "User").lower() != "group"
-
-
-def _directly(membership: Any) -> bool:
-    return not isinstance(membership, Mapping) or str(get(membership, "type") or "direct").lower() != "indirect"
-
-
-def _why_unusable(group: Group, groups: Sequence[Group]) -> str | None:
-    if not group.name:
-        return "it has no display name"
-    if ";" in group.name:
-        return "its name holds a semicolon, which separates names in the mapping"
-    if sum(other.name.lower() == group.name.lower() for other in groups) > 1:
-        return "another group has the same name"
-    return None
 
 
 def _not_kept(answer: Answer, group: Group, enter: Sequence[str], leave: Sequence[str]) -> Failure | None:

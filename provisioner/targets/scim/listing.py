@@ -14,7 +14,8 @@ from provisioner.targets.concurrently import each
 from provisioner.targets.http import Http, at
 from provisioner.targets.scim.attributes import CATALOGUE, GROUPS, family, shown
 from provisioner.targets.scim.discovery import Discovery
-from provisioner.targets.scim.groups import Groups, Memberships
+from provisioner.targets.scim.groups import Groups
+from provisioner.targets.scim.membership import Memberships
 from provisioner.targets.scim.paths import Path, equals
 from provisioner.targets.scim.requests import each_resource, id_of, list_of, resource_of
 from provisioner.targets.scim.settings import ScimSettings

@@ -81,8 +81,11 @@ class Groups:
         found = await each_resource(http, self._settings.paths.groups, paging, size)
         return [group_of(one) for one in found]
 
-    async def memberships(self, http: Http) -> Memberships:
+    async def memberships(self, http: Http, *, users: bool) -> Memberships:
         """Who is in which group now. A name that two groups share, or that holds a `;`, names none.
+
+        Args:
+            users: whether the service has any.
 
         Where no group of the list shows a member, each is read by itself, since many services leave members out of
         lists. Where none is shown then either, the users' own `groups` are believed: without them a leaver would seem
@@ -100,7 +103,7 @@ class Groups:
         )
         if self._settings.dialect.memberships == "users":
             return Memberships(usable, None, notes)
-        if not any(group.members for group in groups):
+        if users and not any(group.members for group in groups):
             groups = await each(groups, lambda group: self._by_itself(http, group), limit=AT_ONCE)
             if not any(group.members for group in groups):
                 return Memberships(usable, None, notes)

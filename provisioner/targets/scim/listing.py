@@ -54,7 +54,7 @@ class Reader:
         features = await self._discovery.features(http)
         size = features.page_size(self._settings.page_size)
         users = await each_resource(http, self._settings.paths.users, features.paging(self._settings.dialect), size)
-        memberships = await self._memberships(http)
+        memberships = await self._memberships(http, users=bool(users))
         accounts: list[Account] = []
         for start in range(0, len(users), _ROWS_AT_ONCE):
             accounts += [self.account(user, memberships) for user in users[start : start + _ROWS_AT_ONCE]]
@@ -76,7 +76,7 @@ class Reader:
         if any(one is None for one in found):
             return None
         users = {str(id_of(user)): user for one in found for user in one or ()}
-        memberships = await self._memberships(http) if users else None
+        memberships = await self._memberships(http, users=True) if users else None
         return Listing([self.account(user, memberships) for user in users.values()], complete=False)
 
     async def _find_one(self, http: Http, ask: Ask, *, filters: bool) -> Sequence[Mapping[str, Any]] | None:
@@ -159,10 +159,10 @@ class Reader:
         everybody = await self.everybody(http)
         return [user for user in everybody if fold(self._value(user, path, attribute), attribute.type) == wanted]
 
-    async def _memberships(self, http: Http) -> Memberships | None:
+    async def _memberships(self, http: Http, *, users: bool) -> Memberships | None:
         if not self.manages_groups:
             return None
-        return await self._groups.memberships(http)
+        return await self._groups.memberships(http, users=users)
 
     def account(self, user: Mapping[str, Any], memberships: Memberships | None) -> Account:
         """A user as an account.

@@ -18,7 +18,8 @@ class ScimOptions(Options):
     answer 204. `short_total`: lists count so many more than they show. `group_lag_seconds`: as where a service reads a
     whole group and writes it back without a lock, a PATCH of a group begins from its members as they were so long ago;
     `latency_ms` should be as long. `members_shown`: in lists too, in single groups (`one`), or nowhere (`none`).
-    `members_by_name`: groups name their members by user name.
+    `members_by_name`: groups name their members by user name. `version_seconds`: versions are the second of the last
+    change, so that a second one within it has the same.
     """
 
     discovery: str = "all"
@@ -39,3 +40,4 @@ class ScimOptions(Options):
     group_lag_seconds: float = 0.0
     members_shown: str = "all"
     members_by_name: bool = False
+    version_seconds: bool = False

@@ -282,6 +282,7 @@ class Scim(Vendor[ScimOptions]):
             past.append((now, new))
         held |= {"displayName": name, "members": new}
         held["_version"] += 1
+        held["_second"] = now.replace(microsecond=0).isoformat()
         self._memberships = None
         key = next(key for key, one in self._groups.items() if one is held)
         if self.options.silent or self.options.members_shown == "none":
@@ -323,7 +324,7 @@ class Scim(Vendor[ScimOptions]):
         wanted = call.headers.get("if-match")
         if self.options.etag_required and wanted is None:
             raise ScimRefusedError(428, "If-Match is required")
-        if wanted is not None and wanted != _version(held):
+        if wanted is not None and wanted != self._version(held):
             raise ScimRefusedError(412, "It has changed")
         return held
 
@@ -331,15 +332,15 @@ class Scim(Vendor[ScimOptions]):
         meta = {"resourceType": type_}
         if "_made" in held:
             meta |= {"created": held["_made"], "lastModified": held["_changed"]}
-        return meta | ({"version": _version(held)} if self.options.etag else {})
+        return meta | ({"version": self._version(held)} if self.options.etag else {})
+
+    def _version(self, held: Mapping[str, Any]) -> str:
+        seconds = self.options.version_seconds
+        return f'W/"{held.get("_second", held["_version"]) if seconds else held["_version"]}"'
 
     def _shown(self, resource: Mapping[str, Any]) -> Answer:
         version = resource["meta"].get("version")
         return Answer(200, resource, {**SCIM_TYPE, **({"ETag": version} if version else {})})
-
-
-def _version(held: Mapping[str, Any]) -> str:
-    return f'W/"{held["_version"]}"'
 
 
 def _id(name: str, what: str) -> str:

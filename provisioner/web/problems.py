@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect
 from provisioner.errors import ConfigurationError, ProvisionerError, StoreError, StoreRefusedError, UsageError
 from provisioner.logs import clean, get_logger
 from provisioner.web.rendering import render
+from provisioner.web.wording import for_people, places_after
 
 log = get_logger(__name__)
 
@@ -91,7 +92,13 @@ def add_handlers(app: FastAPI, *, pages: bool) -> None:
             return Response(status_code=found.status, headers=found.headers)
         if pages and not request.url.path.startswith(_PROGRAMS):
             response: Response = render(
-                request, "error.html", found.status, title=title, detail=found.detail, remedy=found.remedy
+                request,
+                "error.html",
+                found.status,
+                title=title,
+                detail=found.detail,
+                remedy=for_people(found.remedy),
+                places=places_after(request.url.path),
             )
         else:
             response = problem(found.status, title, found.detail, code=found.code, remedy=found.remedy, **found.more)
@@ -112,6 +119,8 @@ def add_handlers(app: FastAPI, *, pages: bool) -> None:
     async def http(request: Request, exc: Exception) -> Response:
         assert isinstance(exc, HTTPException)  # noqa: S101 - registered for this class only
         if exc.status_code == 404:
+            if pages and not request.url.path.startswith(_PROGRAMS):
+                return answer(request, not_there("There is no page at this address.", "Begin at the overview."))
             there = "Begin at /, or read /api/openapi.json." if pages else "There are /healthz and /readyz."
             return answer(request, not_there(f"There is nothing at this path. {there}"))
         detail = str(exc.detail)

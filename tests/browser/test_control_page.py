@@ -96,6 +96,34 @@ def test_one_person_is_synced_now(page: Page, site: LiveSite) -> None:
     expect(page.get_by_role("listitem").filter(has_text="tribal_habits: update").first).to_contain_text("Renamed")
 
 
+def test_what_is_held_is_filtered_and_chosen_as_it_is_shown(page: Page, site: LiveSite) -> None:
+    sign_in(page, site)
+    held = next(one["run"] for one in site.api("GET", "/api/runs")["runs"] if one["targets"]["tribal_habits"]["held"])
+    page.goto(f"{site.url}/runs/{held}/approval")
+    page.get_by_label("Person, account or value").fill("w0003")
+    page.get_by_role("button", name="Filter").click()
+    expect(page.get_by_role("heading", name="1 person, 1 operation by this filter")).to_be_visible()
+    assert "w0003" not in page.url.lower()
+    page.get_by_role("button", name="Approve these: 1 person…").click()
+    expect(page.get_by_role("heading", name="Approve 1 operation of 1 person?")).to_be_visible()
+    page.get_by_role("link", name="No, go back").click()
+    expect(page.locator("input[name=who]")).to_have_count(2)
+
+
+def test_a_run_is_undone_from_its_page(page: Page, site: LiveSite) -> None:
+    sign_in(page, site)
+    run = site.api("GET", "/api/runs?limit=1")["runs"][0]["run"]
+    page.goto(f"{site.url}/runs/{run}")
+    page.get_by_role("link", name="What an undo would do").click()
+    expect(page.get_by_role("row").filter(has_text="W0007")).to_contain_text("Renamed")
+    page.get_by_role("button", name="Compare with the targets now").click()
+    expect(page.get_by_role("heading", name="Compared with the targets just now")).to_be_visible(timeout=30_000)
+    page.get_by_role("button", name="Undo this run: 1 account").click()
+    expect(page.get_by_role("status")).to_have_text("succeeded", timeout=30_000)
+    expect(page.get_by_text("It takes back")).to_be_visible()
+    assert not any(one["last_name"] == "Renamed" for one in site.switchboard.accounts("tribal_habits"))
+
+
 @pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (1366, "dark")])
 def test_every_page_can_be_used_by_everybody(browser: Browser, site: LiveSite, scheme: str, width: int) -> None:
     context = browser.new_context(

@@ -12,7 +12,7 @@ import pytest
 
 from provisioner.admin.held import HeldFilter, held_people
 from provisioner.model.held_document import HeldDocument
-from provisioner.web.api.runs import known_run
+from provisioner.web.run_requests import known_run
 from tests.web.conftest import VIEWER, Site, csrf_in
 
 LABEL = {"label": "'Label of ' || first_name"}

@@ -70,7 +70,7 @@ def test_on_the_pages(site: Site) -> None:
     # Unknown ids
     is_page(site.client.get("/runs/nowhere"), 404, "There is no run")
     is_page(site.client.get("/people?key=nobody"), 404, "nobody")
-    is_page(site.client.get("/nowhere"), 404, "nothing at this path")
+    is_page(site.client.get("/nowhere"), 404, "no page at this address")
     is_page(site.send("/", "/runs/nowhere/approval", some), 404, "There is no run")
     is_page(site.send("/", "/targets/nowhere/pause"), 404, "nowhere")
     is_page(site.send("/", "/people/resync", {"key": "nobody"}), 404, "nobody")

@@ -12,7 +12,7 @@ import pytest
 
 from provisioner.admin.undo_outline import undo_outline
 from provisioner.model.undo_outline import UndoOutline
-from provisioner.web.api.runs import known_run
+from provisioner.web.run_requests import known_run
 from tests.decisions.conftest import company
 from tests.web.conftest import VIEWER, Site
 

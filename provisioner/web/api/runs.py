@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode
@@ -19,9 +18,7 @@ from provisioner.errors import UsageError
 from provisioner.logs import clean
 from provisioner.model.decision_document import RunDecision
 from provisioner.model.operation import Kind, Status
-from provisioner.model.run_document import RunDocument
 from provisioner.roster import check_allowed
-from provisioner.runs.lifecycle import request_run
 from provisioner.runs.orders import with_left_out, with_plan
 from provisioner.runs.roster_source import names_own
 from provisioner.runs.undo import undo_request
@@ -49,10 +46,10 @@ from provisioner.web.api.schemas import (
     components,
 )
 from provisioner.web.auth.access import Actor, Reader, User, bearer
-from provisioner.web.problems import MEDIA_TYPE, ProblemError, not_there, unusable
+from provisioner.web.problems import MEDIA_TYPE, ProblemError, unusable
+from provisioner.web.run_requests import ask_for_run, known_run
 from provisioner.web.web_context import Deployed, OnSite, Site
 
-_RUN_ID: Final = re.compile(r"[0-9A-Za-z-]{1,64}")
 _KEY_LENGTH: Final = 255
 _FILE: Final = {"type": "string", "format": "binary", "minLength": 1}
 _WHATS: Final[Mapping[int, str]] = {
@@ -88,45 +85,6 @@ def _carries(model: type[BaseModel], *, required: bool) -> dict[str, Any]:
 router = APIRouter(prefix="/api", dependencies=[Depends(bearer)])
 Limit = Annotated[int, Query(ge=1, le=500, description="Rows at most.")]
 Offset = Annotated[int, Query(ge=0, le=1_000_000, description="Rows to leave out.")]
-
-
-async def known_run(dep: Deployment, run: str) -> RunDocument:
-    """A run's document.
-
-    Raises:
-        ProblemError: 404, there is no such run.
-    """
-    document = await dep.runs.document(run) if _RUN_ID.fullmatch(run) else None
-    if document is None:
-        raise not_there(f"There is no run {run[:80]!r}.", "GET /api/runs lists them.")
-    return document
-
-
-async def ask_for_run(
-    site: Site,
-    dep: Deployment,
-    asked: RunAsked,
-    *,
-    by: str,
-    content: bytes | None = None,
-    asked_by: str | None = None,
-) -> str:
-    """Request a run, tell the workers, and write down who wanted it; its id.
-
-    Args:
-        asked_by: the `traceparent` of the request.
-
-    Raises:
-        UsageError: an asked target does not exist.
-    """
-    run = await request_run(dep, asked, content=content, asked_by=asked_by)
-    roster = shown(asked.roster) if asked.roster else None
-    facts: dict[str, Any] = {"run": run, "targets": asked.targets, "accept": asked.accept, "roster": roster}
-    if asked.undo is not None:
-        facts |= {"undo": asked.undo, "force_drift": asked.force}
-    await record(dep.audit, by, "run requested", people=asked.people, facts=facts)
-    await site.nudge(run, urgent=asked.urgent)
-    return run
 
 
 @router.post(

@@ -11,11 +11,11 @@ from provisioner.admin import decisions
 from provisioner.admin.decisions import Choice, decide_about
 from provisioner.admin.person_report import story
 from provisioner.store.runs.documents import Request as RunAsked
-from provisioner.web.api.runs import ask_for_run, known_run
 from provisioner.web.auth.access import Acting
 from provisioner.web.pages.forms import every, fields_of, first, sent_by
 from provisioner.web.problems import ProblemError
 from provisioner.web.rendering import render
+from provisioner.web.run_requests import ask_for_run, known_run
 from provisioner.web.web_context import Deployed, OnSite
 
 router = APIRouter()

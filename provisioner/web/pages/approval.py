@@ -17,11 +17,11 @@ from provisioner.model.held_document import HeldDocument, HeldPerson
 from provisioner.model.operation_document import RunOperation
 from provisioner.model.run_document import KINDS, RunDocument
 from provisioner.runtime.context import Deployment
-from provisioner.web.api.runs import known_run
 from provisioner.web.auth.access import Acting, SignedIn
 from provisioner.web.pages.forms import Fields, every, fields_of, first, sent_by
 from provisioner.web.problems import ProblemError, unusable
 from provisioner.web.rendering import render
+from provisioner.web.run_requests import known_run
 from provisioner.web.web_context import Deployed, OnSite, Site
 
 router = APIRouter()

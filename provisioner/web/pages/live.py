@@ -12,11 +12,11 @@ from fastapi.responses import Response, StreamingResponse
 
 from provisioner.errors import StoreError
 from provisioner.model.run_document import KINDS, OUTCOMES
-from provisioner.web.api.runs import known_run
 from provisioner.web.auth.access import SignedIn
 from provisioner.web.pages.overview import look
 from provisioner.web.pages.reading import parts
 from provisioner.web.rendering import fragment
+from provisioner.web.run_requests import known_run
 from provisioner.web.web_context import Deployed, OnSite, Site
 
 router = APIRouter()

@@ -17,12 +17,12 @@ from provisioner.model.run_document import KINDS, OUTCOMES, RunDocument, RunPart
 from provisioner.runs.orders import with_left_out
 from provisioner.store.runs.paging import Filter
 from provisioner.web import request_bodies
-from provisioner.web.api.runs import known_run
 from provisioner.web.auth.access import SignedIn, check_form
 from provisioner.web.pages.overview import look
 from provisioner.web.pages.run_view import Progress, causes, in_run, progress
 from provisioner.web.pages.worklists import labels_of, offset_of
 from provisioner.web.rendering import render
+from provisioner.web.run_requests import known_run
 from provisioner.web.web_context import Deployed
 
 

@@ -14,12 +14,13 @@ from provisioner.model.run_document import PlanDocument, RunDocument
 from provisioner.runs.preview import preview
 from provisioner.runs.undo import undo_request
 from provisioner.runtime.context import Deployment
-from provisioner.web.api.runs import ask_for_run, known_run
 from provisioner.web.auth.access import Acting, SignedIn
 from provisioner.web.pages.forms import fields_of, first, sent_by
 from provisioner.web.problems import ProblemError
 from provisioner.web.rendering import render
+from provisioner.web.run_requests import ask_for_run, known_run
 from provisioner.web.web_context import Deployed, OnSite, Site
+from provisioner.web.wording import for_people
 
 router = APIRouter()
 #: People whom the page lists.
@@ -64,7 +65,7 @@ async def _planned(site: Site, run: str, target: str) -> PlanDocument:
             "undo itself compares as well, before it changes anything.",
         ) from None
     except UsageError as exc:
-        raise ProblemError(409, exc.message, code="nothing_to_undo", remedy=_remedy(exc, run)) from None
+        raise ProblemError(409, exc.message, code="nothing_to_undo", remedy=for_people(exc.remedy)) from None
 
 
 @router.post("/runs/{run}/undo")
@@ -79,7 +80,7 @@ async def undo(request: Request, run: str, session: Acting, site: OnSite, dep: D
             dep, run, [target] if target else None, None, force=first(fields, "force_drift") == "yes"
         )
     except UsageError as exc:
-        raise ProblemError(409, exc.message, code="nothing_to_undo", remedy=_remedy(exc, run)) from None
+        raise ProblemError(409, exc.message, code="nothing_to_undo", remedy=for_people(exc.remedy)) from None
     if first(fields, "confirmed") != fingerprint(known["people"]):
         return await _shown(request, dep, document, target, changed=True)
     started = await ask_for_run(site, dep, asked, by=sent_by(session))
@@ -88,15 +89,6 @@ async def undo(request: Request, run: str, session: Acting, site: OnSite, dep: D
 
 def _target(document: RunDocument, name: str) -> str:
     return name if name in document["targets"] else ""
-
-
-def _remedy(error: UsageError, run: str) -> str:
-    """What to do, for whoever reads a page."""
-    return (
-        f"Look at what became of run {run} on its page."
-        if "provisioner " in (error.remedy or "")
-        else error.remedy or ""
-    )
 
 
 async def _shown(
@@ -108,11 +100,12 @@ async def _shown(
     *,
     changed: bool = False,
 ) -> Response:
-    run = document["run"]
     try:
         found = await undo_outline(dep, document, [target] if target else None)
     except UsageError as exc:
-        return render(request, "undo.html", run=document, fault=exc.message, remedy=_remedy(exc, run), changed=changed)
+        return render(
+            request, "undo.html", run=document, fault=exc.message, remedy=for_people(exc.remedy), changed=changed
+        )
     people = found["people"][:_PEOPLE_SHOWN]
     return render(
         request,

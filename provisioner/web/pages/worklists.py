@@ -14,10 +14,10 @@ from provisioner.admin.worklists import NOTHING, lists, table_rows, to_do
 from provisioner.model.run_document import RejectedRow
 from provisioner.model.worklists import TableRow, WorklistRow
 from provisioner.runtime.context import Deployment
-from provisioner.web.api.runs import known_run
 from provisioner.web.auth.access import SignedIn
 from provisioner.web.pages.settings_view import shown
 from provisioner.web.rendering import render
+from provisioner.web.run_requests import known_run
 from provisioner.web.web_context import Deployed
 
 router = APIRouter()
@@ -129,7 +129,8 @@ async def rejected(request: Request, session: SignedIn, dep: Deployed) -> Respon
             media_type="text/csv; charset=utf-8",
             headers={"Content-Disposition": f'attachment; filename="rejected-{run or "none"}.csv"'},
         )
-    return render(request, "rejected.html", run=run, rows=rows[:500], total_rows=len(rows))
+    labels = await labels_of(dep, (key for row in rows[:500] if (key := row["key"])))
+    return render(request, "rejected.html", run=run, rows=rows[:500], total_rows=len(rows), labels=labels)
 
 
 def _csv(rows: list[RejectedRow]) -> str:

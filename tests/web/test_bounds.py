@@ -22,6 +22,7 @@ def test_pages_of_a_large_run_read_as_little_as_those_of_a_small_one(site: Site,
 
     paths = (
         *("/", "/runs", "/runs/{}", "/runs/{}?status=failed", "/runs/{}/approval", "/metrics", "/audit"),
+        *("/targets", "/trends"),
         *("/api/runs", "/api/runs/{}", "/api/runs/{}/operations", "/api/runs/{}/operations?status=failed&limit=10"),
     )
     is_bounded(efforts(redis_url, {path: look_at(path) for path in paths}))
@@ -55,3 +56,15 @@ def test_a_filter_that_passes_few_reads_a_bounded_number_of_them(site: Site, red
         effort = runs.effort_of(lambda: few.update(site.get(path).json()))
         assert [one["person"] for one in few["operations"]] == [f"W{number}" for number in range(10)]
         assert effort.commands < 40
+
+
+def test_a_run_that_is_too_large_for_a_page_is_not_read_for_its_undo(site: Site, redis_url: str) -> None:
+    site.sign_in()
+    with LargeRuns.at(redis_url) as runs:
+        run = runs.fill(30_000)
+        found: list[str] = []
+        effort = runs.effort_of(lambda: found.append(site.client.get(f"/runs/{run}/undo").text))
+        assert "too many to be listed on a page" in found[0]
+        assert f"provisioner undo {run}" in found[0]
+        assert effort.commands < 40
+        assert site.send(f"/runs/{run}", f"/runs/{run}/undo").status_code == 409

@@ -25,6 +25,8 @@ from provisioner.web.wording import for_people
 router = APIRouter()
 #: People whom the page lists.
 _PEOPLE_SHOWN: Final = 100
+#: Operations that succeeded, above which a page lists nothing: all of them would have to be read.
+_MOST: Final = 20_000
 #: Seconds for a comparison with the targets, which are asked at their rate limits.
 _LOOKS_FOR: Final = 60.0
 #: Seconds in which Redis has to answer one of its commands.
@@ -74,6 +76,9 @@ async def undo(request: Request, run: str, session: Acting, site: OnSite, dep: D
     fields = await fields_of(request, session)
     document = await known_run(dep, run)
     target = _target(document, first(fields, "target"))
+    too_many = _too_many(document, target)
+    if too_many is not None:
+        raise ProblemError(409, too_many.message, code="too_many", remedy=too_many.remedy)
     try:
         known = await undo_outline(dep, document, [target] if target else None)
         asked = await undo_request(
@@ -85,6 +90,24 @@ async def undo(request: Request, run: str, session: Acting, site: OnSite, dep: D
         return await _shown(request, dep, document, target, changed=True)
     started = await ask_for_run(site, dep, asked, by=sent_by(session))
     return RedirectResponse(f"/runs/{started}", 303)
+
+
+def _done(document: RunDocument, target: str) -> int:
+    """How many operations of a run succeeded, in one target or all."""
+    return sum(sum(part["succeeded"].values()) for name, part in document["targets"].items() if target in ("", name))
+
+
+def _too_many(document: RunDocument, target: str) -> UsageError | None:
+    """Why a run is too large for a page, if it is."""
+    count = _done(document, target)
+    if count <= _MOST:
+        return None
+    run = document["run"]
+    return UsageError(
+        f"Run {run} did {count} operations, too many to be listed on a page.",
+        remedy=f"Take it back from a machine with the settings: `provisioner plan --undo {run}` shows what would come "
+        f"back, `provisioner undo {run}` does it.",
+    )
 
 
 def _target(document: RunDocument, name: str) -> str:
@@ -101,6 +124,8 @@ async def _shown(
     changed: bool = False,
 ) -> Response:
     try:
+        if (too_many := _too_many(document, target)) is not None:
+            raise too_many
         found = await undo_outline(dep, document, [target] if target else None)
     except UsageError as exc:
         return render(

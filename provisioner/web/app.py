@@ -17,6 +17,7 @@ from provisioner.web.api import health, runs
 from provisioner.web.api.roster_webhook import roster_webhook
 from provisioner.web.api.webhooks import webhooks
 from provisioner.web.auth import oidc, sign_in
+from provisioner.web.auth.access import recognise
 from provisioner.web.auth.provider import Provider
 from provisioner.web.forwarded import ForwardedHeaders
 from provisioner.web.pages import (
@@ -70,7 +71,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.site = site
     app.state.provider = provider
     served = settings.web.has_page
-    add_handlers(app, pages=served)
+    add_handlers(app, pages=served, recognise=recognise)
     app.add_middleware(SecureHeaders)
     # Added last, so that it is the outermost: all others read what it found
     note = site.note_ignored_proxy

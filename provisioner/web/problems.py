@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -79,11 +79,16 @@ def problem_of(error: ProvisionerError) -> ProblemError:
     return ProblemError(500, detail, code=error.code, remedy=remedy)
 
 
-def add_handlers(app: FastAPI, *, pages: bool) -> None:
+#: Notes on a request who asks with a browser, if they signed in.
+Recognise = Callable[[Request], Awaitable[None]]
+
+
+def add_handlers(app: FastAPI, *, pages: bool, recognise: Recognise) -> None:
     """Let every error be answered as a problem, and where people look, as a page.
 
     Args:
         pages: whether the control page is served.
+        recognise: called before a page that is not there is answered, so that it has the menu.
     """
 
     def answer(request: Request, found: ProblemError) -> Response:
@@ -120,6 +125,7 @@ def add_handlers(app: FastAPI, *, pages: bool) -> None:
         assert isinstance(exc, HTTPException)  # noqa: S101 - registered for this class only
         if exc.status_code == 404:
             if pages and not request.url.path.startswith(_PROGRAMS):
+                await recognise(request)
                 return answer(request, not_there("There is no page at this address.", "Begin at the overview."))
             there = "Begin at /, or read /api/openapi.json." if pages else "There are /healthz and /readyz."
             return answer(request, not_there(f"There is nothing at this path. {there}"))

@@ -20,9 +20,16 @@ def test_what_is_not_there_leads_on(site: Site, path: str) -> None:
     assert "/api/" not in text
     assert "provisioner " not in text
     assert 'href="/"' in text
+    assert 'aria-label="Pages"' in answer.text, "the menu is there as well"
     assert ('href="/runs"' in text) == path.startswith("/runs/")
     # A program is answered as before
     assert site.get("/api/runs/nothing").json()["remedy"] == "GET /api/runs lists them."
+
+
+def test_who_has_not_signed_in_gets_no_menu(site: Site) -> None:
+    answer = site.client.get("/nothing-here")
+    assert answer.status_code == 404
+    assert 'aria-label="Pages"' not in answer.text
 
 
 def test_an_empty_deployment_says_what_to_do(site: Site) -> None:

@@ -15,6 +15,7 @@ from urllib.parse import quote
 from fastapi import Depends, Request
 from fastapi.responses import Response
 
+from provisioner.errors import StoreError
 from provisioner.settings import UNGUESSABLE, OidcSettings, Settings
 from provisioner.store.admin.web_sessions import Known
 from provisioner.web.problems import ProblemError
@@ -215,6 +216,16 @@ async def visit(request: Request, site: Annotated[Site, Depends(site_of)]) -> Se
     if name is None:
         return None
     return read_session(site.settings, await site.access.session(name), cookie)
+
+
+async def recognise(request: Request) -> None:
+    """Note the session of a visitor who signed in, where a page is for everybody; without Redis nobody is known."""
+    try:
+        session = await visit(request, site_of(request))
+    except StoreError:
+        return
+    if session is not None and session.user is not None:
+        request.state.session = session
 
 
 async def signed_in(request: Request, session: Annotated[Session | None, Depends(visit)]) -> Session:

@@ -89,8 +89,8 @@ from provisioner.targets.following import link_to_next, query_of_address, value_
 from provisioner.targets.http import Http, Tokens, at
 from provisioner.targets.literals import literals
 from provisioner.targets.oauth import ClientCredentials, OAuthSettings
-from provisioner.targets.responses import ADVICE, Answer, Failure, as_outcome, not_kept, sentence
-from provisioner.targets.sharing import AT_ONCE, shared_batch_size, unfinished, until_stopped
+from provisioner.targets.responses import ADVICE, Answer, Failure, as_outcome, classify, not_kept, sentence
+from provisioner.targets.sharing import AT_ONCE, shared_batch_size, stops, unfinished, until_stopped
 from provisioner.targets.turns import Turn
 
 __all__ = [
@@ -174,6 +174,7 @@ __all__ = [
     "as_outcome",
     "at",
     "canonical",
+    "classify",
     "digest_of",
     "each",
     "flatten",
@@ -195,6 +196,7 @@ __all__ = [
     "query_of_address",
     "sentence",
     "shared_batch_size",
+    "stops",
     "text_of",
     "unfinished",
     "until_stopped",

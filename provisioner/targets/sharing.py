@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from typing import Final, TypeGuard
 
 from provisioner.model.operation import Kind, Operation
 from provisioner.model.outcome import Outcome, Temporary, Unauthorised, Unclear
@@ -31,6 +31,11 @@ def shared_batch_size(settings: TargetSettings, *, fewest: int, requests_each: f
     return min(settings.batch_size, _MOST, max(fewest, int(rate * _OVER_IN / _SENDERS / requests_each)))
 
 
+def stops(outcome: Outcome) -> TypeGuard[Unauthorised | Temporary]:
+    """Whether an outcome holds for every further request, too: credentials that are refused, or a rate limit."""
+    return isinstance(outcome, Unauthorised) or (isinstance(outcome, Temporary) and outcome.limited)
+
+
 async def until_stopped(
     operations: Sequence[Operation], change: Callable[[Operation], Awaitable[Outcome]]
 ) -> tuple[list[Outcome], Failure | None]:
@@ -45,7 +50,7 @@ async def until_stopped(
         if stop:
             return stop[0]
         outcome = await change(operation)
-        if isinstance(outcome, Unauthorised) or (isinstance(outcome, Temporary) and outcome.limited):
+        if stops(outcome):
             stop.append(outcome)
         return outcome
 

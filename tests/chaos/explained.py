@@ -36,6 +36,8 @@ def everyday_document(
     board.seed("tribal_habits", room)
     document = settings_document(sandbox.url, redis.url, folder / "roster.csv", folder / "data", **changes)
     document["targets"][SCIM] = scim_target(sandbox.url)
+    # Every other time the service takes bulk requests
+    board.options(SCIM, bulk=20 * (seed % 2))
     for instance in KINDS:
         board.options(instance, rate_limit=rate, rate_window=1)
         everyday_faults(board, instance, seed)

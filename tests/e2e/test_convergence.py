@@ -48,6 +48,7 @@ SERVICES: Final[tuple[Mapping[str, Any], ...]] = (
     {"filters": False, "page_cap": 2},
     {"paging": "cursor", "page_cap": 2, "ignore_filters": True},
     {"discovery": "none", "silent": True},
+    {"bulk": 2, "bulk_silent": True, "members_shown": "one"},
 )
 TODAY: Final = datetime.now(UTC).date()
 PAST, SOON = (TODAY - timedelta(days=40)).isoformat(), (TODAY + timedelta(days=40)).isoformat()

@@ -33,7 +33,7 @@ class Service:
 
     `command` follows the Python of its environment; ``{port}`` and ``{folder}`` are filled in. `attributes` and
     `dialect` are what the target's settings say. `member` is the attribute by which groups name their members.
-    `keeper`: groups need a member, and names their formatted text.
+    `keeper`: groups need a member, and names their formatted text. `bulk`: it takes bulk requests.
     """
 
     name: str
@@ -45,6 +45,7 @@ class Service:
     dialect: Mapping[str, Any] = field(default_factory=dict)
     member: str = "id"
     keeper: bool = False
+    bulk: bool = False
 
     @property
     def attributes(self) -> dict[str, str]:
@@ -131,6 +132,7 @@ SERVICES: Final = (
         name="scim2_server",
         command=("-m", "scim2_server.testserver.cli", "--port", "{port}", "--bearer-token", TOKEN),
         path="/v2",
+        bulk=True,
     ),
     Service(
         name="canaille_scim",

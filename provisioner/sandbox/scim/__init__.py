@@ -2,7 +2,7 @@
 
 Bearer token, or one from `/oauth/token` (client `sandbox-client`). What the RFCs leave open was decided so that a
 careless client fails: unknown attributes are refused, a PUT clears what it leaves out, a path that finds nothing is no
-target, text ignores case where the RFC says so, `/Me`, bulk, sorting and DELETE are not served.
+target, text ignores case where the RFC says so, `/Me`, sorting and DELETE are not served.
 """
 
 from provisioner.sandbox.scim.options import ScimOptions

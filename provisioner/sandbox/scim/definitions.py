@@ -75,12 +75,14 @@ def resource_types() -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def config(*, patch: bool, filters: bool, etag: bool, cursor: bool, index: bool, page: int) -> dict[str, Any]:
+def config(
+    *, patch: bool, filters: bool, etag: bool, cursor: bool, index: bool, page: int, bulk: int, bulk_bytes: int
+) -> dict[str, Any]:
     """The ServiceProviderConfig."""
     return {
         "schemas": [_CONFIG],
         "patch": {"supported": patch},
-        "bulk": {"supported": False, "maxOperations": 0, "maxPayloadSize": 0},
+        "bulk": {"supported": bulk > 0, "maxOperations": bulk, "maxPayloadSize": bulk_bytes if bulk else 0},
         "filter": {"supported": filters, "maxResults": page},
         "changePassword": {"supported": False},
         "sort": {"supported": False},

@@ -19,7 +19,9 @@ class ScimOptions(Options):
     whole group and writes it back without a lock, a PATCH of a group begins from its members as they were so long ago;
     `latency_ms` should be as long. `members_shown`: in lists too, in single groups (`one`), or nowhere (`none`).
     `members_by_name`: groups name their members by user name. `version_seconds`: versions are the second of the last
-    change, so that a second one within it has the same.
+    change, so that a second one within it has the same. `bulk`: operations of a bulk request at most, 0 where none is
+    served; `bulk_bytes`: its length at most; `bulk_silent`: its answer shows no resources; `bulk_cut`: it says what
+    became of so many, and no more.
     """
 
     discovery: str = "all"
@@ -41,3 +43,7 @@ class ScimOptions(Options):
     members_shown: str = "all"
     members_by_name: bool = False
     version_seconds: bool = False
+    bulk: int = 0
+    bulk_bytes: int = 1_000_000
+    bulk_silent: bool = False
+    bulk_cut: int = 0

@@ -8,6 +8,7 @@ from urllib.parse import parse_qs
 from uuid import NAMESPACE_URL, uuid5
 
 from provisioner.sandbox.scim import definitions
+from provisioner.sandbox.scim.bulk import carried_out
 from provisioner.sandbox.scim.definitions import ERROR, GROUP, LIST, USER
 from provisioner.sandbox.scim.filters import ScimRefusedError
 from provisioner.sandbox.scim.lists import SCIM_TYPE, listed
@@ -58,6 +59,7 @@ class Scim(Vendor[ScimOptions]):
             Route("GET", "/Users/{id}", self.one_user),
             Route("PUT", "/Users/{id}", self.replace_user),
             Route("PATCH", "/Users/{id}", self.patch_user),
+            Route("POST", "/Bulk", self.bulk),
             Route("GET", "/Groups", self.list_groups),
             Route("GET", "/Groups/{id}", self.one_group),
             Route("PUT", "/Groups/{id}", self.replace_group),
@@ -85,6 +87,8 @@ class Scim(Vendor[ScimOptions]):
     def rows(self, body: Any) -> int:
         if not isinstance(body, dict) or "Operations" not in body:
             return 1
+        if any("data" in one for one in body["Operations"]):
+            return len(body["Operations"])
         values = [one.get("value") for one in body["Operations"] if one.get("path") == "members"]
         return sum(len(value) for value in values if isinstance(value, list)) or 1
 
@@ -158,6 +162,8 @@ class Scim(Vendor[ScimOptions]):
             cursor=own.paging == "cursor",
             index=own.paging != "cursor",
             page=own.page_cap or 200,
+            bulk=own.bulk,
+            bulk_bytes=own.bulk_bytes,
         )
         return Answer(200, body, SCIM_TYPE)
 
@@ -198,6 +204,9 @@ class Scim(Vendor[ScimOptions]):
         self._names[str(user["userName"]).lower()] = key
         answer = self._shown(self._user(key))
         return Answer(201, answer.body, {**answer.headers, "Location": f"{call.base_url}/Users/{key}"})
+
+    def bulk(self, call: Call) -> Answer:
+        return carried_out(self.options, call, _body(call), self.create_user, self.refusal)
 
     def replace_user(self, call: Call, key: str) -> Answer:
         held = self._changeable(call, self._users, key)

@@ -36,6 +36,7 @@ from provisioner.targets.oauth import ClientCredentials
 from provisioner.targets.responses import Failure, as_outcome
 from provisioner.targets.scim.advice import ADVICE
 from provisioner.targets.scim.attributes import ACTIVE, CATALOGUE, GROUPS, family, is_custom
+from provisioner.targets.scim.bulk import Bulk
 from provisioner.targets.scim.discovery import Discovery, Features, definitions
 from provisioner.targets.scim.groups import Groups, UnknownGroupError
 from provisioner.targets.scim.listing import Reader
@@ -44,15 +45,18 @@ from provisioner.targets.scim.paths import InvalidPathError
 from provisioner.targets.scim.requests import first_page, list_of
 from provisioner.targets.scim.settings import ScimSettings
 from provisioner.targets.scim.writing import Writer, gone
-from provisioner.targets.sharing import shared_batch_size, unfinished, until_stopped
+from provisioner.targets.sharing import shared_batch_size, stops, unfinished, until_stopped
 
 _LEAVE: Final = "leave"
+_CREATE: Final = "create"
 _SAVE: Final = "save"
 _GROUPS: Final = "groups"
 _LEAVE_GROUPS: Final = "leave-groups"
 #: Users of one call of `write`, at least: enough to share the change of a group.
 _FEWEST: Final = 5
 _REQUESTS_EACH: Final = 2.2
+#: Users that are made by one bulk request, at most: so that it is answered in time.
+_MOST_MADE: Final = 50
 _REST: Final = "the groups are still to be entered"
 
 
@@ -80,6 +84,10 @@ class Scim(Target[ScimSettings], LooksUp, ChecksNames, CountsListing, Deactivate
     @cached_property
     def _writer(self) -> Writer:
         return Writer(self.name, self.settings, self._discovery, self._reader, self.attribute)
+
+    @cached_property
+    def _bulk(self) -> Bulk:
+        return Bulk(self.settings, self._discovery, self._writer)
 
     @cached_property
     def tokens(self) -> Tokens | None:
@@ -165,23 +173,34 @@ class Scim(Target[ScimSettings], LooksUp, ChecksNames, CountsListing, Deactivate
         New users of the same groups keep together, so that one request lets all of them in.
         """
         if operation.kind is Kind.CREATE:
-            return f"{_SAVE}#{(operation.after.get(GROUPS) or '').lower()}"
+            return f"{_CREATE}#{(operation.after.get(GROUPS) or '').lower()}"
         only_groups = set(operation.after) == {GROUPS}
         if operation.kind is Kind.LEAVE:
             return _LEAVE_GROUPS if only_groups else _LEAVE
         return _GROUPS if only_groups else _SAVE
 
     def batch_size(self, group: str) -> int:
-        """As configured where only groups change; else as many as are over soon, and one where no group is managed."""
+        """As configured where only groups change, or users are made in bulk; else as many as are over soon, and one
+        where no group is managed."""
         if group in (_GROUPS, _LEAVE_GROUPS):
             return self.settings.batch_size
+        if group.split("#")[0] == _CREATE and self._discovery.last.bulks(self.settings.dialect):
+            return shared_batch_size(self.settings, fewest=_MOST_MADE, requests_each=1.0)
         if not self._reader.manages_groups:
             return 1
         return shared_batch_size(self.settings, fewest=_FEWEST, requests_each=_REQUESTS_EACH)
 
     async def write(self, http: Http, operations: Sequence[Operation]) -> Sequence[Outcome]:
         """Change each user for themselves, then the groups of all of them together."""
-        outcomes, stop = await until_stopped(operations, partial(self._change, http))
+        made = await self._in_bulk(http, operations)
+        rest = [operation for operation in operations if operation.id not in made]
+        stop: Failure | None = next((one for one in made.values() if stops(one)), None)
+        if stop is None:
+            sent, stop = await until_stopped(rest, partial(self._change, http))
+        else:
+            sent = [stop] * len(rest)
+        found = {**made, **{operation.id: one for operation, one in zip(rest, sent, strict=True)}}
+        outcomes = [found[operation.id] for operation in operations]
         wanted = _group_changes(operations, outcomes)
         if stop:
             return [
@@ -189,6 +208,12 @@ class Scim(Target[ScimSettings], LooksUp, ChecksNames, CountsListing, Deactivate
                 for place, outcome in enumerate(outcomes)
             ]
         return await self._with_groups(http, operations, outcomes, wanted)
+
+    async def _in_bulk(self, http: Http, operations: Sequence[Operation]) -> Mapping[str, Outcome]:
+        """The outcomes of users who were made many at once, by the operation's id."""
+        creates = [operation for operation in operations if operation.kind is Kind.CREATE]
+        found = await self._bulk.create(http, creates) if len(creates) > 1 else {}
+        return {creates[place].id: outcome for place, outcome in found.items()}
 
     async def _change(self, http: Http, operation: Operation) -> Outcome:
         """Everything of one operation but the groups."""

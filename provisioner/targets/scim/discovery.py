@@ -35,6 +35,8 @@ class Features:
     filter: bool | None = None
     etag: bool | None = None
     bulk: bool | None = None
+    bulk_operations: int = 0
+    bulk_bytes: int = 0
     index: bool | None = None
     cursor: bool | None = None
     max_page: int | None = None
@@ -46,6 +48,10 @@ class Features:
     def filters(self, dialect: ScimDialect) -> bool:
         """Whether look-ups by filter work."""
         return self.filter is not False if dialect.filter == "auto" else dialect.filter == "yes"
+
+    def bulks(self, dialect: ScimDialect) -> bool:
+        """Whether users are made many at once."""
+        return dialect.bulk == "auto" and bool(self.bulk) and self.bulk_operations > 1 and self.bulk_bytes > 0
 
     def paging(self, dialect: ScimDialect) -> Paging:
         """How lists go on: by index where that is offered, since only it counts."""
@@ -108,6 +114,17 @@ class Discovery:
                 self._features = time.monotonic(), await _features(http)
             return self._features[1]
 
+    @property
+    def last(self) -> Features:
+        """What was read last, however long ago; nothing known before that."""
+        return self._features[1] if self._features is not None else Features()
+
+    def cannot_bulk(self) -> None:
+        """Remember that bulk requests were refused as such, though it was said that they would not be."""
+        if self._features is not None:
+            read_at, said = self._features
+            self._features = read_at, replace(said, bulk=False)
+
     def cannot_patch(self) -> None:
         """Remember that PATCH was refused as such, though it was not said that it would be."""
         if self._features is not None:
@@ -131,6 +148,8 @@ async def _features(http: Http) -> Features:
         filter=_supported(body, "filter"),
         etag=_supported(body, "etag"),
         bulk=_supported(body, "bulk"),
+        bulk_operations=_number(get(_part(body, "bulk"), "maxOperations")),
+        bulk_bytes=_number(get(_part(body, "bulk"), "maxPayloadSize")),
         index=_flag(get(pages, "index")),
         cursor=_flag(get(pages, "cursor")),
         max_page=limit,
@@ -182,6 +201,10 @@ def _flag(value: Any) -> bool | None:
     if isinstance(value, str):
         return {"true": True, "false": False}.get(value.lower())
     return value if isinstance(value, bool) else None
+
+
+def _number(value: Any) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
 
 
 def _read_only(attribute: Mapping[str, Any]) -> bool:

@@ -19,6 +19,7 @@ class ScimPaths(Section):
 
     users: str = Field("/Users", pattern=_PATH, description="Where users are.")
     groups: str = Field("/Groups", pattern=_PATH, description="Where groups are.")
+    bulk: str = Field("/Bulk", pattern=_PATH, description="Where bulk requests go.")
 
 
 class ScimDialect(Section):
@@ -34,6 +35,9 @@ class ScimDialect(Section):
         "whose keys are paths.",
     )
     filter: Literal["auto", "yes", "no"] = Field("auto", description=f"Whether look-ups by filter work. {_ANSWERS}.")
+    bulk: Literal["auto", "no"] = Field(
+        "auto", description="auto: users are made many at once, where the service says that it takes bulk requests."
+    )
     paging: Literal["auto", "index", "cursor", "none"] = Field(
         "auto",
         description="How lists go on; none: no page is asked for, everything comes at once. "

@@ -28,6 +28,8 @@ _UNIQUENESS: Final = "uniqueness"
 #: Statuses that this module reads for itself.
 _READ: Final = (400, 404, 405, 409, 410, 412, 428, 501)
 _GONE: Final = (404, 410)
+#: Statuses of a create besides 2xx that this module reads for itself.
+MADE_OR_NOT: Final = (400, 409)
 _OVERTAKEN: Final = (412, 428)
 _UNSUPPORTED: Final = (405, 501)
 
@@ -50,17 +52,28 @@ class Writer:
         self._attribute = attribute
         self._user = settings.paths.users + "/{}"
 
-    async def create(self, http: Http, operation: Operation) -> Outcome:
-        """Make a user. Where the service says that a value is taken, whoever holds it is looked at."""
-        wanted = {name: value for name, value in operation.wanted.items() if value and name != GROUPS}
+    def body_of(self, operation: Operation) -> dict[str, Any] | Permanent:
+        """The user that a create is to make, or why there can be none."""
+        wanted = self._wanted(operation)
         fault = _missing(wanted)
         if fault is not None:
             return fault
         body = applied({}, self._changes(wanted))
         body["schemas"] = schemas_of(body)
-        answer = await http.send("POST", self._settings.paths.users, body, accept=(400, 409))
+        return body
+
+    async def create(self, http: Http, operation: Operation) -> Outcome:
+        """Make a user. Where the service says that a value is taken, whoever holds it is looked at."""
+        body = self.body_of(operation)
+        if isinstance(body, Permanent):
+            return body
+        answer = await http.send("POST", self._settings.paths.users, body, accept=MADE_OR_NOT)
         if not isinstance(answer, Answer):
             return answer
+        return await self.made(http, operation, answer)
+
+    async def made(self, http: Http, operation: Operation, answer: Answer) -> Outcome:
+        """What the answer to a create came to; its status is 2xx or one of `MADE_OR_NOT`."""
         if answer.status == 409 or (answer.status == 400 and scim_type(answer) == _UNIQUENESS):
             return await self._taken(http, operation, answer)
         if answer.status == 400:
@@ -68,11 +81,22 @@ class Writer:
         try:
             user = resource_of(self._target, answer, self._settings.paths.users)
             account = str(id_of(user))
-            learnt = self._shown(user, wanted)
+            learnt = self._shown(user, self._wanted(operation))
         except MalformedAnswerError as exc:
             # It may have been made; whoever was made is looked up before anything is sent again
             return Unclear(exc.code, exc.message)
         return Done(account=account, learnt=learnt, note=not_kept(learnt))
+
+    @staticmethod
+    def made_unseen(account: str | None) -> Outcome:
+        """What it came to where a user was made, and the answer says no more than where they are."""
+        if account is None:
+            return Unclear("no_outcome", "the user was made, but the answer does not say where they are")
+        return Done(account=account)
+
+    @staticmethod
+    def _wanted(operation: Operation) -> dict[str, str]:
+        return {name: value for name, value in operation.wanted.items() if value and name != GROUPS}
 
     async def update(self, http: Http, operation: Operation) -> Outcome:
         """Bring a user to what is wanted of them; no request where they hold it already."""

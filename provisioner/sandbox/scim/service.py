@@ -306,7 +306,7 @@ class Scim(Vendor[ScimOptions]):
             raise ScimRefusedError(400, "A member is no user", "invalidValue")
         return str(key)
 
-    def _named(self, members: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    def _named(self, members: Sequence[Mapping[str, Any]]) -> list[Any]:
         """Members as groups name them."""
         named = self.options.members_by_name
         return [{"value": self._users[one["value"]]["userName"] if named else one["value"]} for one in members]

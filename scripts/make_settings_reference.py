@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
@@ -67,11 +67,44 @@ _NAMED: Final = (
 )
 
 
+_LEAVERS: Final = """## Leavers in steps
+
+`targets.<name>.leaver` is a mapping, or a list of mappings, which are its steps:
+
+```yaml
+leaver:
+  - {role: "'Guest'"}                     # at once
+  - {after: 30d, active: "FALSE"}         # 30 days after the day of leaving
+  - {after: 90d, email: {from: "NULL", empty: clear}}
+```
+"""
+_STEP_KEYS: Final = (
+    (
+        "`targets.<name>.leaver[].after`",
+        "duration in whole days",
+        "*required* from the second step on; the first has none",
+        "Days after the day of leaving, in `timezone`; each longer than that of the step before.",
+    ),
+    (
+        "`targets.<name>.leaver[].<attribute>`",
+        "SQL or section",
+        "one at least",
+        "As in `attributes`. What a step does not name, or leaves alone by NULL, is as the step before it says.",
+    ),
+)
+_STEPS: Final = """\
+The day of leaving is the earliest that is known: the day after `ends`, the day on which a roster that was
+accepted said so first, the day that the ledger has. A step is one `leave`, which counts for `guards.leavers`; a rehire
+between two steps ends them. `provisioner why KEY` and `provisioner access` name the day of the next step
+([decision 72](decisions/0072-leavers-go-in-steps.md)).
+"""
+
+
 def reference() -> str:
     """The page."""
     parts = [_HEAD, "## The whole\n", _table(_rows(Settings, ""))]
     parts += ["## Every target\n", "Under `targets.<name>`; the kind is the name unless `kind` says otherwise.\n"]
-    parts += [_table(_rows(TargetSettings, "targets.<name>."))]
+    parts += [_table(_rows(TargetSettings, "targets.<name>.")), _LEAVERS, _table(_STEP_KEYS), _STEPS]
     for kind in dict.fromkeys((*_FIRST, *known_kinds())):
         model = settings_model(kind) or TargetSettings
         parts += [f"## Targets of the kind {kind}\n", "What such a target has besides, or has otherwise.\n"]
@@ -172,7 +205,7 @@ def _value(value: Any) -> str:
     return f"`{value}`" if str(value) else "none"
 
 
-def _table(rows: Iterator[tuple[str, str, str, str]]) -> str:
+def _table(rows: Iterable[tuple[str, str, str, str]]) -> str:
     lines = ["| key | type | default | meaning |", "|---|---|---|---|"]
     lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
     return "\n".join(lines) + "\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, Final, Literal, TypedDict
 
 import polars as pl
@@ -11,8 +12,11 @@ import polars as pl
 from provisioner.expressions import evaluate_predicate
 from provisioner.model.attributes import Type
 from provisioner.planning.desired import LEAVER, MEMBER, PERSON, REASON, STANDING, CompiledTarget, standings
+from provisioner.planning.leaver_steps import LEFT, STEP, due_on, next_step
 from provisioner.planning.spec import ACCOUNT, READ, UNTOUCHABLE, TargetSpec
 from provisioner.runtime.context import Deployment
+from provisioner.settings import AttributeRule
+from provisioner.settings.leaver import steps_of
 from provisioner.store.people.snapshots import Reading
 from provisioner.store.runs.shapes import moment
 
@@ -25,7 +29,8 @@ class AccessRow(TypedDict):
     """One account: whose it is, what it may do, and by what.
 
     `has` are its roles, sets and whether it is active, as observed or else as last acknowledged. `since` is when the
-    link began, null if that is not known. `protected` null: nobody can say.
+    link began, null if that is not known. `protected` null: nobody can say. `next_step` is the day (ISO) of a leaver's
+    next step, null where none is to come; `next_step_sets` are its attributes, each with the setting's own words.
     """
 
     target: str
@@ -40,6 +45,8 @@ class AccessRow(TypedDict):
     last_confirmed: str | None
     protected: bool | None
     untouchable: str | None
+    next_step: str | None
+    next_step_sets: dict[str, str]
 
 
 COLUMNS: Final = tuple(AccessRow.__annotations__)
@@ -69,6 +76,12 @@ class _Target:
     shown: pl.DataFrame
     reading: Reading | None
     standings: Mapping[str, tuple[str, str]]
+    today: date
+
+    @property
+    def after(self) -> tuple[int, ...]:
+        """By step of `leaver`, the days after the day of leaving."""
+        return tuple(step.after for step in steps_of(self.spec.settings.leaver))
 
 
 async def access(dep: Deployment, targets: Sequence[str]) -> AsyncIterator[list[AccessRow]]:
@@ -103,7 +116,8 @@ async def _about(dep: Deployment, target: str) -> _Target:
     found = {} if known is None else _standings(compiled, known)
     reading = remembered[1] if remembered else None
     shown = _shown(compiled, frame, names, reading.seen if reading else 0.0)
-    return _Target(spec, names, shown, reading, found)
+    today, _ = await dep.clock.today()
+    return _Target(spec, names, shown, reading, found, today)
 
 
 def _standings(compiled: CompiledTarget, known: pl.DataFrame) -> dict[str, tuple[str, str]]:
@@ -134,6 +148,7 @@ def _linked(about: _Target, ledger: pl.DataFrame) -> Iterator[AccessRow]:
     rows = ledger.join(about.shown, on=ACCOUNT, how="left", maintain_order="left")
     for row in rows.iter_rows(named=True):
         person, state = row[PERSON], row["_state"]
+        coming, sets = _coming(about, person, row)
         confirmed = [row["_recorded"], about.reading.seen if about.reading and row["_shown"] else 0.0]
         yield {
             "target": about.spec.name,
@@ -142,13 +157,15 @@ def _linked(about: _Target, ledger: pl.DataFrame) -> Iterator[AccessRow]:
             "access": "left" if state == "left" else "active",
             "has": _has(about, row),
             "enrolments": list(row["_enrolled"] or ()),
-            "rule": _rule(about, person, state),
+            "rule": _rule(about, person, row),
             "matched": _HOW.get(row["_matched_by"], f"found by {row['_matched_by']}" if row["_matched_by"] else ""),
             "since": moment(row["_linked"] or None),
             "last_confirmed": moment(max(confirmed) or None),
             # What no listing showed is protected by nobody's word
             "protected": row["_protected"],
             "untouchable": row[UNTOUCHABLE],
+            "next_step": coming,
+            "next_step_sets": sets,
         }
 
 
@@ -167,7 +184,25 @@ def _orphans(about: _Target, accounts: pl.DataFrame) -> Iterator[AccessRow]:
             "last_confirmed": moment(about.reading.seen) if about.reading else None,
             "protected": row["_protected"],
             "untouchable": row[UNTOUCHABLE],
+            "next_step": None,
+            "next_step_sets": {},
         }
+
+
+def _coming(about: _Target, person: str, row: Mapping[str, Any]) -> tuple[str | None, dict[str, str]]:
+    """The day of a leaver's next step, and what it sets; of whoever is to be active again none is to come."""
+    standing, _ = about.standings.get(person, ("", ""))
+    if row["_state"] != "left" or not row[LEFT] or standing == MEMBER:
+        return None, {}
+    coming = next_step(about.after, date.fromisoformat(row[LEFT]), about.today)
+    if coming is None:
+        return None, {}
+    step = steps_of(about.spec.settings.leaver)[due_on(about.after, date.fromisoformat(row[LEFT]), about.today)]
+    return coming.isoformat(), {name: _words(rule) for name, rule in step.rules.items()}
+
+
+def _words(rule: AttributeRule) -> str:
+    return f"{rule.from_} (emptied)" if rule.empty == "clear" else rule.from_
 
 
 def _has(about: _Target, row: Mapping[str, Any]) -> dict[str, str]:
@@ -183,8 +218,9 @@ def _has(about: _Target, row: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def _rule(about: _Target, person: str, state: str) -> str:
+def _rule(about: _Target, person: str, row: Mapping[str, Any]) -> str:
     """Why somebody has the account in that state, in the words of the settings."""
+    state, left = row["_state"], row[LEFT]
     standing, reason = about.standings.get(person, ("", ""))
     scope = about.spec.settings.scope
     if standing == MEMBER:
@@ -195,4 +231,6 @@ def _rule(about: _Target, person: str, state: str) -> str:
         said = f"unchanged, {reason}" if reason else "not in the roster"
     if standing == LEAVER and state != "left":
         return f"{said}; the leave is unfinished"
+    if standing == LEAVER and left and row[STEP] < (due := due_on(about.after, date.fromisoformat(left), about.today)):
+        return f"{said}; step {due} of {len(about.after)} is due and unfinished"
     return said

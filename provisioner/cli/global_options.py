@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Final
 
@@ -11,14 +12,21 @@ CONFIG_VARIABLE: Final = "PROVISIONER_CONFIG"
 DEBUG_VARIABLE: Final = "PROVISIONER_DEBUG"
 #: `console` or `json`, whatever standard error is.
 LOG_FORMAT_VARIABLE: Final = "PROVISIONER_LOG_FORMAT"
+_named: ContextVar[Path | None] = ContextVar("named", default=None)
 
 
 def use(config: Path | None, *, debug: bool) -> None:
     """Put the global options into the environment, where the processes that a command starts find them too."""
+    _named.set(config)
     if config is not None:
         os.environ[CONFIG_VARIABLE] = str(config)
     if debug:
         os.environ[DEBUG_VARIABLE] = "1"
+
+
+def named_by_option() -> Path | None:
+    """The settings file that `--config` names, so that an error can speak of the option; None without it."""
+    return _named.get()
 
 
 def debug_wanted() -> bool:

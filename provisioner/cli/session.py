@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import Final
 
 from provisioner import logs
-from provisioner.cli.global_options import CONFIG_VARIABLE, DEBUG_VARIABLE, LOG_FORMAT_VARIABLE, debug_wanted
+from provisioner.cli.global_options import (
+    CONFIG_VARIABLE,
+    DEBUG_VARIABLE,
+    LOG_FORMAT_VARIABLE,
+    debug_wanted,
+    named_by_option,
+)
 from provisioner.errors import ConfigurationError
 from provisioner.example import ROSTER, SETTINGS, where
 from provisioner.settings import DEFAULT_CONFIG, Loaded, Settings, load
@@ -65,7 +71,9 @@ def loaded_and_logs(*, level: str = "warning") -> Loaded:
     wanted = os.environ.get(LOG_FORMAT_VARIABLE, "console" if sys.stderr.isatty() else "json").lower()
     logs.configure("debug" if debug_wanted() else level, json=wanted != "console")
     own = (DEBUG_VARIABLE, LOG_FORMAT_VARIABLE)
-    loaded = load(environ={name: value for name, value in os.environ.items() if name.upper() not in own})
+    loaded = load(
+        named_by_option(), environ={name: value for name, value in os.environ.items() if name.upper() not in own}
+    )
     logs.hide(*secrets_of(loaded.settings), *RedisAddress.of(loaded.settings).secrets)
     for warning in loaded.warnings:
         log.warning("settings", warning=warning)

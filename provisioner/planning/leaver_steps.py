@@ -62,6 +62,11 @@ def days_of_leaving(ledger: pl.DataFrame, noted: Mapping[str, float], zone: Zone
     return found
 
 
+def due_on(after: tuple[int, ...], left: date, today: date) -> int:
+    """How many steps are due for somebody who left on that day."""
+    return sum(left + timedelta(days=one) <= today for one in after)
+
+
 def next_step(after: tuple[int, ...], left: date, today: date) -> date | None:
     """The day of the first step that is not due yet; None if all are."""
     days = (left + timedelta(days=one) for one in after)

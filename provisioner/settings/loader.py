@@ -92,9 +92,13 @@ def _config_path(config: Path | str | None, environ: Mapping[str, str]) -> Path 
     if path.is_file():
         return path
     if named:
-        raise ConfigurationError(
-            f"The settings file {str(path)!r} does not exist.", remedy="Set PROVISIONER_CONFIG to an existing file."
+        what = "is a folder" if path.is_dir() else "does not exist"
+        remedy = (
+            f"Name an existing file with --config; a relative path begins in {Path.cwd()}."
+            if config
+            else f"Set {_PREFIX}CONFIG to an existing file, or name one with --config."
         )
+        raise ConfigurationError(f"The settings file {str(path)!r} {what}.", remedy=remedy)
     return None
 
 

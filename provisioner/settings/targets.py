@@ -112,7 +112,7 @@ class TargetSettings(Section):
     ] = Field(
         default_factory=lambda: LeaverRules([]),
         description="What a leaver's account should hold, laid over `attributes`; or a list of steps, each from the "
-        "second one on with `after`, in whole days since the day of leaving.",
+        "second one on with `after`, in whole days since the day of leaving: see Leavers in steps.",
     )
     guards: GuardSettings | None = Field(None, description="This target's own guards; unset keys follow the top.")
 

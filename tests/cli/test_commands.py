@@ -52,6 +52,13 @@ COMMANDS = {
 }
 
 
+#: Those that read the settings first of all, each with the arguments that it needs.
+_ARGUMENTS = {"show": ["RUN"], "undo": ["RUN"], "approve": ["RUN", "--all"], "reject": ["RUN", "--all"]}
+_ARGUMENTS |= {"retry": ["RUN"], "why": ["K1"], "link": ["K1", "T", "A1"], "unlink": ["K1", "T"], "rekey": ["K1", "K2"]}
+_ARGUMENTS |= {"pause": ["T"], "resume": ["T"], "forget": ["K1"], "backup": ["FILE"], "restore": ["FILE"]}
+LOADING = {name: [name, *_ARGUMENTS.get(name, ())] for name in COMMANDS if name not in ("simulate", "sandbox", "demo")}
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help_and_its_options(name: str) -> None:
     answer = call(name, "--help")
@@ -123,6 +130,33 @@ def test_a_missing_settings_file(tmp_path: Path) -> None:
     assert answer.code == 2
     assert answer.out == ""
     assert "none.yaml" in answer.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [*(["--config", "nope.yaml", *one] for one in LOADING.values()), ["simulate", "--config", "nope.yaml"]],
+    ids=" ".join,
+)
+def test_a_settings_file_that_the_option_names_wrongly_is_said_of_the_option(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    right = {"PROVISIONER_CONFIG": str(write_settings(tmp_path))} if words[0] == "simulate" else {}
+    answer = call(*words, **right)
+    assert answer.code == 2
+    said = answer.out + answer.err
+    assert "'nope.yaml' does not exist" in said
+    assert "--config" in said
+    assert str(tmp_path) in said
+    assert "PROVISIONER_CONFIG" not in said
+
+
+def test_a_settings_file_that_the_variable_names_wrongly_is_said_of_both(tmp_path: Path) -> None:
+    answer = call("runs", PROVISIONER_CONFIG=str(tmp_path))
+    assert answer.code == 2
+    assert "is a folder" in answer.err
+    assert "Set PROVISIONER_CONFIG" in answer.err
+    assert "--config" in answer.err
 
 
 @pytest.mark.parametrize("name", ["check", "plan", "sync", "runs", "worker", "beat", "web", "up"])

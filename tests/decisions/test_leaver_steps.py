@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from provisioner.admin.access_report import AccessRow, access
 from provisioner.admin.decisions import Choice, decide_about
 from provisioner.admin.leaver_receipts import receipt, unfinished
 from provisioner.model.run_document import exit_code
@@ -26,6 +27,11 @@ async def entry(dep: Deployment, key: str) -> Any:
     found = await dep.ledger.entry("traitly", key)
     assert found is not None
     return found
+
+
+async def access_of(dep: Deployment, key: str) -> AccessRow:
+    rows = [row async for batch in access(dep, ("traitly",)) for row in batch]
+    return next(row for row in rows if row["person"] == key)
 
 
 def plan_of(switchboard: Switchboard, key: str) -> str:
@@ -54,11 +60,19 @@ async def test_a_step_becomes_due_without_a_change_of_the_roster(
         assert told["finished_at"] is not None
         assert told["targets"]["traitly"]["next"] == (today + timedelta(days=30)).isoformat()
         assert await unfinished(dep) == []
+        shown = await access_of(dep, "W0001")
+        assert (shown["access"], shown["rule"]) == ("left", "left by the roster")
+        assert shown["next_step"] == (today + timedelta(days=30)).isoformat()
+        assert shown["next_step_sets"] == {"plan": "'Gone'"}
+        assert (await access_of(dep, "W0002"))["next_step"] is None
         assert exit_code(first) == exit_code(await sync_once(dep)) == 0
 
         RedisContents(dep).age_leaves("traitly", 30)
         RedisContents(dep).forget_sent("traitly", "leavers")
         await rekey_back_and_forth(dep)
+        shown = await access_of(dep, "W0001")
+        assert shown["rule"] == "left by the roster; step 2 of 2 is due and unfinished"
+        assert (shown["next_step"], shown["next_step_sets"]) == (None, {})
         second = await sync_once(dep)
         assert (kinds(second), exit_code(second)) == ({"leave": 1}, 0)
         known = await entry(dep, "W0001")
@@ -67,6 +81,8 @@ async def test_a_step_becomes_due_without_a_change_of_the_roster(
         assert told is not None
         assert told["targets"]["traitly"]["next"] is None
         assert plan_of(switchboard, "W0001") == "Gone"
+        shown = await access_of(dep, "W0001")
+        assert (shown["rule"], shown["next_step"]) == ("left by the roster", None)
         assert kinds(await sync_once(dep)) == {}
 
         roster.write_text(company(PEOPLE))

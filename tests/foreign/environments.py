@@ -15,8 +15,12 @@ HERE: Final = Path(__file__).parent
 _FOLDER: Final = HERE.parents[1] / "build" / "foreign"
 
 
-def python_of(name: str) -> Path:
-    """The Python of an environment that holds what the pins of that name say; the package index is asked once."""
+def python_of(name: str, *options: str) -> Path:
+    """The Python of an environment that holds what the pins of that name say; the package index is asked once.
+
+    Args:
+        options: of `pip install`, besides.
+    """
     pins = HERE / f"{name}.txt"
     digest = hashlib.sha256(pins.read_bytes() + sys.version.encode()).hexdigest()[:12]
     folder = _FOLDER / f"{name}-{digest}"
@@ -27,6 +31,15 @@ def python_of(name: str) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not whole.exists():
             venv.create(folder, with_pip=True, clear=True)
-            run(python, "-m", "pip", "install", "--quiet", "--no-input", "--require-hashes", "--requirement", pins)
+            install: tuple[str | Path, ...] = (
+                "install",
+                "--quiet",
+                "--no-input",
+                "--require-hashes",
+                "--requirement",
+                pins,
+                *options,
+            )
+            run(python, "-m", "pip", *install)
             whole.touch()
     return python

@@ -17,6 +17,7 @@ VERSION: Final[str] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding
 #: Files that name the image with its version.
 COMPOSE: Final = ROOT / "docker-compose.yml"
 KUSTOMIZATIONS: Final = sorted((ROOT / "deploy").rglob("kustomization.yaml"))
+CHART: Final = ROOT / "deploy" / "helm" / "provisioner" / "Chart.yaml"
 #: provisioner:1.2.3, provisioner-1.2.3-py3-none-any.whl, provisioner==1.2.3, provisioner 1.2.3
 COPY: Final = re.compile(r"\bprovisioner(?::|==|-| v?)(\d+\.\d+\.\d+[\w.]*?)(?=[\s\"'`,;)]|-py3|\.tar|$)")
 
@@ -39,7 +40,10 @@ def test_every_image_has_the_version() -> None:
     for path in KUSTOMIZATIONS:
         images = yaml.safe_load(path.read_text(encoding="utf-8"))["images"]
         tags[path] = [image["newTag"] for image in images if image["name"] == "provisioner"]
-    assert len(tags) == 3
+    chart = yaml.safe_load(CHART.read_text(encoding="utf-8"))
+    assert chart["version"] == VERSION
+    tags[CHART] = [chart["appVersion"]]
+    assert len(tags) == 4
     for path, found in tags.items():
         assert found == [VERSION], path
 

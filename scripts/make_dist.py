@@ -1,10 +1,13 @@
 """Builds the source archive from the tracked files, and the wheel from that archive; repeatable with one Python.
 
+Beside them it writes what they need: a CycloneDX document (.cdx.json) and the list of licences (-licences.csv).
+
 scripts/make_dist.py [FOLDER]     FOLDER is dist/ by default
 """
 
 from __future__ import annotations
 
+import argparse
 import gzip
 import io
 import os
@@ -108,9 +111,18 @@ def make(folder: Path) -> list[Path]:
         _repeatable(archive, epoch)
         wheel = _built([*_BUILD_WHEEL, "--wheel-dir", str(wheels), str(archive)], work, wheels, epoch)
         folder.mkdir(parents=True, exist_ok=True)
-        return [Path(shutil.copyfile(path, folder / path.name)) for path in (archive, wheel)]
+        made = [Path(shutil.copyfile(path, folder / path.name)) for path in (archive, wheel)]
+        said = _run([sys.executable, str(ROOT / "scripts" / "sbom.py"), str(folder), str(epoch)])
+        return [*made, *map(Path, said.splitlines())]
+
+
+def main() -> None:
+    """Build, and name what was made."""
+    parser = argparse.ArgumentParser(description="Build the source archive and the wheel, with what they need.")
+    parser.add_argument("folder", nargs="?", type=Path, default=ROOT / "dist", metavar="FOLDER", help="default: dist/")
+    for made in make(parser.parse_args().folder):
+        print(made)
 
 
 if __name__ == "__main__":
-    for made in make(Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "dist")):
-        print(made)
+    main()

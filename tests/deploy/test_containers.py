@@ -7,6 +7,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from tests.support.redis_server import configuration, find_executable, refuses_s
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "docker-compose.yml"
 DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8")
+#: The linter that the development pins bring, beside the Python that runs the tests.
+HADOLINT = shutil.which("hadolint", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))["services"]
 (_NETWORK,) = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))["networks"]["default"]["ipam"]["config"]
 SUBNET = _NETWORK["subnet"]
@@ -155,3 +158,18 @@ def test_what_the_image_is_built_from_is_handed_to_the_builder() -> None:
 def test_compose_accepts_the_file() -> None:
     command = ["docker", "compose", "--file", str(COMPOSE), "--profile", "*", "config", "--quiet"]
     subprocess.run(command, check=True)
+
+
+@pytest.mark.skipif(HADOLINT is None, reason="hadolint is not installed")
+def test_a_linter_finds_nothing_wrong_with_the_image(tmp_path: Path) -> None:
+    def lint(text: str) -> tuple[int, str]:
+        command = [str(HADOLINT), "--no-color", "--failure-threshold", "style", "-"]
+        done = subprocess.run(command, input=text, cwd=tmp_path, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+    assert lint(DOCKERFILE) == (0, "")
+    code, said = lint(
+        DOCKERFILE.replace("ARG PYTHON=python:3.12.8-slim-bookworm", "ARG PYTHON=python:latest") + "USER root\n"
+    )
+    assert code == 1
+    assert "DL3002" in said

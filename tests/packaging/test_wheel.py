@@ -23,6 +23,8 @@ from tests.packaging.test_version import VERSION
 ROOT: Final = Path(__file__).parents[2]
 WHEEL: Final = f"provisioner-{VERSION}-py3-none-any.whl"
 ARCHIVE: Final = f"provisioner-{VERSION}.tar.gz"
+BILL: Final = f"provisioner-{VERSION}.cdx.json"
+LICENCES: Final = f"provisioner-{VERSION}-licences.csv"
 #: What the build itself adds to the archive.
 ADDED: Final = re.compile(r"PKG-INFO|setup\.cfg|provisioner\.egg-info/.+")
 
@@ -40,8 +42,8 @@ def sources() -> set[str]:
 def make(folder: Path, *, umask: int = 0o022) -> tuple[Path, Path]:
     command = [sys.executable, str(ROOT / "scripts" / "make_dist.py"), str(folder)]
     said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=folder.parent, umask=umask).stdout
-    assert said.split() == [str(folder / ARCHIVE), str(folder / WHEEL)]
-    assert {path.name for path in folder.iterdir()} == {ARCHIVE, WHEEL}
+    assert said.split() == [str(folder / name) for name in (ARCHIVE, WHEEL, BILL, LICENCES)]
+    assert {path.name for path in folder.iterdir()} == {ARCHIVE, WHEEL, BILL, LICENCES}
     return folder / ARCHIVE, folder / WHEEL
 
 

@@ -90,6 +90,7 @@ async def make_plan(
     full: bool = False,
     decided: Mapping[str, int] | None = None,
     orders: Orders = EVERYTHING,
+    bounded: bool = False,
 ) -> Planned:
     """Observe a target and plan it; `plan` and `sync` share this.
 
@@ -97,6 +98,7 @@ async def make_plan(
         full: list every account, whatever is remembered.
         decided: see `Planning`.
         orders: what of it may be sent.
+        bounded: see `observe`.
 
     Raises:
         TargetError: it could not be read.
@@ -120,7 +122,7 @@ async def make_plan(
         # Which names are free only a listing of everybody tells
         if not names_wanted(spec, desired.frame, links):
             asks = asks_of(desired.frame, links, spec.settings.match)
-    seen = await observe(dep, target, http, asks=asks, full=full)
+    seen = await observe(dep, target, http, asks=asks, full=full, bounded=bounded)
     observed = seen.observation
     base = await _base(dep, target) if asks is not None else None
     # Read after the observation began, so that nothing recorded meanwhile is overlooked
@@ -244,7 +246,9 @@ async def _guarded_install(
         await claim_origin(dep, target)
         decided = await decided_before(dep, run, target)
         for attempt in range(_MOST_COUNTS):
-            planned = await make_plan(dep, target, snapshot, full=full or found.ends, decided=decided, orders=orders)
+            planned = await make_plan(
+                dep, target, snapshot, full=full or found.ends, decided=decided, orders=orders, bounded=True
+            )
             planned = replace(planned, plan=replace(planned.plan, notes=(*planned.plan.notes, *said)))
             planned = replace(planned, plan=found.noted(planned.plan))
             await hold.ensure()

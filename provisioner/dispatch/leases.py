@@ -20,6 +20,7 @@ from provisioner.runtime.clock import since_boot
 from provisioner.runtime.context import Deployment
 from provisioner.store.queue.operations import Claim, QueueStore
 from provisioner.store.queue.rate_limit import Claims
+from provisioner.store.runs.locks import RENEWAL
 from provisioner.targets.http import DEADLINE
 
 log = structlog.get_logger(__name__)
@@ -142,7 +143,7 @@ async def renewed(dep: Deployment, target: str, claims: Sequence[Claim], asked: 
             except StoreError as exc:
                 log.warning("lease_not_renewed", target=target, reason=exc.message)
 
-    renewal = asyncio.create_task(renew())
+    renewal = asyncio.create_task(renew(), name=f"{RENEWAL} of the leases of {target}")
     try:
         yield lease
     finally:

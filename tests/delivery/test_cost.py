@@ -13,10 +13,12 @@ from typing import Any
 
 import pytest
 
+from provisioner.dispatch import leases, pool
 from provisioner.dispatch.pool import SENDERS, deliver
 from provisioner.runs import lifecycle, observe, orders
 from provisioner.runtime.context import Deployment
 from provisioner.sandbox import Switchboard
+from provisioner.store.queue.operations import Claim
 from provisioner.store.runs.documents import Request
 from provisioner.targets.habitate import listing
 from provisioner.targets.mtribes import reading as mtribes_reading
@@ -36,6 +38,8 @@ PER_REQUEST = 5
 
 @pytest.fixture
 def trips(monkeypatch: pytest.MonkeyPatch) -> Trips:
+    # However slow the machine is, one wave ends the queue
+    monkeypatch.setattr(pool, "BUDGET", 600.0)
     return counted_trips(monkeypatch)
 
 
@@ -72,6 +76,28 @@ async def test_one_request_per_operation_takes_few_round_trips(
         writes = switchboard.counts("traitly")["writes"]
         assert writes == 2 * MANY
         assert cost <= PER_REQUEST * writes + PER_NUDGE
+
+
+async def test_what_is_renewed_by_the_clock_does_not_count(
+    opened: Opened, roster: Path, trips: Trips, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    roster.write_text(company(FEW))
+    async with opened(only=("mtribes",)) as dep:
+        costs = []
+        for lease in (leases.LEASE, 0.006):
+            monkeypatch.setattr(leases, "LEASE", lease)
+            await planned(dep)
+            before = trips.count
+            async with leases.renewed(dep, "mtribes", await _claimed(dep), 0.0):
+                await asyncio.sleep(0.1)
+            costs.append(trips.since(before))
+            await drain(dep)
+            roster.write_text(company(FEW, changes={1: {"last_name": "Changed"}}))
+        assert costs[0] == costs[1]
+
+
+async def _claimed(dep: Deployment) -> list[Claim]:
+    return await dep.queue.claim("mtribes", lease=60, token="one", limits={"*": 1})
 
 
 @pytest.mark.parametrize("target", ["tribal_habits", "mtribes"])

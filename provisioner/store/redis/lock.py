@@ -12,6 +12,7 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Final
 
 import structlog
 from redis.asyncio.lock import Lock
@@ -23,6 +24,9 @@ from provisioner.store.redis.connection import redis_errors
 from provisioner.store.redis.scripts import Scripts
 
 log = structlog.get_logger(__name__)
+
+#: What the names of tasks begin with that renew something by the clock.
+RENEWAL: Final = "renewal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +123,7 @@ async def holding(redis: Redis, key: str, *, seconds: float, holder: str = "") -
                 # It cannot be renewed now, which says nothing about whose it is
                 log.warning("hold_not_renewed", key=key, reason=exc.message)
 
-    renewal = asyncio.create_task(renew())
+    renewal = asyncio.create_task(renew(), name=f"{RENEWAL} of {key}")
     try:
         yield hold
     finally:

@@ -8,9 +8,9 @@ from typing import Final
 from provisioner.store.redis import keys
 from provisioner.store.redis.client import Redis
 from provisioner.store.redis.connection import redis_errors
-from provisioner.store.redis.lock import Hold, holder_of, holding
+from provisioner.store.redis.lock import RENEWAL, Hold, holder_of, holding
 
-__all__ = ["FORGETTING", "Hold", "LockStore"]
+__all__ = ["FORGETTING", "RENEWAL", "Hold", "LockStore"]
 
 #: Work during which no run may begin.
 FORGETTING: Final = "forget"

@@ -10,7 +10,7 @@ import importlib
 import sys
 from typing import Final
 
-from benchmarks.report import PAGE, Figures, as_markdown, as_text, circumstances, ticks, updated
+from benchmarks.report import PAGE, Figures, as_failure, as_markdown, as_text, circumstances, ticks, updated
 
 #: Every part in the page's order; each is a module here with `measure(people)`.
 PARTS: Final = (
@@ -36,7 +36,7 @@ def measure(part: str, people: int) -> Figures:
 
 
 def main() -> int:
-    """Run the chosen parts; 1 if one of them missed its figures."""
+    """Run the chosen parts; 1 if one of them missed its figures or could not be measured."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="part", help=f"any of: {', '.join(PARTS)} (default: all)")
     parser.add_argument(
@@ -50,20 +50,29 @@ def main() -> int:
     unknown = [name for name in chosen.parts if name not in PARTS]
     if unknown:
         parser.error(f"there is no part {', '.join(unknown)}; parts are {', '.join(PARTS)}")
-    missed = []
+    missed: list[str] = []
+    failed: list[str] = []
     for part in chosen.parts or PARTS:
         began = ticks()
-        figures = measure(part, chosen.people)
-        where = circumstances(began)
-        print(f"\n== {part}: {as_text(figures)}", flush=True)
-        if figures.reached is False:
-            missed.append(part)
+        try:
+            figures = measure(part, chosen.people)
+        except Exception as exc:  # noqa: BLE001 - the other parts are measured all the same, and the page says it
+            failed.append(part)
+            section = as_failure(part, exc, circumstances(began))
+            print(f"\n== {section}", flush=True)
+        else:
+            section = as_markdown(figures, circumstances(began))
+            print(f"\n== {part}: {as_text(figures)}", flush=True)
+            if figures.reached is False:
+                missed.append(part)
         if not chosen.no_page:
             page = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
-            PAGE.write_text(updated(page, {part: as_markdown(figures, where)}, PARTS), encoding="utf-8")
+            PAGE.write_text(updated(page, {part: section}, PARTS), encoding="utf-8")
     if missed:
         print(f"\nMissed a goal: {', '.join(missed)}", file=sys.stderr)
-    return 1 if missed else 0
+    if failed:
+        print(f"\nCould not be measured: {', '.join(failed)}", file=sys.stderr)
+    return 1 if missed or failed else 0
 
 
 if __name__ == "__main__":

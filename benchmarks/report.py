@@ -6,7 +6,7 @@ import os
 import platform
 import re
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,10 +16,21 @@ PAGE: Final = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 _INTRODUCTION: Final = """\
 # Benchmarks
 
+{summary}
+
 `make bench` writes this page (`make bench ARGS=reading`: that part of it). Each figure is a ratio of two things that
 were measured in the same run on the same machine, since times alone say more about the machine than about the program.
 A part that misses a goal says so here and ends the command with 1.
 """
+#: What a part's section ends with, and what is said of a part without one.
+_VERDICTS: Final[Mapping[bool | str | None, str]] = {
+    None: "No goal is set.",
+    True: "Every goal was met.",
+    False: "A goal was missed.",
+    "failed": "It could not be measured.",
+}
+_FAILED: Final = _VERDICTS["failed"]
+_NEVER: Final = "never"
 #: The share of stolen time from which it is told.
 _NOISE: Final = 0.02
 _SECTION: Final = re.compile(r"<!-- (?P<part>[a-z]+) -->\n(?P<text>.*?)<!-- end -->\n", re.DOTALL)
@@ -102,15 +113,39 @@ def as_markdown(figures: Figures, where: Circumstances) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def as_failure(part: str, why: Exception, where: Circumstances) -> str:
+    """The section of a part that could not be measured."""
+    said = str(why).split("\n", 1)[0][:300] or type(why).__name__
+    return f"## {part[:1].upper()}{part[1:]}\n\n- {type(why).__name__}: {said}\n\n{_FAILED} ({where})\n"
+
+
 def updated(page: str, sections: Mapping[str, str], order: Iterable[str]) -> str:
     """The page with these sections in place of the former ones, all in the given `order`."""
     known = {found["part"]: found["text"] for found in _SECTION.finditer(page)} | dict(sections)
-    shown = [f"<!-- {part} -->\n{known[part]}<!-- end -->\n" for part in order if part in known]
-    return "\n".join([_INTRODUCTION, *shown])
+    parts = list(order)
+    shown = [f"<!-- {part} -->\n{known[part]}<!-- end -->\n" for part in parts if part in known]
+    return "\n".join([_INTRODUCTION.format(summary=_summary(parts, known)), *shown])
+
+
+def _summary(parts: Sequence[str], known: Mapping[str, str]) -> str:
+    """What the page comes to: which parts met their goals, which did not, and of which nothing is known."""
+    found: dict[str, list[str]] = {}
+    for part in parts:
+        verdict = next((one for one in _VERDICTS.values() if part in known and one in known[part]), _NEVER)
+        found.setdefault(verdict, []).append(f"`{part}`")
+    said = {
+        _VERDICTS[True]: "every goal was met by",
+        _VERDICTS[False]: "a goal was missed by",
+        _VERDICTS[None]: "no goal is set for",
+        _FAILED: "could not be measured when last tried:",
+        _NEVER: "not measured yet:",
+    }
+    text = "; ".join(f"{words} {', '.join(found[verdict])}" for verdict, words in said.items() if verdict in found)
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _verdict(figures: Figures) -> str:
-    return {None: "No goal is set.", True: "Every goal was met.", False: "A goal was missed."}[figures.reached]
+    return _VERDICTS[figures.reached]
 
 
 def _commit() -> str:

@@ -320,7 +320,9 @@ class Scim(Target[ScimSettings], LooksUp, ChecksNames, CountsListing, Deactivate
         lines = [_said(features), f"{'An unknown number of' if total is None else total} users can be listed."]
         ways = "PATCH" if features.updates_by_patch(self.settings.dialect) else "PUT"
         looked_up = "by filter" if features.filters(self.settings.dialect) else "in a full listing"
-        lines.append(f"Accounts are changed by {ways}, listed by {paged} paging, looked up {looked_up}.")
+        most = min(_MOST_MADE, features.bulk_operations, self.settings.batch_size)
+        made = f"up to {most} at once" if features.bulks(self.settings.dialect) else "one by one"
+        lines.append(f"Accounts are made {made}, changed by {ways}, listed by {paged} paging, looked up {looked_up}.")
         if self._reader.manages_groups:
             lines.append(f"{len(await self._groups.all(http, age=0))} groups.")
         return tuple(lines)

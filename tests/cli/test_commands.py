@@ -151,6 +151,17 @@ def test_a_settings_file_that_the_option_names_wrongly_is_said_of_the_option(
     assert "PROVISIONER_CONFIG" not in said
 
 
+@pytest.mark.parametrize("name", [name for name in LOADING if "--json" in COMMANDS[name]])
+def test_every_command_that_reports_gives_one_document_for_an_error(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    answer = call("--config", "nope.yaml", *LOADING[name], "--json")
+    assert answer.code == 2
+    assert set(answer.document["error"]) == {"code", "message", "remedy"}
+    assert answer.document["error"]["code"] == "configuration"
+
+
 def test_a_settings_file_that_the_variable_names_wrongly_is_said_of_both(tmp_path: Path) -> None:
     answer = call("runs", PROVISIONER_CONFIG=str(tmp_path))
     assert answer.code == 2

@@ -100,6 +100,35 @@ async def rekey_back_and_forth(dep: Deployment) -> None:
     await dep.ledger.rename("traitly", "X0001", "W0001")
 
 
+async def test_a_rehire_between_two_steps_ends_them_and_the_next_leave_counts_anew(
+    opened: Opened, roster: Path, switchboard: Switchboard
+) -> None:
+    async with opened(only=("traitly",), leaver={"traitly": STEPS}) as dep:
+        roster.write_text(company(PEOPLE))
+        await sync_once(dep)
+        roster.write_text(company(PEOPLE, gone=(1,)))
+        await sync_once(dep)
+        RedisContents(dep).age_leaves("traitly", 20)
+        today, _ = await dep.clock.today()
+        assert (await access_of(dep, "W0001"))["next_step"] == (today + timedelta(days=10)).isoformat()
+
+        roster.write_text(company(PEOPLE))
+        assert kinds(await sync_once(dep)) == {"rejoin": 1}
+        assert plan_of(switchboard, "W0001") == "Employee"
+        shown = await access_of(dep, "W0001")
+        assert (shown["access"], shown["next_step"], shown["next_step_sets"]) == ("active", None, {})
+        assert kinds(await sync_once(dep)) == {}
+
+        RedisContents(dep).forget_sent("traitly", "leavers")
+        roster.write_text(company(PEOPLE, gone=(1,)))
+        again = await sync_once(dep)
+        assert (kinds(again)["leave"], exit_code(again)) == (1, 0)
+        assert plan_of(switchboard, "W0001") == "Leaver"
+        known = await entry(dep, "W0001")
+        assert (known.left, known.step) == (today.isoformat(), 1)
+        assert (await access_of(dep, "W0001"))["next_step"] == (today + timedelta(days=30)).isoformat()
+
+
 async def test_a_held_step_is_unfinished_until_it_is_approved(opened: Opened, roster: Path) -> None:
     async with opened(only=("traitly",), leaver={"traitly": STEPS}) as dep:
         roster.write_text(company(PEOPLE))

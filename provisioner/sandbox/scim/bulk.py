@@ -41,7 +41,7 @@ def _one(
     one: Mapping[str, Any],
     create: Callable[[Call], Answer],
     refusal: Callable[..., Answer],
-) -> dict[str, Any]:
+) -> object:
     said = {"method": one.get("method"), "bulkId": one.get("bulkId")}
     try:
         if (one.get("method"), one.get("path")) != ("POST", "/Users") or not one.get("bulkId"):

@@ -28,8 +28,8 @@ from tests.documents.pinning import GOLDEN
 
 PACKAGE: Final = Path(__file__).parents[2] / "provisioner"
 OPEN: Final = ("dict[str, Any]", "Mapping[str, Any]")
-#: Functions that return one, by package. A figure only shrinks: lower it with the functions. It may grow where the bodies
-#: of vendors themselves are meant, in `targets` and `sandbox`.
+#: Functions that return one, by package. A figure only shrinks: lower it with the functions. It may grow where
+#: bodies of vendors are meant, in `targets` and `sandbox`.
 CEILING: Final[Mapping[str, int]] = {
     "admin": 5,
     "cli": 4,

@@ -7,8 +7,8 @@ from typing import Final
 
 ADVICE: Final[Mapping[str, str]] = {
     "unknown_group": "The target has no group of that name. Make it there, or fix the mapping, then retry.",
-    "no_outcome": "Nobody knows whether it was done. It is looked up, and then tried again by itself. If it comes again and "
-    "again where users are made in bulk, set dialect.bulk to no.",
+    "no_outcome": "Nobody knows whether it was done. It is looked up, and then tried again by itself. If it keeps on "
+    "where users are made in bulk, set dialect.bulk to no.",
     "create_unclear": "Look in the target whether it was done, then retry.",
     "members_unchanged": "The target accepts it and does not do it. See dialect.update and dialect.remove_member.",
     "members_hidden": "Give the credentials the right to read members, or change memberships there by hand.",

@@ -25,7 +25,7 @@ from provisioner.store.runs.counters import counts
 
 log = structlog.get_logger(__name__)
 
-State = Literal["held", "failed", "quarantined", "recovered", "rejected", "degraded"]
+State = Literal["held", "failed", "quarantined", "recovered", "rejected", "degraded", "changed"]
 
 #: What a state is about when it is no target.
 ROSTER: Final = "roster"
@@ -80,6 +80,17 @@ async def redis_went_back(dep: Deployment, target: str) -> None:
 async def quarantine_over(dep: Deployment, target: str) -> None:
     """Writing to a target goes on."""
     await over(dep, "quarantined", target, f"{target} is written to again; its work goes on by itself.")
+
+
+async def answers_changed(dep: Deployment, target: str, sentences: Sequence[str], facts: Sequence[str]) -> None:
+    """A target answers otherwise than before.
+
+    Args:
+        facts: what each sentence is known by.
+    """
+    text = f"{' '.join(sentences[:_SHOWN])} See `provisioner check`."
+    now = await dep.clock.now()
+    await dep.notices.begin_state("changed", target, now, facts=facts, notice=lambda *_: _notice(dep, "changed", text))
 
 
 async def roster_rejected(dep: Deployment, run: str) -> None:

@@ -30,6 +30,7 @@ from provisioner.planning.plan import TargetPlan
 from provisioner.planning.spec import ACCOUNT, Observation
 from provisioner.planning.withdrawn import withdrawn_of
 from provisioner.progress.quarantine import recover
+from provisioner.runs.answer_watch import noted
 from provisioner.runs.deleted_accounts import without_deleted
 from provisioner.runs.drift_report import drift_list
 from provisioner.runs.existing_enrolments import without_existing
@@ -50,6 +51,7 @@ from provisioner.store.admin.position import WENT_BACK
 from provisioner.store.people.snapshots import Snapshot
 from provisioner.store.queue.plans import Counted, Entry, guard_of
 from provisioner.store.runs.locks import Hold
+from provisioner.targets.answer_shapes import Heard
 from provisioner.targets.base import Ask
 from provisioner.targets.http import Http
 
@@ -91,10 +93,12 @@ async def make_plan(
     decided: Mapping[str, int] | None = None,
     orders: Orders = EVERYTHING,
     bounded: bool = False,
+    heard: Heard | None = None,
 ) -> Planned:
     """Observe a target and plan it; `plan` and `sync` share this.
 
     Args:
+        heard: takes the shapes of the answers.
         full: list every account, whatever is remembered.
         decided: see `Planning`.
         orders: what of it may be sent.
@@ -112,7 +116,7 @@ async def make_plan(
     now = await dep.clock.now()
     today, today_utc = day_in(settings.zone, now)
     few = snapshot.keys is not None and len(snapshot.keys) <= _LOOKED_UP
-    http: Http = dep.reading(target, lane="urgent" if few else "bulk")
+    http: Http = dep.reading(target, lane="urgent" if few else "bulk", heard=heard.note if heard else None)
     asks = None
     if few:
         links = await dep.ledger.frame(target, names, snapshot.keys)
@@ -241,14 +245,24 @@ async def _guarded_install(
     if found.waits:
         await dep.runs.set_target(run, target, {"notes": json.dumps([f"{WENT_BACK}."])})
         return False
+    heard = Heard()
     try:
         said = await remarks(dep, target)
         await claim_origin(dep, target)
         decided = await decided_before(dep, run, target)
         for attempt in range(_MOST_COUNTS):
             planned = await make_plan(
-                dep, target, snapshot, full=full or found.ends, decided=decided, orders=orders, bounded=True
+                dep,
+                target,
+                snapshot,
+                full=full or found.ends,
+                decided=decided,
+                orders=orders,
+                bounded=True,
+                heard=heard,
             )
+            said = [*said, *await noted(dep, target, heard)]
+            heard = Heard()
             planned = replace(planned, plan=replace(planned.plan, notes=(*planned.plan.notes, *said)))
             planned = replace(planned, plan=found.noted(planned.plan))
             await hold.ensure()
@@ -269,6 +283,8 @@ async def _guarded_install(
         raise
     except ProvisionerError as exc:
         await hold.ensure()
+        # What changed in the answers may be why it could not be read
+        await noted(dep, target, heard)
         await keep_left_out(dep, run, target, orders.all_left_out(target, exc.message))
         if isinstance(exc, TargetError):
             await refused(dep, run, target, exc)

@@ -35,7 +35,7 @@ from provisioner.targets.capabilities import (
     inbound_actions,
     tokens_of,
 )
-from provisioner.targets.http import Client, Fence, Http, Pace, new_client
+from provisioner.targets.http import Client, Fence, Heard, Http, Pace, new_client
 from provisioner.targets.registry import make
 
 #: Seconds that a read waits for a slot before its target counts as unreachable for this run.
@@ -113,6 +113,7 @@ class Deployment(Stores):
         fence: Fence | None = None,
         run: str = "",
         attempt: int = 1,
+        heard: Heard | None = None,
     ) -> Http:
         """The transport of a target; see `Http`."""
         made = self.targets[target]
@@ -128,13 +129,14 @@ class Deployment(Stores):
             page_size=made.settings.page_size,
             watch=requests_of(target),
             attempt=attempt,
+            heard=heard,
             tokens=tokens_of(made),
             turns=TargetTurns(self.locks, target),
         )
 
-    def reading(self, target: str, *, lane: Lane = "bulk") -> Http:
+    def reading(self, target: str, *, lane: Lane = "bulk", heard: Heard | None = None) -> Http:
         """A transport for reading only: whatever is tried, nothing can be written through it."""
-        return self.http(target, self.pace_of(target, lane=lane, patience=_PATIENCE), read_only=True)
+        return self.http(target, self.pace_of(target, lane=lane, patience=_PATIENCE), read_only=True, heard=heard)
 
     def chosen(self, names: Iterable[str] | None) -> tuple[str, ...]:
         """The named targets, or all, in the order of the settings; disabled ones included.

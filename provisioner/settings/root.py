@@ -68,8 +68,9 @@ class NotifySettings(Section):
     """Who is notified."""
 
     urls: tuple[SecretStr, ...] = Field((), description="apprise addresses; they hold secrets.")
-    on: tuple[Literal["held", "failed", "quarantined", "recovered", "rejected", "degraded"], ...] = Field(
-        ("held", "failed", "quarantined", "recovered", "rejected", "degraded"), description="Which changes of state."
+    on: tuple[Literal["held", "failed", "quarantined", "recovered", "rejected", "degraded", "changed"], ...] = Field(
+        ("held", "failed", "quarantined", "recovered", "rejected", "degraded", "changed"),
+        description="Which changes of state.",
     )
 
 

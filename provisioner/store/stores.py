@@ -43,6 +43,7 @@ from provisioner.store.redis.connection import connect, redis_errors
 from provisioner.store.redis.schema import ensure_schema
 from provisioner.store.redis.scripts import Scripts
 from provisioner.store.redis.server import Server
+from provisioner.store.runs.answer_shapes import AnswerShapeStore
 from provisioner.store.runs.documents import RunStore
 from provisioner.store.runs.done_operations import DoneOperationStore
 from provisioner.store.runs.faults import FaultStore
@@ -71,6 +72,7 @@ class Stores:
     reviewed: ReviewedStore
     done: DoneOperationStore
     health: HealthStore
+    answer_shapes: AnswerShapeStore
     # The queue of each target
     queue: QueueStore
     plans: PlanStore
@@ -126,6 +128,7 @@ class Stores:
             reviewed=ReviewedStore(redis),
             done=DoneOperationStore(redis),
             health=HealthStore(redis),
+            answer_shapes=AnswerShapeStore(redis),
             queue=QueueStore(redis, scripts),
             plans=PlanStore(redis, scripts),
             overtaken=OvertakenStore(redis, scripts),

@@ -381,6 +381,14 @@ def _unreachable(place: Place) -> None:
     place.sync(code=5)
 
 
+@state("A vendor's answers look otherwise than before.")
+def _changed_answers(place: Place) -> None:
+    place.synced()
+    for level in (7, "7"):
+        place.site.switchboard.seed(TARGET, [{"customer_id": "W0000", "custom_attributes": {"level": level}}])
+        place.sync()
+
+
 @state("The vendor answered 429 at the configured rate.")
 def _slower(place: Place) -> None:
     place.site.switchboard.fault(TARGET, times=2, status=429, body={"message": "slower"})

@@ -15,15 +15,12 @@ from urllib.parse import quote
 
 from provisioner import installed_version
 from provisioner.admin.whole_file import whole_file
+from provisioner.targets.answer_shapes import field_name, resource_path
 from provisioner.targets.responses import NOT_JSON, Answer
 
-#: What a part of a path is made of that names a resource, and not one of its objects.
-_RESOURCE: Final = re.compile(r"[a-z][a-z_-]*|v[0-9]+(\.[0-9]+)?", re.IGNORECASE)
-_FIELD: Final = re.compile(r"[A-Za-z_][A-Za-z_ -]*[0-9]?(_[A-Za-z_]+)?")
 _NUMBER: Final = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _MOMENT: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.]+.*")
-_OTHER: Final = "{…}"
 
 
 def shape(value: Any) -> Any:
@@ -33,7 +30,7 @@ def shape(value: Any) -> Any:
     if isinstance(value, Mapping):
         found: dict[str, Any] = {}
         for name, part in value.items():
-            named = str(name) if _FIELD.fullmatch(str(name)) else _OTHER
+            named = field_name(str(name))
             found[named] = _either(found.get(named), shape(part))
         return dict(sorted(found.items()))
     if isinstance(value, Sequence) and not isinstance(value, str):
@@ -93,13 +90,9 @@ class Recorder:
         Args:
             known: identifiers that may stand in the path.
         """
-        hidden = {quote(name, safe="") for name in known} | set(known)
-        parts = [
-            part if not part or (_RESOURCE.fullmatch(part) and part not in hidden) else _OTHER
-            for part in path.split("/")
-        ]
+        hidden = frozenset({quote(name, safe="") for name in known} | set(known))
         entry = {
-            "path": "/".join(parts),
+            "path": resource_path(path, hidden),
             "query": sorted(params),
             "status": answer.status,
             "headers": sorted(answer.headers),

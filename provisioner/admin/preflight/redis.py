@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from provisioner.admin.preflight.answers import changed as changed_answers
 from provisioner.admin.preflight.paces import lowered
 from provisioner.admin.preflight.standing import standing
 from provisioner.admin.preflight.web import proxies
@@ -81,6 +82,7 @@ async def store(settings: Settings, *, needed: bool) -> Store:
             *await _ledgers(stores, settings),
             *await standing(stores, settings),
             *await lowered(stores.pace, settings),
+            *await changed_answers(stores.answer_shapes, settings.targets, await stores.server.now()),
             *await proxies(stores.web_sessions, settings),
             *await _going(stores, settings),
             *await _faults(stores, settings),

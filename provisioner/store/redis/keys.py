@@ -276,6 +276,12 @@ lists: Final = _key(
     personal="keys and accounts; of drift the values that changed",
     backup=True,
 )
+answer_shapes: Final = _key(
+    "shapes:<target>",
+    "HASH",
+    "fields, types and statuses of the answers by endpoint, and what changed in them lately; no values",
+    "60 days after the last reading",
+)
 health: Final = _key(
     "target:<target>", "HASH", "health: paused, quarantine, failures and faults in a row", _ALWAYS, backup=True
 )

@@ -7,15 +7,15 @@ next time.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import polars as pl
 import structlog
 
 from provisioner.errors import TargetError
-from provisioner.model.event import moment_of
+from provisioner.model.event import Fact, moment_of
 from provisioner.runtime.context import Deployment
 from provisioner.runtime.faults import is_fault, log_fault, named
 from provisioner.targets.capabilities import ReadsBack, ReadsBackOf
@@ -73,8 +73,13 @@ async def _read_target(dep: Deployment, target: str, result: ReadBack) -> None:
     late = _adopted_since(frame, moment_of(mark)) if isinstance(made, ReadsBackOf) else []
     try:
         read = await made.read_back(http, sorted(people), mark if len(late) <= _ONE_BY_ONE else None, moment)
-        few = isinstance(made, ReadsBackOf) and len(late) <= _ONE_BY_ONE
-        older = await made.read_back_of(http, late) if late and few and isinstance(made, ReadsBackOf) else {}
+        older: Mapping[str, Sequence[Fact]] = {}
+        if isinstance(made, ReadsBackOf) and 0 < len(late) <= _ONE_BY_ONE and read.failed is None:
+            try:
+                older = await made.read_back_of(http, late)
+            except TargetError as exc:
+                # By the mark it is known whom to ask for by themselves
+                read = replace(read, mark=mark, failed=exc)
     finally:
         result.requests[target] = http.requests
     count = 0
@@ -85,6 +90,8 @@ async def _read_target(dep: Deployment, target: str, result: ReadBack) -> None:
     await dep.inbound.keep_mark(target, read.mark)
     result.new[target] = count
     log.info("read_back", target=target, count=count)
+    if read.failed is not None:
+        raise read.failed
 
 
 def _adopted_since(frame: pl.DataFrame, since: float | None) -> list[str]:

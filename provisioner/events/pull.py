@@ -83,7 +83,7 @@ async def _pull(dep: Deployment, run: str, target: str) -> None:
         if failed:
             error = {"code": "not_read_back", "message": f"{target}: {failed}", "exit": TargetError.exit_code}
             fields |= {"stage": "refused", "outcome": "failed", "error": json.dumps(error)}
-        elif count := result.new.get(target):
+        if count := result.new.get(target):
             fields["notes"] = json.dumps([f"{count} new facts about people."])
         fields["requests"] = requests
     await dep.runs.set_target(run, target, fields)

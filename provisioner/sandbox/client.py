@@ -65,7 +65,7 @@ class Switchboard:
 
     def fault(self, instance: str, **fault: Any) -> None:
         """Orders one fault: `match`, `times`, `share`, `seed`, `status`, `body`, `content_type`, `headers`,
-        `delay_ms`, `hold`, `drop`, `after`."""
+        `delay_ms`, `hold`, `drop`, `after`, `skip`."""
         self._ask("POST", f"faults/{instance}", [fault])
 
     def clear_faults(self, instance: str) -> None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 _NAMES = {
-    "match", "times", "share", "seed", "status", "body", "content_type", "headers", "delay_ms", "hold", "drop", "after"
+    "match", "times", "share", "seed", "status", "body", "content_type", "headers", "delay_ms", "hold", "drop", "after",
+    "skip",
 }  # fmt: skip
 _MATCHES = {"method", "path_prefix", "contains"}
 
@@ -21,7 +22,8 @@ class Fault:
     `status` answers that instead, with `body` as `content_type`; with `after` the work is done first.
     `delay_ms` waits before the request is looked at, with `hold` no longer than the fault is there. `drop` closes the
     connection without an answer: `before`
-    or `after` the work. With neither status nor drop the request is only delayed.
+    or `after` the work. With neither status nor drop the request is only delayed. `skip` requests pass before the first
+    one is struck.
     """
 
     method: str = ""
@@ -37,6 +39,7 @@ class Fault:
     hold: bool = False
     drop: str = ""
     after: bool = False
+    skip: int = 0
     dice: random.Random = field(default_factory=random.Random)
     fired: int = 0
 
@@ -49,6 +52,9 @@ class Fault:
         if not path.startswith(self.path_prefix) or self.contains.encode() not in body:
             return False
         if self.share < 1.0 and self.dice.random() >= self.share:
+            return False
+        if self.skip:
+            self.skip -= 1
             return False
         self.fired += 1
         return True
@@ -87,6 +93,7 @@ def _parse_one(value: Any) -> Fault:
         hold=bool(value.get("hold", False)),
         drop=drop,
         after=bool(value.get("after", False)),
+        skip=int(value.get("skip", 0)),
         dice=random.Random(value.get("seed", 0)),  # noqa: S311 - repeatable faults, no secrets
     )
 

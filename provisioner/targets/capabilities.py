@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
+from provisioner.errors import TargetError
 from provisioner.model.account import Account
 from provisioner.model.attributes import Attribute
 from provisioner.model.event import Fact, InboundEvent, any_event
@@ -35,10 +36,14 @@ class Recent:
 
 @dataclass(frozen=True, slots=True)
 class ReadBack:
-    """Facts by account, and where the next reading begins (None: at the beginning)."""
+    """Facts by account, and where the next reading begins (None: at the beginning).
+
+    `failed` is why a part could not be read: the facts are kept, and the next reading goes on from `mark`.
+    """
 
     facts: Mapping[str, Sequence[Fact]]
     mark: str | None = None
+    failed: TargetError | None = None
 
 
 @runtime_checkable

@@ -9,6 +9,7 @@ from typing import Any
 from provisioner.events.poll import read_back
 from provisioner.planning.routes import known_by
 from provisioner.runtime.context import Deployment
+from provisioner.targets.http import READ_TRIES
 from tests.inbound.support import PEOPLE, SECRET, Company, enrolment, handled, joined, next_actions, post, propensity
 from tests.support.harness import sync_once
 from tests.support.redis_contents import RedisContents
@@ -186,5 +187,24 @@ def test_a_target_that_cannot_be_read_is_passed_over(firm: Company) -> None:
             result = await read_back(dep)
             assert list(result.failed) == ["mtribes"]
             assert result.new["traitly"] == 6
+
+    asyncio.run(go())
+
+
+def test_a_customer_who_cannot_be_asked_for_holds_up_nobody_else(firm: Company) -> None:
+    async def go() -> None:
+        async with Deployment.open(firm.settings) as dep:
+            await sync_once(dep)
+            match = {"path_prefix": "/api/v1/recommended-next-action"}
+            # W1 is asked for; W2 is not answered, however often
+            firm.switchboard.fault("traitly", match=match, skip=1, times=READ_TRIES, status=500, body="{}")
+            first = await read_back(dep, ("traitly",))
+            assert "500" in first.failed["traitly"]
+            assert first.new["traitly"] == 2
+            # The next reading goes on behind them, and comes back to them
+            assert (await read_back(dep, ("traitly",))).new["traitly"] == 2
+            assert (await read_back(dep, ("traitly",))).new["traitly"] == 6
+            facts = await dep.inbound.facts(["W1", "W2", "W3"])
+            assert all(known_by(one["traitly"])["next_action"] for one in facts.values())
 
     asyncio.run(go())

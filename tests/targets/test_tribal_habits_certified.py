@@ -116,3 +116,26 @@ def test_whoever_is_adopted_later_gets_their_older_enrolments(
         portal.board.clear_log(PORTAL)
         portal.run(read_back)
         assert not any(one["path"].endswith("/user/E3") for one in portal.board.log(PORTAL))
+
+
+def test_what_was_read_before_a_page_failed_is_kept_and_the_next_reading_goes_on(
+    redis_url: str, tmp_path: Path
+) -> None:
+    """Seven pages, of which the last two fail."""
+    people = [person(number) for number in range(1, 8)]
+    with SandboxServer() as sandbox:
+        portal = Portal(sandbox, redis_url, tmp_path, page_size=1)
+        portal.roster(people)
+        portal.sync()
+        for number in range(1, 8):
+            portal.board.act(PORTAL, "complete", user_name=f"E{number}", code="TH-4-78")
+        match = {"method": "GET", "path_prefix": "/papi/topic_assignments"}
+        portal.board.fault(PORTAL, match=match, skip=5, times=None, status=500, body={"message": "no"})
+        result = portal.run(read_back)
+        assert "500" in result.failed[PORTAL]
+        assert result.new[PORTAL] == 5
+        portal.board.clear_faults(PORTAL)
+        again = portal.run(read_back)
+        assert (again.failed, again.new[PORTAL]) == ({}, 2)
+        facts = portal.run(lambda dep: dep.inbound.facts([f"E{number}" for number in range(1, 8)]))
+        assert {known_by(one[PORTAL])["completed"] for one in facts.values()} == {"Safety at work"}

@@ -235,13 +235,15 @@ class Traitly(
     async def read_back(self, http: Http, accounts: Sequence[str], mark: str | None, moment: float) -> ReadBack:
         """Ask for the next actions of some customers, each time of others: one request is needed for each.
 
-        Raises:
-            TargetError: it cannot be read.
+        Where one cannot be asked for, the next reading goes on behind them, so that they hold up nobody else.
         """
         later = [account for account in accounts if mark is None or account > mark][:_ASKED_AT_ONCE]
         found: dict[str, list[Fact]] = {}
         for account in later:
-            known = await self.next_actions(http, account)
+            try:
+                known = await self.next_actions(http, account)
+            except TargetError as exc:
+                return ReadBack(found, account if account != accounts[-1] else None, exc)
             if known is not None:
                 found[account] = [events.actions_fact(known.names, known.goal, moment)]
                 if known.likelihood is not None:

@@ -9,11 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from msgspec import structs
 
-from provisioner.errors import ConfigurationError, MalformedAnswerError
+from provisioner.errors import (
+    ConfigurationError,
+    MalformedAnswerError,
+    TargetError,
+    UnauthorisedError,
+    UnreachableError,
+)
 from provisioner.model.account import Account
 from provisioner.model.attributes import Attribute, InvalidValueError, Type, fold
 from provisioner.model.event import Fact, InboundEvent
@@ -46,7 +52,7 @@ from provisioner.targets.http import Http, at
 from provisioner.targets.tribal_habits import batch, enrolments, events, knowledge, pages, saving
 from provisioner.targets.tribal_habits.advice import ADVICE
 from provisioner.targets.tribal_habits.attributes import CATALOGUE, NEVER_EMPTY, is_custom, read
-from provisioner.targets.tribal_habits.catalogue import Catalogue
+from provisioner.targets.tribal_habits.catalogue import Catalogue, What
 from provisioner.targets.tribal_habits.knowledge import KEY as KNOWLEDGE_KEY
 from provisioner.targets.tribal_habits.settings import TribalHabitsSettings
 
@@ -55,6 +61,7 @@ _LEAVE = "leave"
 _SAVE = "save"
 #: Seconds by which two readings of enrolments overlap, since a change may be shown late.
 _OVERLAP = 300.0
+_ASSIGNED: Final[tuple[What, ...]] = ("topic", "pathway")
 
 
 class TribalHabits(
@@ -183,22 +190,33 @@ class TribalHabits(
     async def read_back(self, http: Http, accounts: Sequence[str], mark: str | None, moment: float) -> ReadBack:
         """Read the enrolments that changed since the last reading, of topics and of pathways.
 
-        Raises:
-            ListingError, TargetError: see `Target.read_back`.
+        Where a page cannot be read, what the others showed is kept, and all is read again from the same moment on: each
+        enrolment is true by itself, however many more there are.
         """
         by_folded = {account.lower(): account for account in accounts}
         filters = {"updated_at": mark} if mark else None
-        found: dict[str, list[Fact]] = {}
-        began = moment
-        for what in ("topic", "pathway"):
-            path = f"/papi/{what}_assignments"
-            whole = await pages.read_whole(http, path, dict, filters, size=self.settings.page_size, key="id")
-            began = min(began, whole.as_of or moment)
-            for record in whole.records:
+        # A list that is read again shows each of them again
+        seen: dict[tuple[What, Any], tuple[str, Fact]] = {}
+        began, failed = moment, None
+        for what in _ASSIGNED:
+
+            def take(record: Mapping[str, Any], what: What = what) -> None:
                 assigned = events.assignment(record, what)
-                if assigned and assigned[0].lower() in by_folded:
-                    found.setdefault(by_folded[assigned[0].lower()], []).append(assigned[1].fact())
-        return ReadBack(found, pages.moment(began - _OVERLAP))
+                if assigned and (account := by_folded.get(assigned[0].lower())):
+                    seen[what, record.get("id")] = account, assigned[1].fact()
+
+            path = f"/papi/{what}_assignments"
+            try:
+                whole = await pages.read_whole(http, path, take, filters, size=self.settings.page_size, key="id")
+                began = min(began, whole.as_of or moment)
+            except TargetError as exc:
+                failed = exc
+                if isinstance(exc, UnauthorisedError | UnreachableError):
+                    break
+        found: dict[str, list[Fact]] = {}
+        for account, fact in seen.values():
+            found.setdefault(account, []).append(fact)
+        return ReadBack(found, mark if failed else pages.moment(began - _OVERLAP), failed)
 
     async def read_back_of(self, http: Http, accounts: Sequence[str]) -> Mapping[str, Sequence[Fact]]:
         """Read all enrolments of some accounts.

@@ -86,13 +86,13 @@ class Shape:
                 fields[path] = seen.and_then(Seen(frozenset(), 0, objects))
         return Shape(self.statuses | later.statuses, fields)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> object:
         """The form in Redis."""
         fields = {path: [sorted(one.types), one.shown, one.objects] for path, one in self.fields.items()}
         return {"statuses": sorted(self.statuses), "fields": fields}
 
     @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> Shape:
+    def from_json(cls, document: Any) -> Shape:
         """The inverse of `to_json`."""
         fields = {
             path: Seen(frozenset(types), int(shown), int(objects))

@@ -31,7 +31,7 @@ class AnswerShapeStore:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
-    async def known(self, target: str) -> dict[str, Any]:
+    async def known(self, target: str) -> dict[str, object]:
         """What each endpoint showed so far."""
         with redis_errors():
             raw = await self._redis.hgetall(keys.answer_shapes(target))

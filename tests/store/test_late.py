@@ -12,6 +12,8 @@ from provisioner.store.queue.plans import Entry
 from provisioner.store.redis import keys
 from tests.store.bench import ALL, LEASE, TARGET, Bench, DiedError, operation, patch
 
+ERROR = {"code": "connection_lost", "message": "no answer"}
+
 LINKED = [{"person": "A", "account": "account-A", "state": "active"}]
 
 
@@ -98,3 +100,26 @@ def test_what_came_to_stand_between_two_parts_may_be_part_of_the_account(bench: 
     bench(bench.plans.resume("run-1", TARGET))
     assert bench.error("run-1", operation("B")) == "overtaken"
     assert bench.again("run-1") == ("B",)
+
+
+def test_a_fact_that_was_perhaps_sent_outlives_a_plan_that_looked_before_its_cause(bench: Bench) -> None:
+    """Else the one that is planned again for what is owed would be sent without looking first."""
+    update = operation("A")
+    event = operation("A", Kind.EVENT, follows=update)
+    urgent, _ = bench.install([update, event], people=["A"], urgent=True)
+    claim = bench.claim(1, urgent=True)[0]
+    began = bench.now()
+    bench.pass_time(1.0)
+    assert bench(bench.queue.done(claim, patch(claim, owe={"created": 7}), None))
+    told = bench.claim(1, urgent=True)[0]
+    assert told.operation.kind is Kind.EVENT
+    assert bench(bench.queue.park(told, 0.0, ERROR, unclear=True))
+    whole, dropped = bench.install([update, event], began=began)
+    assert (dropped, bench.again(whole)) == (2, ("A",))
+    assert bench.status(urgent, event) == "waiting"
+    follow, dropped = bench.install([operation("A", Kind.EVENT, slot="event:created:7")], people=["A"], urgent=True)
+    assert dropped == 0
+    again = bench.claim(1, urgent=True)[0]
+    assert (again.run, again.unclear) == (follow, True)
+    assert bench.counters_are_right(urgent)
+    assert bench.counters_are_right(whole)

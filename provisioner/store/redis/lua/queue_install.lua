@@ -90,8 +90,9 @@ local function standing_in(person, named)
 end
 
 -- Take away what older plans have not sent for a person. Returns what is busy, what is perhaps done (by fact), and what
--- the operations that are planned again inherit (by slot).
-local function displace(run, began, person, standing, link)
+-- the operations that are planned again inherit (by slot). `stale`: something about the person was recorded since the plan
+-- looked, so that what it wants is not installed.
+local function displace(run, began, person, standing, link, stale)
   local busy, doubtful, inherited, goes_on = {}, {}, {}, {}
   local ahead, covered = {}, {}
   local account = person .. '\31account'
@@ -113,6 +114,10 @@ local function displace(run, began, person, standing, link)
       if other ~= run then table.insert(ahead, member) end
       -- Tags on their way are part of the account: a plan that has not seen them would take them away
       if kept == 'tag' then busy[account] = true end
+    elseif status and stale and unclear == '1' and string.find(slot, '\31event:', 1, true) then
+      -- A fact that was perhaps sent stays owed, and nothing takes its place that would remember the doubt
+      busy[slot], busy[fact_of(slot)] = true, true
+      table.insert(ahead, member)
     elseif status and is_later(observed, began) then
       -- A plan about this person that was made later was installed earlier
       busy[slot], busy[fact_of(slot)] = true, true
@@ -235,7 +240,8 @@ local function install_person(run, began, everybody, watched, row, fresh_slots, 
   local link
   for _, one in ipairs(links) do if one.account then link = one end end
   if leaving == 1 then leaves(person) end
-  local busy, doubtful, inherited, ahead, covered = displace(run, began, person, standing_in(person, named), link)
+  local stale = recorded_since(person, began) or told_since(person, began)
+  local busy, doubtful, inherited, ahead, covered = displace(run, began, person, standing_in(person, named), link, stale)
   local recorded, told = recorded_since(person, began), told_since(person, began)
   local dropped, overtaken, installed = 0, 0, {}
   for _, one in ipairs(wanted) do

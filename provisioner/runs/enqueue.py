@@ -92,7 +92,6 @@ async def make_plan(
     full: bool = False,
     decided: Mapping[str, int] | None = None,
     orders: Orders = EVERYTHING,
-    bounded: bool = False,
     heard: Heard | None = None,
 ) -> Planned:
     """Observe a target and plan it; `plan` and `sync` share this.
@@ -102,7 +101,6 @@ async def make_plan(
         full: list every account, whatever is remembered.
         decided: see `Planning`.
         orders: what of it may be sent.
-        bounded: see `observe`.
 
     Raises:
         TargetError: it could not be read.
@@ -126,7 +124,7 @@ async def make_plan(
         # Which names are free only a listing of everybody tells
         if not names_wanted(spec, desired.frame, links):
             asks = asks_of(desired.frame, links, spec.settings.match)
-    seen = await observe(dep, target, http, asks=asks, full=full, bounded=bounded)
+    seen = await observe(dep, target, http, asks=asks, full=full)
     observed = seen.observation
     base = await _base(dep, target) if asks is not None else None
     # Read after the observation began, so that nothing recorded meanwhile is overlooked
@@ -258,7 +256,6 @@ async def _guarded_install(
                 full=full or found.ends,
                 decided=decided,
                 orders=orders,
-                bounded=True,
                 heard=heard,
             )
             said = [*said, *await noted(dep, target, heard)]

@@ -13,11 +13,10 @@ from provisioner.model.account import Account
 from provisioner.model.attributes import DETAILS_READ_AT
 from provisioner.planning.desired import LEAVER, MEMBER, PERSON, STANDING
 from provisioner.planning.spec import ACCOUNT, READ, UNTOUCHABLE, Observation
-from provisioner.runs.details import DetailReading, Settled, laid_over, settle, still_to_be_read
 from provisioner.runtime.context import Deployment
 from provisioner.store.people.snapshots import Reading
 from provisioner.targets.base import Ask, Listing
-from provisioner.targets.capabilities import DefersDetails, Incremental, LooksUp, WantsPrevious
+from provisioner.targets.capabilities import Incremental, LooksUp, WantsPrevious
 from provisioner.targets.http import Http
 
 #: Seconds after which everything is listed again, should the daily full run not have come.
@@ -60,12 +59,11 @@ def accounts_of(frame: pl.DataFrame | None) -> dict[str, Account]:
 @dataclass(frozen=True, slots=True)
 class Seen:
     """An observation, and what of it the next run may rely on: `frame` (None: the remembered one still holds good) and
-    `reading`, which is None where nothing is to be kept. `details` is what became of those that are read one by one."""
+    `reading`, which is None where nothing is to be kept."""
 
     observation: Observation
     frame: pl.DataFrame | None = None
     reading: Reading | None = None
-    details: Settled | None = None
 
 
 async def keep(dep: Deployment, target: str, seen: Seen, *, believed: bool) -> None:
@@ -74,7 +72,6 @@ async def keep(dep: Deployment, target: str, seen: Seen, *, believed: bool) -> N
         return
     if believed:
         await dep.frames.keep_observed(target, seen.frame, seen.reading)
-        await settle(dep, target, seen.details)
     else:
         last = await dep.frames.remembered(target)
         if last is not None:
@@ -82,13 +79,7 @@ async def keep(dep: Deployment, target: str, seen: Seen, *, believed: bool) -> N
 
 
 async def observe(
-    dep: Deployment,
-    target: str,
-    http: Http,
-    *,
-    asks: Sequence[Ask] | None = None,
-    full: bool = False,
-    bounded: bool = False,
+    dep: Deployment, target: str, http: Http, *, asks: Sequence[Ask] | None = None, full: bool = False
 ) -> Seen:
     """Read a target: everything, or only the asked people's accounts where it can look them up.
 
@@ -98,7 +89,6 @@ async def observe(
 
     Args:
         full: list every account, whatever is remembered.
-        bounded: read details no longer than a run has time for; the workers read the others.
 
     Raises:
         TargetError: it could not be read whole.
@@ -132,23 +122,11 @@ async def observe(
         if overlaid is not None:
             return overlaid
     http.first_contact = (await dep.frames.remembered(target) if asks is not None else last) is None
-    reader: DetailReading | None = None
-    kept: Mapping[str, Mapping[str, str | None]] = {}
-    if isinstance(made, DefersDetails):
-        kept = await dep.details.kept(target)
-        known = laid_over(known, kept)
-    if isinstance(made, DefersDetails) and bounded:
-        reader = DetailReading(dep, target, made)
-        listing = await made.observe_within(http, known, reader)
-        http.requests += reader.requests
-    else:
-        listing = await made.observe(http, known)
+    listing = await made.observe(http, known)
     # An attribute that the vendor shows for nobody is still observed where it lists whole records
     named = _readable(dep, target) if listing.complete else ()
     frame = await asyncio.to_thread(frame_of, listing.accounts, named)
     notes = listing.notes if listing.unlistable is None else (*listing.notes, listing.unlistable)
-    if reader is not None and listing.waiting:
-        notes = (*notes, await still_to_be_read(dep, target, len(listing.waiting), reader))
     if incremental:
         frame = _stamped(frame, began)
     before = last[0] if last is not None and last[1].origin == made.origin else None
@@ -162,13 +140,10 @@ async def observe(
         doubt=listing.doubt,
         unread=listing.unread,
         deleted=listing.deleted,
-        waiting=listing.waiting,
     )
     if not listing.complete:
         return Seen(observation)
-    details = None if reader is None else Settled({*kept, *reader.found}, listing.waiting)
-    reading = Reading(full=began, seen=_behind(began, listing.as_of), origin=made.origin)
-    return Seen(observation, frame, reading, details)
+    return Seen(observation, frame, Reading(full=began, seen=_behind(began, listing.as_of), origin=made.origin))
 
 
 async def _in_question(dep: Deployment, target: str) -> set[str]:

@@ -192,7 +192,14 @@ class Stage:
             server.url,
             self.roster,
             folder,
-            guards={"leavers": wide, "updates": wide, "missing": wide, "removals": wide, "window": "0s"},
+            guards={
+                "leavers": wide,
+                "updates": wide,
+                "missing": wide,
+                "removals": wide,
+                "overwrites": wide,
+                "window": "0s",
+            },
         )
         document["targets"][SCIM] = scim_target(
             sandbox.url,

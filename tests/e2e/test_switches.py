@@ -92,7 +92,7 @@ class Stage:
     async def days(self, kind: str, settings: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[list[State], str]:
         """What the vendor holds before and after each day, and the last run with its lists as text."""
         wide = {"percent": 100}
-        guards = dict.fromkeys(("leavers", "updates", "missing", "removals"), wide) | {"window": "0s"}
+        guards = dict.fromkeys(("leavers", "updates", "missing", "overwrites", "removals"), wide) | {"window": "0s"}
         roster = self.folder / "roster.csv"
         document = settings_document(self.sandbox.url, self.server.url, roster, self.folder, guards=guards)
         document["targets"] = {kind: {**document["targets"][kind], **settings}}

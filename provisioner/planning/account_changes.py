@@ -14,7 +14,7 @@ from provisioner.model.operation import FREE, AccountChange, Kind, PlannedState,
 from provisioner.planning.change_rows import NONE, ChangeRow, rows_of
 from provisioner.planning.creations import row_digest
 from provisioner.planning.desired import FUTURE, LEAVER, MEMBER, STANDING
-from provisioner.planning.diff import any_of, enforced, fixed, set_once, stepwise
+from provisioner.planning.diff import any_of, enforced, fixed, stepwise
 from provisioner.planning.leaver_steps import LEFT
 from provisioner.planning.rewrite_loops import CODE, LOOPS, Counted, Loop, Stopped, Watch, known_loops
 from provisioner.planning.spec import Planning, TargetSpec
@@ -52,26 +52,16 @@ def changes(
     members = enforced(spec, names, MEMBER)
     leavers = enforced(spec, names, LEAVER)
     unwritable = fixed(spec, names)
-    once = set_once(spec, names)
-    unset = [pl.col(f"d:{name}") & (pl.col(f"l:{name}") == "") for name in once if f"d:{name}" in frame.columns]
     state = pl.col("_state").fill_null("new")
     touchy = frame.select(
-        (
-            (pl.col(STANDING) == MEMBER)
-            & (
-                any_of(frame, members)
-                | any_of(frame, unwritable)
-                | pl.any_horizontal(*unset, False)
-                | (state != "active")
-            )
-        )
+        ((pl.col(STANDING) == MEMBER) & (any_of(frame, members) | any_of(frame, unwritable) | (state != "active")))
         | ((pl.col(STANDING) == LEAVER) & (any_of(frame, leavers) | (state != "left")))
         | ((pl.col(STANDING) == FUTURE) & (pl.col("_matched") != "link"))
         | (pl.col("_matched") != "link")
         | pl.col(LOOPS).is_not_null()
         | ((pl.col(STANDING) == LEAVER) & (pl.col(LEFT).is_null() & stepwise(spec)))
     ).to_series()
-    work = _Work(spec, names, members, leavers, unwritable, once, circumstances, watch)
+    work = _Work(spec, names, members, leavers, unwritable, circumstances, watch)
     # To copy so wide a frame costs more than to look
     for row in rows_of(spec, frame if touchy.all() else frame.filter(touchy), work.names):
         work.consider(row)
@@ -100,7 +90,6 @@ class _Work:
         members: Sequence[str],
         leavers: Sequence[str],
         fixed: Sequence[str],
-        once: Sequence[str],
         circumstances: Planning,
         watch: Watch,
     ) -> None:
@@ -112,7 +101,6 @@ class _Work:
         self._members, self._leavers, self._fixed = (
             _marked([places[name] for name in some]) for some in (members, leavers, fixed)
         )
-        self._once = frozenset(places[name] for name in once)
         self._attributes = [spec.attributes[name] for name in self.names]
         self._unlisted = frozenset(place for place, attribute in enumerate(self._attributes) if not attribute.observed)
         self._telling = [places[name] for name in circumstances.telling if name in places]
@@ -194,8 +182,6 @@ class _Work:
 
     def _member(self, row: ChangeRow) -> State | None:
         changed = self._members(row.differs)
-        if self._once and (late := self._unset(row)):
-            changed = (*changed, *late)
         if row.untouchable:
             if changed:
                 self.todos.append((row.person, f"the account is {row.untouchable} and is never touched."))
@@ -219,14 +205,6 @@ class _Work:
             return self._deactivated(row, changed)
         self._update(row, changed, loops)
         return "active"
-
-    def _unset(self, row: ChangeRow) -> Places:
-        """What is set once and the create did not bring about: it is sent until it is taken, or somebody sets it."""
-        return tuple(
-            place
-            for place in among(sorted(self._once), row.differs)
-            if row.unset[place] == "1" and row.held[place] is None and row.wanted[place]
-        )
 
     def _inactive(self, row: ChangeRow) -> bool:
         return self._activity is not None and row.held[self._activity] == "false"

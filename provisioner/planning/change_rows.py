@@ -22,8 +22,8 @@ NONE: Final[Mapping[str, str | None]] = {}
 class ChangeRow(Struct, gc=False):
     """One person and their account; values stand at the places of their attributes' names.
 
-    `known`, `differs`, `drifted` and `unset` are patterns with a sign for each place, ``1`` where it is so: they are
-    few, and what follows from one is worked out once. `unset`: the ledger says that it is empty.
+    `known`, `differs` and `drifted` are patterns with a sign for each place, ``1`` where it is so: they are few, and
+    what follows from one is worked out once.
     """
 
     person: str
@@ -47,7 +47,6 @@ class ChangeRow(Struct, gc=False):
     known: str
     differs: str
     drifted: str
-    unset: str
     owned: Mapping[str, str | None]
     carried: Mapping[str, str | None]
 
@@ -80,7 +79,6 @@ def rows_of(spec: TargetSpec, frame: pl.DataFrame, names: Sequence[str]) -> Iter
         _pattern(pl.col(f"k:{name}") for name in names).alias("known"),
         _pattern(pl.col(f"d:{name}") for name in names).alias("differs"),
         _pattern(_drifted(spec, name, owned=name in owned) for name in names).alias("drifted"),
-        _pattern(pl.col(f"l:{name}") == "" for name in names).alias("unset"),
     )
     sides = zip(
         frame.select(*_ABOUT, *patterns).iter_rows(),
@@ -91,11 +89,11 @@ def rows_of(spec: TargetSpec, frame: pl.DataFrame, names: Sequence[str]) -> Iter
     )
     for about, wanted, held, ours, along in sides:
         person, account, standing, reason, state, matched, untouchable, protected = about[:8]
-        seen, row, recorded, loops, due, left_on, step, left, known, differs, drifted, unset = about[8:]
+        seen, row, recorded, loops, due, left_on, step, left, known, differs, drifted = about[8:]
         yield ChangeRow(
             person, account, standing, reason, state, matched, untouchable, protected, seen, row, recorded, loops,
             due, left_on, step, left,
-            wanted, held, known, differs, drifted, unset,
+            wanted, held, known, differs, drifted,
             dict(zip(owned, ours, strict=True)) if owned else NONE,
             dict(zip(carried, along, strict=True)) if carried else NONE,
         )  # fmt: skip

@@ -54,9 +54,7 @@ def suspects(
     Args:
         pairs: of `provisioner.planning.correlate.Correlation`.
     """
-    once = set_once(spec, names_of(desired))
-    enforced_ones = [name for name in names_of(desired) if _matters(spec, name, MEMBER) or _matters(spec, name, LEAVER)]
-    names = [name for name in names_of(desired) if name in once or name in enforced_ones]
+    names = [name for name in names_of(desired) if _matters(spec, name, MEMBER) or _matters(spec, name, LEAVER)]
     names = [name for name in names if desired[f"w:{name}"].null_count() < desired.height]
     shown = _shown(spec, observation, names)
     kept = [name for name in names if name not in shown]
@@ -74,9 +72,7 @@ def suspects(
             seen.gather(rows),
             linked.gather(rows),
         )
-        # What is set once for members may be enforced of leavers
-        flags = [_differs(spec, name, shown=name in shown) for name in names if name in enforced_ones]
-        differs = pl.any_horizontal(*flags, *(_unset(name) for name in names if name in once))
+        differs = pl.any_horizontal(_differs(spec, name, shown=name in shown) for name in names)
         suspicious = suspicious.scatter(rows.filter(frame.select(differs.alias("differs"))["differs"]), True)
     return pairs.filter(suspicious.gather(pairs[DESIRED_ROW]))
 
@@ -432,25 +428,6 @@ def enforced(spec: TargetSpec, names: Sequence[str], standing: str) -> list[str]
         if not attribute.identifier and attribute.on_update:
             chosen.append(name)
     return chosen
-
-
-def set_once(spec: TargetSpec, names: Sequence[str]) -> list[str]:
-    """The attributes that are set once, and may be set by an update where the create did not bring them about."""
-    rules = spec.settings.attributes
-    return [
-        name
-        for name in names
-        if name in rules
-        and rules[name].authority == "create_only"
-        and spec.attributes[name].on_update
-        and not spec.attributes[name].identifier
-    ]
-
-
-def _unset(name: str) -> pl.Expr:
-    """Whether the ledger says that an attribute of a member is empty since the create, and there is a value for it."""
-    wanted, ours = pl.col(f"w:{name}"), pl.col(f"l:{name}")
-    return (pl.col(STANDING) == MEMBER) & (ours == "") & wanted.is_not_null() & (wanted != "")
 
 
 def fixed(spec: TargetSpec, names: Sequence[str]) -> list[str]:

@@ -143,7 +143,6 @@ async def person_in_target(
     if remembered is not None and entry is not None:
         mine = remembered[0].filter(pl.col(ACCOUNT) == entry.account)
         observed = mine.row(0, named=True) if mine.height else None
-    written_since = remembered is not None and entry is not None and entry.recorded > remembered[1].seen
     health = await dep.health.of(name)
     todos = [one["message"] for one in await dep.health.list(name, "todos") if one["person"] == key]
     conflicts = [one["message"] for one in await dep.health.list(name, "conflicts") if one["person"] == key]
@@ -154,7 +153,7 @@ async def person_in_target(
         "health": health.status or "healthy",
         "link": _link(entry),
         "untouchable": observed.get(UNTOUCHABLE) if observed else None,
-        "attributes": _attributes(spec, standing, wanted, observed, entry, written_since=written_since),
+        "attributes": _attributes(spec, standing, wanted, observed, entry),
         "todos": todos,
         "conflicts": conflicts,
     }
@@ -180,8 +179,6 @@ def _attributes(
     wanted: dict[str, str | None],
     observed: dict[str, Any] | None,
     entry: LedgerEntry | None,
-    *,
-    written_since: bool,
 ) -> list[AttributeReport]:
     rules = spec.settings.leaver if standing == "leaver" else spec.settings.attributes
     rows: list[AttributeReport] = []
@@ -191,9 +188,6 @@ def _attributes(
         acknowledged = entry.values.get(attribute) if entry else None
         desired = wanted.get(attribute)
         held = have if have is not None else acknowledged
-        if written_since and acknowledged is not None:
-            # What the target acknowledged after it was last read wins, as it does for a plan
-            held = acknowledged
         if rule.first_free and held:
             # What was chosen once is what the mapping wants from then on
             desired = held

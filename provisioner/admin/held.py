@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from provisioner.model.held_document import HeldDocument, HeldPerson, HeldTarget
-from provisioner.model.operation import Status
+from provisioner.model.operation import Status, digest
 from provisioner.model.operation_document import OperationDocument
 from provisioner.model.run_document import KINDS, RunDocument
 from provisioner.runtime.context import Deployment
@@ -107,4 +106,4 @@ def fingerprint(operations: Iterable[OperationDocument], whole: Mapping[str, int
     """
     named = sorted(f"{row['target']} {row['id']}" for row in operations)
     named += sorted(f"{target} all {count}" for target, count in whole.items())
-    return hashlib.sha256("\n".join(named).encode()).hexdigest()[:32]
+    return digest(named, size=16)

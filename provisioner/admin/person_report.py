@@ -138,10 +138,10 @@ async def person_in_target(
         found = desired.frame.row(0, named=True)
         standing, reason = found[STANDING], found[REASON]
         wanted = {column[2:]: value for column, value in found.items() if column.startswith("w:")}
-    remembered = await dep.frames.remembered(name)
+    stored = await dep.frames.observed(name)
     observed: dict[str, Any] | None = None
-    if remembered is not None and entry is not None:
-        mine = remembered[0].filter(pl.col(ACCOUNT) == entry.account)
+    if stored is not None and entry is not None:
+        mine = stored.filter(pl.col(ACCOUNT) == entry.account)
         observed = mine.row(0, named=True) if mine.height else None
     health = await dep.health.of(name)
     todos = [one["message"] for one in await dep.health.list(name, "todos") if one["person"] == key]

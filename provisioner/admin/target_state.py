@@ -62,13 +62,13 @@ async def _budget(dep: Deployment, name: str) -> Budget:
         "windows": [
             {
                 "seconds": window.seconds,
-                "configured": rate.limit,
+                "configured": window.configured,
                 "limit": window.limit,
                 "used": window.used,
                 "free": max(0, window.limit - window.used),
                 "reserve": window.reserve,
             }
-            for window, rate in zip(status.windows, dep.settings.targets[name].rate_limit, strict=True)
+            for window in status.windows
         ],
     }
 

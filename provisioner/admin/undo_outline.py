@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Final
 
 from provisioner.model.attributes import natural_values
-from provisioner.model.operation import Kind
+from provisioner.model.operation import Kind, digest
 from provisioner.model.run_document import RunDocument
 from provisioner.model.undo_outline import UndoneChange, UndonePerson, UndoOutline
 from provisioner.planning.undo_images import Image
-from provisioner.runs.undo import staying_of, undo_of, undo_request
+from provisioner.runs.undo import staying_of, undo_of
 from provisioner.runtime.context import Deployment
 from provisioner.settings import Settings
 from provisioner.settings.cron import next_time
-from provisioner.store.runs.documents import moment
+from provisioner.store.runs.documents import Request, moment
 
 #: What is done about each kind of change, and why, where that is not the same kind again.
 _BACK: Final = {
@@ -26,19 +25,16 @@ _BACK: Final = {
 }
 
 
-async def undo_outline(dep: Deployment, document: RunDocument, targets: Sequence[str] | None = None) -> UndoOutline:
+async def undo_outline(dep: Deployment, document: RunDocument, request: Request) -> UndoOutline:
     """What an undo of a run would give back.
 
     Args:
         document: the run's.
-        targets: only these; None: all.
+        request: of `undo_request`.
 
     Raises:
-        UsageError: there is no such target in the run, or nothing to take back.
         StoreError: Redis does not answer.
     """
-    run = document["run"]
-    request = await undo_request(dep, run, targets, None, force=False)
     people: dict[str, UndonePerson] = {}
     chosen = request.targets or ()
     for target in chosen:
@@ -51,7 +47,7 @@ async def undo_outline(dep: Deployment, document: RunDocument, targets: Sequence
             people[person]["label"] = label
     parts = [part for name, part in document["targets"].items() if name in chosen]
     return {
-        "run": run,
+        "run": document["run"],
         "targets": list(chosen),
         "people": list(people.values()),
         "changes": len(changes_of(people.values())),
@@ -85,7 +81,7 @@ def fingerprint(people: Iterable[UndonePerson]) -> str:
     named = sorted(
         f"{target} {one['id']}" for who in people for target, some in who["operations"].items() for one in some
     )
-    return hashlib.sha256("\n".join(named).encode()).hexdigest()[:32]
+    return digest(named, size=16)
 
 
 def next_sync(settings: Settings, now: float) -> str | None:

@@ -9,12 +9,12 @@ import structlog
 from provisioner.progress import notifications
 from provisioner.runtime.context import Deployment
 from provisioner.store.runs.answer_shapes import AnswerChange
-from provisioner.targets.answer_shapes import MOST_ENDPOINTS, Heard, Shape, changes, without_gone
+from provisioner.targets.answer_shapes import MOST_ENDPOINTS, AnswerShapes, Shape, changes, without_gone
 
 log = structlog.get_logger(__name__)
 
 
-async def noted(dep: Deployment, target: str, heard: Heard) -> tuple[str, ...]:
+async def noted(dep: Deployment, target: str, heard: AnswerShapes) -> tuple[str, ...]:
     """Compare what was heard with what is known, and remember it; the sentences of what is new.
 
     Raises:

@@ -51,7 +51,7 @@ from provisioner.store.admin.position import WENT_BACK
 from provisioner.store.people.snapshots import Snapshot
 from provisioner.store.queue.plans import Counted, Entry, guard_of
 from provisioner.store.runs.locks import Hold
-from provisioner.targets.answer_shapes import Heard
+from provisioner.targets.answer_shapes import AnswerShapes
 from provisioner.targets.base import Ask
 from provisioner.targets.http import Http
 
@@ -92,7 +92,7 @@ async def make_plan(
     full: bool = False,
     decided: Mapping[str, int] | None = None,
     orders: Orders = EVERYTHING,
-    heard: Heard | None = None,
+    heard: AnswerShapes | None = None,
 ) -> Planned:
     """Observe a target and plan it; `plan` and `sync` share this.
 
@@ -243,7 +243,7 @@ async def _guarded_install(
     if found.waits:
         await dep.runs.set_target(run, target, {"notes": json.dumps([f"{WENT_BACK}."])})
         return False
-    heard = Heard()
+    heard = AnswerShapes()
     try:
         said = await remarks(dep, target)
         await claim_origin(dep, target)
@@ -259,7 +259,7 @@ async def _guarded_install(
                 heard=heard,
             )
             said = [*said, *await noted(dep, target, heard)]
-            heard = Heard()
+            heard = AnswerShapes()
             planned = replace(planned, plan=replace(planned.plan, notes=(*planned.plan.notes, *said)))
             planned = replace(planned, plan=found.noted(planned.plan))
             await hold.ensure()

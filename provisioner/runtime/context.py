@@ -12,7 +12,7 @@ from provisioner.planning.desired import CompiledTarget, check_overlay, compile_
 from provisioner.planning.routes import Route, compile_routes
 from provisioner.planning.spec import TargetSpec
 from provisioner.runtime.clock import Clock
-from provisioner.runtime.rate_limit import TargetPace, resource_of
+from provisioner.runtime.rate_limit import TargetPace, budget_of
 from provisioner.runtime.tracing import requests_of
 from provisioner.runtime.turns import TargetTurns
 from provisioner.settings import Settings
@@ -29,7 +29,6 @@ from provisioner.targets.capabilities import (
     Enrols,
     PublishesRate,
     SchedulesEnd,
-    SharesBudget,
     TakesEvents,
     TakesKnowledge,
     inbound_actions,
@@ -96,7 +95,7 @@ class Deployment(Stores):
         return TargetPace(
             self.pace,
             target,
-            resource_of(target, settings, isinstance(made, SharesBudget) and made.shared_by_address),
+            budget_of(made),
             settings.rate_limit,
             lane=lane,
             adaptive=not isinstance(made, PublishesRate),

@@ -13,6 +13,8 @@ from provisioner.errors import ClaimLostError, StoreError, TargetError
 from provisioner.runtime.clock import since_boot
 from provisioner.settings import Rate, TargetSettings
 from provisioner.store.queue.rate_limit import Claims, Lane, Lost, PaceStatus, PaceStore, Wait, Window
+from provisioner.targets.base import Target
+from provisioner.targets.capabilities import SharesBudget
 from provisioner.targets.http import Pace, Slot
 
 log = structlog.get_logger(__name__)
@@ -34,6 +36,11 @@ def resource_of(name: str, settings: TargetSettings, shared_by_address: bool) ->
     if settings.rate_group is not None:
         return f"{settings.kind}:group:{settings.rate_group}"
     return f"{settings.kind}:shared" if shared_by_address else name
+
+
+def budget_of(made: Target[Any]) -> str:
+    """What the requests of a target are counted against; see `resource_of`."""
+    return resource_of(made.name, made.settings, isinstance(made, SharesBudget) and made.shared_by_address)
 
 
 class Held(Protocol):

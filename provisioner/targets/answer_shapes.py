@@ -167,13 +167,12 @@ def changes(known: Shape, found: Shape) -> list[str]:
     if known.statuses and (new := found.statuses - known.statuses):
         before = ", ".join(map(str, sorted(known.statuses)))
         said.append(f"the status is {', '.join(map(str, sorted(new)))}, and was {before}")
+    gone = _gone(known, found)
     for path, seen in known.fields.items():
         now = found.fields.get(path)
-        if now is None:
-            without = _objects(found.fields, path)
-            if seen.always and seen.shown >= _ENOUGH and without >= _ENOUGH:
-                said.append(f"{path} is shown no more")
-        elif seen.types and (other := now.types - seen.types):
+        if path in gone:
+            said.append(f"{path} is shown no more")
+        elif now is not None and seen.types and (other := now.types - seen.types):
             said.append(f"{path} is {_named(other)}, and was {_named(seen.types)}")
     for path, seen in found.fields.items():
         if path not in known.fields and seen.always and seen.shown >= _ENOUGH <= _objects(known.fields, path):
@@ -181,11 +180,29 @@ def changes(known: Shape, found: Shape) -> list[str]:
     return said
 
 
+def without_gone(known: Shape, found: Shape) -> Shape:
+    """What is known from now on: what was told is not told again, as a field that is gone is known no more."""
+    gone = _gone(known, found)
+    return replace(known, fields={path: seen for path, seen in known.fields.items() if path not in gone})
+
+
+def _gone(known: Shape, found: Shape) -> frozenset[str]:
+    """The fields that each object showed so far and that enough objects show no more."""
+    return frozenset(
+        path
+        for path, seen in known.fields.items()
+        if path not in found.fields
+        and seen.always
+        and seen.shown >= _ENOUGH
+        and _objects(found.fields, path) >= _ENOUGH
+    )
+
+
 def _named(types: frozenset[str]) -> str:
     return " or ".join(sorted(types))
 
 
-class Heard:
+class AnswerShapes:
     """The shapes of the answers of one target, by endpoint, while it is being read; of each endpoint the first few
     answers are looked at."""
 
@@ -206,16 +223,3 @@ class Heard:
             return
         self._counts[endpoint] = count + 1
         self.shapes[endpoint] = self.shapes.get(endpoint, Shape()).and_then(shape_of(answer))
-
-
-def without_gone(known: Shape, found: Shape) -> Shape:
-    """What is known from now on: what was told is not told again, as a field that is gone is known no more."""
-    gone = [
-        path
-        for path, seen in known.fields.items()
-        if path not in found.fields
-        and seen.always
-        and seen.shown >= _ENOUGH
-        and _objects(found.fields, path) >= _ENOUGH
-    ]
-    return replace(known, fields={path: seen for path, seen in known.fields.items() if path not in gone})

@@ -69,6 +69,19 @@ async def put_back(
     server.start()
 
 
+async def two_left_and_redis_forgot(server: RedisServer, dep: Deployment, roster: Path, folder: Path) -> None:
+    """Two of a company leave Traitly, after which Redis is put back to before, and that is noticed."""
+    roster.write_text(company(PEOPLE))
+    await sync_once(dep)
+
+    async def left() -> None:
+        roster.write_text(company(PEOPLE, gone=(1, 2)))
+        assert (await sync_once(dep))["targets"]["traitly"]["succeeded"]["leave"] == 2
+
+    await put_back(server, dep, folder / "copy", left)
+    await remembers(dep)
+
+
 def plans(switchboard: Switchboard) -> dict[str, str]:
     return {account["customer_id"]: account["plan"] for account in switchboard.accounts("traitly")}
 
@@ -191,15 +204,7 @@ async def test_the_guard_counts_leaves_that_redis_forgot(
     alone: bool,
 ) -> None:
     async with opened("traitly", guards={"leavers": {"percent": 100, "absolute": 2}}) as dep:
-        roster.write_text(company(PEOPLE))
-        await sync_once(dep)
-
-        async def left() -> None:
-            roster.write_text(company(PEOPLE, gone=(1, 2)))
-            assert (await sync_once(dep))["targets"]["traitly"]["succeeded"]["leave"] == 2
-
-        await put_back(server, dep, tmp_path / "copy", left)
-        await remembers(dep)
+        await two_left_and_redis_forgot(server, dep, roster, tmp_path)
         if alone:
             # It finds them in leaver state and records that, before the look
             await sync_once(dep, people=("W0001", "W0002"))
@@ -280,15 +285,7 @@ async def test_who_leaves_before_the_look_is_counted_by_it(
 ) -> None:
     """The limit was used up by what Redis forgot, which a run about one person cannot know."""
     async with opened("traitly", guards={"leavers": {"percent": 100, "absolute": 2}}) as dep:
-        roster.write_text(company(PEOPLE))
-        await sync_once(dep)
-
-        async def left() -> None:
-            roster.write_text(company(PEOPLE, gone=(1, 2)))
-            assert (await sync_once(dep))["targets"]["traitly"]["succeeded"]["leave"] == 2
-
-        await put_back(server, dep, tmp_path / "copy", left)
-        await remembers(dep)
+        await two_left_and_redis_forgot(server, dep, roster, tmp_path)
         await _look_of_a_roster_read_before(
             dep, roster, company(PEOPLE, gone=(1, 2)), company(PEOPLE, gone=(1, 2, 3)), "W0003"
         )

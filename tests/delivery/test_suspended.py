@@ -201,15 +201,20 @@ async def test_a_clean_roster_is_planned_by_the_run_with_a_degraded_one_that_it_
         assert gone["plan"] == "Leaver"
 
 
+async def three_begun(dep: Deployment, roster: Path) -> list[str]:
+    """Three runs about everybody, each of which has read the roster."""
+    roster.write_text(company(3))
+    runs = []
+    for _ in range(3):
+        runs.append(await lifecycle.request_run(dep, Request(trigger="manual")))
+        await lifecycle.begin(dep, runs[-1])
+    return runs
+
+
 async def test_a_part_that_joined_another_is_nudged_as_often_as_it_likes(opened: Opened, roster: Path) -> None:
     """Each look at waiting runs nudges it, however long the target is busy."""
     async with opened(only=(TARGET,)) as dep:
-        roster.write_text(company(3))
-        runs = []
-        for _ in range(3):
-            runs.append(await lifecycle.request_run(dep, Request(trigger="manual")))
-            await lifecycle.begin(dep, runs[-1])
-        busy, waits, joins = runs
+        busy, waits, joins = await three_begun(dep, roster)
         async with held(dep.locks, TARGET, busy) as hold:
             assert hold is not None
             for _ in range(2 * lifecycle.MOST_BEGINNINGS):
@@ -224,12 +229,7 @@ async def test_a_part_that_joined_another_is_nudged_as_often_as_it_likes(opened:
 async def test_two_runs_never_join_each_other(opened: Opened, roster: Path) -> None:
     """Who waits is known for a while only, and a worker may ask again for the run that joined."""
     async with opened(only=(TARGET,)) as dep:
-        roster.write_text(company(3))
-        runs = []
-        for _ in range(3):
-            runs.append(await lifecycle.request_run(dep, Request(trigger="manual")))
-            await lifecycle.begin(dep, runs[-1])
-        busy, first, second = runs
+        busy, first, second = await three_begun(dep, roster)
         async with held(dep.locks, TARGET, busy) as hold:
             assert hold is not None
             assert not await lifecycle.plan(dep, first, TARGET)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioner.targets.answer_shapes import Heard, Shape, changes, shape_of, without_gone
+from provisioner.targets.answer_shapes import AnswerShapes, Shape, changes, shape_of, without_gone
 from provisioner.targets.http import at
 from provisioner.targets.responses import Answer
 
@@ -69,7 +69,7 @@ def test_whatever_comes_is_compared_and_kept(one: Any, other: Any) -> None:
 
 
 def test_no_value_and_nobodys_name_is_kept() -> None:
-    heard = Heard()
+    heard = AnswerShapes()
     body = {"records": [{"user_name": "ann.p@example.com", "by_id": {"E00001": {"email": "ann@example.com"}}}]}
     heard.note(at("/papi/users/{}", "ann"), {}, Answer(200, {}, body))
     heard.note("/papi/users/12345", {}, Answer(200, {}, body))
@@ -80,7 +80,7 @@ def test_no_value_and_nobodys_name_is_kept() -> None:
 
 
 def test_what_is_kept_is_bounded() -> None:
-    heard = Heard()
+    heard = AnswerShapes()
     wide = {f"field_{'a' * (number % 26)}{'b' * (number // 26)}": number for number in range(2000)}
     for number in range(80):
         heard.note(f"/v1/{'a' * (number + 1)}", {}, Answer(200, {}, {"data": [wide] * 2}))

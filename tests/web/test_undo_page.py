@@ -12,6 +12,7 @@ import pytest
 
 from provisioner.admin.undo_outline import undo_outline
 from provisioner.model.undo_outline import UndoOutline
+from provisioner.runs.undo import undo_request
 from provisioner.web.run_requests import known_run
 from tests.decisions.conftest import company
 from tests.web.conftest import VIEWER, Site
@@ -124,7 +125,8 @@ def test_the_document_is_what_its_type_says(site: Site) -> None:
     run = wrong_run(site)
 
     async def read(dep: Any) -> Any:
-        return await undo_outline(dep, await known_run(dep, run))
+        asked = await undo_request(dep, run, None, None, force=False)
+        return await undo_outline(dep, await known_run(dep, run), asked)
 
     found = site.work(read)
     assert msgspec.to_builtins(msgspec.convert(found, UndoOutline)) == found

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from provisioner.model.check_result import Line
 from provisioner.progress.vitals import ago
-from provisioner.runtime.rate_limit import resource_of
+from provisioner.runtime.rate_limit import budget_of
 from provisioner.settings import Settings
 from provisioner.store.queue.rate_limit import PaceStore
-from provisioner.targets.capabilities import SharesBudget
 from provisioner.targets.registry import make
 
 
@@ -21,10 +20,8 @@ async def lowered(store: PaceStore, settings: Settings) -> list[Line]:
     for name, own in settings.targets.items():
         if not own.enabled:
             continue
-        made = make(name, own)
-        shared = isinstance(made, SharesBudget) and made.shared_by_address
         windows = [(rate.limit, rate.window) for rate in own.rate_limit]
-        status = await store.status(resource_of(name, own, shared), windows)
+        status = await store.status(budget_of(make(name, own)), windows)
         if not status.lowered:
             continue
         parts = [f"{one.limit} of {one.configured} requests in {ago(one.seconds)}" for one in status.lowered]

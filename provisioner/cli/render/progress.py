@@ -158,8 +158,7 @@ def summary(target: RunPart) -> str:
     if planned:
         parts.append(f"{total(target, 'succeeded')} of {planned} done")
     parts += [f"{count} {name}" for name in ("failed", "held", "waiting") if (count := total(target, name))]
-    line = ", ".join(parts)
-    return ". ".join([line, *_why(target)]) if _why(target) else line
+    return ". ".join([", ".join(parts), *_why(target)])
 
 
 def _why(target: RunPart) -> list[str]:

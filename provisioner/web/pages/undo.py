@@ -14,6 +14,7 @@ from provisioner.model.run_document import PlanDocument, RunDocument
 from provisioner.runs.preview import preview
 from provisioner.runs.undo import undo_request
 from provisioner.runtime.context import Deployment
+from provisioner.store.runs.documents import Request as RunAsked
 from provisioner.web.auth.access import Acting, SignedIn
 from provisioner.web.pages.forms import fields_of, first, sent_by
 from provisioner.web.problems import ProblemError
@@ -56,8 +57,7 @@ async def _planned(site: Site, run: str, target: str) -> PlanDocument:
             asyncio.timeout(_LOOKS_FOR),
             Deployment.open(site.settings, within=_REDIS_WITHIN, reading=True) as reading,
         ):
-            asked = await undo_request(reading, run, [target] if target else None, None, force=False)
-            return await preview(reading, asked)
+            return await preview(reading, await _asked(reading, run, target))
     except TimeoutError:
         raise ProblemError(
             409,
@@ -80,16 +80,18 @@ async def undo(request: Request, run: str, session: Acting, site: OnSite, dep: D
     if too_many is not None:
         raise ProblemError(409, too_many.message, code="too_many", remedy=too_many.remedy)
     try:
-        known = await undo_outline(dep, document, [target] if target else None)
-        asked = await undo_request(
-            dep, run, [target] if target else None, None, force=first(fields, "force_drift") == "yes"
-        )
+        asked = await _asked(dep, run, target, force=first(fields, "force_drift") == "yes")
     except UsageError as exc:
         raise ProblemError(409, exc.message, code="nothing_to_undo", remedy=for_people(exc.remedy)) from None
+    known = await undo_outline(dep, document, asked)
     if first(fields, "confirmed") != fingerprint(known["people"]):
         return await _shown(request, dep, document, target, changed=True)
     started = await ask_for_run(site, dep, asked, by=sent_by(session))
     return RedirectResponse(f"/runs/{started}", 303)
+
+
+async def _asked(dep: Deployment, run: str, target: str, *, force: bool = False) -> RunAsked:
+    return await undo_request(dep, run, [target] if target else None, None, force=force)
 
 
 def _done(document: RunDocument, target: str) -> int:
@@ -126,11 +128,12 @@ async def _shown(
     try:
         if (too_many := _too_many(document, target)) is not None:
             raise too_many
-        found = await undo_outline(dep, document, [target] if target else None)
+        asked = await _asked(dep, document["run"], target)
     except UsageError as exc:
         return render(
             request, "undo.html", run=document, fault=exc.message, remedy=for_people(exc.remedy), changed=changed
         )
+    found = await undo_outline(dep, document, asked)
     people = found["people"][:_PEOPLE_SHOWN]
     return render(
         request,

@@ -19,7 +19,7 @@ HELD_READ: Final = READ_AT_MOST
 
 @dataclass(frozen=True, slots=True)
 class HeldFilter:
-    """Which held operations are meant: of a target, of a kind, and those that a text is found in; empty: all.
+    """Which held operations are meant: those of a target, of a kind, and in which a text is found. Empty means any.
 
     The text is looked for in the person's key and label, the account, the values before and after, and the reason.
     """

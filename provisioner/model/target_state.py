@@ -40,8 +40,11 @@ class QueuedKind(TypedDict):
 
 
 class TargetState(TypedDict):
-    """One target now; moments are in epoch seconds. `sending` are claimed operations, `parked` those that wait for a
-    later try, of which the next is due in `next_due` seconds."""
+    """The state of one target now; moments are in epoch seconds.
+
+    `sending` counts the operations that a worker has claimed, `parked` those that wait for a later try; the first of
+    these is due in `next_due` seconds.
+    """
 
     target: str
     kind: str

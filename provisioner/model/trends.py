@@ -8,7 +8,7 @@ from msgspec import Meta
 
 
 class TrendDay(TypedDict):
-    """One day. `runs` are those that began, by their status now; `held` counts those in which a guard held something.
+    """One day. `runs` counts those that began on it, by status now; `held`, those in which a guard held something.
 
     `done` and `failed` are operations that ended. `leavers` are the seconds from when each leaver who was finished that
     day was asked for until their last account was left, the shortest first.

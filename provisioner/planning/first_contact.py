@@ -40,7 +40,7 @@ def new_accounts(pairs: pl.DataFrame, ledger: pl.DataFrame, circumstances: Plann
 
 
 def overwritten(operation: Operation, attributes: Mapping[str, Attribute]) -> tuple[str, ...]:
-    """The attributes of which an operation would overwrite a value; of a set, those that lose members."""
+    """The attributes whose value an operation would overwrite, and the sets from which it would take members."""
     if operation.kind not in OVERWRITES:
         return ()
     return tuple(

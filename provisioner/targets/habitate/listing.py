@@ -151,6 +151,11 @@ def _wants_details(values: Mapping[str, str | None], known: Account | None) -> b
     return time.time() > read_at + REFRESH + crc32(known.id.encode()) % REFRESH
 
 
+def _now() -> str:
+    """Now, as `DETAILS_READ_AT` has it. Whole seconds would lie before what was recorded in the same second."""
+    return f"{time.time():.3f}"
+
+
 class _Reader:
     """Reads details; counts those that are forbidden although the key is good."""
 
@@ -167,7 +172,7 @@ class _Reader:
             if not self.hidden:
                 await myself(self._http)
             self.hidden += 1
-            return {"msid": msid, DETAILS_READ_AT: str(int(time.time()))}
+            return {"msid": msid, DETAILS_READ_AT: _now()}
         return _details(self._http.target, msid, answer.json)
 
 
@@ -198,7 +203,7 @@ def _details(target: str, msid: str, record: Any) -> dict[str, str | None]:
     values = values_of(target, record)
     if values["msid"] != msid:
         raise MalformedAnswerError(target, "another member was answered than the one asked for.")
-    return {**values, DETAILS_READ_AT: str(int(time.time()))}
+    return {**values, DETAILS_READ_AT: _now()}
 
 
 def values_of(target: str, record: Any) -> dict[str, str | None]:

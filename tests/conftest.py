@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 
 import pytest
+import structlog
 from hypothesis import settings
 
+from provisioner import logs
 from tests.support.redis_contents import RedisContents
 from tests.support.redis_server import RedisServer
 
@@ -55,6 +58,25 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Takes away what an earlier test left in the environment."""
     for name in _foreign_variables():
         monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def logging_as_before() -> Iterator[None]:
+    """Restores how this process logs; whoever configures it would change what later tests see."""
+    root = logging.getLogger()
+    loggers = {name: logging.getLogger(name) for name in (*logs._QUIET, *logs._ROUTED, "py.warnings")}
+    kept = {name: (log.level, log.handlers[:], log.propagate) for name, log in loggers.items()}
+    before = root.level, root.handlers[:], set(logs._secrets), logs._secrets_pattern
+    yield
+    logging.captureWarnings(capture=False)
+    root.level, root.handlers[:] = before[0], before[1]
+    logs._secrets.clear()
+    logs._secrets.update(before[2])
+    logs._secrets_pattern = before[3]
+    for name, (level, handlers, propagate) in kept.items():
+        loggers[name].level, loggers[name].handlers[:], loggers[name].propagate = level, handlers, propagate
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,6 @@ import logging
 import time
 import warnings
 from base64 import b64encode
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
@@ -28,21 +27,8 @@ MAIL = "zoe.o'canary+hr@mail.example.co.uk"
 
 
 @pytest.fixture(autouse=True)
-def _as_before() -> Iterator[None]:
-    root = logging.getLogger()
-    loggers = {name: logging.getLogger(name) for name in (*logs._QUIET, *logs._ROUTED, "py.warnings")}
-    kept = {name: (log.level, log.handlers[:], log.propagate) for name, log in loggers.items()}
-    before = root.level, root.handlers[:], set(logs._secrets), logs._secrets_pattern
-    yield
-    logging.captureWarnings(capture=False)
-    root.level, root.handlers[:] = before[0], before[1]
-    logs._secrets.clear()
-    logs._secrets.update(before[2])
-    logs._secrets_pattern = before[3]
-    for name, (level, handlers, propagate) in kept.items():
-        loggers[name].level, loggers[name].handlers[:], loggers[name].propagate = level, handlers, propagate
-    structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
+def _as_before(logging_as_before: None) -> None:
+    """Each test here configures logging."""
 
 
 def written(capsys: pytest.CaptureFixture[str]) -> str:

@@ -218,6 +218,7 @@ async def test_what_is_a_fault(exc: BaseException, is_fault: bool) -> None:
         assert not faults.is_fault(exc, stopping=True)
 
 
+@pytest.mark.usefixtures("logging_as_before")
 async def test_a_fault_is_logged_by_its_places_and_without_its_message(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure(json=True)
 

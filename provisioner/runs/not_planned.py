@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from typing import Final
 
 import structlog
 
 from provisioner.errors import ProvisionerError, TargetError, UnauthorisedError, UnreachableError
+from provisioner.model.operation import Kind
 from provisioner.progress.quarantine import quarantine
 from provisioner.runtime.context import Deployment
 
 log = structlog.get_logger(__name__)
+
+#: What takes the place of the figures of a plan that was made before and could not be installed; see `part_of`.
+_NOTHING: Final[Mapping[str, str | int]] = {
+    **{f"planned:{kind.value}": 0 for kind in Kind},
+    "guards": "[]",
+    "predicted": "",
+}
 
 
 async def refused(dep: Deployment, run: str, target: str, exc: TargetError) -> None:
@@ -28,7 +38,8 @@ async def refused(dep: Deployment, run: str, target: str, exc: TargetError) -> N
 
 
 async def not_planned(dep: Deployment, run: str, target: str, exc: ProvisionerError, outcome: str) -> None:
-    """End the part with this outcome and the error."""
+    """End the part with this outcome and the error, and without the figures of a plan that was not installed."""
     error = {"code": exc.code, "message": str(exc), "exit": exc.exit_code}
-    await dep.runs.set_target(run, target, {"stage": "refused", "outcome": outcome, "error": json.dumps(error)})
+    fields = {"stage": "refused", "outcome": outcome, "error": json.dumps(error)}
+    await dep.runs.set_target(run, target, {**_NOTHING, **fields})
     log.error("target_not_planned", run=run, target=target, code=exc.code, outcome=outcome)

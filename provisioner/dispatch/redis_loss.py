@@ -29,7 +29,7 @@ from provisioner.model.operation import Kind
 from provisioner.progress.notifications import redis_went_back
 from provisioner.runtime.context import Deployment
 from provisioner.store.admin.mark import Mark, MarkStore
-from provisioner.store.admin.position import Position
+from provisioner.store.admin.position import Position, PositionStore
 from provisioner.targets.http import DEADLINE
 
 log = structlog.get_logger(__name__)
@@ -75,6 +75,13 @@ class Copy:
         """Whether Redis has a mark again that it had before a loss."""
         return mark.word != self.word and mark.word in self.positions
 
+    def left_behind(self, mark: Mark, position: int, known: int) -> bool:
+        """Whether Redis came back from before a loss and nobody has noted it.
+
+        Where nothing was changed since its copy was made, it still does not know what came after its loss.
+        """
+        return self.left(mark) and (position <= known or mark.former != self.word)
+
     def at(self, word: str, position: int) -> Copy:
         """The same, once Redis was seen with a mark at a position."""
         now = {word: max(position, self.positions.get(word, 0))}
@@ -107,8 +114,7 @@ async def remembers(dep: Deployment) -> Memory:
     # A position says nothing about a Redis that has another mark
     known = max(dep.queue.position if dep.queue.mark == mark.word else 0, copy.positions.get(mark.word, 0))
     position = await dep.position.read()
-    if copy.left(mark) and (position.number <= known or mark.former != copy.word):
-        # Where nothing was changed since its copy was made, it still does not know what came after its loss
+    if copy.left_behind(mark, position.number, known):
         await _went_back(dep, max(known, position.number) + 1, position, former=copy.word)
         return await remembers(dep)
     if position.number < known:
@@ -124,6 +130,15 @@ async def other_deployment(marks: MarkStore, data_dir: Path) -> OtherDeploymentE
     """The error to raise where `data_dir` belongs to a deployment with another Redis; changes nothing."""
     path = data_dir / _NAME
     return _foreign(await asyncio.to_thread(_read, path), await marks.read(), path)
+
+
+async def unnoticed(marks: MarkStore, positions: PositionStore, data_dir: Path) -> bool:
+    """Whether Redis was put back, by what this `data_dir` has seen, and nobody has noted it so far; changes nothing."""
+    copy = await asyncio.to_thread(_read, data_dir / _NAME)
+    if (mark := await marks.read()) is None:
+        return False
+    known, position = copy.positions.get(mark.word, 0), (await positions.read()).number
+    return position < known or copy.left_behind(mark, position, known)
 
 
 def _foreign(copy: Copy, mark: Mark | None, path: Path) -> OtherDeploymentError | None:

@@ -20,7 +20,7 @@ import structlog
 
 from provisioner.model.event_lists import Notice
 from provisioner.runtime.context import Deployment
-from provisioner.store.admin.position import WENT_BACK
+from provisioner.store.admin.position import WENT_BACK_WAY_OUT
 from provisioner.store.runs.counters import counts
 
 log = structlog.get_logger(__name__)
@@ -73,8 +73,7 @@ async def quarantine_begun(dep: Deployment, target: str, *, unreachable: bool) -
 
 async def redis_went_back(dep: Deployment, target: str) -> None:
     """Redis was put back to an earlier state, so a target has to be read before anything is sent to it."""
-    text = f"{target}: {WENT_BACK}. Runs by schedule do so by themselves; `provisioner sync` does it now."
-    await begun(dep, "quarantined", target, text)
+    await begun(dep, "quarantined", target, f"{target}: {WENT_BACK_WAY_OUT}")
 
 
 async def quarantine_over(dep: Deployment, target: str) -> None:

@@ -47,7 +47,7 @@ from provisioner.runs.unlisted_values import unlisted_values
 from provisioner.runtime.clock import day_in
 from provisioner.runtime.context import Deployment
 from provisioner.runtime.origins import check_origin, claim_origin, remarks
-from provisioner.store.admin.position import WENT_BACK
+from provisioner.store.admin.position import WENT_BACK_WAY_OUT
 from provisioner.store.people.snapshots import Snapshot
 from provisioner.store.queue.plans import Counted, Entry, guard_of
 from provisioner.store.runs.locks import Hold
@@ -241,7 +241,7 @@ async def _guarded_install(
         return True
     found = await put_back(dep, target, snapshot, narrow=orders.narrow)
     if found.waits:
-        await dep.runs.set_target(run, target, {"notes": json.dumps([f"{WENT_BACK}."])})
+        await dep.runs.set_target(run, target, {"notes": json.dumps([WENT_BACK_WAY_OUT])})
         return False
     heard = AnswerShapes()
     try:

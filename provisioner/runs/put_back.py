@@ -16,7 +16,7 @@ from provisioner.planning.unlisted import unlisted
 from provisioner.progress.quarantine import looked
 from provisioner.runtime.clock import day_in
 from provisioner.runtime.context import Deployment
-from provisioner.store.admin.position import WENT_BACK
+from provisioner.store.admin.position import WENT_BACK_WAY_OUT
 from provisioner.store.people.snapshots import Snapshot
 from provisioner.store.queue.plans import guard_of
 
@@ -34,7 +34,7 @@ class PutBack:
 
     def noted(self, plan: TargetPlan) -> TargetPlan:
         """The plan with a note, where the target waits for a look."""
-        return replace(plan, notes=(*plan.notes, f"{WENT_BACK}.")) if self.unseen else plan
+        return replace(plan, notes=(*plan.notes, WENT_BACK_WAY_OUT)) if self.unseen else plan
 
 
 async def put_back(dep: Deployment, target: str, snapshot: Snapshot, *, narrow: bool) -> PutBack:

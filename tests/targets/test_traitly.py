@@ -150,9 +150,9 @@ def update(account: Account, **after: str | None) -> Operation:
     return operation(Kind.UPDATE, account.id, after, wanted={**managed, **after}, observed=observed)
 
 
-def event(customer: str | None = "E1", moment: str = "1700000000") -> Operation:
+def event(customer: str | None = "E1", moment: str = "1700000000", fact: str = "created") -> Operation:
     after = {"name": "Onboarded", "created_at": moment}
-    return operation(Kind.EVENT, customer, after, slot="event:created")
+    return operation(Kind.EVENT, customer, after, slot=f"event:{fact}", reason=fact)
 
 
 def test_listing_shows_every_readable_field_as_canonical_text(bench: Bench) -> None:
@@ -459,13 +459,19 @@ def test_an_event_that_did_not_succeed_is_refused(bench: Bench) -> None:
 
 @pytest.mark.parametrize(("drop", "arrived"), [("before", False), ("after", True)])
 def test_an_unclear_event_is_looked_up_by_its_moment(bench: Bench, drop: str, arrived: bool) -> None:
-    bench.write(create(), event(moment="1600000000"))
+    bench.write(create(), event(moment="1600000000", fact="role_changed"))
     bench.board.fault(bench.name, match={"method": "POST", "path_prefix": EVENTS}, drop=drop)
-    (lost,) = bench.write(event())
+    (lost,) = bench.write(event(fact="role_changed"))
     assert isinstance(lost, Unclear)
-    settled = bench.run(lambda http: bench.target.confirm(http, event()))
+    settled = bench.run(lambda http: bench.target.confirm(http, event(fact="role_changed")))
     assert isinstance(settled, Done) is arrived
     assert Kind.EVENT in Traitly.hurts_twice
+
+
+def test_that_somebody_was_created_is_told_once_whenever_it_was_planned(bench: Bench) -> None:
+    bench.write(create(), event(moment="1600000000"))
+    planned_anew = bench.run(lambda http: bench.target.confirm(http, event()))
+    assert planned_anew == Done(account="E1", note="found at Traitly, not sent again")
 
 
 def test_settling_anything_else_asks_nothing(bench: Bench) -> None:

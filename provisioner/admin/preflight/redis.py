@@ -13,9 +13,9 @@ from typing import Any, Final
 
 from provisioner.admin.preflight.answers import changed as changed_answers
 from provisioner.admin.preflight.paces import lowered
-from provisioner.admin.preflight.standing import standing
+from provisioner.admin.preflight.standing import standing, went_back
 from provisioner.admin.preflight.web import proxies
-from provisioner.dispatch.redis_loss import other_deployment
+from provisioner.dispatch.redis_loss import other_deployment, unnoticed
 from provisioner.errors import (
     ConfigurationError,
     OriginError,
@@ -80,6 +80,7 @@ async def store(settings: Settings, *, needed: bool) -> Store:
         pushed = await stores.frames.pushed(settings.roster.url)
         going = (
             *await _ledgers(stores, settings),
+            *await _put_back(stores, settings),
             *await standing(stores, settings),
             *await lowered(stores.pace, settings),
             *await changed_answers(stores.answer_shapes, settings.targets, await stores.server.now()),
@@ -115,6 +116,12 @@ async def _ledgers(stores: Stores, settings: Settings) -> list[Line]:
     for sentence in ownerless(settings, await stores.origins.ledgers()):
         found.append(Line("ledger", "fail", sentence, "Correct the targets.", ConfigurationError.exit_code))
     return found
+
+
+async def _put_back(stores: Stores, settings: Settings) -> list[Line]:
+    """Whether Redis was put back and no worker has noted it yet: they do within seconds, where any is running."""
+    behind = await unnoticed(stores.mark, stores.position, settings.data_dir)
+    return [went_back(settings.targets)] if behind else []
 
 
 async def _writes(server: Server) -> Line:

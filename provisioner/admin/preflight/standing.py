@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -50,9 +50,14 @@ async def standing(stores: Stores, settings: Settings) -> list[Line]:
         if settings.targets[target].enabled:
             found += await _newest_plan(stores, target, stopped=one.quarantined)
     if unseen := [target for target, one in health.items() if one.unseen]:
-        remedy = "`provisioner sync` reads them now; runs by schedule do so too."
-        found.append(Line("redis", "fail", f"{WENT_BACK}: {', '.join(unseen)}.", remedy, TargetError.exit_code))
+        found.append(went_back(unseen))
     return [*found, *await _leavers(stores, settings, health, now)]
+
+
+def went_back(targets: Iterable[str]) -> Line:
+    """The finding that Redis was put back, and which targets wait for a look since."""
+    remedy = "`provisioner sync` reads them now; runs by schedule do so too."
+    return Line("redis", "fail", f"{WENT_BACK}: {', '.join(targets)}.", remedy, TargetError.exit_code)
 
 
 def _paused(target: str, health: Health, unsent: int, now: float) -> Line:

@@ -19,6 +19,8 @@ from provisioner.store.redis.lock import commit
 WENT_BACK: Final = (
     "Redis was put back to an earlier state: nothing of before is sent until a run about everybody has read the target"
 )
+#: The same as a sentence of its own, with the way out.
+WENT_BACK_WAY_OUT: Final = f"{WENT_BACK}. `provisioner sync` does that now; runs by schedule do so too."
 
 
 @dataclass(frozen=True, slots=True)

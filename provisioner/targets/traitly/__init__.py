@@ -185,7 +185,11 @@ class Traitly(
 
     async def confirm(self, http: Http, operation: Operation) -> Outcome | None:
         """Look for an event of that customer, name and `created_at`, which was fixed when the event was planned; or
-        for the customer that an unclear create may have made."""
+        for the customer that an unclear create may have made.
+
+        That somebody was created comes about once: such an event is found at whatever moment, for a Redis that was put
+        back may have planned the same creation anew, at another.
+        """
         if operation.kind is Kind.CREATE:
             there = await self._there(http, operation)
             return None if there is None else writing.made_or_adopted(there, operation, self.settings.match)
@@ -198,7 +202,8 @@ class Traitly(
                 moment = canonical(row.get("created_at"), Type.EPOCH)
             except InvalidValueError:
                 continue
-            if moment == wanted.get("created_at") and all(str(row.get(name)) == text for name, text in query.items()):
+            at_it = operation.reason == "created" or moment == wanted.get("created_at")
+            if at_it and all(str(row.get(name)) == text for name, text in query.items()):
                 return Done(account=query["customer_id"], note="found at Traitly, not sent again")
         return None
 

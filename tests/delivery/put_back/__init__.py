@@ -1,0 +1,1 @@
+"""Redis is put back to an earlier state."""

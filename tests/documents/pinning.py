@@ -19,6 +19,8 @@ _SECONDS: Final = re.compile(r"\b1[0-9]{9}\b")
 #: habitate numbers its members in the order in which they come.
 _MSID: Final = re.compile(r"\b[0-9]+\.[0-9A-Za-z]{20,}\b")
 _ENTRY: Final = re.compile(r"\b1[0-9]{12}-[0-9]+\b")
+#: An enrolment is due some days after today.
+_DUE: Final = re.compile(r'(?<="due_date": ")[0-9]{4}-[0-9]{2}-[0-9]{2}(?=")')
 _ADDRESS: Final = re.compile(r"127\.0\.0\.1:[0-9]+")
 
 
@@ -28,7 +30,7 @@ def fixed(document: Any, folder: Path) -> str:
     for name, pattern in (("RUN", _RUN), ("ENTRY", _ENTRY), ("MSID", _MSID)):
         for place, found in enumerate(dict.fromkeys(pattern.findall(text)), 1):
             text = text.replace(found, f"{name}{place}")
-    text = _SECONDS.sub("1000000000", text)
+    text = _DUE.sub("DAY", _SECONDS.sub("1000000000", text))
     return _ADDRESS.sub("ADDRESS", _MOMENT.sub("MOMENT", text)) + "\n"
 
 

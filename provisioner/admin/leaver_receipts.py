@@ -1,7 +1,8 @@
 """A leaver's receipt: one record over all targets of what became of their accounts, and since when it is asked for.
 
 It begins when a roster that says so is accepted, and is finished when no ledger entry of the person, in any enabled
-target, is in another state than left, whatever became of an operation. It outlives operations: it goes with the runs.
+target, is in another state than left, whatever became of an operation. Of a target that was never read nobody knows
+whether they have an account there, so it is unfinished too. It outlives operations: it goes with the runs.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ _UNFINISHED: Final[Mapping[Status | None, ReceiptStatus]] = {
     Status.REJECTED: "rejected",
 }
 _NEVER_PLANNED: Final = "no run has planned it yet"
+_NEVER_READ: Final = "no run about everybody has read {target} so far"
 _PUT_OFF: Final = "what was planned was put off; the next run plans it again"
 _HEALTH: Final[Mapping[str, str]] = {
     "paused": "{target} is paused",
@@ -135,7 +137,8 @@ async def _why(dep: Deployment, target: str, person: str) -> str | None:
     if entry is not None and entry.state == "left" and entry.loops:
         return _UNKEPT
     health = await dep.health.of(target)
-    return _HEALTH[health.status].format(target=target) if health.status else None
+    why = _HEALTH[health.status] if health.status else None if health.read else _NEVER_READ
+    return why.format(target=target) if why else None
 
 
 async def _refusal(dep: Deployment, target: str, operation: str) -> str:

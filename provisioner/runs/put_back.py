@@ -26,11 +26,13 @@ _LEAVERS: Final = guard_of(Kind.LEAVE, COVERS)
 @dataclass(frozen=True, slots=True)
 class PutBack:
     """`unseen`: since when the target waits for a look (epoch seconds), 0 if it does not; `ends`: whether this run's
-    plan is the look; `waits`: whether this run is planned only once there was one."""
+    plan is the look; `waits`: whether this run is planned only once there was one; `first`: whether its plan is the
+    first about everybody."""
 
     unseen: float
     ends: bool
     waits: bool
+    first: bool
 
     def noted(self, plan: TargetPlan) -> TargetPlan:
         """The plan with a note, where the target waits for a look."""
@@ -46,13 +48,14 @@ async def put_back(dep: Deployment, target: str, snapshot: Snapshot, *, narrow: 
     Args:
         narrow: whether the plan has only what was asked for, and so takes the place of nothing else.
     """
-    unseen = (await dep.health.of(target)).unseen
+    health = await dep.health.of(target)
+    unseen = health.unseen
     some = snapshot.keys is not None or narrow
     ends = bool(unseen) and not some and snapshot.taken > unseen
     if ends:
         # What was claimed before would be spared by the plan, and sent again after it
         await dep.queue.reap(target)
-    return PutBack(unseen, ends, waits=bool(unseen) and some)
+    return PutBack(unseen, ends, waits=bool(unseen) and some, first=not some and not health.read)
 
 
 async def forgotten(
@@ -113,6 +116,10 @@ async def _count(dep: Deployment, target: str, plan: TargetPlan, ledger: pl.Data
 
 
 async def ends(dep: Deployment, target: str, found: PutBack, plan: TargetPlan) -> None:
-    """Note that the target was looked at, if this plan is believed and was the look."""
-    if found.ends and plan.unbelieved is None:
+    """Note that the target was looked at, if this plan is believed and was the look, or the first one."""
+    if plan.unbelieved is not None:
+        return
+    if found.ends:
         await looked(dep, target, found.unseen)
+    if found.first:
+        await dep.health.note_read(target)

@@ -236,7 +236,8 @@ def _blow(storm: Storm, dice: random.Random) -> Counter[str]:
         if now >= next_blow:
             blows[storm.blow(dice)] += 1
             next_blow = now + dice.uniform(*_BETWEEN)
-        if now >= next_copy:
+        # A copy of an empty Redis is not an earlier state: put back, all is lost
+        if now >= next_copy and storm.try_to(lambda dep: dep.mark.read()):
             storm.fleet.copy_redis()
             next_copy = now + _COPIES
         if now >= next_check:

@@ -250,6 +250,14 @@ unlinked: Final = _key(
     personal="the key, and accounts",
     backup=True,
 )
+UNREAD: Final = _name(
+    "unread",
+    "SET",
+    "targets that no run about everybody has read: nobody knows whether a leaver has an account there",
+    "until one has",
+    backup=True,
+)
+
 observed: Final = _key(
     "observed:<target>",
     "STRING",

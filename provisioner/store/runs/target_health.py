@@ -29,6 +29,7 @@ class Health:
 
     `quarantined`: we did, for `reason`, and probe again at `probe_at` (epoch seconds). `unseen` is since when the
     target waits for a run about everybody to read it, because Redis was put back to an earlier state; 0 if it does not.
+    `read` says whether a run about everybody has read it at all, as far as this Redis knows.
     `failures` are connection failures in a row, `probes` looks in vain, `eased` the end of the last one, and `fault` is
     what delivering ended with unexpectedly.
     """
@@ -45,6 +46,7 @@ class Health:
     failures: int = 0
     eased: float = 0.0
     unseen: float = 0.0
+    read: bool = False
     fault: Fault = field(default_factory=Fault)
 
     @property
@@ -86,6 +88,7 @@ class HealthStore:
             failures=int(fields.get("failures", 0)),
             eased=float(fields.get("eased", 0)),
             unseen=float(fields.get("unseen", 0)),
+            read="read" in fields,
             fault=Fault.read(fields),
         )
 
@@ -151,6 +154,14 @@ class HealthStore:
             pipe.delete(keys.outcomes(target))
 
         return await commit(self._redis, None, write, watch=(key,), unless=newer)
+
+    async def note_read(self, target: str) -> None:
+        """A run about everybody has read the target: who has no entry in its ledger has no account there."""
+        with redis_errors():
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.hset(keys.health(target), "read", 1)
+                pipe.srem(keys.UNREAD, target)
+                await pipe.execute()
 
     async def count_outcomes(
         self, target: str, good: int, bad: int, *, window: float, now: float | None = None

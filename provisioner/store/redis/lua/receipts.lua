@@ -1,20 +1,29 @@
 -- What is reported of operations besides their states: leavers' receipts, and why operations were superseded.
 --
 -- Included by queue_common.lua, whose P, target, LEAVERS, now(), op_key() and run_key() it uses.
--- Keys: receipt:<person>, receipts, leavers:<target>, run:<run>:t:<target>, put_off:<target>, run:<run>:put_off:<target>,
--- outdated.
+-- Keys: receipt:<person>, receipts, leavers:<target>, ledger:<target>, unread, run:<run>:t:<target>, put_off:<target>,
+-- run:<run>:put_off:<target>, outdated.
 -- `leavers:<target>` is the one place that says whose leave is unfinished: a person is in it from when an accepted
 -- roster says that they leave until their entry in the ledger says that they left, or nobody says so any more.
 
 local PUT_OFF = P .. 'put_off:' .. target
 local function put_off_key(run) return P .. 'run:' .. run .. ':put_off:' .. target end
 
--- Note a person as an unfinished leaver here; the first noting is the one that counts (epoch seconds).
-local function leaves(person)
-  if redis.call('ZADD', LEAVERS, 'NX', now(), person) == 0 then return end
+-- The first noting is the one that counts (epoch seconds).
+local function note_leaver(name, person)
+  if redis.call('ZADD', P .. 'leavers:' .. name, 'NX', now(), person) == 0 then return false end
   local entry = { status = 'noted', since = now(), at = now(), run = '', operation = '' }
-  redis.call('HSET', P .. 'receipt:' .. person, target, cjson.encode(entry))
+  redis.call('HSET', P .. 'receipt:' .. person, name, cjson.encode(entry))
   redis.call('ZADD', P .. 'receipts', now(), person)
+  return true
+end
+
+-- Note a person as an unfinished leaver here, and in each target that was never read: nobody knows what they have there.
+local function leaves(person)
+  if not note_leaver(target, person) then return end
+  for _, other in ipairs(redis.call('SMEMBERS', P .. 'unread')) do
+    if other ~= target and redis.call('HEXISTS', P .. 'ledger:' .. other, person) == 0 then note_leaver(other, person) end
+  end
 end
 
 -- Let the runs whose leave of a person something newer took be looked at again.

@@ -71,7 +71,7 @@ bench: $(DEV) ## measure the figures (ARGS=--help)
 
 ifeq ($(filter chaos,$(ABSENT)),)
 .PHONY: chaos
-chaos: $(DEV) ## kill and suspend workers, Redis and vendors while runs are under way, put Redis back, ten seeds (SEEDS=3: that one); a thousand runs, two hundred days, ten thousand webhooks
+chaos: $(DEV) ## kill and suspend workers, Redis and vendors while runs are under way, put Redis back, ten seeds (SEEDS=3: that one); undo and reviewed plans under kills; a thousand runs, two hundred days, ten thousand webhooks
 	@PROVISIONER_TEST_CHAOS_SEEDS=$(SEEDS) $(BIN)/python -m pytest --quiet --capture=no -m chaos $(ARGS)
 endif
 

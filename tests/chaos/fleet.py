@@ -108,9 +108,15 @@ class Fleet:
         for member in (*self.workers, *self.beats):
             member.start()
 
-    def kill_something(self, dice: random.Random) -> str:
+    def deploy(self) -> None:
+        """End everything and start it again, as one does to have it read other settings."""
+        for member in (*self.workers, *self.beats):
+            member.sweep()
+            member.start()
+
+    def kill_something(self, dice: random.Random, *, spare_redis: bool = False) -> str:
         """SIGKILL one thing, chosen at random: a whole worker, one of its processes, a beat, or Redis."""
-        what = dice.choices(("worker", "child", "beat", "redis"), (4, 4, 2, 3))[0]
+        what = dice.choices(("worker", "child", "beat", "redis"), (4, 4, 2, 0 if spare_redis else 3))[0]
         if what == "redis" and self._redis_down_until is None:
             self.redis.kill()
             self._redis_down_until = time.monotonic() + dice.uniform(0.1, 2.0)

@@ -30,6 +30,7 @@ from provisioner.errors import UNEXPECTED, ClaimLostError, OriginError, StoreErr
 from provisioner.model.operation import Kind
 from provisioner.model.outcome import Done, Outcome, Temporary, Unclear
 from provisioner.planning.ledger_update import failure_patch, is_refused_whole, ledger_patch
+from provisioner.planning.refused_once import set_once
 from provisioner.planning.rewrite_loops import shown_by_answer
 from provisioner.progress.quarantine import WINDOW, judge, quarantine, recovers
 from provisioner.progress.run_status import refresh
@@ -75,6 +76,7 @@ class _Wave:
     ) -> None:
         self.dep, self.target, self.urgent, self._stopped = dep, target, urgent, stopped
         self.made = dep.targets[target]
+        self._once = set_once(self.made.settings.attributes)
         self.pace = dep.pace_of(target, lane="urgent" if urgent else "bulk")
         self.until = time.monotonic() + BUDGET
         self.wait: float | None = None
@@ -318,7 +320,7 @@ class _Wave:
                 log.warning("operation_failed", target=self.target, person=one.person, id=one.id, code=code)
                 error = {"code": code, "message": message}
                 refused = is_refused_whole(one, outcome)
-                return Spooled(claim, failure_patch(one, outcome), None, error, refused), None
+                return Spooled(claim, failure_patch(one, outcome, self._once), None, error, refused), None
             case Park(seconds, code, message, unclear, spend):
                 error = {"code": code, "message": message}
                 return End.parked(claim, seconds, error, unclear=unclear, spend=spend), None
@@ -327,7 +329,7 @@ class _Wave:
                 return End.parked(claim, _REFUSED, error, unclear=False, spend=False), message
 
     def _success(self, claim: Claim, done: Done) -> Spooled:
-        patch = ledger_patch(claim.operation, done)
+        patch = ledger_patch(claim.operation, done, self._once)
         if done.unkept:
             attributes = {name: self.made.attribute(name) for name in done.unkept}
             patch["unkept"] = shown_by_answer(claim.operation.after, done.unkept, attributes, claim.claimed)

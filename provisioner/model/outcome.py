@@ -34,13 +34,15 @@ class Permanent:
     """Sending the same again would fail again; a person must look.
 
     `perhaps`: it may have been done nevertheless, so that no later plan may ask for it by itself. `kept` is what the
-    target took of it, where it refused a part only: the account is there, and holds what was not refused.
+    target took of it, where it refused a part only: the account is there, and holds what was not refused. `refused`
+    are the attributes that were refused, where that is known.
     """
 
     code: str
     message: str
     perhaps: bool = False
     kept: Done | None = None
+    refused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,7 @@ def changes(
     state = pl.col("_state").fill_null("new")
     touchy = frame.select(
         ((pl.col(STANDING) == MEMBER) & (any_of(frame, members) | any_of(frame, unwritable) | (state != "active")))
+        | any_of(frame, names, "r:")
         | ((pl.col(STANDING) == LEAVER) & (any_of(frame, leavers) | (state != "left")))
         | ((pl.col(STANDING) == FUTURE) & (pl.col("_matched") != "link"))
         | (pl.col("_matched") != "link")
@@ -101,6 +102,7 @@ class _Work:
         self._members, self._leavers, self._fixed = (
             _marked([places[name] for name in some]) for some in (members, leavers, fixed)
         )
+        self._every = _marked(range(len(self.names)))
         self._attributes = [spec.attributes[name] for name in self.names]
         self._unlisted = frozenset(place for place, attribute in enumerate(self._attributes) if not attribute.observed)
         self._telling = [places[name] for name in circumstances.telling if name in places]
@@ -182,6 +184,8 @@ class _Work:
 
     def _member(self, row: ChangeRow) -> State | None:
         changed = self._members(row.differs)
+        if row.again:
+            changed = (*changed, *self._every(row.again))
         if row.untouchable:
             if changed:
                 self.todos.append((row.person, f"the account is {row.untouchable} and is never touched."))

@@ -23,7 +23,8 @@ class ChangeRow(Struct, gc=False):
     """One person and their account; values stand at the places of their attributes' names.
 
     `known`, `differs` and `drifted` are patterns with a sign for each place, ``1`` where it is so: they are few, and
-    what follows from one is worked out once.
+    what follows from one is worked out once. `again` is one of what is set once, was refused and is sent again; empty
+    where nobody has any.
     """
 
     person: str
@@ -47,6 +48,7 @@ class ChangeRow(Struct, gc=False):
     known: str
     differs: str
     drifted: str
+    again: str
     owned: Mapping[str, str | None]
     carried: Mapping[str, str | None]
 
@@ -79,6 +81,7 @@ def rows_of(spec: TargetSpec, frame: pl.DataFrame, names: Sequence[str]) -> Iter
         _pattern(pl.col(f"k:{name}") for name in names).alias("known"),
         _pattern(pl.col(f"d:{name}") for name in names).alias("differs"),
         _pattern(_drifted(spec, name, owned=name in owned) for name in names).alias("drifted"),
+        _again(frame, names).alias("again"),
     )
     sides = zip(
         frame.select(*_ABOUT, *patterns).iter_rows(),
@@ -89,11 +92,11 @@ def rows_of(spec: TargetSpec, frame: pl.DataFrame, names: Sequence[str]) -> Iter
     )
     for about, wanted, held, ours, along in sides:
         person, account, standing, reason, state, matched, untouchable, protected = about[:8]
-        seen, row, recorded, loops, due, left_on, step, left, known, differs, drifted = about[8:]
+        seen, row, recorded, loops, due, left_on, step, left, known, differs, drifted, again = about[8:]
         yield ChangeRow(
             person, account, standing, reason, state, matched, untouchable, protected, seen, row, recorded, loops,
             due, left_on, step, left,
-            wanted, held, known, differs, drifted,
+            wanted, held, known, differs, drifted, again,
             dict(zip(owned, ours, strict=True)) if owned else NONE,
             dict(zip(carried, along, strict=True)) if carried else NONE,
         )  # fmt: skip
@@ -102,6 +105,14 @@ def rows_of(spec: TargetSpec, frame: pl.DataFrame, names: Sequence[str]) -> Iter
 def _pattern(flags: Iterable[pl.Expr]) -> pl.Expr:
     signs = [pl.when(flag).then(pl.lit("1")).otherwise(pl.lit("0")) for flag in flags]
     return pl.concat_str(signs) if signs else pl.lit("")
+
+
+def _again(frame: pl.DataFrame, names: Sequence[str]) -> pl.Expr:
+    """See `provisioner.planning.set_once.sent_again`."""
+    flags = [f"r:{name}" for name in names]
+    if not any(flag in frame.columns for flag in flags):
+        return pl.lit("")
+    return _pattern(pl.col(flag) if flag in frame.columns else pl.lit(value=False) for flag in flags)
 
 
 def _drifted(spec: TargetSpec, name: str, *, owned: bool) -> pl.Expr:

@@ -18,6 +18,7 @@ from provisioner.planning.claims import folded
 from provisioner.planning.correlate import DESIRED_ROW, LEDGER_ROW, OBSERVED_ROW
 from provisioner.planning.desired import LEAVER, MEMBER, PERSON, STANDING
 from provisioner.planning.leaver_steps import LEFT, STEP
+from provisioner.planning.refused_once import refused_of, set_once
 from provisioner.planning.rewrite_loops import LOOPS
 from provisioner.planning.spec import ACCOUNT, READ, UNTOUCHABLE, Observation, TargetSpec
 from provisioner.planning.withdrawn import withdrawn_of
@@ -61,6 +62,7 @@ def suspects(
     seen, linked = (_laid_out(pairs, rows, desired.height) for rows in (OBSERVED_ROW, LEDGER_ROW))
     entries = _acknowledged(ledger, names)
     suspicious = _in_doubt(desired, observation, entries, seen, linked, shown=bool(shown), stepwise=stepwise(spec))
+    suspicious |= _refused_once(spec, ledger).gather(linked).fill_null(value=False)
     alike = _alike(desired, observation.frame, seen, [(f"w:{name}", name) for name in shown])
     alike &= _alike(desired, entries, linked, [(f"w:{name}", f"l:{name}") for name in kept])
     rows = (~alike & ~suspicious).arg_true()
@@ -75,6 +77,15 @@ def suspects(
         differs = pl.any_horizontal(_differs(spec, name, shown=name in shown) for name in names)
         suspicious = suspicious.scatter(rows.filter(frame.select(differs.alias("differs"))["differs"]), True)
     return pairs.filter(suspicious.gather(pairs[DESIRED_ROW]))
+
+
+def _refused_once(spec: TargetSpec, ledger: pl.DataFrame) -> pl.Series:
+    """Of whom something was refused that is set once, by the row of the ledger's frame."""
+    columns = [f"l:{refused_of(name)}" for name in sorted(set_once(spec.settings.attributes))]
+    flags = [(pl.col(column) != "").fill_null(value=False) for column in columns if column in ledger.columns]
+    if not flags:
+        return pl.repeat(False, ledger.height, dtype=pl.Boolean, eager=True)
+    return ledger.select(pl.any_horizontal(flags).alias("refused"))["refused"]
 
 
 def stepwise(spec: TargetSpec) -> bool:
@@ -210,6 +221,7 @@ def _acknowledged(ledger: pl.DataFrame, names: Iterable[str]) -> pl.DataFrame:
         "_created",
         LOOPS,
         *(f"l:{gone}" for name in names if f"l:{(gone := withdrawn_of(name))}" in ledger.columns),
+        *(f"l:{past}" for name in names if f"l:{(past := refused_of(name))}" in ledger.columns),
         # An entry of an earlier version was brought about in one step
         (pl.col(STEP).fill_null(1) if STEP in ledger.columns else pl.lit(1, dtype=pl.Int64)).alias(STEP),
         (pl.col(LEFT) if LEFT in ledger.columns else pl.lit(None, dtype=pl.String)).alias(LEFT),

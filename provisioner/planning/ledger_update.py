@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import replace
+
 from provisioner.model.ledger_document import LedgerPatch
 from provisioner.model.operation import Enrolment, EventTag, Kind, KnowledgeRecord, Operation, TargetEvent
 from provisioner.model.outcome import Done, Outcome, Permanent, Unclear
+from provisioner.planning.refused_once import forgotten, remembered
 
 
-def failure_patch(operation: Operation, outcome: Outcome) -> LedgerPatch:
-    """What the ledger learns by a failure: what was kept of it, or that a record was perhaps made which could not be
-    found again."""
+def failure_patch(operation: Operation, outcome: Outcome, once: Collection[str] = ()) -> LedgerPatch:
+    """What the ledger learns by a failure: what was kept of it, which values were refused, or that a record was perhaps
+    made which could not be found again.
+
+    Args:
+        once: the attributes that are set once.
+    """
+    if isinstance(outcome, Permanent) and not outcome.refused and is_refused_whole(operation, outcome):
+        outcome = replace(outcome, refused=tuple(operation.after))
+    refused = remembered(operation, outcome, once) if isinstance(outcome, Permanent) else {}
     if isinstance(outcome, Permanent) and outcome.kept is not None:
-        patch = ledger_patch(operation, outcome.kept)
+        patch = ledger_patch(operation, outcome.kept, once)
+        patch["values"] = patch.get("values", {}) | refused
         if operation.kind is Kind.LEAVE:
             # Somebody has left when all of it is so
             for name in ("state", "left", "step"):
                 patch.pop(name, None)  # type: ignore[misc] # each name is one of the patch, which mypy does not see in a loop
             patch.pop("owe", None)
         return patch
+    if refused and operation.kind is not Kind.CREATE:
+        return {"values": refused}
     perhaps = isinstance(outcome, Unclear) or (isinstance(outcome, Permanent) and outcome.perhaps)
     return {"enrolled": [operation.token]} if perhaps and isinstance(operation, KnowledgeRecord) else {}
 
@@ -33,14 +47,18 @@ def is_refused_whole(operation: Operation, outcome: Outcome) -> bool:
     return len(operation.after) == 1 and not any(";" in (value or "") for value in values)
 
 
-def ledger_patch(operation: Operation, done: Done) -> LedgerPatch:
-    """What the ledger learns by a success; known-empty values are the empty text."""
+def ledger_patch(operation: Operation, done: Done, once: Collection[str] = ()) -> LedgerPatch:
+    """What the ledger learns by a success; known-empty values are the empty text.
+
+    Args:
+        once: the attributes that are set once.
+    """
     if isinstance(operation, TargetEvent | EventTag):
         return {"paid": [operation.reason]}
     if isinstance(operation, Enrolment | KnowledgeRecord):
         return {"enrolled": [operation.token]}
     values = {**operation.wanted, **operation.owned, **done.learnt}
-    patch: LedgerPatch = {"values": {name: value or "" for name, value in values.items()}}
+    patch: LedgerPatch = {"values": {name: value or "" for name, value in values.items()} | forgotten(operation, once)}
     account = done.account or operation.account
     if account:
         patch["account"] = account

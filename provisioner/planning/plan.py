@@ -50,6 +50,7 @@ from provisioner.planning.new_accounts import never_shown, note, settling, shown
 from provisioner.planning.reviewed import Unreviewed
 from provisioner.planning.rewrite_loops import CODE as REWRITE_LOOP
 from provisioner.planning.rewrite_loops import Counted, Stopped, Watch, sentence
+from provisioner.planning.set_once import sent_again
 from provisioner.planning.shared_sets import (
     TooManyRemovals,
     foreign_removals,
@@ -205,7 +206,8 @@ def plan_target(
     frame, unfit = without_unfit(spec, differing(spec, held))
     frame, claimed = without_taken(spec, frame, observation.frame)
     frame, circling = without_circles(spec, frame, observation.frame)
-    claimed += [*circling, *unfit, *unusable(spec, desired.frame, found.pairs, observation)]
+    frame, refused = sent_again(spec, frame)
+    claimed += [*circling, *unfit, *refused, *unusable(spec, desired.frame, found.pairs, observation)]
     frame = frame.with_columns(protected(spec, compiled, observation, frame))
     creates, clashes, blocked = creates_of(spec, desired, found)
     owned = pl.concat([found.pairs[ACCOUNT], ledger[ACCOUNT]])

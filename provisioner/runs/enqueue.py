@@ -27,6 +27,7 @@ from provisioner.planning.first_free import chosen_attributes, names_wanted, pro
 from provisioner.planning.guards import COVERS
 from provisioner.planning.leaver_steps import days_of_leaving
 from provisioner.planning.plan import TargetPlan
+from provisioner.planning.refused_once import refused_of, set_once
 from provisioner.planning.spec import ACCOUNT, Observation
 from provisioner.planning.withdrawn import withdrawn_of
 from provisioner.progress.quarantine import recover
@@ -111,6 +112,7 @@ async def make_plan(
     compiled = dep.compiled(target, snapshot.columns)
     names = [*spec.settings.attributes, *spec.settings.leaver, *([spec.ends_attribute] if spec.ends_attribute else [])]
     names += [*(withdrawn_of(name) for name in spec.shared), *orders.names]
+    names += [refused_of(name) for name in sorted(set_once(spec.settings.attributes))]
     now = await dep.clock.now()
     today, today_utc = day_in(settings.zone, now)
     few = snapshot.keys is not None and len(snapshot.keys) <= _LOOKED_UP

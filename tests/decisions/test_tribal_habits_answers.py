@@ -39,7 +39,8 @@ async def test_counts_that_do_not_add_up_are_settled_by_reading(
         switchboard.clear_log("tribal_habits")
         run = await sync_once(dep)
         assert exit_code(run) == 0
-        assert run["targets"]["tribal_habits"]["succeeded"] == {"update": 1, "leave": 1}
+        # One of them gets another language than the one that was refused
+        assert run["targets"]["tribal_habits"]["succeeded"] == {"update": 2, "leave": 1}
         assert switchboard.counts("tribal_habits")["by_endpoint"]["POST /papi/users/batch_save"] == 2
 
 
@@ -201,3 +202,52 @@ async def test_an_invitation_that_failed_is_a_remark(
         run = await sync_once(dep)
         assert run["targets"]["tribal_habits"]["succeeded"] == {"update": 1}
         assert run["targets"]["tribal_habits"]["notes"] == []
+
+
+async def test_what_is_set_once_and_was_refused_is_sent_once_for_each_value(
+    opened: Opened, switchboard: Switchboard, roster: Path
+) -> None:
+    def language() -> str | None:
+        (one,) = [one for one in switchboard.accounts("tribal_habits") if one["user_name"] == "W0003"]
+        return one["language"] or None
+
+    def says(language: str) -> None:
+        roster.write_text(company(PEOPLE, changes={3: {"language": language}}))
+
+    # Of an account that was there before, nothing is sent that is set once
+    switchboard.seed(
+        "tribal_habits",
+        [{"user_name": "W0004", "first_name": "First4", "last_name": "Last4", "email": "p4@example.com"}],
+    )
+    says("tlh")
+    async with opened(only=("tribal_habits",), guards={"updates": {"percent": 100}}) as dep:
+        run = await sync_once(dep)
+        assert (exit_code(run), run["targets"]["tribal_habits"]["failed"]) == (5, {"create": 1})
+        assert "language: Language is not available" in (await failures(dep, "W0003"))[0][1]
+        # The account is right but for the language: the same value is a to-do, and not sent again
+        switchboard.clear_log("tribal_habits")
+        run = await sync_once(dep)
+        part = run["targets"]["tribal_habits"]
+        assert (exit_code(run), part["planned"]["update"], part["todo"]) == (0, 0, 1)
+        assert switchboard.counts("tribal_habits")["rows"] == 0
+        (todo,) = await dep.health.list("tribal_habits", "todos")
+        assert (todo["person"], "language 'tlh' was refused by tribal_habits" in todo["message"]) == ("W0003", True)
+        # Another value is sent once, and refused once
+        says("xx")
+        run = await sync_once(dep)
+        assert (exit_code(run), run["targets"]["tribal_habits"]["failed"]) == (5, {"update": 1})
+        run = await sync_once(dep)
+        assert (exit_code(run), run["targets"]["tribal_habits"]["planned"]["update"]) == (0, 0)
+        says("en")
+        run = await sync_once(dep)
+        assert (exit_code(run), run["targets"]["tribal_habits"]["succeeded"]) == (0, {"update": 1})
+        assert language() == "en"
+        assert run["targets"]["tribal_habits"]["todo"] == 0
+        # From then on it is the target's own
+        for value in ("tlh", "de"):
+            says(value)
+            run = await sync_once(dep)
+            assert run["targets"]["tribal_habits"]["unchanged"] == PEOPLE
+        assert language() == "en"
+        held = {one["user_name"]: one for one in switchboard.accounts("tribal_habits")}["W0004"]
+        assert held["language"] is None

@@ -15,6 +15,7 @@ from provisioner.model.operation import Operation
 from provisioner.planning.desired import CompiledTarget, compile_target
 from provisioner.planning.leaver_steps import days_of_leaving
 from provisioner.planning.plan import TargetPlan, plan_target
+from provisioner.planning.refused_once import refused_of, set_once
 from provisioner.planning.spec import Observation, Planning, TargetSpec
 from provisioner.runs.observe import frame_of
 from provisioner.runtime import context
@@ -150,6 +151,7 @@ def ledger_of(entries: Iterable[LedgerEntry], spec: TargetSpec) -> pl.DataFrame:
     names = dict.fromkeys([*spec.settings.attributes, *spec.settings.leaver])
     if spec.ends_attribute:
         names[spec.ends_attribute] = None
+    names |= dict.fromkeys(refused_of(name) for name in set_once(spec.settings.attributes))
     rows = [
         {
             "_person": entry.person,

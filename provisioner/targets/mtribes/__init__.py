@@ -191,7 +191,7 @@ class Mtribes(Target[MtribesSettings], CarriesObserved, TagsFromEvents, ReadsBac
         if isinstance(answered, Permanent) and operation.kind is not Kind.EVENT:
             # The user is there, and holds all but the tags
             kept = Done(account=user, learnt={"tags": operation.before.get("tags")})
-            return replace(answered, kept=kept)
+            return replace(answered, kept=kept, refused=("tags",))
         return answered
 
     async def probe(self, http: Http) -> tuple[str, ...]:

@@ -96,4 +96,4 @@ def _together(operation: AccountChange, pieces: Sequence[AccountChange], told: S
     what = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
     saved = len(refused) < len(pieces)
     message = f"Tribal Habits refused {what}" + ("; all else was saved" if saved else "")
-    return Permanent(batch.REFUSED, message, kept=done if saved else None)
+    return Permanent(batch.REFUSED, message, kept=done if saved else None, refused=tuple(refused))

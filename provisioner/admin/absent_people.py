@@ -7,13 +7,14 @@ from typing import Final
 import polars as pl
 
 from provisioner.model.worklists import AbsentRow
-from provisioner.runtime.context import Deployment
+from provisioner.settings import Settings
 from provisioner.settings.values import format_duration
+from provisioner.store.people.snapshots import FrameStore
 
 _ABSENT: Final = "absent"
 
 
-async def absent_people(dep: Deployment) -> list[AbsentRow]:
+async def absent_people(settings: Settings, frames: FrameStore) -> list[AbsentRow]:
     """Everybody whose row vanished, the longest absent first.
 
     Each has ``person``, ``since``, ``snapshots`` (clean rosters without them), ``needed``, ``leaves_from`` (when the
@@ -22,10 +23,10 @@ async def absent_people(dep: Deployment) -> list[AbsentRow]:
     Raises:
         StoreError: Redis does not answer.
     """
-    known = await dep.frames.known_without_rows()
+    known = await frames.known_without_rows()
     if known is None or "_absent_since" not in known.columns:
         return []
-    rule = dep.settings.roster.absence
+    rule = settings.roster.absence
     away = known.filter(pl.col("_verdict") == _ABSENT).sort("_absent_since", "_key")
     found: list[AbsentRow] = []
     for person, count, since in away.select("_key", "_absent_snapshots", "_absent_since").iter_rows():

@@ -23,8 +23,10 @@ import structlog
 from provisioner import installed_version
 from provisioner.dispatch.redis_loss import QUIET
 from provisioner.errors import StoreError, UsageError
+from provisioner.runtime.clock import Clock
 from provisioner.runtime.context import Deployment
 from provisioner.store.admin.backup import BackupStore
+from provisioner.store.admin.mark import MarkStore
 from provisioner.store.runs.documents import moment
 
 log = structlog.get_logger(__name__)
@@ -106,14 +108,14 @@ async def restore(dep: Deployment, path: Path, *, force: bool = False) -> Saved:
     with _opened(path) as lines:
         counts = await dep.backups.load(_content(lines, path))
     await dep.pushed_people.make_index()
-    await _doubt(dep)
+    await _doubt(dep.mark, dep.clock)
     log.warning("backup_restored", made_at=head["made_at"], entries=dict(counts), replaced=there)
     return Saved(str(path), int(head["schema"]), head["made_at"], dict(counts))
 
 
-async def _doubt(dep: Deployment) -> None:
+async def _doubt(mark: MarkStore, clock: Clock) -> None:
     """Note what `redis_loss` would have noted of a Redis that lost its data."""
-    await dep.mark.note_loss(secrets.token_hex(8), await dep.clock.now() + QUIET)
+    await mark.note_loss(secrets.token_hex(8), await clock.now() + QUIET)
 
 
 def _checked(path: Path) -> Mapping[str, Any]:

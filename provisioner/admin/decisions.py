@@ -26,6 +26,9 @@ from provisioner.roster.identity import fold_key
 from provisioner.roster.statuses import statuses_of
 from provisioner.runtime.audit import record
 from provisioner.runtime.context import Deployment
+from provisioner.settings import Settings
+from provisioner.store.people.snapshots import FrameStore
+from provisioner.store.runs.documents import RunStore
 
 log = structlog.get_logger(__name__)
 
@@ -118,7 +121,7 @@ async def decide_about(
     met: set[str] = set()
     for target in targets:
         for document in await dep.runs.operations(run, [target]):
-            if not choice.covers(document) or not await _meant(dep, run, target, document, verdict):
+            if not choice.covers(document) or not await _meant(dep.runs, run, target, document, verdict):
                 continue
             met.add(document["person"])
             outcome = await _one(dep, run, target, document, verdict, by=by, reason=reason)
@@ -147,13 +150,13 @@ def _all_met(people: Sequence[str] | None, met: Collection[str], run: str, verdi
         )
 
 
-async def _meant(dep: Deployment, run: str, target: str, document: OperationDocument, verdict: Verdict) -> bool:
+async def _meant(runs: RunStore, run: str, target: str, document: OperationDocument, verdict: Verdict) -> bool:
     """Whether the run's operation was one to decide about, even if a newer plan has replaced it since."""
     if document["status"] == _ACTS_ON[verdict]:
         return True
     if document["status"] != "superseded":
         return False
-    row = await dep.runs.operation(run, target, document["id"])
+    row = await runs.operation(run, target, document["id"])
     return verdict != "retried" and bool(json.loads((row or {}).get("doc", "{}")).get("hold"))
 
 
@@ -189,7 +192,7 @@ async def _one(
     if verdict == "approved" and json.loads(row["doc"]).get("reason") == PERHAPS_KNOWN:
         await dep.rekeys.say_new(person, {"by": by, "at": now})
     if verdict == "approved" and document["kind"] == Kind.LEAVE.value:
-        await _familiar(dep, person)
+        await _familiar(dep.frames, dep.settings, person)
     if verdict != "retried":
         kept: KeptDecision = {
             "by": by,
@@ -248,11 +251,11 @@ async def _holding(dep: Deployment, runs: Sequence[str], target: str, operation_
     return None
 
 
-async def _familiar(dep: Deployment, person: str) -> None:
+async def _familiar(frames: FrameStore, settings: Settings, person: str) -> None:
     """Whoever lets somebody leave says that the status in their row means so."""
-    known = await dep.frames.known()
+    known = await frames.known()
     if known is not None:
-        await dep.frames.add_statuses(statuses_of(known.filter(known["_key"] == person), dep.settings.roster))
+        await frames.add_statuses(statuses_of(known.filter(known["_key"] == person), settings.roster))
 
 
 async def pause(dep: Deployment, target: str, *, by: str, reason: str = "") -> None:
@@ -279,7 +282,7 @@ async def resume(dep: Deployment, target: str, *, by: str) -> None:
     dep.chosen([target])
     await dep.health.pause(target, paused=False)
     if await dep.health.recovered(target):
-        await quarantine_over(dep, target)
+        await quarantine_over(dep.settings, dep.notices, target)
     await record(dep.audit, by, "resumed", facts={"target": target})
     for run in await dep.runs.recent(50):
         if target in await dep.runs.targets(run):

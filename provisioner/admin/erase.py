@@ -25,8 +25,12 @@ from provisioner.runs.known_as import known_as
 from provisioner.runs.target_lock import held
 from provisioner.runtime.audit import record
 from provisioner.runtime.context import Deployment
+from provisioner.store.admin.audit import AuditStore
 from provisioner.store.admin.erase import Eraser
-from provisioner.store.runs.locks import FORGETTING, Hold
+from provisioner.store.people.pushed_people import PushedPeopleStore
+from provisioner.store.people.snapshots import FrameStore
+from provisioner.store.runs.documents import RunStore
+from provisioner.store.runs.locks import FORGETTING, Hold, LockStore
 
 log = structlog.get_logger(__name__)
 
@@ -84,24 +88,24 @@ async def forget(dep: Deployment, person: str, *, by: str, patience: float = PAT
         erased["operations"] = await eraser.operations()
         erased["facts"] = await eraser.facts()
         erased["receipts"] = await eraser.receipt()
-        erased |= await _resources(dep, person)
+        erased |= await _resources(dep.pushed_people, person)
         if not any(erased.values()):
             raise UsageError(
                 f"Nothing is known of a person {person!r}.",
                 remedy=f"Use a value of the column {dep.settings.roster.key_name!r}, as it is written there.",
             )
-        erased |= await _mentions(dep, eraser, by)
-        return Forgotten(person, (), erased, 0, await _pushed(dep), listed=False)
+        erased |= await _mentions(dep.audit, eraser, by)
+        return Forgotten(person, (), erased, 0, await _pushed(dep.frames), listed=False)
     targets = await eraser.targets()
     async with nothing_moves(dep, targets, (person,), patience, _YET):
         accounts = [found for target in targets if (found := await _account(dep, target, person)) is not None]
         names = await _names(dep, person, accounts)
-        listed = await _listed(dep, person)
+        listed = await _listed(dep.frames, person)
         dropped = 0
         for target in targets:
             dropped += await _within(patience, f"{target} is being sent something about this person", eraser, target)
         # Before the rows, or a run that begins right after this would read them once more
-        erased |= await _resources(dep, person)
+        erased |= await _resources(dep.pushed_people, person)
         erased["roster"] = await eraser.rows()
         erased["snapshots"] = await eraser.snapshots()
         ids = {target: {one.account for one in accounts if one.target == target} for target in targets}
@@ -112,24 +116,24 @@ async def forget(dep: Deployment, person: str, *, by: str, patience: float = PAT
         erased["facts"] = await eraser.facts()
         erased["receipts"] = await eraser.receipt()
         erased["letters"] = await eraser.letters(names)
-        erased |= await _mentions(dep, eraser, by)
+        erased |= await _mentions(dep.audit, eraser, by)
     for run in await dep.runs.recent(50):
         await refresh(dep, run)
     # The key is personal data itself
     log.info("person_forgotten", accounts=len(accounts), dropped=dropped, **erased)
-    return Forgotten(person, tuple(accounts), erased, dropped, await _pushed(dep), listed)
+    return Forgotten(person, tuple(accounts), erased, dropped, await _pushed(dep.frames), listed)
 
 
-async def _resources(dep: Deployment, person: str) -> dict[str, int]:
+async def _resources(pushed_people: PushedPeopleStore, person: str) -> dict[str, int]:
     """Erase what was pushed of a person over SCIM, if anything was."""
-    gone = await dep.pushed_people.forget(person, fold_key(person))
+    gone = await pushed_people.forget(person, fold_key(person))
     return {"pushed": gone} if gone else {}
 
 
-async def _mentions(dep: Deployment, eraser: Eraser, by: str) -> dict[str, int]:
+async def _mentions(audit: AuditStore, eraser: Eraser, by: str) -> dict[str, int]:
     """Take the name out of what stays: requests for runs, and the trail of what people did."""
     erased = {"requests": await eraser.requests(), "audit": await eraser.audit()}
-    await record(dep.audit, by, "forgotten", facts={"count": 1})
+    await record(audit, by, "forgotten", facts={"count": 1})
     return erased
 
 
@@ -176,10 +180,10 @@ async def nothing_moves(
             await _awaited(patience, f"a run is planning {target}", take, yet)
 
         async def settled() -> int | None:
-            return None if await _moving(dep, people) else 0
+            return None if await _moving(dep.runs, dep.locks, people) else 0
 
         await _awaited(patience, "a run is reading the roster", settled, yet)
-        await finish_installing(dep, {*dep.settings.targets, *targets})
+        await finish_installing(dep.runs, dep.plans, {*dep.settings.targets, *targets})
         yield
         for hold in holds:
             if not await hold.still():
@@ -200,15 +204,15 @@ async def _entered(
     return 0
 
 
-async def _moving(dep: Deployment, people: Sequence[str]) -> bool:
+async def _moving(runs: RunStore, locks: LockStore, people: Sequence[str]) -> bool:
     """Whether a run is reading the roster now, or is about these very people."""
-    for run in await dep.runs.unfinished():
-        if await dep.runs.get(run, "stage") == "queued" and await dep.locks.is_begun(run):
+    for run in await runs.unfinished():
+        if await runs.get(run, "stage") == "queued" and await locks.is_begun(run):
             return True
-        request = await dep.runs.request(run)
+        request = await runs.request(run)
         if request is not None and request.people is not None and not set(people).isdisjoint(request.people):
-            for target in await dep.runs.targets(run):
-                if (await dep.runs.target(run, target)).get("stage") in ("queued", "planning"):
+            for target in await runs.targets(run):
+                if (await runs.target(run, target)).get("stage") in ("queued", "planning"):
                     return True
     return False
 
@@ -232,13 +236,13 @@ async def _names(dep: Deployment, person: str, accounts: Sequence[Held]) -> froz
     return frozenset(found - {""})
 
 
-async def _listed(dep: Deployment, person: str) -> bool:
-    known = await dep.frames.known()
+async def _listed(frames: FrameStore, person: str) -> bool:
+    known = await frames.known()
     if known is None:
         return False
     row = known.filter(known["_key"] == person)
     return row.height > 0 and row["_absent_since"][0] is None
 
 
-async def _pushed(dep: Deployment) -> bool:
-    return await dep.frames.pushed() is not None
+async def _pushed(frames: FrameStore) -> bool:
+    return await frames.pushed() is not None

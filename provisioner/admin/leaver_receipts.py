@@ -17,8 +17,11 @@ from provisioner.planning.leaver_steps import next_step
 from provisioner.runtime.clock import day_in
 from provisioner.runtime.context import Deployment
 from provisioner.settings.leaver import steps_of
+from provisioner.store.people.ledger import LedgerStore
 from provisioner.store.people.receipts import Leave, Receipt
+from provisioner.store.runs.documents import RunStore
 from provisioner.store.runs.shapes import moment, operation_document
+from provisioner.store.runs.target_health import HealthStore
 
 #: What a leave's status says of an account that is not left, and of one that is.
 _UNFINISHED: Final[Mapping[Status | None, ReceiptStatus]] = {
@@ -68,8 +71,11 @@ async def unfinished(dep: Deployment, targets: tuple[str, ...] | None = None) ->
 
 
 async def _document(dep: Deployment, person: str, found: Receipt) -> ReceiptDocument:
-    parts = {target: await _finished(dep, target, person, found.leaves.get(target)) for target in dep.targets}
-    parts |= {name: await _part(dep, name, leave) for name, leave in found.leaves.items() if name not in parts}
+    parts = {
+        target: await _finished(dep.ledger, dep.runs, target, person, found.leaves.get(target))
+        for target in dep.targets
+    }
+    parts |= {name: await _part(dep.runs, name, leave) for name, leave in found.leaves.items() if name not in parts}
     for target, since in found.unfinished.items():
         parts[target] = await _open(dep, target, person, found.leaves.get(target), since)
     for target, part in parts.items():
@@ -101,8 +107,8 @@ async def _add_next_step(dep: Deployment, target: str, person: str, part: Receip
     part["next"] = coming.isoformat() if coming is not None else None
 
 
-async def _part(dep: Deployment, target: str, leave: Leave, status: ReceiptStatus | None = None) -> ReceiptPart:
-    row = await dep.runs.operation(leave.run, target, leave.operation) if leave.operation else None
+async def _part(runs: RunStore, target: str, leave: Leave, status: ReceiptStatus | None = None) -> ReceiptPart:
+    row = await runs.operation(leave.run, target, leave.operation) if leave.operation else None
     document = operation_document(row) if row else None
     error = document["error"] if document else None
     return {
@@ -118,13 +124,13 @@ async def _open(dep: Deployment, target: str, person: str, leave: Leave | None, 
     """The part of a target whose account is not in leaver state."""
     part: ReceiptPart = {"status": "waiting", "since": moment(since), "at": None, "run": None, "message": None}
     if leave is not None:
-        part = await _part(dep, target, leave, _UNFINISHED.get(leave.status, "waiting"))
+        part = await _part(dep.runs, target, leave, _UNFINISHED.get(leave.status, "waiting"))
         part["since"] = moment(since)
     if part["status"] == "waiting" and (not part["message"] or (leave and leave.status is Status.SUPERSEDED)):
         never = leave is None or leave.status is None
         part["message"] = await _why(dep, target, person) or (_NEVER_PLANNED if never else _PUT_OFF)
     if part["status"] == "rejected" and leave is not None:
-        part["message"] = await _refusal(dep, target, leave.operation)
+        part["message"] = await _refusal(dep.health, target, leave.operation)
     return part
 
 
@@ -141,19 +147,19 @@ async def _why(dep: Deployment, target: str, person: str) -> str | None:
     return why.format(target=target) if why else None
 
 
-async def _refusal(dep: Deployment, target: str, operation: str) -> str:
-    made = (await dep.health.decisions(target)).get(operation)
+async def _refusal(health: HealthStore, target: str, operation: str) -> str:
+    made = (await health.decisions(target)).get(operation)
     if made is None:
         return "somebody said no"
     because = f": {made['reason']}" if made.get("reason") else ""
     return f"rejected by {made['by']} on {moment(made['at'])}{because}"
 
 
-async def _finished(dep: Deployment, target: str, person: str, leave: Leave | None) -> ReceiptPart:
+async def _finished(ledger: LedgerStore, runs: RunStore, target: str, person: str, leave: Leave | None) -> ReceiptPart:
     """The part of a target in which nothing is to be done."""
-    entry = await dep.ledger.entry(target, person)
+    entry = await ledger.entry(target, person)
     status: ReceiptStatus = "no account" if entry is None else "done" if entry.state == "left" else "as it was"
     if leave is not None and leave.operation:
-        return await _part(dep, target, leave, status if status == "done" else "no longer wanted")
+        return await _part(runs, target, leave, status if status == "done" else "no longer wanted")
     at = moment(entry.recorded) if entry is not None and entry.state == "left" else None
     return {"status": status, "since": None, "at": at, "run": None, "message": None}

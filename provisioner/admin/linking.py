@@ -170,7 +170,7 @@ async def _still(dep: Deployment, target: str, patience: float) -> AsyncIterator
         await awaited(
             lambda: entered(stack, held(dep.locks, target, name)), patience, _busy(f"a run is planning {target}")
         )
-        await finish_installing(dep, (target,))
+        await finish_installing(dep.runs, dep.plans, (target,))
         yield
 
 

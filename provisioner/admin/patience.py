@@ -8,8 +8,9 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Final, TypeVar
 
 from provisioner.errors import ProvisionerError
-from provisioner.runtime.context import Deployment
 from provisioner.store.people.hand_links import Changed
+from provisioner.store.queue.plans import PlanStore
+from provisioner.store.runs.documents import RunStore
 from provisioner.store.runs.locks import Hold
 
 T = TypeVar("T")
@@ -56,12 +57,12 @@ async def entered(stack: AsyncExitStack, lock: AbstractAsyncContextManager[Hold 
     return hold
 
 
-async def finish_installing(dep: Deployment, targets: Collection[str]) -> None:
+async def finish_installing(runs: RunStore, plans: PlanStore, targets: Collection[str]) -> None:
     """Bring plans to their end whose planner died while it installed them.
 
     The rest would otherwise be installed later, about people as they were known before. Call it while nobody can plan.
     """
-    for run in await dep.runs.unfinished():
-        for target in await dep.runs.targets(run):
+    for run in await runs.unfinished():
+        for target in await runs.targets(run):
             if target in targets:
-                await dep.plans.resume(run, target)
+                await plans.resume(run, target)

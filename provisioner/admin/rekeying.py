@@ -29,7 +29,12 @@ from provisioner.roster.identity import fold_key
 from provisioner.runs.known_as import known_as
 from provisioner.runtime.audit import record
 from provisioner.runtime.context import Deployment
-from provisioner.store.people.snapshots import roster_columns
+from provisioner.settings import Settings
+from provisioner.store.people.ledger import LedgerStore
+from provisioner.store.people.rekeys import RekeyStore
+from provisioner.store.people.snapshots import FrameStore, roster_columns
+from provisioner.store.runs.documents import RunStore
+from provisioner.store.runs.target_health import HealthStore
 
 log = structlog.get_logger(__name__)
 
@@ -73,14 +78,14 @@ async def rekey(dep: Deployment, old: str, new: str, *, by: str, patience: float
     async with nothing_moves(dep, targets, (old, new), patience, _YET):
         # What was acknowledged and kept on disk is about the old key
         await Spool(dep.settings.data_dir).replay(dep.queue)
-        await _check_links(dep, targets, old, new)
+        await _check_links(dep.ledger, targets, old, new)
         moved: list[str] = []
         runs: list[str] = []
-        row = await _row_under(dep, old, new)
+        row = await _row_under(dep.settings, dep.frames, old, new)
         for target in targets:
-            await _keep_rejections(dep, target, old, new, row)
+            await _keep_rejections(dep.runs, dep.health, target, old, new, row)
             linked = await dep.ledger.entry(target, old) is not None
-            runs += await _move(dep, target, old, new, patience)
+            runs += await _move(dep.rekeys, target, old, new, patience)
             moved += [target] if linked else []
         await dep.rekeys.person(old, new)
         digest = row[1] if row is not None else None
@@ -177,9 +182,9 @@ async def _check_known(dep: Deployment, old: str, new: str) -> None:
     )
 
 
-async def _check_links(dep: Deployment, targets: Sequence[str], old: str, new: str) -> None:
+async def _check_links(ledger: LedgerStore, targets: Sequence[str], old: str, new: str) -> None:
     for target in targets:
-        entries = await dep.ledger.entries(target, [old, new])
+        entries = await ledger.entries(target, [old, new])
         if len(entries) == 2:
             raise _both(target, old, new)
 
@@ -191,9 +196,9 @@ def _both(target: str, old: str, new: str) -> UsageError:
     )
 
 
-async def _row_under(dep: Deployment, old: str, new: str) -> tuple[str, str] | None:
+async def _row_under(settings: Settings, frames: FrameStore, old: str, new: str) -> tuple[str, str] | None:
     """The digest of a person's row, and what it is with the new key in it; None where the row is not known."""
-    people, key = await dep.frames.known(), dep.settings.roster.key_name
+    people, key = await frames.known(), settings.roster.key_name
     row = None if people is None else people.filter(people["_key"] == old)
     if row is None or not row.height or key not in row.columns:
         return None
@@ -202,31 +207,33 @@ async def _row_under(dep: Deployment, old: str, new: str) -> tuple[str, str] | N
     return row_digests(row, columns)[0], row_digests(renamed, columns)[0]
 
 
-async def _keep_rejections(dep: Deployment, target: str, old: str, new: str, row: tuple[str, str] | None) -> None:
+async def _keep_rejections(
+    runs: RunStore, health: HealthStore, target: str, old: str, new: str, row: tuple[str, str] | None
+) -> None:
     """Let what somebody said no to stay rejected: what names a change names the person by their key.
 
     A rejection ends when the person's row changes; that its key did is no such change.
     """
-    for name, made in (await dep.health.decisions(target)).items():
+    for name, made in (await health.decisions(target)).items():
         if made["verdict"] != "rejected" or made.get("person") != old:
             continue
-        found = await dep.runs.operation(made.get("run", ""), target, name)
+        found = await runs.operation(made.get("run", ""), target, name)
         if found is None:
             # Its run is forgotten by now
             continue
         one = from_json(found["doc"])
         same = operation_id(target, new, one.kind, one.before, one.after)
         changed = row[1] if row is not None and row[0] == made["row"] else made["row"]
-        await dep.health.decide(target, same, {**made, "person": new, "row": changed})
-        await dep.health.undecide(target, name)
+        await health.decide(target, same, {**made, "person": new, "row": changed})
+        await health.undecide(target, name)
 
 
-async def _move(dep: Deployment, target: str, old: str, new: str, patience: float) -> tuple[str, ...]:
+async def _move(rekeys: RekeyStore, target: str, old: str, new: str, patience: float) -> tuple[str, ...]:
     """The run of each operation that was dropped, once nothing is being sent about either."""
     late = ProvisionerError(
         f"{_YET}: {target} is being sent something about this person.", remedy="Ask again when that is over."
     )
-    changed = await settled(lambda: dep.rekeys.link(target, old, new), patience, late)
+    changed = await settled(lambda: rekeys.link(target, old, new), patience, late)
     if changed.verdict == "other":
         raise _both(target, old, new)
     return changed.runs

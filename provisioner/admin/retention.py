@@ -9,6 +9,10 @@ import structlog
 from provisioner.model.operation import FINAL, Status
 from provisioner.planning.guards import WINDOWED
 from provisioner.runtime.context import Deployment
+from provisioner.settings import Settings
+from provisioner.store.admin.history import HistoryStore
+from provisioner.store.people.snapshots import FrameStore
+from provisioner.store.runs.documents import RunStore
 
 log = structlog.get_logger(__name__)
 
@@ -33,21 +37,21 @@ async def sweep(dep: Deployment, *, now: float | None = None) -> bool:
         return False
     moment = await dep.clock.now() if now is None else now
     for target in dep.targets:
-        await _trim_counts(dep, target, moment)
+        await _trim_counts(dep.history, dep.settings, target, moment)
         await _trim_decisions(dep, target, moment)
     retention = dep.settings.retention
-    operations = await _trim_operations(dep, moment - retention.operations.total_seconds())
-    runs = await _trim_runs(dep, moment - retention.runs.total_seconds())
+    operations = await _trim_operations(dep.history, dep.runs, moment - retention.operations.total_seconds())
+    runs = await _trim_runs(dep.history, dep.frames, moment - retention.runs.total_seconds())
     await dep.receipts.forget_before(moment - retention.runs.total_seconds(), dep.settings.targets)
     if operations or runs:
         log.info("history_trimmed", operations=operations, runs=runs)
     return True
 
 
-async def _trim_counts(dep: Deployment, target: str, now: float) -> None:
-    window = dep.settings.guards_of(target).window.total_seconds()
+async def _trim_counts(history: HistoryStore, settings: Settings, target: str, now: float) -> None:
+    window = settings.guards_of(target).window.total_seconds()
     for guard in WINDOWED:
-        await dep.history.forget_sent(target, guard, now - max(window, 86400.0))
+        await history.forget_sent(target, guard, now - max(window, 86400.0))
 
 
 async def _trim_decisions(dep: Deployment, target: str, now: float) -> None:
@@ -60,21 +64,21 @@ async def _trim_decisions(dep: Deployment, target: str, now: float) -> None:
     await dep.history.forget_decisions(target, old)
 
 
-async def _trim_operations(dep: Deployment, before: float) -> int:
+async def _trim_operations(history: HistoryStore, runs: RunStore, before: float) -> int:
     """Forget operations that are over, of runs from before a moment; how many."""
     count = 0
-    for run, moment in await dep.history.runs_between(await dep.history.trimmed_to(), before, _RUNS):
-        for target in await dep.runs.targets(run):
-            count += await dep.history.forget_operations(run, target, _OVER)
-        await dep.history.note_trimmed(moment)
+    for run, moment in await history.runs_between(await history.trimmed_to(), before, _RUNS):
+        for target in await runs.targets(run):
+            count += await history.forget_operations(run, target, _OVER)
+        await history.note_trimmed(moment)
     return count
 
 
-async def _trim_runs(dep: Deployment, before: float) -> int:
+async def _trim_runs(history: HistoryStore, frames: FrameStore, before: float) -> int:
     """Forget whole runs from before a moment; how many."""
-    found = await dep.history.runs_before(before, _RUNS)
+    found = await history.runs_before(before, _RUNS)
     for run in found:
-        await dep.history.forget_run(run, _OVER)
-        await dep.frames.drop_for_run(run)
-        await dep.history.unlist_run(run)
+        await history.forget_run(run, _OVER)
+        await frames.drop_for_run(run)
+        await history.unlist_run(run)
     return len(found)

@@ -14,6 +14,7 @@ from provisioner.roster import Baseline
 from provisioner.roster.columns_read import read_by
 from provisioner.roster.gate import limit
 from provisioner.runtime.context import Deployment
+from provisioner.settings import Settings
 from provisioner.settings.place import shown
 from provisioner.settings.values import format_duration
 from provisioner.store.people.snapshots import roster_columns
@@ -50,8 +51,8 @@ async def roster_facts(dep: Deployment, day: str = "") -> RosterFacts | None:
         "days": days,
         "joined": joined,
         "gone": gone,
-        "lookups": _lookups(dep, people, facts),
-        "gate": _gate(dep, baseline),
+        "lookups": _lookups(dep.settings, people, facts),
+        "gate": _gate(dep.settings, baseline),
     }
 
 
@@ -104,10 +105,10 @@ def _columns(
     return found
 
 
-def _lookups(dep: Deployment, people: pl.DataFrame, facts: Mapping[str, bytes]) -> list[LookupFacts]:
+def _lookups(settings: Settings, people: pl.DataFrame, facts: Mapping[str, bytes]) -> list[LookupFacts]:
     tables = json.loads(facts.get("tables", b"{}"))
     found: list[LookupFacts] = []
-    for name, one in dep.settings.roster.lookups.items():
+    for name, one in settings.roster.lookups.items():
         where = "a map in the settings" if one.values is not None else "this roster"
         if one.in_ is not None:
             where = shown(one.in_)
@@ -124,8 +125,8 @@ def _lookups(dep: Deployment, people: pl.DataFrame, facts: Mapping[str, bytes]) 
     return found
 
 
-def _gate(dep: Deployment, baseline: Baseline | None) -> list[GateFacts]:
-    gate = dep.settings.roster.gate
+def _gate(settings: Settings, baseline: Baseline | None) -> list[GateFacts]:
+    gate = settings.roster.gate
     base = baseline.people if baseline is not None else None
     shares = (
         ("max_rejected", gate.max_rejected, "rows that are rejected", "rejected: nothing is sent"),

@@ -8,6 +8,7 @@ from typing import Final
 
 from provisioner.model.trends import TrendDay, Trends
 from provisioner.runtime.context import Deployment
+from provisioner.settings import Settings
 from provisioner.store.people.receipts import Receipt
 
 #: Days that are looked at.
@@ -57,8 +58,8 @@ async def trends(dep: Deployment) -> Trends:
     return {
         "days": list(days.values()),
         "promise": dep.settings.slo.leaver.total_seconds(),
-        "runs_since": _day(dep, oldest) if len(ended) >= MOST_RUNS else None,
-        "leavers_since": _day(dep, last) if len(receipts) >= MOST_RECEIPTS else None,
+        "runs_since": _day(dep.settings, oldest) if len(ended) >= MOST_RUNS else None,
+        "leavers_since": _day(dep.settings, last) if len(receipts) >= MOST_RECEIPTS else None,
     }
 
 
@@ -72,5 +73,5 @@ def _last(receipt: Receipt) -> float:
     return max((leave.at for leave in receipt.leaves.values()), default=0.0)
 
 
-def _day(dep: Deployment, moment: float) -> str:
-    return datetime.fromtimestamp(moment, dep.settings.zone).date().isoformat()
+def _day(settings: Settings, moment: float) -> str:
+    return datetime.fromtimestamp(moment, settings.zone).date().isoformat()

@@ -38,7 +38,7 @@ async def undo_outline(dep: Deployment, document: RunDocument, request: Request)
     people: dict[str, UndonePerson] = {}
     chosen = request.targets or ()
     for target in chosen:
-        for person, image in (await undo_of(dep, request, target)).images.items():
+        for person, image in (await undo_of(dep.done, dep.runs, request, target)).images.items():
             one = people.setdefault(person, {"person": person, "operations": {}})
             one["operations"].setdefault(target, []).append(_change(dep, target, image))
     if dep.settings.roster.label is not None:

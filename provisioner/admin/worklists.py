@@ -11,6 +11,7 @@ from provisioner.admin.leaver_receipts import unfinished
 from provisioner.model.person_report import TodoDocument
 from provisioner.model.worklists import PausedRow, RejectionRow, TableRow, WorklistRow
 from provisioner.runtime.context import Deployment
+from provisioner.store.people.snapshots import FrameStore
 from provisioner.store.runs.documents import moment
 from provisioner.store.runs.target_health import HealthStore, rejections
 
@@ -32,7 +33,7 @@ async def to_do(dep: Deployment, targets: tuple[str, ...]) -> TodoDocument:
         "conflicts": await lists(dep, "conflicts", targets),
         "leavers": await unfinished(dep, targets),
         "rejections": await standing_rejections(dep, targets),
-        "absent": await absent_people(dep),
+        "absent": await absent_people(dep.settings, dep.frames),
         "paused": await pauses(dep.health, targets),
     }
     if dep.settings.roster.label is None:
@@ -70,7 +71,7 @@ async def standing_rejections(
         for name, made in rejections(await dep.health.decisions(target), longest, now).items():
             if person is None or made.get("person") == person:
                 found.append({"target": target, "id": name, "until": made["at"] + longest, **made})
-    rows = await _rows(dep, {one["person"] for one in found if one.get("person")})
+    rows = await _rows(dep.frames, {one["person"] for one in found if one.get("person")})
     # A row from before the rejection says nothing of it: what was rejected may come from a roster that is not clean
     taken = float((await dep.frames.roster()).get("taken", b"0"))
     found = [one for one in found if one["at"] > taken or rows.get(one.get("person", ""), one["row"]) == one["row"]]
@@ -114,9 +115,9 @@ def table_rows(found: TodoDocument) -> list[TableRow]:
     return rows + [cast("TableRow", {"target": "", "what": "absent", **one}) for one in found["absent"]]
 
 
-async def _rows(dep: Deployment, people: set[str]) -> dict[str, str]:
+async def _rows(frames: FrameStore, people: set[str]) -> dict[str, str]:
     """The digests of these people's rows in the last clean roster, where it has any."""
-    known = await dep.frames.known() if people else None
+    known = await frames.known() if people else None
     if known is None or "_digest" not in known.columns:
         return {}
     rows = known.filter(pl.col("_key").is_in(list(people))).select("_key", "_digest").iter_rows()

@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from provisioner.errors import StoreError, WorkerError
 from provisioner.settings import Settings
-
-if TYPE_CHECKING:
-    from provisioner.runtime.context import Deployment
+from provisioner.store.admin.heartbeats import HeartbeatStore
 
 #: Seconds between looks whether beat and workers are silent while a run is followed.
 _LOOK_EVERY: Final = 2.0
@@ -46,7 +44,7 @@ async def worker_answers(settings: Settings, *, otherwise: str, ends: float | No
             sys.stderr.flush()
 
 
-async def say_silence(dep: Deployment) -> None:
+async def say_silence(heartbeats: HeartbeatStore, settings: Settings) -> None:
     """Say on standard error when the workers or beat fall silent, and when they work again; ends by being cancelled."""
     from provisioner.progress.vitals import vitals
 
@@ -54,7 +52,7 @@ async def say_silence(dep: Deployment) -> None:
     while True:
         await asyncio.sleep(_LOOK_EVERY)
         try:
-            found = await vitals(dep.heartbeats, dep.settings)
+            found = await vitals(heartbeats, settings)
         except StoreError:
             # Whoever follows the run says so if it lasts
             continue

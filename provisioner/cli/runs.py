@@ -24,7 +24,7 @@ from provisioner.model.operation_document import ErrorDocument, OperationDocumen
 from provisioner.model.run_document import UNDONE, RejectedRow, RunDocument, exit_code
 from provisioner.settings import Settings, parse_duration
 from provisioner.settings.place import scheme_of, shown
-from provisioner.store.runs.documents import Request
+from provisioner.store.runs.documents import Request, RunStore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -201,9 +201,9 @@ async def _start(settings: Settings, request: Request, *, ends: float | None, pl
     async with Deployment.open(settings, within=ANSWERS_WITHIN) as dep:
         dep.chosen(request.targets)
         if request.accept and not _DIGEST.fullmatch(request.accept):
+            newest = await _newest_digest(dep.runs) or "not known: no run has read one yet"
             raise UsageError(
-                f"--accept: {request.accept!r} is no roster's digest.",
-                remedy=f"The newest roster's is {await _newest_digest(dep) or 'not known: no run has read one yet'}.",
+                f"--accept: {request.accept!r} is no roster's digest.", remedy=f"The newest roster's is {newest}."
             )
         if plan is not None:
             request = await plan_files.reviewed(dep, plan, request)
@@ -240,9 +240,9 @@ async def started(
     return run
 
 
-async def _newest_digest(dep: Deployment) -> str | None:
-    for run in await dep.runs.recent(_LOOKED_AT):
-        document = await dep.runs.document(run)
+async def _newest_digest(runs: RunStore) -> str | None:
+    for run in await runs.recent(_LOOKED_AT):
+        document = await runs.document(run)
         if document is not None and document["roster"]:
             return str(document["roster"]["digest"])
     return None
@@ -253,7 +253,7 @@ async def _follow(settings: Settings, run: str, ends: float) -> RunDocument:
     from provisioner.runtime.context import Deployment
 
     async with Deployment.open(settings, within=ANSWERS_WITHIN) as dep:
-        silence = asyncio.create_task(say_silence(dep))
+        silence = asyncio.create_task(say_silence(dep.heartbeats, dep.settings))
         try:
             with progress() as shown:
                 return await with_left_out(dep, await follow(dep.runs, run, shown, ends=ends))

@@ -180,7 +180,7 @@ class _Wave:
     async def _trace(self, run: str) -> str | None:
         """The trace of the run that a request is for."""
         if run not in self._traces:
-            self._traces[run] = await trace_of(self.dep, run)
+            self._traces[run] = await trace_of(self.dep.runs, run)
         return self._traces[run]
 
     def _size(self, group: str) -> int:
@@ -408,7 +408,7 @@ async def deliver(
     try:
         await wave.roll()
     finally:
-        await note_position(dep)
+        await note_position(dep.settings, dep.queue)
     await wave.note_good()
     for run in wave.runs:
         await refresh(dep, run)

@@ -28,8 +28,10 @@ from provisioner.errors import OtherDeploymentError
 from provisioner.model.operation import Kind
 from provisioner.progress.notifications import redis_went_back
 from provisioner.runtime.context import Deployment
+from provisioner.settings import Settings
 from provisioner.store.admin.mark import Mark, MarkStore
 from provisioner.store.admin.position import Position, PositionStore
+from provisioner.store.queue.operations import QueueStore
 from provisioner.targets.http import DEADLINE
 
 log = structlog.get_logger(__name__)
@@ -168,13 +170,13 @@ async def _went_back(dep: Deployment, known: int, position: Position, former: st
             await redis_went_back(dep, target)
 
 
-async def note_position(dep: Deployment) -> None:
+async def note_position(settings: Settings, queue: QueueStore) -> None:
     """Keep how far Redis is known to have come, at the end of some work."""
-    path = dep.settings.data_dir / _NAME
+    path = settings.data_dir / _NAME
     copy = await asyncio.to_thread(_read, path)
     # Redis may have lost its data meanwhile, and another process found that: then this position is of the one before
-    if copy.word and copy.word == dep.queue.mark:
-        await _keep(path, copy.at(copy.word, dep.queue.position), copy)
+    if copy.word and copy.word == queue.mark:
+        await _keep(path, copy.at(copy.word, queue.position), copy)
 
 
 async def _keep(path: Path, copy: Copy, there: Copy) -> None:

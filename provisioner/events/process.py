@@ -24,9 +24,10 @@ from provisioner.model.operation import Kind
 from provisioner.planning.claims import Claim
 from provisioner.planning.routes import Misrouted, Route, Routed, route, row_of
 from provisioner.runs import lifecycle
+from provisioner.runtime.clock import Clock
 from provisioner.runtime.context import Deployment
 from provisioner.runtime.faults import is_fault, log_fault, named
-from provisioner.store.events.inbound import Received
+from provisioner.store.events.inbound import InboundStore, Received
 from provisioner.store.runs.documents import Request
 from provisioner.targets.capabilities import read_event
 
@@ -101,16 +102,16 @@ async def _handle(dep: Deployment, batch: list[Received], who: Owners) -> Worked
     wave = _Wave(dep, who)
     for received in batch:
         if received.tries > MAX_TRIES:
-            await _bury(dep, received, None)
+            await _bury(dep.inbound, dep.clock, received, None)
             continue
         try:
             await wave.hear(received)
         except InvalidEventError as exc:
-            await _bury(dep, received, f"it is no event of {received.target}: {exc}")
+            await _bury(dep.inbound, dep.clock, received, f"it is no event of {received.target}: {exc}")
         except BaseException as exc:
             if not is_fault(exc, stopping=True):
                 raise
-            await _note(dep, received, exc)
+            await _note(dep.inbound, received, exc)
     await wave.keep()
     await wave.follow()
     targets = await bring_about(dep, wave.effects)
@@ -122,35 +123,35 @@ async def _handle(dep: Deployment, batch: list[Received], who: Owners) -> Worked
     await dep.inbound.finish([one for one in over if one.id not in wave.misrouted])
     for received in over:
         if received.id in wave.misrouted:
-            await _bury(dep, received, wave.misrouted[received.id])
+            await _bury(dep.inbound, dep.clock, received, wave.misrouted[received.id])
     for received, reason in wave.unfinished.items():
         if reason is not None:
-            await _put_off(dep, received, reason)
+            await _put_off(dep.clock, dep.inbound, received, reason)
     return Worked(len(over), targets, tuple(runs))
 
 
-async def _note(dep: Deployment, received: Received, exc: BaseException) -> None:
+async def _note(inbound: InboundStore, received: Received, exc: BaseException) -> None:
     """It is taken over and tried again, alone; remember why it could not be handled."""
     if isinstance(exc, ProvisionerError):
-        await dep.inbound.note_error(received, str(exc))
+        await inbound.note_error(received, str(exc))
         log.warning("event_not_handled", target=received.target, event_name=received.event, code=exc.code)
     else:
-        await dep.inbound.note_error(received, f"{received.target}: handling it ended with {named(exc)}")
+        await inbound.note_error(received, f"{received.target}: handling it ended with {named(exc)}")
         log_fault("event_not_handled", exc, target=received.target, event_name=received.event)
 
 
-async def _put_off(dep: Deployment, received: Received, reason: str) -> None:
+async def _put_off(clock: Clock, inbound: InboundStore, received: Received, reason: str) -> None:
     """Look again ever more slowly, until it is too late to be of use."""
-    now = await dep.clock.now()
+    now = await clock.now()
     age = now - received.at
     if age > LONGEST_WAIT:
-        await _bury(dep, received, reason)
+        await _bury(inbound, clock, received, reason)
     else:
-        await dep.inbound.put_off(received, now + min(max(age, 2.0), 600.0))
+        await inbound.put_off(received, now + min(max(age, 2.0), 600.0))
 
 
-async def _bury(dep: Deployment, received: Received, error: str | None) -> None:
-    if await dep.inbound.bury(received, error, await dep.clock.now()):
+async def _bury(inbound: InboundStore, clock: Clock, received: Received, error: str | None) -> None:
+    if await inbound.bury(received, error, await clock.now()):
         log.error("event_is_dead_letter", target=received.target, event_name=received.event, id=received.id)
 
 
@@ -250,7 +251,7 @@ class _Wave:
             return route(self.dep.routes, [row])[0]
         except ProvisionerError as exc:
             self.unfinished[one.received] = None
-            await _note(self.dep, one.received, exc)
+            await _note(self.dep.inbound, one.received, exc)
             return []
 
     async def _entries(self, routed: list[_Read], results: list[list[Routed | Misrouted]]) -> Entries:

@@ -57,7 +57,7 @@ async def carry_out_pull(dep: Deployment, run: str) -> None:
     """
     for target in await dep.runs.targets(run):
         if (await dep.runs.own_part(run, target)).get("stage") == PULLING:
-            with tracing.during(await trace_of(dep, run), target):
+            with tracing.during(await trace_of(dep.runs, run), target):
                 await _pull(dep, run, target)
     if dep.settings.writeback.url:
         try:

@@ -22,6 +22,7 @@ from provisioner.progress.run_status import refresh
 from provisioner.runtime.context import Deployment
 from provisioner.runtime.faults import is_fault, log_fault, named
 from provisioner.runtime.rate_limit import Unpaced
+from provisioner.settings import Settings
 from provisioner.store.events.inbound import Received
 from provisioner.store.events.outbox import Outgoing
 from provisioner.store.queue.plans import Entry
@@ -220,7 +221,7 @@ async def send_out(
 
 async def _send_or_bury(dep: Deployment, item: Outgoing) -> None:
     route = next((route for route in dep.routes if route.id == item.route), None)
-    secret = _secret(dep, item.target, route)
+    secret = _secret(dep.settings, item.target, route)
     if route is None or not secret:
         why = "its route is no longer in the settings" if route is None else "there is no secret to sign it with"
         await dep.outbox.bury(item, why, await dep.clock.now())
@@ -239,11 +240,11 @@ async def _send_or_bury(dep: Deployment, item: Outgoing) -> None:
             await dep.outbox.put_off(item, now + backoff(item.tries + 1, 1.0))
 
 
-def _secret(dep: Deployment, source: str, route: Route | None) -> str:
+def _secret(settings: Settings, source: str, route: Route | None) -> str:
     if route is None:
         return ""
-    own = dep.settings.events[route.place].secret
-    secret = own or dep.settings.targets[source].webhook_secret
+    own = settings.events[route.place].secret
+    secret = own or settings.targets[source].webhook_secret
     return secret.get_secret_value() if secret else ""
 
 

@@ -20,8 +20,12 @@ import structlog
 
 from provisioner.model.event_lists import Notice
 from provisioner.runtime.context import Deployment
+from provisioner.settings import Settings
+from provisioner.store.admin.notices import NoticeStore
 from provisioner.store.admin.position import WENT_BACK_WAY_OUT
+from provisioner.store.people.snapshots import FrameStore
 from provisioner.store.runs.counters import counts
+from provisioner.store.runs.documents import RunStore
 
 log = structlog.get_logger(__name__)
 
@@ -50,18 +54,18 @@ async def begun(dep: Deployment, state: State, subject: str, text: str) -> bool:
         StoreError: Redis does not answer.
     """
     return await dep.notices.begin_state(
-        state, subject, await dep.clock.now(), notice=lambda _new, _known: _notice(dep, state, text)
+        state, subject, await dep.clock.now(), notice=lambda _new, _known: _notice(dep.settings, state, text)
     )
 
 
-async def over(dep: Deployment, state: State, subject: str, text: str | None = None) -> bool:
+async def over(settings: Settings, notices: NoticeStore, state: State, subject: str, text: str | None = None) -> bool:
     """A state is over, if it was reported: report that too, where there is a text.
 
     Raises:
         StoreError: Redis does not answer.
     """
-    notice = _notice(dep, "recovered", text) if text else None
-    return await dep.notices.end_state(state, subject, notice)
+    notice = _notice(settings, "recovered", text) if text else None
+    return await notices.end_state(state, subject, notice)
 
 
 async def quarantine_begun(dep: Deployment, target: str, *, unreachable: bool) -> None:
@@ -76,9 +80,9 @@ async def redis_went_back(dep: Deployment, target: str) -> None:
     await begun(dep, "quarantined", target, f"{target}: {WENT_BACK_WAY_OUT}")
 
 
-async def quarantine_over(dep: Deployment, target: str) -> None:
+async def quarantine_over(settings: Settings, notices: NoticeStore, target: str) -> None:
     """Writing to a target goes on."""
-    await over(dep, "quarantined", target, f"{target} is written to again; its work goes on by itself.")
+    await over(settings, notices, "quarantined", target, f"{target} is written to again; its work goes on by itself.")
 
 
 async def answers_changed(dep: Deployment, target: str, sentences: Sequence[str], facts: Sequence[str]) -> None:
@@ -89,7 +93,9 @@ async def answers_changed(dep: Deployment, target: str, sentences: Sequence[str]
     """
     text = f"{' '.join(sentences[:_SHOWN])} See `provisioner check`."
     now = await dep.clock.now()
-    await dep.notices.begin_state("changed", target, now, facts=facts, notice=lambda *_: _notice(dep, "changed", text))
+    await dep.notices.begin_state(
+        "changed", target, now, facts=facts, notice=lambda *_: _notice(dep.settings, "changed", text)
+    )
 
 
 async def roster_rejected(dep: Deployment, run: str) -> None:
@@ -114,7 +120,9 @@ async def roster_read(dep: Deployment, run: str, reasons: Sequence[str], *, ever
         notice = partial(_counted, dep, "degraded", text)
         await dep.notices.begin_state("degraded", ROSTER, await dep.clock.now(), facts=facts, notice=notice)
     elif everybody:
-        await over(dep, "degraded", ROSTER, f"Removals wait no more for the roster, since run {run}.")
+        await over(
+            dep.settings, dep.notices, "degraded", ROSTER, f"Removals wait no more for the roster, since run {run}."
+        )
 
 
 async def run_changed(dep: Deployment, run: str, changed: Mapping[str, str]) -> None:
@@ -139,13 +147,13 @@ async def run_changed(dep: Deployment, run: str, changed: Mapping[str, str]) -> 
         if status != "running":
             await _failed(dep, run, target, status, fields, newest=newest)
     if everybody and any(status != "running" for status in changed.values()):
-        await over(dep, "rejected", ROSTER, f"The roster is believed again, since run {run}.")
+        await over(dep.settings, dep.notices, "rejected", ROSTER, f"The roster is believed again, since run {run}.")
 
 
 async def _held(dep: Deployment, run: str, target: str, fields: Mapping[str, str], *, newest: bool) -> None:
     count = sum(counts(fields, "held").values())
     left = int(fields.get("leavers_left") or 0)
-    facts = await _facts(dep, run, target, "held", count)
+    facts = await _facts(dep.runs, run, target, "held", count)
     # More who are left are news, whoever they are
     facts += [f"left:{number}" for number in range(min(left, _MOST))]
     if facts:
@@ -155,37 +163,39 @@ async def _held(dep: Deployment, run: str, target: str, fields: Mapping[str, str
             [f"`provisioner show {run} --operations`"] * bool(count) + ["`provisioner todos`"] * bool(left)
         )
         text = f"{target}: {' '.join(parts)} See {see}."
-        notice = partial(_counted, dep, "held", text, people=await _people(dep, run, target, "held"))
+        notice = partial(_counted, dep, "held", text, people=await _people(dep.runs, dep.settings, run, target, "held"))
         await dep.notices.begin_state("held", target, await dep.clock.now(), facts=facts, notice=notice)
     # Only the newest plan about everybody knows that something is held no more
     if newest and fields.get("stage") == "delivering":
         if facts:
             await dep.notices.forget_facts_but("held", target, facts)
         else:
-            await over(dep, "held", target)
+            await over(dep.settings, dep.notices, "held", target)
 
 
 async def _failed(
     dep: Deployment, run: str, target: str, status: str, fields: Mapping[str, str], *, newest: bool
 ) -> None:
-    facts = await _facts(dep, run, target, "failed", sum(counts(fields, "failed").values()))
+    facts = await _facts(dep.runs, run, target, "failed", sum(counts(fields, "failed").values()))
     if status == "failed" and not facts:
         # It could not be read, or is not believed
         facts = [str(json.loads(fields.get("error") or "{}").get("code", "failed"))]
     if facts:
         said = _said(fields, "failed")
         text = f"{target}: failed in run {run}{f': {said}' if said else ''}. See `provisioner show {run} --failed`."
-        notice = partial(_counted, dep, "failed", text, people=await _people(dep, run, target, "failed"))
+        notice = partial(
+            _counted, dep, "failed", text, people=await _people(dep.runs, dep.settings, run, target, "failed")
+        )
         await dep.notices.begin_state("failed", target, await dep.clock.now(), facts=facts, notice=notice)
     elif newest and status in ("succeeded", "held"):
-        await over(dep, "failed", target, f"{target}: nothing fails any more, since run {run}.")
+        await over(dep.settings, dep.notices, "failed", target, f"{target}: nothing fails any more, since run {run}.")
 
 
-async def _facts(dep: Deployment, run: str, target: str, status: str, count: int) -> list[str]:
+async def _facts(runs: RunStore, run: str, target: str, status: str, count: int) -> list[str]:
     """The ids of operations of a status, by which it is known which of them were reported."""
     if not count:
         return []
-    found = await dep.runs.ids_of(run, target, status, _MOST)
+    found = await runs.ids_of(run, target, status, _MOST)
     # Of very many the first are looked at, and it is reported again when they double
     return found if count <= _MOST else [*found, f"more:{count.bit_length()}"]
 
@@ -194,12 +204,12 @@ def _said(fields: Mapping[str, str], status: str) -> str:
     return ", ".join(f"{count} {kind}" for kind, count in counts(fields, status).items())
 
 
-async def _people(dep: Deployment, run: str, target: str, status: str) -> list[str]:
+async def _people(runs: RunStore, settings: Settings, run: str, target: str, status: str) -> list[str]:
     """The first few whom operations of a status are about, where people are to be shown."""
-    if dep.settings.roster.label is None or not dep.settings.notify.urls:
+    if settings.roster.label is None or not settings.notify.urls:
         return []
-    ids = await dep.runs.ids_of(run, target, status, _SHOWN)
-    rows = [await dep.runs.operation(run, target, one) for one in ids]
+    ids = await runs.ids_of(run, target, status, _SHOWN)
+    rows = [await runs.operation(run, target, one) for one in ids]
     return list(dict.fromkeys(row["person"] for row in rows if row))
 
 
@@ -207,22 +217,22 @@ def _counted(
     dep: Deployment, state: State, text: str, new: int, known: int, *, people: Sequence[str] = ()
 ) -> Notice | None:
     """A notice of something of which a part was reported already."""
-    return _notice(dep, state, f"{text} New since the last notice: {new}." if known else text, people)
+    return _notice(dep.settings, state, f"{text} New since the last notice: {new}." if known else text, people)
 
 
-def _notice(dep: Deployment, state: State, text: str, people: Sequence[str] = ()) -> Notice | None:
+def _notice(settings: Settings, state: State, text: str, people: Sequence[str] = ()) -> Notice | None:
     """A notice as it waits; None where nobody asked for this state."""
-    notify = dep.settings.notify
+    notify = settings.notify
     if not notify.urls or state not in notify.on:
         return None
     made: Notice = {"state": state, "text": text, "tries": 0, "due": 0.0}
     return {**made, "people": list(people)} if people else made
 
 
-async def _text(dep: Deployment, notice: Notice) -> str:
+async def _text(settings: Settings, frames: FrameStore, notice: Notice) -> str:
     """What is sent: the notice, and how `roster.label` shows people."""
     people = notice.get("people") or []
-    labels = await dep.frames.labels(people) if dep.settings.roster.label is not None else {}
+    labels = await frames.labels(people) if settings.roster.label is not None else {}
     shown = [f"{labels[key]} ({key})" for key in people if key in labels]
     return f"{notice['text']} Among them: {', '.join(shown)}." if shown else str(notice["text"])
 
@@ -257,7 +267,7 @@ async def _send(dep: Deployment, notice: Notice) -> Notice | None:
     urls = {_digest(url.get_secret_value()): url.get_secret_value() for url in dep.settings.notify.urls}
     left = [name for name in notice.get("left") or urls if name in urls]
     title = f"provisioner: {notice['state']}"
-    text = await _text(dep, notice)
+    text = await _text(dep.settings, dep.frames, notice)
     # Each by itself, so that one that is dead repeats nothing to the others
     took = await asyncio.gather(*(asyncio.to_thread(_tell, urls[name], title, text) for name in left))
     left = [name for name, good in zip(left, took, strict=True) if not good]

@@ -16,11 +16,15 @@ from provisioner.model.operation import Kind
 from provisioner.model.run_document import RunStatus, removals_wait, run_status
 from provisioner.progress.run_events import PartsChanged, RunEnded
 from provisioner.progress.subscribers import emit
+from provisioner.runtime.clock import Clock
 from provisioner.runtime.context import Deployment
 from provisioner.runtime.faults import SEE_LOG, fault_document, is_fault, log_fault, named
+from provisioner.store.people.snapshots import FrameStore
 from provisioner.store.queue.overtaken import PutOff
 from provisioner.store.runs.counters import counts, unfinished
+from provisioner.store.runs.documents import RunStore
 from provisioner.store.runs.follow import awaits
+from provisioner.store.runs.lifecycle import LifecycleStore
 from provisioner.store.runs.target_health import Health
 
 log = structlog.get_logger(__name__)
@@ -150,7 +154,7 @@ async def _refresh(dep: Deployment, run: str) -> str:
     roster = json.loads(await dep.runs.get(run, "roster") or "null")
     waits = removals_wait(roster) and not (replaced and all(replaced))
     status = run_status(statuses.values(), removals_wait=waits)
-    first = status != "running" and await _ends_now(dep, run)
+    first = status != "running" and await _ends_now(dep.lifecycle, dep.clock, run)
     # Before the status, so that whoever waits for the run hears of what fails here
     if first or status not in ("running", before):
         await emit(dep, RunEnded(run, status, first=first))
@@ -179,28 +183,28 @@ def _fault(target: str, status: str, fields: Mapping[str, str], health: Health) 
     return fault_document(message)
 
 
-async def _ends_now(dep: Deployment, run: str) -> bool:
+async def _ends_now(lifecycle: LifecycleStore, clock: Clock, run: str) -> bool:
     """Whether the run had not ended before; of several who ask at once, one hears yes."""
-    return await dep.lifecycle.end(run, await dep.clock.now())
+    return await lifecycle.end(run, await clock.now())
 
 
-async def abandon_unplannable(dep: Deployment, run: str) -> bool:
+async def abandon_unplannable(frames: FrameStore, runs: RunStore, run: str) -> bool:
     """End those parts of a begun run that wait to be planned although the people to plan from are no longer kept."""
-    if await dep.frames.has_for_run(run):
+    if await frames.has_for_run(run):
         return False
     found = False
-    for target in await dep.runs.targets(run):
-        fields = await dep.runs.target(run, target)
+    for target in await runs.targets(run):
+        fields = await runs.target(run, target)
         if fields.get("stage") in ("queued", "planning"):
             found = True
-            await give_up_planning(dep, run, target, "people_gone", "What this run planned from is no longer kept.")
+            await give_up_planning(runs, run, target, "people_gone", "What this run planned from is no longer kept.")
     return found
 
 
-async def give_up_planning(dep: Deployment, run: str, target: str, code: str, message: str) -> None:
+async def give_up_planning(runs: RunStore, run: str, target: str, code: str, message: str) -> None:
     """End a run's part for one target before it was planned, for a reason that another try would not fix."""
     error = {"code": code, "message": message, "exit": 1}
-    await dep.runs.set_target(run, target, {"stage": "refused", "outcome": "failed", "error": json.dumps(error)})
+    await runs.set_target(run, target, {"stage": "refused", "outcome": "failed", "error": json.dumps(error)})
     log.error("target_not_planned", run=run, target=target, code=code)
 
 

@@ -6,18 +6,19 @@ from typing import Final
 
 from provisioner.runtime import tracing
 from provisioner.runtime.context import Deployment
+from provisioner.store.runs.documents import RunStore
 
 #: Of a run or a part that did what it could.
 _FINE: Final = frozenset(("succeeded", "held", "paused", "skipped"))
 
 
-async def trace_of(dep: Deployment, run: str) -> str | None:
+async def trace_of(runs: RunStore, run: str) -> str | None:
     """The trace that a run was begun with; None without traces.
 
     Raises:
         StoreError: Redis does not answer.
     """
-    return await dep.runs.get(run, "trace") if tracing.active() else None
+    return await runs.get(run, "trace") if tracing.active() else None
 
 
 async def send_trace(dep: Deployment, run: str, status: str) -> None:
@@ -26,7 +27,7 @@ async def send_trace(dep: Deployment, run: str, status: str) -> None:
     Raises:
         StoreError: Redis does not answer.
     """
-    kept = await trace_of(dep, run)
+    kept = await trace_of(dep.runs, run)
     if kept is None:
         return
     began = float(await dep.runs.get(run, "created") or 0)

@@ -26,7 +26,7 @@ async def _people(dep: Deployment, event: RunEvent) -> None:
 
 async def _table(dep: Deployment, event: RunEvent) -> None:
     if isinstance(event, RunEnded) and event.first and event.carried_out:
-        await ask_for_table(dep, event.run)
+        await ask_for_table(dep.settings, dep.table_requests, event.run)
 
 
 async def _figures(dep: Deployment, event: RunEvent) -> None:
@@ -71,4 +71,4 @@ async def emit(dep: Deployment, event: RunEvent) -> None:
             if not is_fault(exc, stopping=True):
                 raise
             log_fault("end_of_run_failed", exc, run=event.run, what=what)
-            await note_in_run(dep, event.run, f"Run {event.run} is over, but {what} ended with {named(exc)}.")
+            await note_in_run(dep.runs, event.run, f"Run {event.run} is over, but {what} ended with {named(exc)}.")

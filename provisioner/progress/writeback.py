@@ -31,6 +31,7 @@ from provisioner.settings.nearest import nearest
 from provisioner.settings.place import EXTRAS, path_of, scheme_of, shown
 from provisioner.store.runs.documents import moment
 from provisioner.store.runs.locks import Hold
+from provisioner.store.runs.table_requests import TableRequestStore
 
 log = structlog.get_logger(__name__)
 
@@ -244,10 +245,10 @@ def _unwritable(url: str, where: str, error: BaseException) -> ConfigurationErro
     )
 
 
-async def ask_for_table(dep: Deployment, run: str) -> None:
+async def ask_for_table(settings: Settings, table_requests: TableRequestStore, run: str) -> None:
     """Have the table written after a run, by whichever worker comes first."""
-    if dep.settings.writeback.url:
-        await dep.table_requests.ask(run)
+    if settings.writeback.url:
+        await table_requests.ask(run)
 
 
 async def write_due(dep: Deployment, hold: Hold | None = None) -> Exported | None:
@@ -271,7 +272,7 @@ async def write_due(dep: Deployment, hold: Hold | None = None) -> Exported | Non
         if not is_fault(exc, stopping=True):
             raise
         message = f"The write-back table after run {run} was not written: that ended with {named(exc)}."
-        await note_in_run(dep, run, message)
+        await note_in_run(dep.runs, run, message)
         raise
     finally:
         if hold is None or await hold.still():

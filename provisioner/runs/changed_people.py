@@ -8,8 +8,8 @@ from typing import Final
 
 from provisioner.runs.lifecycle import request_run
 from provisioner.runtime.context import Deployment
-from provisioner.store.people.changed_people import EVERYBODY
-from provisioner.store.runs.documents import PUSHES, WEBHOOKS, Request
+from provisioner.store.people.changed_people import EVERYBODY, ChangedPeopleStore
+from provisioner.store.runs.documents import PUSHES, WEBHOOKS, Request, RunStore
 
 #: People up to whom a run is about them alone, and goes before everything else.
 MOST: Final = 50
@@ -36,7 +36,7 @@ async def ask_for_changed(dep: Deployment) -> Asked:
     if not changes:
         return Asked(None)
     everybody = EVERYBODY in changes or len(changes) > MOST
-    if await _waits(dep, everybody=everybody):
+    if await _waits(dep.changed_people, dep.runs, everybody=everybody):
         return Asked(None, more=True)
     trigger = PUSHES if dep.settings.roster.pushed_people else WEBHOOKS
     if everybody:
@@ -50,16 +50,16 @@ async def ask_for_changed(dep: Deployment) -> Asked:
     return Asked(run, urgent=not everybody, more=await dep.changed_people.count() > 0)
 
 
-async def _waits(dep: Deployment, *, everybody: bool) -> bool:
+async def _waits(changed_people: ChangedPeopleStore, runs: RunStore, *, everybody: bool) -> bool:
     """Whether the run that was asked for last comes first: it has not begun, or not planned everybody's part yet."""
-    last = await dep.changed_people.run()
-    if last is None or not await dep.runs.exists(last):
+    last = await changed_people.run()
+    if last is None or not await runs.exists(last):
         return False
-    stage = await dep.runs.get(last, "stage")
+    stage = await runs.get(last, "stage")
     if stage == "queued":
         return True
-    request = await dep.runs.request(last)
+    request = await runs.request(last)
     if not everybody or stage != "begun" or request is None or request.people is not None:
         return False
-    parts = [await dep.runs.target(last, target) for target in await dep.runs.targets(last)]
+    parts = [await runs.target(last, target) for target in await runs.targets(last)]
     return any(part.get("stage") in _UNPLANNED and part.get("status") == "running" for part in parts)

@@ -11,13 +11,16 @@ from provisioner.model.operation_batches import Batch, rewritten
 from provisioner.model.outcome import DELETED_IN_THE_WAY
 from provisioner.planning.plan import TargetPlan, Todo
 from provisioner.planning.spec import Observation
-from provisioner.runtime.context import Deployment
+from provisioner.store.people.last_outcomes import LastOutcomeStore
+from provisioner.store.runs.documents import RunStore
 
 #: Finished operations of a person that are looked at, newest first, over all targets.
 _LOOKED_AT = 20
 
 
-async def without_deleted(dep: Deployment, target: str, plan: TargetPlan, observation: Observation) -> TargetPlan:
+async def without_deleted(
+    last_outcomes: LastOutcomeStore, runs: RunStore, target: str, plan: TargetPlan, observation: Observation
+) -> TargetPlan:
     """The plan without creates whose last try was refused for a deleted account that is still there.
 
     It is asked for only where the target shows deleted accounts. As soon as the one in the way is gone, or restored,
@@ -26,12 +29,12 @@ async def without_deleted(dep: Deployment, target: str, plan: TargetPlan, observ
     if not observation.deleted or not plan.planned[Kind.CREATE]:
         return plan
     people = [one.person for one in plan.operations if one.kind is Kind.CREATE]
-    last = await dep.last_outcomes.of([target], people)
+    last = await last_outcomes.of([target], people)
     refused: dict[str, str] = {}
     for person in people:
         if last.get((person, target)) != "create failed":
             continue
-        for document in await dep.runs.history(person, _LOOKED_AT):
+        for document in await runs.history(person, _LOOKED_AT):
             if document["target"] == target and document["kind"] == Kind.CREATE.value:
                 error = document["error"]
                 if error and error["code"] == DELETED_IN_THE_WAY and _names_one(error["message"], observation.deleted):

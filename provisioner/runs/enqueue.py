@@ -51,7 +51,9 @@ from provisioner.runtime.origins import check_origin, claim_origin, remarks
 from provisioner.store.admin.position import WENT_BACK_WAY_OUT
 from provisioner.store.people.snapshots import Snapshot
 from provisioner.store.queue.plans import Counted, Entry, guard_of
+from provisioner.store.runs.documents import RunStore
 from provisioner.store.runs.locks import Hold
+from provisioner.store.runs.target_health import HealthStore
 from provisioner.targets.answer_shapes import AnswerShapes
 from provisioner.targets.base import Ask
 from provisioner.targets.http import Http
@@ -128,9 +130,9 @@ async def make_plan(
             asks = asks_of(desired.frame, links, spec.settings.match)
     seen = await observe(dep, target, http, asks=asks, full=full)
     observed = seen.observation
-    base = await _base(dep, target) if asks is not None else None
+    base = await _base(dep.health, target) if asks is not None else None
     # Read after the observation began, so that nothing recorded meanwhile is overlooked
-    if asks is not None and base is not None and await _settled(dep, target, asks, observed):
+    if asks is not None and base is not None and await _settled(dep.health, target, asks, observed):
         ledger = await dep.ledger.frame(target, names, snapshot.keys)
     else:
         ledger = await dep.ledger.frame(target, names)
@@ -153,25 +155,25 @@ async def make_plan(
     telling, perhaps = await unlisted_values(dep, target, snapshot, ledger, now)
     circumstances = replace(circumstances, telling=telling, perhaps=perhaps)
     plan, left = await orders.plan(dep, target, snapshot, observed, ledger, circumstances)
-    plan = await without_deleted(dep, target, plan, observed)
+    plan = await without_deleted(dep.last_outcomes, dep.runs, target, plan, observed)
     plan, left = orders.settled(snapshot, await without_existing(dep, target, http, plan), left)
     counted = await counted_of(dep, target, snapshot, plan, circumstances, orders)
     return Planned(plan, seen, http.requests, ledger, counted, who.moves, left)
 
 
-async def _base(dep: Deployment, target: str) -> int | None:
+async def _base(health: HealthStore, target: str) -> int | None:
     """How many linked accounts, not in leaver state, there were to be after the newest plan of everybody."""
-    found = await dep.health.list(target, "base")
+    found = await health.list(target, "base")
     return int(found[0]) if found else None
 
 
-async def _settled(dep: Deployment, target: str, asks: Sequence[Ask], observed: Observation) -> bool:
+async def _settled(health: HealthStore, target: str, asks: Sequence[Ask], observed: Observation) -> bool:
     """Whether whose account is whose depends on nobody but those who are asked for: each of them has a link, the linked
     account is there, and the newest plan of everybody found no conflict about it."""
     accounts = {ask.account for ask in asks}
     if None in accounts or not accounts <= set(observed.frame[ACCOUNT].to_list()):
         return False
-    disputed = {conflict["person"] for conflict in await dep.health.list(target, "conflicts")}
+    disputed = {conflict["person"] for conflict in await health.list(target, "conflicts")}
     return disputed.isdisjoint(ask.person for ask in asks)
 
 
@@ -207,7 +209,7 @@ async def plan_and_install(
     async with held(dep.locks, target, run, urgent=urgent) as hold:
         if hold is None:
             return False
-        if not await to_be_planned(dep, run, target):
+        if not await to_be_planned(dep.runs, run, target):
             return True
         if not urgent:
             await dep.runs.set_target(run, target, {"stage": "planning"})
@@ -220,9 +222,9 @@ async def plan_and_install(
             return False
 
 
-async def to_be_planned(dep: Deployment, run: str, target: str) -> bool:
+async def to_be_planned(runs: RunStore, run: str, target: str) -> bool:
     """Whether a run's own part for a target is still to be planned; one that joined another run's is not."""
-    fields = await dep.runs.own_part(run, target)
+    fields = await runs.own_part(run, target)
     return fields.get("stage") in ("queued", "planning") and "joined" not in fields
 
 
@@ -247,7 +249,7 @@ async def _guarded_install(
         return False
     heard = AnswerShapes()
     try:
-        said = await remarks(dep, target)
+        said = await remarks(dep.settings, dep.origins, target)
         await claim_origin(dep, target)
         decided = await decided_before(dep, run, target)
         for attempt in range(_MOST_COUNTS):
@@ -288,7 +290,7 @@ async def _guarded_install(
         if isinstance(exc, TargetError):
             await refused(dep, run, target, exc)
         else:
-            await not_planned(dep, run, target, exc, "failed")
+            await not_planned(dep.runs, run, target, exc, "failed")
     return True
 
 
@@ -318,7 +320,7 @@ async def install(
     links += [one.to_json() for one in plan.loops]
     if not plan.unbelieved and orders.undo is None:
         # Before the links are there: who is linked would not be taken for new
-        await _keep_overwriting(dep, target, snapshot, plan, orders)
+        await _keep_overwriting(dep.health, target, snapshot, plan, orders)
     dropped = await dep.plans.install(
         run,
         target,
@@ -374,13 +376,15 @@ async def install(
     return True
 
 
-async def _keep_overwriting(dep: Deployment, target: str, snapshot: Snapshot, plan: TargetPlan, orders: Orders) -> None:
+async def _keep_overwriting(
+    health: HealthStore, target: str, snapshot: Snapshot, plan: TargetPlan, orders: Orders
+) -> None:
     """Keep whose account, there before us, a first contact would overwrite."""
     rows = [{"person": person} for person in plan.overwriting]
     if snapshot.keys is None and not orders.narrow:
-        await dep.health.keep_lists(target, {"overwriting": rows})
+        await health.keep_lists(target, {"overwriting": rows})
     else:
-        await dep.health.replace_in_lists(target, snapshot.keys or plan.overwriting, {"overwriting": rows})
+        await health.replace_in_lists(target, snapshot.keys or plan.overwriting, {"overwriting": rows})
 
 
 def _entry(dep: Deployment, target: str, removing: Mapping[str, int], operation: Operation) -> Entry:

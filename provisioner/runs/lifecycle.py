@@ -28,9 +28,10 @@ from provisioner.runtime import tracing
 from provisioner.runtime.context import Deployment
 from provisioner.runtime.faults import SEE_LOG
 from provisioner.runtime.origins import foreign
+from provisioner.settings import Settings
 from provisioner.store.people.snapshots import Snapshot
-from provisioner.store.runs.documents import Request
-from provisioner.store.runs.locks import FORGETTING, Hold
+from provisioner.store.runs.documents import Request, RunStore
+from provisioner.store.runs.locks import FORGETTING, Hold, LockStore
 
 log = structlog.get_logger(__name__)
 
@@ -60,7 +61,7 @@ async def request_run(
     plain = content is None and _plain(request)
     if plain:
         for run in reversed(await dep.runs.recent(20)):
-            if await _untouched(dep, run):
+            if await _untouched(dep.locks, dep.runs, run):
                 other = await dep.runs.request(run)
                 if other is not None and other.targets == request.targets and _plain(other) and _serves(other, request):
                     log.info("run_joined", run=run, trigger=request.trigger)
@@ -75,12 +76,12 @@ async def request_run(
     return run
 
 
-async def _untouched(dep: Deployment, run: str) -> bool:
+async def _untouched(locks: LockStore, runs: RunStore, run: str) -> bool:
     """Whether a run is still to read the roster: what is asked for now is in what it reads."""
-    if await dep.runs.get(run, "stage") != "queued" or await dep.locks.is_begun(run):
+    if await runs.get(run, "stage") != "queued" or await locks.is_begun(run):
         return False
     # It may have been read between the two
-    return await dep.runs.get(run, "stage") == "queued"
+    return await runs.get(run, "stage") == "queued"
 
 
 def _serves(other: Request, request: Request) -> bool:
@@ -141,14 +142,14 @@ async def _begin(dep: Deployment, run: str, request: Request, hold: Hold) -> tup
         await hold.ensure()
         if isinstance(exc, RejectedRosterError):
             await dep.runs.set(run, {"roster": json.dumps(exc.document)})
-            await dep.runs.keep_rejects(run, rejects_json(exc.rejects), _retention(dep))
+            await dep.runs.keep_rejects(run, rejects_json(exc.rejects), _retention(dep.settings))
         await end_with_error(dep, run, exc, status="rejected" if isinstance(exc, RosterError) else "failed")
         return ()
     await hold.ensure()
     await dep.runs.set(run, {"roster": json.dumps(taken.document)})
     if taken.snapshot.alike:
         await dep.runs.set(run, {"same": json.dumps(taken.snapshot.alike)})
-    await dep.runs.keep_rejects(run, rejects_json(taken.rejects), _retention(dep))
+    await dep.runs.keep_rejects(run, rejects_json(taken.rejects), _retention(dep.settings))
     await keep(dep, taken, hold)
     await dep.frames.keep_for_run(run, taken.snapshot, _KEPT, hold)
     await note_leavers(dep, taken.snapshot)
@@ -167,8 +168,8 @@ async def _begin(dep: Deployment, run: str, request: Request, hold: Hold) -> tup
     return tuple(target for target in targets if dep.enabled(target))
 
 
-def _retention(dep: Deployment) -> int:
-    return int(dep.settings.retention.runs.total_seconds())
+def _retention(settings: Settings) -> int:
+    return int(settings.retention.runs.total_seconds())
 
 
 async def plan(dep: Deployment, run: str, target: str) -> bool:
@@ -182,7 +183,7 @@ async def plan(dep: Deployment, run: str, target: str) -> bool:
 
 async def plan_part(dep: Deployment, run: str, target: str) -> bool:
     request = await dep.runs.request(run)
-    if request is None or not await to_be_planned(dep, run, target):
+    if request is None or not await to_be_planned(dep.runs, run, target):
         return True
     urgent = request.urgent
     if not urgent and request.plan is None and request.undo is None and await _joins(dep, run, target):
@@ -190,7 +191,7 @@ async def plan_part(dep: Deployment, run: str, target: str) -> bool:
     try:
         orders = await orders_of(dep, request, target)
     except UsageError as exc:
-        await not_planned(dep, run, target, exc, "failed")
+        await not_planned(dep.runs, run, target, exc, "failed")
         return True
     read = partial(_newest, dep, run, target)
     if not await plan_and_install(dep, run, target, read, urgent=urgent, full=request.full, orders=orders):

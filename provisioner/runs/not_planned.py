@@ -12,6 +12,7 @@ from provisioner.errors import ProvisionerError, TargetError, UnauthorisedError,
 from provisioner.model.operation import Kind
 from provisioner.progress.quarantine import quarantine
 from provisioner.runtime.context import Deployment
+from provisioner.store.runs.documents import RunStore
 
 log = structlog.get_logger(__name__)
 
@@ -34,12 +35,12 @@ async def refused(dep: Deployment, run: str, target: str, exc: TargetError) -> N
         outcome = "unreachable"
     else:
         outcome = "failed"
-    await not_planned(dep, run, target, exc, outcome)
+    await not_planned(dep.runs, run, target, exc, outcome)
 
 
-async def not_planned(dep: Deployment, run: str, target: str, exc: ProvisionerError, outcome: str) -> None:
+async def not_planned(runs: RunStore, run: str, target: str, exc: ProvisionerError, outcome: str) -> None:
     """End the part with this outcome and the error, and without the figures of a plan that was not installed."""
     error = {"code": exc.code, "message": str(exc), "exit": exc.exit_code}
     fields = {"stage": "refused", "outcome": outcome, "error": json.dumps(error)}
-    await dep.runs.set_target(run, target, {**_NOTHING, **fields})
+    await runs.set_target(run, target, {**_NOTHING, **fields})
     log.error("target_not_planned", run=run, target=target, code=exc.code, outcome=outcome)

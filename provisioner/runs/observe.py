@@ -14,7 +14,9 @@ from provisioner.model.attributes import DETAILS_READ_AT
 from provisioner.planning.desired import LEAVER, MEMBER, PERSON, STANDING
 from provisioner.planning.spec import ACCOUNT, READ, UNTOUCHABLE, Observation
 from provisioner.runtime.context import Deployment
+from provisioner.store.people.ledger import LedgerStore
 from provisioner.store.people.snapshots import Reading
+from provisioner.store.runs.target_health import HealthStore
 from provisioner.targets.base import Ask, Listing
 from provisioner.targets.capabilities import Incremental, LooksUp, WantsPrevious
 from provisioner.targets.http import Http
@@ -100,7 +102,7 @@ async def observe(
     known: Mapping[str, Account] = {}
     if last and previous:
         known = await asyncio.to_thread(accounts_of, _needed(last[0], asks))
-        known = _to_read_again(known, await _in_question(dep, target))
+        known = _to_read_again(known, await _in_question(dep.health, dep.ledger, target))
     began = await dep.clock.now()
     listing: Listing | None = None
     if asks is not None and isinstance(made, LooksUp):
@@ -146,10 +148,10 @@ async def observe(
     return Seen(observation, frame, Reading(full=began, seen=_behind(began, listing.as_of), origin=made.origin))
 
 
-async def _in_question(dep: Deployment, target: str) -> set[str]:
+async def _in_question(health: HealthStore, ledger: LedgerStore, target: str) -> set[str]:
     """The accounts whose details led to an open to-do: whether somebody settled it, only a new reading tells."""
-    people = [str(person) for person in await dep.health.list(target, "reread")]
-    return set((await dep.ledger.frame(target, (), people))[ACCOUNT]) if people else set()
+    people = [str(person) for person in await health.list(target, "reread")]
+    return set((await ledger.frame(target, (), people))[ACCOUNT]) if people else set()
 
 
 def _to_read_again(known: Mapping[str, Account], accounts: Collection[str]) -> dict[str, Account]:

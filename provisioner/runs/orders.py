@@ -25,7 +25,8 @@ from provisioner.runtime.context import Deployment
 from provisioner.store.people.snapshots import Snapshot
 from provisioner.store.queue.plans import Counted
 from provisioner.store.runs.counters import counts
-from provisioner.store.runs.documents import Request
+from provisioner.store.runs.documents import Request, RunStore
+from provisioner.store.runs.reviewed import ReviewedStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ class Orders:
         undone = await asyncio.to_thread(
             plan_undo, spec, compiled, snapshot.people, observed, ledger, circumstances, self.undo
         )
-        unsent = await _unsent(dep, self.undo.run, target)
+        unsent = await _unsent(dep.runs, self.undo.run, target)
         notes = (*undone.plan.notes, *unsent, *_of_undo(self.undo, undone))
         return replace(undone.plan, notes=notes), undone.left_out
 
@@ -114,9 +115,9 @@ class Orders:
         return (one for one in found if people is None or one["person"] in people)
 
 
-async def _unsent(dep: Deployment, run: str, target: str) -> list[str]:
+async def _unsent(runs: RunStore, run: str, target: str) -> list[str]:
     """What is said of a run that still has something to send, which an undo cannot know."""
-    fields = await dep.runs.target(run, target)
+    fields = await runs.target(run, target)
     waiting = (counts(fields, one) for one in (Status.PENDING, Status.SENDING, Status.WAITING, Status.HELD))
     count = sum(sum(one.values()) for one in waiting)
     if not count:
@@ -155,7 +156,7 @@ async def orders_of(dep: Deployment, request: Request, target: str) -> Orders:
         UsageError: the reviewed plan is not kept any more.
     """
     if request.undo is not None:
-        return Orders(undo=await undo_of(dep, request, target))
+        return Orders(undo=await undo_of(dep.done, dep.runs, request, target))
     if request.plan is None:
         return EVERYTHING
     plan = await dep.reviewed.plan(request.plan)
@@ -212,9 +213,9 @@ async def with_left_out(dep: Deployment, document: RunDocument) -> RunDocument:
     if "undo" in document:
         request = await dep.runs.request(document["run"])
         staying = await staying_of(dep, request) if request else []
-        return {**document, "left_out": await left_out_of(dep, document["run"]), "stays": staying}
+        return {**document, "left_out": await left_out_of(dep.runs, dep.reviewed, document["run"]), "stays": staying}
     if "reviewed" in document:
-        return {**document, "left_out": await left_out_of(dep, document["run"])}
+        return {**document, "left_out": await left_out_of(dep.runs, dep.reviewed, document["run"])}
     return document
 
 
@@ -228,12 +229,8 @@ async def keep_left_out(dep: Deployment, run: str, target: str, rows: Iterable[L
     return len(found)
 
 
-async def left_out_of(dep: Deployment, run: str) -> list[LeftOutRow]:
+async def left_out_of(runs: RunStore, reviewed: ReviewedStore, run: str) -> list[LeftOutRow]:
     """What a run leaves out of what it was asked to send, with what its follow-ups leave out."""
-    targets = await dep.runs.targets(run)
-    rows = [
-        await dep.reviewed.left_out(holder, target)
-        for target in targets
-        for holder in await dep.runs.holders(run, target)
-    ]
+    targets = await runs.targets(run)
+    rows = [await reviewed.left_out(holder, target) for target in targets for holder in await runs.holders(run, target)]
     return list(chain.from_iterable(rows))

@@ -12,6 +12,7 @@ from provisioner.planning.spec import Planning
 from provisioner.runs.orders import Orders
 from provisioner.runtime.clock import day_in
 from provisioner.runtime.context import Deployment
+from provisioner.store.people.hand_links import HandLinkStore
 from provisioner.store.people.snapshots import Snapshot
 from provisioner.store.runs.counters import counts
 from provisioner.store.runs.target_health import rejections
@@ -20,9 +21,9 @@ from provisioner.store.runs.target_health import rejections
 _MOST_SENT: Final = 1000
 
 
-async def _apart(dep: Deployment, target: str, moves: Mapping[str, str]) -> dict[str, frozenset[str]]:
+async def _apart(hand_links: HandLinkStore, target: str, moves: Mapping[str, str]) -> dict[str, frozenset[str]]:
     """The accounts that were unlinked by hand, by the keys under which people go on."""
-    apart = await dep.hand_links.apart(target)
+    apart = await hand_links.apart(target)
     renamed = {moves.get(person, person): accounts for person, accounts in apart.items()}
     return {**renamed, **{person: accounts for person, accounts in apart.items() if person not in moves}}
 
@@ -72,7 +73,7 @@ async def plan_context(
         ),
         # An earlier version's decision names no person, and its row is digested otherwise
         rejected={key: made["row"] if "person" in made else None for key, made in standing_rejections.items()},
-        apart=await _apart(dep, target, {**snapshot.renamed, **moves}),
+        apart=await _apart(dep.hand_links, target, {**snapshot.renamed, **moves}),
         values=(values or [0])[0] if snapshot.keys is not None else 0,
         first_contact=not values,
         overwriting=frozenset(moves.get(one["person"], one["person"]) for one in overwriting),

@@ -90,7 +90,10 @@ async def _previewed(dep: Deployment, request: Request, *, content: bytes | None
                 planned = await make_plan(dep, target, orders.narrowed(taken.snapshot), orders=orders)
         except TargetError as exc:
             return target, _failed(exc), []
-        planned = replace(planned, plan=replace(planned.plan, notes=(*planned.plan.notes, *await remarks(dep, target))))
+        planned = replace(
+            planned,
+            plan=replace(planned.plan, notes=(*planned.plan.notes, *await remarks(dep.settings, dep.origins, target))),
+        )
         health = await dep.health.of(target)
         part = _part(planned.plan, planned.requests, paused=health.paused)
         part["predicted"] = await asyncio.to_thread(predicted, dep, target, planned.plan, planned.requests)

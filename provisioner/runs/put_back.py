@@ -14,11 +14,12 @@ from provisioner.planning.guards import COVERS
 from provisioner.planning.plan import TargetPlan
 from provisioner.planning.unlisted import unlisted
 from provisioner.progress.quarantine import looked
-from provisioner.runtime.clock import day_in
+from provisioner.runtime.clock import Clock, day_in
 from provisioner.runtime.context import Deployment
 from provisioner.store.admin.position import WENT_BACK_WAY_OUT
 from provisioner.store.people.snapshots import Snapshot
 from provisioner.store.queue.plans import guard_of
+from provisioner.store.runs.target_health import HealthStore
 
 _LEAVERS: Final = guard_of(Kind.LEAVE, COVERS)
 
@@ -67,7 +68,9 @@ async def forgotten(
         ledger: by which it was planned.
         first: whether it is the first one of this look.
     """
-    return (first and await _unconfirm(dep, target, snapshot, plan, ledger)) or await _count(dep, target, plan, ledger)
+    return (first and await _unconfirm(dep, target, snapshot, plan, ledger)) or await _count(
+        dep.health, dep.clock, target, plan, ledger
+    )
 
 
 async def _unconfirm(dep: Deployment, target: str, snapshot: Snapshot, plan: TargetPlan, ledger: pl.DataFrame) -> bool:
@@ -98,13 +101,13 @@ async def _unconfirm(dep: Deployment, target: str, snapshot: Snapshot, plan: Tar
     return True
 
 
-async def _count(dep: Deployment, target: str, plan: TargetPlan, ledger: pl.DataFrame) -> bool:
+async def _count(health: HealthStore, clock: Clock, target: str, plan: TargetPlan, ledger: pl.DataFrame) -> bool:
     """Let the guard of leavers count the leaves that Redis forgot; whether there were any that it had not counted.
 
     They were sent after the state to which it was put back, and so may be followed by only so many others unapproved.
     Where a listing does not show all of a leave, it is sent once more, and was sent all the same.
     """
-    decisions = await dep.health.decisions(target)
+    decisions = await health.decisions(target)
     asked = {name for name, made in decisions.items() if made["verdict"] == "approved"}
     known = set(ledger.filter(pl.col("_state") == "left")[PERSON].to_list())
     people = [link.person for link in plan.links if link.state == "left" and link.person not in known]
@@ -112,7 +115,7 @@ async def _count(dep: Deployment, target: str, plan: TargetPlan, ledger: pl.Data
         one.person for one in plan.operations if one.kind is Kind.LEAVE and not one.counted and one.id not in asked
     ]
     gone = [digest((target, person, Kind.LEAVE.value), size=12) for person in dict.fromkeys(people)]
-    return await dep.health.note_sent(target, _LEAVERS, gone, await dep.clock.now())
+    return await health.note_sent(target, _LEAVERS, gone, await clock.now())
 
 
 async def ends(dep: Deployment, target: str, found: PutBack, plan: TargetPlan) -> None:

@@ -11,6 +11,8 @@ from provisioner.errors import ConfigurationError, RosterError
 from provisioner.roster import fetch
 from provisioner.roster.lookups import fetch_tables
 from provisioner.runtime.context import Deployment
+from provisioner.settings import Settings
+from provisioner.store.people.snapshots import FrameStore
 
 _FIELD: Final = "seen"
 
@@ -24,7 +26,7 @@ async def roster_changed(dep: Deployment) -> str | None:
     facts = await dep.frames.roster()
     known: dict[str, str] = {name: facts[name].decode() for name in ("written", "digest") if name in facts}
     try:
-        roster = await _rewritten_roster(dep, known)
+        roster = await _rewritten_roster(dep.settings, dep.frames, known)
         tables = await _rewritten_tables(dep, json.loads(facts.get("tables", b"{}")))
     except (RosterError, ConfigurationError):
         return None
@@ -34,14 +36,14 @@ async def roster_changed(dep: Deployment) -> str | None:
     return None if writing == facts.get(_FIELD, b"").decode() else writing
 
 
-async def _rewritten_roster(dep: Deployment, known: Mapping[str, str]) -> str | None:
+async def _rewritten_roster(settings: Settings, frames: FrameStore, known: Mapping[str, str]) -> str | None:
     """The roster's writing, None if it is the one that is known, or if runs would read what was pushed."""
-    if dep.settings.roster.pushed_people:
+    if settings.roster.pushed_people:
         # Each change has its run already
         return None
-    if await dep.frames.pushed_since(dep.settings.roster.url) is not None:
+    if await frames.pushed_since(settings.roster.url) is not None:
         return None
-    source = await asyncio.to_thread(fetch, dep.settings.roster, known=known, prefixes=dep.settings.web.rosters)
+    source = await asyncio.to_thread(fetch, settings.roster, known=known, prefixes=settings.web.rosters)
     return None if source.unchanged or source.written == known.get("written", "") else source.written
 
 
@@ -56,6 +58,6 @@ async def _rewritten_tables(dep: Deployment, known: Mapping[str, Mapping[str, st
     }
 
 
-async def seen(dep: Deployment, written: str) -> None:
+async def seen(frames: FrameStore, written: str) -> None:
     """Remember that a run was asked for on account of a writing."""
-    await dep.frames.note_roster({_FIELD: written})
+    await frames.note_roster({_FIELD: written})

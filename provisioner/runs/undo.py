@@ -9,7 +9,8 @@ from provisioner.model.run_document import LeftOutRow
 from provisioner.planning.undo_images import Image, Undo, images_of, stays
 from provisioner.roster.identity import fold_key
 from provisioner.runtime.context import Deployment
-from provisioner.store.runs.documents import Request
+from provisioner.store.runs.documents import Request, RunStore
+from provisioner.store.runs.done_operations import DoneOperationStore
 
 TRIGGER = "undo"
 
@@ -32,7 +33,7 @@ async def undo_request(
     there = await dep.runs.targets(run)
     if targets and (absent := [name for name in chosen if name not in there]):
         raise UsageError(f"Run {run} has no part for the target {absent[0]!r}.")
-    changed = {name: await _images(dep, run, name) for name in there if name in chosen}
+    changed = {name: await _images(dep.done, dep.runs, run, name) for name in there if name in chosen}
     everybody = dict.fromkeys(person for images in changed.values() for person in images)
     folded = {fold_key(person): person for person in everybody}
     unknown = [person for person in people or () if fold_key(person) not in folded]
@@ -57,10 +58,10 @@ async def undo_request(
     return Request(TRIGGER, targets=names, people=tuple(linked), undo=run, force=force)
 
 
-async def undo_of(dep: Deployment, request: Request, target: str) -> Undo:
+async def undo_of(done: DoneOperationStore, runs: RunStore, request: Request, target: str) -> Undo:
     """What of a run is taken back in one target."""
     run = request.undo or ""
-    images = await _images(dep, run, target)
+    images = await _images(done, runs, run, target)
     people = request.people
     chosen = images if people is None else {person: images[person] for person in people if person in images}
     return Undo(run, chosen, request.force)
@@ -77,6 +78,6 @@ async def staying_of(dep: Deployment, request: Request) -> list[LeftOutRow]:
     return found
 
 
-async def _images(dep: Deployment, run: str, target: str) -> dict[str, Image]:
-    sent = dep.done.of(await dep.runs.holders(run, target), target)
+async def _images(done: DoneOperationStore, runs: RunStore, run: str, target: str) -> dict[str, Image]:
+    sent = done.of(await runs.holders(run, target), target)
     return images_of([one async for one, succeeded in sent if succeeded or one.account is not None])

@@ -11,7 +11,7 @@ from typing import Any, Final
 import structlog
 
 from provisioner.errors import UNEXPECTED, ProvisionerError, UnexpectedError, WorkerError
-from provisioner.runtime.context import Deployment
+from provisioner.store.runs.documents import RunStore
 from provisioner.store.runs.faults import is_redis_away
 
 log = structlog.get_logger(__name__)
@@ -58,11 +58,11 @@ def fault_document(message: str) -> str:
     return json.dumps({"code": UNEXPECTED, "message": message, "exit": UnexpectedError.exit_code})
 
 
-async def note_in_run(dep: Deployment, run: str, message: str) -> None:
+async def note_in_run(runs: RunStore, run: str, message: str) -> None:
     """Record a failure in a run; an error that it already has stays.
 
     Raises:
         StoreError: Redis does not answer.
     """
-    if await dep.runs.get(run, "error") is None:
-        await dep.runs.set(run, {"error": fault_document(f"{message} {SEE_LOG}")})
+    if await runs.get(run, "error") is None:
+        await runs.set(run, {"error": fault_document(f"{message} {SEE_LOG}")})

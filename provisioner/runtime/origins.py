@@ -116,9 +116,9 @@ def _elsewhere(target: str, known: dict[str, Any], ours: dict[str, Any]) -> Orig
     )
 
 
-async def remarks(dep: Deployment, target: str) -> list[str]:
+async def remarks(settings: Settings, origins: OriginStore, target: str) -> list[str]:
     """What every run says about a target's ledger: it is known by other things than before, or others have no owner."""
-    found = [*await changed(dep.origins, dep.settings, target), *ownerless(dep.settings, await dep.origins.ledgers())]
+    found = [*await changed(origins, settings, target), *ownerless(settings, await origins.ledgers())]
     for sentence in found:
         log.warning("ledger", target=target, warning=sentence)
     return found

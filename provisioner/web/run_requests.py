@@ -11,19 +11,20 @@ from provisioner.runtime.audit import record
 from provisioner.runtime.context import Deployment
 from provisioner.settings.place import shown
 from provisioner.store.runs.documents import Request as RunAsked
+from provisioner.store.runs.documents import RunStore
 from provisioner.web.problems import not_there
 from provisioner.web.web_context import Site
 
 _RUN_ID: Final = re.compile(r"[0-9A-Za-z-]{1,64}")
 
 
-async def known_run(dep: Deployment, run: str) -> RunDocument:
+async def known_run(runs: RunStore, run: str) -> RunDocument:
     """A run's document.
 
     Raises:
         ProblemError: 404, there is no such run.
     """
-    document = await dep.runs.document(run) if _RUN_ID.fullmatch(run) else None
+    document = await runs.document(run) if _RUN_ID.fullmatch(run) else None
     if document is None:
         raise not_there(f"There is no run {run[:80]!r}.", "GET /api/runs lists them.")
     return document

@@ -51,24 +51,26 @@ async def plan_or_give_up(dep: Deployment, run: str, target: str) -> bool:
     Raises:
         StoreError: Redis does not answer.
     """
-    if not await to_be_planned(dep, run, target):
+    if not await to_be_planned(dep.runs, run, target):
         # It joined another run's part, or is over: a nudge for it is no try
         await refresh(dep, run)
         return True
     times = await dep.lifecycle.count_planning(run, target)
     if times > lifecycle.MOST_BEGINNINGS:
         message = f"{target}: planning was begun {times - 1} times and never ended. {SEE_LOG}"
-        await give_up_planning(dep, run, target, UNEXPECTED, message)
+        await give_up_planning(dep.runs, run, target, UNEXPECTED, message)
         await refresh(dep, run)
         return True
     try:
-        with during(await trace_of(dep, run), target):
+        with during(await trace_of(dep.runs, run), target):
             planned = await lifecycle.plan(dep, run, target)
     except BaseException as exc:
         if not is_fault(exc, stopping=True):
             raise
         log_fault("planning_failed", exc, run=run, target=target)
-        await give_up_planning(dep, run, target, UNEXPECTED, f"{target}: planning ended with {named(exc)}. {SEE_LOG}")
+        await give_up_planning(
+            dep.runs, run, target, UNEXPECTED, f"{target}: planning ended with {named(exc)}. {SEE_LOG}"
+        )
         await refresh(dep, run)
         return True
     if not planned:
@@ -184,4 +186,4 @@ async def take_steps(
         else:
             if before.count:
                 await dep.faults.clear(work)
-                await over(dep, "failed", f"work:{work}", f"{work} in the worker works again.")
+                await over(dep.settings, dep.notices, "failed", f"work:{work}", f"{work} in the worker works again.")

@@ -19,8 +19,10 @@ from provisioner.runs.enqueue import to_be_planned
 from provisioner.runs.follow_up import follow_up
 from provisioner.runs.pushed_roster import nobody_yet
 from provisioner.runs.roster_watch import roster_changed, seen
+from provisioner.runtime.clock import Clock
 from provisioner.runtime.context import Deployment
 from provisioner.runtime.faults import is_fault
+from provisioner.store.queue.wakeups import WakeupStore
 from provisioner.store.runs.documents import Request
 from provisioner.worker.app import LONGEST_COUNTDOWN, URGENT, WORK, app
 from provisioner.worker.guard import Mend, Work, safely
@@ -68,14 +70,21 @@ def begin(run: str) -> None:
             await dep.wakeups.arrived(f"begin:{run}")
             quiet = (await remembers(dep)).quiet
             if quiet:
-                await _promise(dep, "begin", run, queue=_queue(urgent=urgent), seconds=min(quiet, LONGEST_COUNTDOWN))
+                await _promise(
+                    dep.wakeups,
+                    dep.clock,
+                    "begin",
+                    run,
+                    queue=_queue(urgent=urgent),
+                    seconds=min(quiet, LONGEST_COUNTDOWN),
+                )
             elif urgent:
                 await carry_through(dep, run, stopped=child.stopped)
                 for target in await dep.runs.targets(run):
-                    await _promise_delivery(dep, target, 0.0, urgent=True)
+                    await _promise_delivery(dep.wakeups, dep.clock, target, 0.0, urgent=True)
             else:
                 for target in await begin_or_end(dep, run):
-                    await _promise(dep, "plan", run, target, queue=WORK)
+                    await _promise(dep.wakeups, dep.clock, "plan", run, target, queue=WORK)
 
     _safely("begin", work, fault=partial(_run_fault, run), run=run)
 
@@ -91,9 +100,9 @@ def plan(run: str, target: str) -> None:
             await dep.wakeups.arrived(f"plan:{run}:{target}")
             planned = not (await remembers(dep)).quiet and await plan_or_give_up(dep, run, target)
         if planned:
-            await _promise_delivery(dep, target, 0.0)
+            await _promise_delivery(dep.wakeups, dep.clock, target, 0.0)
         else:
-            await _promise(dep, "plan", run, target, queue=WORK, seconds=_BUSY)
+            await _promise(dep.wakeups, dep.clock, "plan", run, target, queue=WORK, seconds=_BUSY)
 
     _safely("plan", work, fault=partial(_run_fault, run), run=run, target=target)
 
@@ -114,7 +123,7 @@ def deliver_to(target: str, urgent: bool = False) -> None:
             if free:
                 again = (await deliver_or_note(dep, target, urgent=urgent, stopped=child.stopped)).seconds
         if again is not None:
-            await _promise_delivery(dep, target, again, urgent=urgent and not free)
+            await _promise_delivery(dep.wakeups, dep.clock, target, again, urgent=urgent and not free)
         if free:
             await _plan_again(dep)
 
@@ -155,13 +164,13 @@ async def _look_at_redis(dep: Deployment) -> None:
     first = await dep.wakeups.first_in(f"unseen:{unseen}", _UNSEEN)
     run = await requested_or_failed(dep, Request(trigger="full", full=True)) if first else None
     if run is not None:
-        await _promise(dep, "begin", run, queue=WORK)
+        await _promise(dep.wakeups, dep.clock, "begin", run, queue=WORK)
 
 
 async def _plan_again(dep: Deployment) -> None:
     """Nudge for the runs that plan overtaken people again."""
     for run, target in await follow_up(dep):
-        await _promise(dep, "plan", run, target, queue=URGENT)
+        await _promise(dep.wakeups, dep.clock, "plan", run, target, queue=URGENT)
 
 
 async def _look_at_runs(dep: Deployment, now: float) -> None:
@@ -198,11 +207,11 @@ async def _look_at(dep: Deployment, target: str) -> None:
     if health.quarantined:
         # The look that ends it is part of a delivery
         if await dep.clock.now() >= health.probe_at:
-            await _promise_delivery(dep, target, 0.0)
+            await _promise_delivery(dep.wakeups, dep.clock, target, 0.0)
     elif backlog.ready:
-        await _promise_delivery(dep, target, 0.0)
+        await _promise_delivery(dep.wakeups, dep.clock, target, 0.0)
     elif backlog.next_due is not None and backlog.next_due <= _LOST_AFTER:
-        await _promise_delivery(dep, target, backlog.next_due)
+        await _promise_delivery(dep.wakeups, dep.clock, target, backlog.next_due)
 
 
 async def _go_on(dep: Deployment, run: str, now: float) -> None:
@@ -211,20 +220,26 @@ async def _go_on(dep: Deployment, run: str, now: float) -> None:
     patient = now - float(await dep.runs.get(run, "created") or now) <= _PATIENCE
     if stage == "queued" and not patient and not await dep.locks.is_done(f"begin:{run}"):
         request = await dep.runs.request(run)
-        await _promise(dep, "begin", run, queue=_queue(urgent=request is not None and request.people is not None))
+        await _promise(
+            dep.wakeups,
+            dep.clock,
+            "begin",
+            run,
+            queue=_queue(urgent=request is not None and request.people is not None),
+        )
     elif stage == "begun":
         parts = {target: await dep.runs.target(run, target) for target in await dep.runs.targets(run)}
         if any(fields.get("stage") == PULLING for fields in parts.values()):
             if not patient and not await dep.locks.is_done("readback"):
-                await _promise(dep, "pull", run, queue=WORK)
+                await _promise(dep.wakeups, dep.clock, "pull", run, queue=WORK)
             return
-        if not patient and not await abandon_unplannable(dep, run):
+        if not patient and not await abandon_unplannable(dep.frames, dep.runs, run):
             for target, fields in parts.items():
                 waits = fields.get("stage") in ("queued", "planning") and target in dep.targets
-                if not waits or not await to_be_planned(dep, run, target):
+                if not waits or not await to_be_planned(dep.runs, run, target):
                     continue
                 if not await dep.locks.is_done(f"plan:{run}:{target}"):
-                    await _promise(dep, "plan", run, target, queue=WORK)
+                    await _promise(dep.wakeups, dep.clock, "plan", run, target, queue=WORK)
         await refresh(dep, run)
 
 
@@ -245,14 +260,14 @@ def changed() -> None:
 async def _ask_for_changed(dep: Deployment) -> None:
     asked = await ask_for_changed(dep)
     if asked.run is not None:
-        await _promise(dep, "begin", asked.run, queue=_queue(urgent=asked.urgent))
+        await _promise(dep.wakeups, dep.clock, "begin", asked.run, queue=_queue(urgent=asked.urgent))
     if asked.more:
-        await _promise(dep, "changed", queue=URGENT, seconds=_BUSY)
+        await _promise(dep.wakeups, dep.clock, "changed", queue=URGENT, seconds=_BUSY)
 
 
 async def _look_at_changed(dep: Deployment) -> None:
     if await dep.changed_people.count():
-        await _promise(dep, "changed", queue=URGENT)
+        await _promise(dep.wakeups, dep.clock, "changed", queue=URGENT)
 
 
 @app.task(name="provisioner.scheduled")
@@ -266,7 +281,7 @@ def scheduled(trigger: str) -> None:
             return
         run = await requested_or_failed(dep, Request(trigger=trigger, full=trigger == "full"))
         if run is not None:
-            await _promise(dep, "begin", run, queue=WORK)
+            await _promise(dep.wakeups, dep.clock, "begin", run, queue=WORK)
 
     _safely("scheduled", work, trigger=trigger)
 
@@ -288,9 +303,9 @@ async def _look_at_roster(dep: Deployment) -> None:
     written = await roster_changed(dep)
     if written is not None:
         run = await requested_or_failed(dep, Request(trigger="roster"))
-        await seen(dep, written)
+        await seen(dep.frames, written)
         if run is not None:
-            await _promise(dep, "begin", run, queue=WORK)
+            await _promise(dep.wakeups, dep.clock, "begin", run, queue=WORK)
 
 
 def _queue(*, urgent: bool) -> str:
@@ -301,9 +316,12 @@ def _lane(*, urgent: bool) -> str:
     return "urgent" if urgent else "bulk"
 
 
-async def _promise_delivery(dep: Deployment, target: str, seconds: float, *, urgent: bool = False) -> None:
+async def _promise_delivery(
+    wakeups: WakeupStore, clock: Clock, target: str, seconds: float, *, urgent: bool = False
+) -> None:
     await _promise(
-        dep,
+        wakeups,
+        clock,
         "deliver",
         target,
         urgent,
@@ -314,7 +332,7 @@ async def _promise_delivery(dep: Deployment, target: str, seconds: float, *, urg
 
 
 async def _promise(
-    dep: Deployment, task: str, *args: Any, queue: str, seconds: float = 0.0, name: str | None = None
+    wakeups: WakeupStore, clock: Clock, task: str, *args: Any, queue: str, seconds: float = 0.0, name: str | None = None
 ) -> None:
     """Schedule a wake-up in `seconds`. One that is already queued and due by then serves all callers.
 
@@ -323,8 +341,8 @@ async def _promise(
     """
     if seconds > LONGEST_COUNTDOWN:
         return
-    due = await dep.clock.now() + seconds
-    if await dep.wakeups.promise(name or ":".join((task, *args)), due, seconds=int(seconds) + _LOST_AFTER):
+    due = await clock.now() + seconds
+    if await wakeups.promise(name or ":".join((task, *args)), due, seconds=int(seconds) + _LOST_AFTER):
         send(app, task, *args, queue=queue, countdown=seconds or None)
 
 

@@ -38,14 +38,14 @@ async def test_a_rewritten_table_is_seen_once_and_a_run_ends_it(opened: Opened, 
     async with opened(only=("traitly",), reading=looking_up(table)) as dep:
         first = await roster_changed(dep)
         assert first is not None
-        await seen(dep, first)
+        await seen(dep.frames, first)
         assert await roster_changed(dep) is None
         await sync_once(dep)
         assert await roster_changed(dep) is None
         rewrite(table, "code,city\nSydney,SYDNEY\n")
         changed = await roster_changed(dep)
         assert changed not in (None, first)
-        await seen(dep, str(changed))
+        await seen(dep.frames, str(changed))
         assert await roster_changed(dep) is None
         # Its run failed, and it is rewritten again
         rewrite(table, "code,city\nSydney,SYDNEY CITY\n")

@@ -173,7 +173,7 @@ def test_the_document_is_what_its_type_says(make_site: Callable[..., Site]) -> N
     site, run = two_targets(make_site)
 
     async def read(dep: Any) -> Any:
-        return await held_people(dep, run, await known_run(dep, run), HeldFilter())
+        return await held_people(dep, run, await known_run(dep.runs, run), HeldFilter())
 
     found = site.work(read)
     assert msgspec.to_builtins(msgspec.convert(found, HeldDocument)) == found

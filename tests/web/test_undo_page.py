@@ -126,7 +126,7 @@ def test_the_document_is_what_its_type_says(site: Site) -> None:
 
     async def read(dep: Any) -> Any:
         asked = await undo_request(dep, run, None, None, force=False)
-        return await undo_outline(dep, await known_run(dep, run), asked)
+        return await undo_outline(dep, await known_run(dep.runs, run), asked)
 
     found = site.work(read)
     assert msgspec.to_builtins(msgspec.convert(found, UndoOutline)) == found

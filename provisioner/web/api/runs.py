@@ -24,6 +24,7 @@ from provisioner.runs.roster_source import names_own
 from provisioner.runs.undo import undo_request
 from provisioner.runtime.audit import record
 from provisioner.runtime.context import Deployment
+from provisioner.settings import Settings
 from provisioner.settings.place import shown
 from provisioner.store.runs.documents import Request as RunAsked
 from provisioner.store.runs.paging import Filter
@@ -107,8 +108,8 @@ async def post_run(
     """Queue a run; a plain one that is queued already is joined."""
     by, asked_by = f"api:{user.name}", request.headers.get("traceparent")
     # Named before the key is taken, so that a request which makes no sense leaves none behind
-    _known_targets(dep, body.targets)
-    asked = RunAsked("api", body.targets, body.people, roster=_allowed_roster(dep, body.roster))
+    _known_targets(dep.settings, body.targets)
+    asked = RunAsked("api", body.targets, body.people, roster=_allowed_roster(dep.settings, body.roster))
     if body.plan is not None or body.undo is not None:
         asked = await _ordered(dep, asked, body)
     if idempotency_key is None:
@@ -141,24 +142,22 @@ async def _ordered(dep: Deployment, asked: RunAsked, body: RunRequest) -> RunAsk
         raise unusable(exc.message, exc.remedy, code="unknown_plan" if body.plan else "nothing_to_undo") from None
 
 
-def _known_targets(dep: Deployment, targets: tuple[str, ...] | None) -> None:
-    unknown = [name for name in targets or () if name not in dep.settings.targets]
+def _known_targets(settings: Settings, targets: tuple[str, ...] | None) -> None:
+    unknown = [name for name in targets or () if name not in settings.targets]
     if unknown:
-        raise unusable(
-            f"There is no target {unknown[0]!r}.", f"Targets are: {', '.join(dep.settings.targets) or 'none'}."
-        )
+        raise unusable(f"There is no target {unknown[0]!r}.", f"Targets are: {', '.join(settings.targets) or 'none'}.")
 
 
-def _allowed_roster(dep: Deployment, address: str | None) -> str | None:
+def _allowed_roster(settings: Settings, address: str | None) -> str | None:
     """The roster that a request names, if it may name it.
 
     Raises:
         ProblemError: 422, it is neither roster.url nor under web.rosters.
     """
-    if address is None or names_own(dep.settings, address):
+    if address is None or names_own(settings, address):
         return None if address is None else shown(address)
     try:
-        check_allowed(address, dep.settings.web.rosters)
+        check_allowed(address, settings.web.rosters)
     except UsageError as exc:
         raise unusable(clean(exc.message), exc.remedy, code="roster_not_allowed") from None
     return address
@@ -176,7 +175,7 @@ async def get_runs(dep: Deployed, limit: Limit = 20, offset: Offset = 0) -> JSON
 @router.get("/runs/{run}", responses=_answers(Run, 404), summary="One run")
 async def get_run(run: str, dep: Deployed) -> JSONResponse:
     """What was asked, what was planned, what became of it; of a reviewed plan or an undo also what is left out."""
-    return JSONResponse(await with_left_out(dep, await known_run(dep, run)))
+    return JSONResponse(await with_left_out(dep, await known_run(dep.runs, run)))
 
 
 @router.get("/runs/{run}/operations", responses=_answers(OperationPage, 404, 422), summary="A run's operations")
@@ -190,8 +189,8 @@ async def get_operations(
     limit: Limit = 100,
 ) -> JSONResponse:
     """Some operations, in the order of the plan."""
-    document = await known_run(dep, run)
-    _known_targets(dep, (target,) if target else None)
+    document = await known_run(dep.runs, run)
+    _known_targets(dep.settings, (target,) if target else None)
     targets = [name for name in document["targets"] if target in (None, name)]
     statuses = tuple(dict.fromkeys(one.value for one in status)) if status else None
     wanted = Filter(statuses, kind.value if kind else None)
@@ -214,9 +213,9 @@ async def decide(
     Raises:
         ProblemError: 404 no such run, 409 nothing could be done, 422 no such target.
     """
-    document = await known_run(dep, run)
+    document = await known_run(dep.runs, run)
     if choice.target is not None:
-        _known_targets(dep, (choice.target,))
+        _known_targets(dep.settings, (choice.target,))
         if choice.target not in document["targets"]:
             raise unusable(f"Run {run} has no part for the target {choice.target!r}.")
     try:
@@ -280,7 +279,7 @@ async def post_reject(
 ) -> JSONResponse:
     """Each stays silent until the person's row changes, for `guards.rejection` at most."""
     if body.undo:
-        document = await known_run(dep, run)
+        document = await known_run(dep.runs, run)
         if body.target is not None and body.target not in document["targets"]:
             raise unusable(f"Run {run} has no part for the target {body.target!r}.")
         choice = Choice(body.target, body.people)
@@ -320,7 +319,7 @@ async def get_todos(
     dep: Deployed, target: Annotated[str | None, Query(description="Only this target's.")] = None
 ) -> JSONResponse:
     """Everything that needs a person: leavers who still have an account, valid rejections, conflicts and the like."""
-    _known_targets(dep, (target,) if target else None)
+    _known_targets(dep.settings, (target,) if target else None)
     return JSONResponse(await to_do(dep, dep.chosen((target,) if target else None)))
 
 

@@ -44,7 +44,7 @@ async def resync(request: Request, session: Acting, site: OnSite, dep: Deployed)
 async def retry(request: Request, run: str, session: Acting, site: OnSite, dep: Deployed) -> Response:
     """Send what failed again."""
     await fields_of(request, session)
-    document = await known_run(dep, run)
+    document = await known_run(dep.runs, run)
     decided = await decide_about(dep, run, "retried", Choice(), by=sent_by(session))
     if not decided.done:
         why = "; ".join(sorted({one.reason for one in decided.refused})) or "nothing failed"

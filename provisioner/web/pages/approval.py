@@ -38,7 +38,7 @@ _THESE: Final = "_these"
 async def approval(request: Request, run: str, session: SignedIn, dep: Deployed) -> Response:
     """Who would be affected, before → after; to choose from."""
     del session
-    document = await known_run(dep, run)
+    document = await known_run(dep.runs, run)
     query = request.query_params
     return await _listed(request, dep, run, document, _filter(document, query.get("target", ""), query.get("kind", "")))
 
@@ -47,7 +47,7 @@ async def approval(request: Request, run: str, session: SignedIn, dep: Deployed)
 async def filtered(request: Request, run: str, session: SignedIn, dep: Deployed) -> Response:
     """The same, filtered. By POST, so that no address has a name or an email in it."""
     fields = await fields_of(request, session)
-    document = await known_run(dep, run)
+    document = await known_run(dep.runs, run)
     text = first(fields, "offset")
     offset = int(text) if text.isascii() and text.isdecimal() and len(text) < 8 else 0
     return await _listed(request, dep, run, document, _filter_in(document, fields), offset)
@@ -122,7 +122,7 @@ def _chosen(fields: Fields, held: HeldDocument, *, these: bool) -> _Chosen:
 async def decide(request: Request, run: str, session: Acting, site: OnSite, dep: Deployed) -> Response:
     """Approve or reject: what was chosen is shown once more, and done when that is confirmed."""
     fields = await fields_of(request, session)
-    document = await known_run(dep, run)
+    document = await known_run(dep.runs, run)
     asked, reason = first(fields, "act"), first(fields, "reason").strip()[:_LONGEST_REASON]
     act, these = asked.removesuffix(_THESE), asked.endswith(_THESE)
     if act not in _VERDICTS:

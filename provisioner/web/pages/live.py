@@ -57,10 +57,10 @@ def _event(name: str, text: str) -> str:
 async def run_events(request: Request, run: str, session: SignedIn, site: OnSite, dep: Deployed) -> Response:
     """A run's progress until it is over."""
     del session
-    await known_run(dep, run)
+    await known_run(dep.runs, run)
 
     async def once() -> tuple[str, bool]:
-        document = await known_run(dep, run)
+        document = await known_run(dep.runs, run)
         html = fragment(request, "_run.html", run=document, parts=parts(document), outcomes=OUTCOMES, kinds=KINDS)
         return html, document["status"] != "running"
 

@@ -11,7 +11,9 @@ from provisioner.progress.metrics import verdict_on
 from provisioner.progress.vitals import Vitals, vitals
 from provisioner.runs.estimate import finish_estimate
 from provisioner.runtime.context import Deployment
+from provisioner.settings import Settings
 from provisioner.settings.cron import next_time
+from provisioner.store.runs.figures import FigureStore
 from provisioner.store.runs.target_health import Health
 
 #: Days of the chart.
@@ -80,7 +82,7 @@ async def look(dep: Deployment) -> Overview:
     read = newest["roster"] if newest else None
     schedule = dep.settings.schedule
     upcoming = next_time((schedule.sync, schedule.full), datetime.fromtimestamp(now, UTC), dep.settings.zone)
-    bars, most = await chart(dep, now)
+    bars, most = await chart(dep.figures, dep.settings, now)
     return Overview(
         now=now,
         targets=tuple([await _target(dep, name, now) for name in dep.settings.targets]),
@@ -126,14 +128,14 @@ _STEP: Final = 22
 _TOP: Final = 64.0
 
 
-async def chart(dep: Deployment, now: float) -> tuple[tuple[Bar, ...], int]:
+async def chart(figures: FigureStore, settings: Settings, now: float) -> tuple[tuple[Bar, ...], int]:
     """Changes per day in the organisation's time, and the most on one day."""
-    today = datetime.fromtimestamp(now, dep.settings.zone).date()
+    today = datetime.fromtimestamp(now, settings.zone).date()
     days = [today - timedelta(days=back) for back in range(DAYS - 1, -1, -1)]
     first = int(now // 86400) - DAYS
     counts = {day: {"succeeded": 0, "failed": 0} for day in days}
-    for begins, status, count in await dep.figures.hours(first, DAYS + 2):
-        local = datetime.fromtimestamp(begins, dep.settings.zone).date()
+    for begins, status, count in await figures.hours(first, DAYS + 2):
+        local = datetime.fromtimestamp(begins, settings.zone).date()
         if local in counts and status in counts[local]:
             counts[local][status] += count
     most = max((sum(found.values()) for found in counts.values()), default=0)

@@ -68,7 +68,7 @@ async def runs(request: Request, session: SignedIn, dep: Deployed) -> Response:
 async def run(request: Request, run: str, session: SignedIn, dep: Deployed) -> Response:
     """One run: its progress, why something was not done, and its operations."""
     del session
-    document = await with_left_out(dep, await known_run(dep, run))
+    document = await with_left_out(dep, await known_run(dep.runs, run))
     targets = list(document["targets"])
     asked = {name: request.query_params.get(name, "") for name in ("status", "kind", "target", "person")}
     chosen = [name for name in targets if asked["target"] in ("", name)]
@@ -87,7 +87,7 @@ async def run(request: Request, run: str, session: SignedIn, dep: Deployed) -> R
         wanted = Filter((status,) if status else None, kind or None)
         page = await dep.operations.page(run, chosen, wanted, after=after, limit=_OPERATIONS)
         rows, next_ = list(page.rows), page.next
-    found, partly = await causes(dep, run, document)
+    found, partly = await causes(dep.operations, dep.settings, run, document)
     return render(
         request,
         "run.html",
@@ -104,7 +104,7 @@ async def run(request: Request, run: str, session: SignedIn, dep: Deployed) -> R
         asked=asked | {"status": status, "kind": kind},
         rejects=(await dep.runs.rejects(run))[:10],
         people=people_of(await dep.runs.request(run)),
-        labels=await labels_of(dep, (row["person"] for row in rows)),
+        labels=await labels_of(dep.settings, dep.frames, (row["person"] for row in rows)),
     )
 
 

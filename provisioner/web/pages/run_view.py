@@ -11,7 +11,7 @@ from provisioner.model.operation_document import RunOperation
 from provisioner.model.run_document import OUTCOMES, UNDONE, RunDocument, RunPart
 from provisioner.runtime.context import Deployment
 from provisioner.settings import Settings
-from provisioner.store.runs.paging import Filter
+from provisioner.store.runs.paging import Filter, OperationPageStore
 from provisioner.targets.registry import target_class
 from provisioner.targets.responses import ADVICE
 
@@ -44,7 +44,9 @@ class Cause:
     remedy: str
 
 
-async def causes(dep: Deployment, run: str, document: RunDocument) -> tuple[tuple[Cause, ...], bool]:
+async def causes(
+    operations: OperationPageStore, settings: Settings, run: str, document: RunDocument
+) -> tuple[tuple[Cause, ...], bool]:
     """Failed, held and waiting operations by cause, the commonest first, and whether only some were looked at."""
     counts: Counter[tuple[str, str, str, str]] = Counter()
     examples: dict[tuple[str, str, str, str], str] = {}
@@ -58,7 +60,7 @@ async def causes(dep: Deployment, run: str, document: RunDocument) -> tuple[tupl
         ]
         if not targets:
             continue
-        page = await dep.operations.page(run, targets, Filter((status,)), limit=_SAMPLE)
+        page = await operations.page(run, targets, Filter((status,)), limit=_SAMPLE)
         partly = partly or page.next is not None
         for row in page.rows:
             error = row["error"]
@@ -67,7 +69,7 @@ async def causes(dep: Deployment, run: str, document: RunDocument) -> tuple[tupl
             counts[cause] += 1
             examples.setdefault(cause, row["person"])
     found = [
-        Cause(*cause, count=count, person=examples[cause], remedy=remedy_for(dep.settings, cause[0], cause[2]))
+        Cause(*cause, count=count, person=examples[cause], remedy=remedy_for(settings, cause[0], cause[2]))
         for cause, count in counts.most_common()
     ]
     return tuple(found), partly

@@ -38,7 +38,7 @@ _REDIS_WITHIN: Final = 30.0
 async def outline(request: Request, run: str, session: SignedIn, dep: Deployed) -> Response:
     """What an undo would give back, by what is kept of the run."""
     del session
-    document = await known_run(dep, run)
+    document = await known_run(dep.runs, run)
     return await _shown(request, dep, document, _target(document, request.query_params.get("target", "")))
 
 
@@ -46,7 +46,7 @@ async def outline(request: Request, run: str, session: SignedIn, dep: Deployed) 
 async def look(request: Request, run: str, session: Acting, site: OnSite, dep: Deployed) -> Response:
     """The same, and what a plan says of it now; the transport refuses any write."""
     fields = await fields_of(request, session)
-    document = await known_run(dep, run)
+    document = await known_run(dep.runs, run)
     target = _target(document, first(fields, "target"))
     return await _shown(request, dep, document, target, await _planned(site, run, target))
 
@@ -74,7 +74,7 @@ async def _planned(site: Site, run: str, target: str) -> PlanDocument:
 async def undo(request: Request, run: str, session: Acting, site: OnSite, dep: Deployed) -> Response:
     """Start the undo, if it is of what was shown."""
     fields = await fields_of(request, session)
-    document = await known_run(dep, run)
+    document = await known_run(dep.runs, run)
     target = _target(document, first(fields, "target"))
     too_many = _too_many(document, target)
     if too_many is not None:

@@ -13,7 +13,8 @@ from fastapi.responses import Response
 from provisioner.admin.worklists import NOTHING, lists, table_rows, to_do
 from provisioner.model.run_document import RejectedRow
 from provisioner.model.worklists import TableRow, WorklistRow
-from provisioner.runtime.context import Deployment
+from provisioner.settings import Settings
+from provisioner.store.people.snapshots import FrameStore
 from provisioner.web.auth.access import SignedIn
 from provisioner.web.pages.settings_view import shown
 from provisioner.web.rendering import render
@@ -33,9 +34,9 @@ def offset_of(request: Request) -> int:
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 8 else 0
 
 
-async def labels_of(dep: Deployment, people: Iterable[str]) -> dict[str, str]:
+async def labels_of(settings: Settings, frames: FrameStore, people: Iterable[str]) -> dict[str, str]:
     """How `roster.label` shows people, by key."""
-    return await dep.frames.labels(set(people)) if dep.settings.roster.label is not None else {}
+    return await frames.labels(set(people)) if settings.roster.label is not None else {}
 
 
 async def _page(request: Request, dep: Any, template: str, names: tuple[str, ...], **context: Any) -> Response:
@@ -51,7 +52,7 @@ async def _page(request: Request, dep: Any, template: str, names: tuple[str, ...
         request,
         template,
         rows=page,
-        labels=await labels_of(dep, (person for row in page if (person := row.get("person")))),
+        labels=await labels_of(dep.settings, dep.frames, (person for row in page if (person := row.get("person")))),
         total_rows=len(rows),
         offset=offset,
         next=offset + _PAGE if offset + _PAGE < len(rows) else None,
@@ -116,7 +117,7 @@ async def rejected(request: Request, session: SignedIn, dep: Deployed) -> Respon
     del session
     run, rows = request.query_params.get("run", ""), []
     if run:
-        await known_run(dep, run)
+        await known_run(dep.runs, run)
         rows = await dep.runs.rejects(run)
     else:
         for one in await dep.runs.recent(20):
@@ -129,7 +130,7 @@ async def rejected(request: Request, session: SignedIn, dep: Deployed) -> Respon
             media_type="text/csv; charset=utf-8",
             headers={"Content-Disposition": f'attachment; filename="rejected-{run or "none"}.csv"'},
         )
-    labels = await labels_of(dep, (key for row in rows[:500] if (key := row["key"])))
+    labels = await labels_of(dep.settings, dep.frames, (key for row in rows[:500] if (key := row["key"])))
     return render(request, "rejected.html", run=run, rows=rows[:500], total_rows=len(rows), labels=labels)
 
 

@@ -288,7 +288,10 @@ class Learning:
             and (not ids or str(assignment.item["id"]) in ids)
         ]
         envelope, records = page_of(call, self.page_cap, found)
-        return Answer(200, envelope | {"records": [assignment.form() for assignment in records]})
+        # The page prints no id of a user's enrolments in pathways
+        hidden = {"id"} if of_user and is_pathway else set[str]()
+        shown = [{name: value for name, value in one.form().items() if name not in hidden} for one in records]
+        return Answer(200, envelope | {"records": shown})
 
     def save(self, call: Call) -> Answer:
         """`POST /papi/topic_assignments`: one person, up to five codes; answers the first of them."""

@@ -145,6 +145,9 @@ def assignment(record: Mapping[str, Any], what: str) -> tuple[str, Enrolment] | 
     if not isinstance(person, Mapping) or not isinstance(item, Mapping) or at is None:
         return None
     user_name, number = optional_text(person, "user_name"), optional_text(record, "id")
+    if number is None and (of := optional_text(item, "id")):
+        # The list of one user's pathways is printed without ids
+        number = f"of {of}"
     if user_name is None or number is None:
         return None
     completed = optional_text(record, "conquered_at" if what == "pathway" else "completed_topic_at")

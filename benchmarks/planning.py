@@ -36,7 +36,7 @@ import polars as pl
 
 from benchmarks.report import Figures
 from provisioner.planning import plan
-from provisioner.planning.desired import compile_target
+from provisioner.planning.compiled import compile_target
 from provisioner.planning.plan import TargetPlan, plan_target
 from provisioner.planning.spec import Observation, Planning, TargetSpec
 from provisioner.runtime.context import spec_of

@@ -15,7 +15,8 @@ from pydantic import BaseModel
 from provisioner.example import DAY_TWO, ROSTER, SETTINGS, content, existing_accounts
 from provisioner.example.verify import BAD_ROW, active_accounts, believed, employed, faults, rows
 from provisioner.model.attributes import Type
-from provisioner.planning.desired import LEAVER, MEMBER, compile_target, desired_accounts
+from provisioner.planning.compiled import compile_target
+from provisioner.planning.desired import LEAVER, MEMBER, desired_accounts
 from provisioner.roster import People, judge, pushed, read
 from provisioner.runtime.context import build_targets
 from provisioner.sandbox import (

@@ -11,7 +11,8 @@ import polars as pl
 
 from provisioner.expressions import evaluate_predicate
 from provisioner.model.attributes import Type
-from provisioner.planning.desired import LEAVER, MEMBER, PERSON, REASON, STANDING, CompiledTarget, standings
+from provisioner.planning.compiled import CompiledTarget
+from provisioner.planning.desired import LEAVER, MEMBER, PERSON, REASON, STANDING, standings
 from provisioner.planning.leaver_steps import LEFT, STEP, due_on, next_step
 from provisioner.planning.spec import ACCOUNT, READ, UNTOUCHABLE, TargetSpec
 from provisioner.runtime.context import Deployment

@@ -13,7 +13,8 @@ from provisioner.model.account import LedgerEntry
 from provisioner.model.attributes import fold, natural
 from provisioner.model.operation_document import RunOperation
 from provisioner.model.person_report import AttributeReport, LinkDocument, PersonInTarget, PersonReport, PersonRow
-from provisioner.planning.desired import REASON, STANDING, compile_target, desired_accounts
+from provisioner.planning.compiled import compile_target
+from provisioner.planning.desired import REASON, STANDING, desired_accounts
 from provisioner.planning.leaver_steps import days_of_leaving
 from provisioner.planning.rewrite_loops import loops_of
 from provisioner.planning.routes import known_by

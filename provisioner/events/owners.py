@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from provisioner.model.event import InboundEvent
-from provisioner.planning.desired import compile_target, desired_accounts
+from provisioner.planning.compiled import compile_target
+from provisioner.planning.desired import desired_accounts
 from provisioner.planning.whose import Everybody, Named, Owner, identifier_type
 from provisioner.roster.identity import Spelling, fold_key, fold_keys
 from provisioner.runtime.context import Deployment

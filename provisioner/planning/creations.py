@@ -11,7 +11,8 @@ import polars as pl
 
 from provisioner.model.operation import FREE, AccountChange, Kind, PlannedState, digest, operation_id
 from provisioner.planning import new_accounts
-from provisioner.planning.desired import DIGEST, PERSON, STANDING, candidate_columns
+from provisioner.planning.compiled import candidate_columns
+from provisioner.planning.desired import DIGEST, PERSON, STANDING
 from provisioner.planning.diff import names_of
 from provisioner.planning.first_free import chosen_attributes
 from provisioner.planning.spec import Alike, Planning, TargetSpec

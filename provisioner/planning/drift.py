@@ -17,7 +17,8 @@ from provisioner.model.attributes import DETAILS_READ_AT, fold, members
 from provisioner.model.operation import ACCOUNT_KINDS, Kind, Operation
 from provisioner.model.worklists import Then
 from provisioner.planning.claims import folded
-from provisioner.planning.desired import LEAVER, MEMBER, PERSON, STANDING, CompiledTarget, desired_accounts
+from provisioner.planning.compiled import CompiledTarget
+from provisioner.planning.desired import LEAVER, MEMBER, PERSON, STANDING, desired_accounts
 from provisioner.planning.plan import TargetPlan
 from provisioner.planning.spec import ACCOUNT, READ, UNTOUCHABLE, Observation, TargetSpec
 

@@ -16,7 +16,8 @@ import polars as pl
 
 from provisioner.model.attributes import Attribute, fold
 from provisioner.planning.claims import folded
-from provisioner.planning.desired import MEMBER, PERSON, STANDING, candidate_columns
+from provisioner.planning.compiled import candidate_columns
+from provisioner.planning.desired import MEMBER, PERSON, STANDING
 from provisioner.planning.spec import ACCOUNT, Observation, Planning, TargetSpec
 
 #: Stands for an owner who is unknown, or for several.

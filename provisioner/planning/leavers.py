@@ -8,7 +8,8 @@ import polars as pl
 
 from provisioner.model.account import State
 from provisioner.planning.claims import Claim
-from provisioner.planning.desired import LEAVER, PERSON, REASON, STANDING, STILL, CompiledTarget, standings
+from provisioner.planning.compiled import CompiledTarget
+from provisioner.planning.desired import LEAVER, PERSON, REASON, STANDING, STILL, standings
 from provisioner.planning.rewrite_loops import LOOPS, Counted
 from provisioner.planning.spec import ACCOUNT
 

@@ -17,6 +17,7 @@ from provisioner.model.operation import ACCOUNT_KINDS, REMOVALS, URGENCY, Kind, 
 from provisioner.model.operation_batches import Batch, rewritten
 from provisioner.planning.build import Aside, Material, drafted
 from provisioner.planning.bundling import riding
+from provisioner.planning.compiled import CompiledTarget
 from provisioner.planning.contested import contested, resembling
 from provisioner.planning.correlate import (
     DESIRED_ROW,
@@ -28,18 +29,8 @@ from provisioner.planning.correlate import (
     correlate,
 )
 from provisioner.planning.creations import Gone
-from provisioner.planning.desired import (
-    FUTURE,
-    LEAVER,
-    MEMBER,
-    PERSON,
-    STANDING,
-    CompiledTarget,
-    Desired,
-    Fault,
-    desired_accounts,
-)
-from provisioner.planning.diff import Held, differing, hold, ours_to_clear, suspects, without_circles, without_taken
+from provisioner.planning.desired import FUTURE, LEAVER, MEMBER, PERSON, STANDING, Desired, Fault, desired_accounts
+from provisioner.planning.diff import Held, differing, hold, ours_to_clear, suspects
 from provisioner.planning.first_contact import Overwrites, new_accounts, note_of, too_many_overwrites
 from provisioner.planning.first_free import chosen_attributes, with_free_values
 from provisioner.planning.guards import Measure, guarded, limit_of, measured, tripped
@@ -62,6 +53,7 @@ from provisioner.planning.shared_sets import (
 from provisioner.planning.side_changes import due_enrolments, due_records, owing
 from provisioner.planning.spec import ACCOUNT, Alike, Observation, Planning, TargetSpec
 from provisioner.planning.standing_todos import unusable, without_unfit
+from provisioner.planning.taken_values import without_circles, without_taken
 
 
 @dataclass(frozen=True, slots=True)

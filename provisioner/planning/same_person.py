@@ -15,7 +15,7 @@ import polars as pl
 
 from provisioner.expressions import Expression, evaluate_texts
 from provisioner.model.attributes import Type
-from provisioner.planning.desired import compile_target
+from provisioner.planning.compiled import compile_target
 from provisioner.planning.spec import TargetSpec
 
 #: People on one side who may share a value that still tells them apart; beyond that it is a mailbox of many.

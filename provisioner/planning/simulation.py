@@ -13,8 +13,9 @@ import polars as pl
 from provisioner.model.attributes import FOLDING, Attribute
 from provisioner.model.operation import ACCOUNT_KINDS, Kind, Operation
 from provisioner.model.outcome import Done
+from provisioner.planning.compiled import CompiledTarget
 from provisioner.planning.correlate import correlate
-from provisioner.planning.desired import PERSON, CompiledTarget, desired_accounts
+from provisioner.planning.desired import PERSON, desired_accounts
 from provisioner.planning.leaver_steps import LEFT, STEP
 from provisioner.planning.ledger_update import ledger_patch
 from provisioner.planning.plan import Link, creates_of

@@ -20,20 +20,11 @@ from provisioner.model.operation import Kind, Operation
 from provisioner.model.run_document import LeftOutRow
 from provisioner.model.unconfirmed import parted
 from provisioner.planning.build import Material, drafted
+from provisioner.planning.compiled import CompiledTarget
 from provisioner.planning.correlate import correlate
 from provisioner.planning.creations import Gone
-from provisioner.planning.desired import (
-    DIGEST,
-    LEAVER,
-    MEMBER,
-    PERSON,
-    REASON,
-    STANDING,
-    CompiledTarget,
-    Desired,
-    desired_accounts,
-)
-from provisioner.planning.diff import Held, differing, hold, names_of, without_taken
+from provisioner.planning.desired import DIGEST, LEAVER, MEMBER, PERSON, REASON, STANDING, Desired, desired_accounts
+from provisioner.planning.diff import Held, differing, hold, names_of
 from provisioner.planning.leaver_steps import DUE, LEFT_ON
 from provisioner.planning.listing_trust import trust_of
 from provisioner.planning.new_accounts import settling
@@ -48,6 +39,7 @@ from provisioner.planning.shared_sets import foreign_removals, merged, removal_b
 from provisioner.planning.side_changes import due_records
 from provisioner.planning.spec import ACCOUNT, Observation, Planning, TargetSpec
 from provisioner.planning.standing_todos import without_unfit
+from provisioner.planning.taken_values import without_taken
 from provisioner.planning.undo_images import CHANGES_STATE, Image, Undo
 from provisioner.settings import AttributeRule
 from provisioner.settings.leaver import steps_of

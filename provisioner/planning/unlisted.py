@@ -10,7 +10,8 @@ import polars as pl
 
 from provisioner.model.attributes import Type, fold
 from provisioner.model.unconfirmed import parted
-from provisioner.planning.desired import LEAVER, MEMBER, STANDING, CompiledTarget, desired_accounts
+from provisioner.planning.compiled import CompiledTarget
+from provisioner.planning.desired import LEAVER, MEMBER, STANDING, desired_accounts
 from provisioner.planning.spec import TargetSpec
 
 

@@ -12,7 +12,8 @@ import polars as pl
 
 from provisioner.expressions import Expression, compile_expression, evaluate_text
 from provisioner.model.attributes import Type
-from provisioner.planning.desired import CompiledTarget, compile_target, desired_accounts
+from provisioner.planning.compiled import CompiledTarget, compile_target
+from provisioner.planning.desired import desired_accounts
 from provisioner.planning.same_person import Pair
 from provisioner.planning.spec import TargetSpec
 from provisioner.roster import Baseline, People, Reject, Source, Verdict, gate, judge, read, unlisted

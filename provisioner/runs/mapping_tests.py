@@ -16,7 +16,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from provisioner.errors import ConfigurationError, ProvisionerError
 from provisioner.model.attributes import InvalidValueError, Type, canonical
-from provisioner.planning.desired import LEAVER, MEMBER, PERSON, STANDING, compile_target, desired_accounts
+from provisioner.planning.compiled import compile_target
+from provisioner.planning.desired import LEAVER, MEMBER, PERSON, STANDING, desired_accounts
 from provisioner.planning.spec import TargetSpec
 from provisioner.roster import Source, pushed
 from provisioner.roster.columns_read import read_by

@@ -11,14 +11,13 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Final
 
 import polars as pl
 
 from provisioner.errors import ConfigurationError, UsageError
-from provisioner.expressions import compile_expression, evaluate_text
-from provisioner.expressions.misses import MISSED
+from provisioner.expressions import compile_expression
 from provisioner.model.attributes import Attribute, Type, natural
 from provisioner.model.operation import Kind, Operation, Status
 from provisioner.model.run_document import first_of
@@ -30,36 +29,26 @@ from provisioner.model.simulation import (
     SimulatedSide,
     Simulation,
 )
-from provisioner.planning.desired import PERSON, CompiledTarget, compile_target
+from provisioner.planning.compiled import CompiledTarget, compile_target
+from provisioner.planning.desired import PERSON
 from provisioner.planning.guards import COVERS
 from provisioner.planning.leaver_steps import days_of_leaving
 from provisioner.planning.plan import TargetPlan, plan_target
 from provisioner.planning.simulation import Unlike, World, carried_out, differing, renamed, settled, unlike, with_shown
 from provisioner.planning.spec import ACCOUNT, Planning, TargetSpec
-from provisioner.roster import Baseline, People, Read, Verdict, gate, judge
+from provisioner.roster import Baseline, People, Verdict, gate, judge
 from provisioner.roster.statuses import statuses_of, unfamiliar
 from provisioner.runs.judged_roster import believed
+from provisioner.runs.kept_rosters import Kept, absent_of, computed, kept_rosters, read_again
 from provisioner.runtime.clock import day_in
 from provisioner.runtime.context import Deployment, build_targets
-from provisioner.settings import RosterSettings, Settings
-from provisioner.store.people.snapshots import roster_columns
+from provisioner.settings import Settings
 
 #: What decides how a file is read: of kept rows it has been decided.
 _READING: Final = (
     *("url", "key", "trim", "nulls", "skip", "rename", "lookups", "pick", "encoding", "header_row", "delimiter"),
     *("records", "sheet"),
 )
-_DOUBTS: Final = pl.Schema({"_line": pl.Int64, "column": pl.String, "reason": pl.String})
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """A clean roster as it is kept: its day, when it was read (epoch seconds), its digest, and everybody's rows."""
-
-    day: date
-    taken: float
-    digest: str
-    people: pl.DataFrame
 
 
 @dataclass(slots=True)
@@ -108,20 +97,6 @@ async def simulate(dep: Deployment, other: Settings, config: str, last: int | No
     document["config"], document["kept"] = config, len(kept)
     document["notes"] = [*_few(dep.settings, len(kept), last), *document["notes"]]
     return document
-
-
-async def kept_rosters(dep: Deployment) -> list[Kept]:
-    """The last clean roster of each day that is kept, the newest of all last."""
-    found = []
-    for one in await dep.past.listed():
-        people = await dep.past.people(one.day)
-        if people is not None:
-            found.append(Kept(date.fromisoformat(one.day), one.taken, one.digest, people))
-    known = await dep.frames.known()
-    digest, taken = await dep.frames.newest()
-    if known is not None:
-        found.append(Kept(day_in(dep.settings.zone, taken)[0], taken, digest, known))
-    return found
 
 
 def _few(settings: Settings, kept: int, last: int | None) -> list[str]:
@@ -255,58 +230,16 @@ def _judged(side: _Side, kept: Kept, *, computes: bool) -> _Judged:
         computes: the settings are others than those by which the rows were read.
     """
     settings, zone = side.settings.roster, side.settings.zone
-    rows = _computed(kept.people, side.settings) if computes else kept.people
+    rows = computed(kept.people, side.settings) if computes else kept.people
     today, today_utc = day_in(zone, kept.taken)
     absent = (pl.col("_verdict") == "absent") | (pl.col("_absent_snapshots") > 0)
-    here = believed(side.specs, _read(rows.filter(~absent)), settings, today, today_utc, zone)
-    away = judge(_read(rows.filter(absent)), settings, today=today, zone=zone).frame
+    here = believed(side.specs, read_again(rows.filter(~absent)), settings, today, today_utc, zone)
+    away = judge(read_again(rows.filter(absent)), settings, today=today, zone=zone).frame
     compiled = {name: compile_target(spec, here.columns) for name, spec in side.specs.items()}
     mapped = frozenset[str]().union(*(one.columns for one in compiled.values()))
     moment = datetime.fromtimestamp(kept.taken, UTC)
     verdict = gate(here, side.baseline, settings, mapped=mapped, modified=None, now=moment, known=side.known)
-    return _Judged(here, pl.concat([here.frame, _absent(away, rows, settings, moment)]), verdict, compiled)
-
-
-def _read(rows: pl.DataFrame) -> Read:
-    """Kept rows as if they had just been read."""
-    columns = tuple(roster_columns(rows.columns))
-    missed = [MISSED] if MISSED in rows.columns else []
-    lines = pl.int_range(1, rows.height + 1, dtype=pl.Int64, eager=True).alias("_line")
-    frame = rows.select("_key", *columns, *missed).with_columns(lines)
-    return Read(
-        frame, (), columns, rows.height, unreadable_keys=False, present=frozenset(), doubts=pl.DataFrame(schema=_DOUBTS)
-    )
-
-
-def _computed(rows: pl.DataFrame, settings: Settings) -> pl.DataFrame:
-    """Rows with the columns that the other settings compute."""
-    waiting = dict(settings.roster.columns)
-    while waiting:
-        ready = [
-            name
-            for name, text in waiting.items()
-            if not compile_expression(text, None, where=f"roster.columns.{name}").columns.intersection(
-                {*waiting}.difference({name})
-            )
-        ]
-        if not ready:
-            break
-        for name in ready:
-            text = waiting.pop(name)
-            expression = compile_expression(text, None, where=f"roster.columns.{name}", zone=settings.zone)
-            rows = rows.with_columns(evaluate_text(expression, rows).values.cast(pl.String).alias(name))
-    return rows
-
-
-def _absent(away: pl.DataFrame, rows: pl.DataFrame, settings: RosterSettings, moment: datetime) -> pl.DataFrame:
-    """Who vanished: leavers once their absence is served."""
-    facts = rows.select("_key", "_absent_snapshots", "_absent_since")
-    known = away.join(facts, on="_key", how="left", maintain_order="left")
-    since = pl.lit(moment) - pl.col("_absent_since")
-    served = (pl.col("_absent_snapshots") >= settings.absence.snapshots) & (since >= pl.lit(settings.absence.grace))
-    left = (pl.col("_verdict") == "leaver") | served.fill_null(value=False)
-    verdict = pl.when(left).then(pl.lit("leaver")).otherwise(pl.lit("absent"))
-    return known.with_columns(verdict.alias("_verdict")).select(away.columns)
+    return _Judged(here, pl.concat([here.frame, absent_of(away, rows, settings, moment)]), verdict, compiled)
 
 
 def _day(side: _Side, judged: _Judged, kept: Kept) -> SimulatedSide:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from provisioner.errors import UsageError
-from provisioner.planning.desired import CompiledTarget, check_overlay, compile_target
+from provisioner.planning.compiled import CompiledTarget, check_overlay, compile_target
 from provisioner.planning.routes import Route, compile_routes
 from provisioner.planning.spec import TargetSpec
 from provisioner.runtime.clock import Clock

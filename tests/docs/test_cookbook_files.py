@@ -10,7 +10,8 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from provisioner.planning.desired import PERSON, REASON, STANDING, compile_target, desired_accounts
+from provisioner.planning.compiled import compile_target
+from provisioner.planning.desired import PERSON, REASON, STANDING, desired_accounts
 from provisioner.roster import fetch
 from provisioner.roster.lookups import fetch_tables
 from provisioner.runs.judged_roster import people_of

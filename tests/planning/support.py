@@ -12,7 +12,7 @@ import polars as pl
 
 from provisioner.model.account import Account, LedgerEntry
 from provisioner.model.operation import Operation
-from provisioner.planning.desired import CompiledTarget, compile_target
+from provisioner.planning.compiled import CompiledTarget, compile_target
 from provisioner.planning.leaver_steps import days_of_leaving
 from provisioner.planning.plan import TargetPlan, plan_target
 from provisioner.planning.refused_once import refused_of, set_once

@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from provisioner.errors import ConfigurationError
-from provisioner.planning.desired import check_overlay, compile_target, desired_accounts
+from provisioner.planning.compiled import check_overlay, compile_target
+from provisioner.planning.desired import desired_accounts
 from provisioner.planning.spec import TargetSpec
 from tests.planning.support import (
     ROW,

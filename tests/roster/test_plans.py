@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from provisioner.errors import RosterError
 from provisioner.expressions.moments import UTC_ZONE
 from provisioner.model.account import Account
-from provisioner.planning.desired import compile_target
+from provisioner.planning.compiled import compile_target
 from provisioner.planning.plan import plan_target
 from provisioner.planning.spec import Observation, Planning, TargetSpec
 from provisioner.roster import pushed

@@ -23,7 +23,8 @@ from provisioner.errors import ConfigurationError, ProvisionerError, RosterError
 from provisioner.logs import without_secrets
 from provisioner.model.check_result import Fragment, Line, failure
 from provisioner.model.run_document import WAITS
-from provisioner.planning.desired import MEMBER, STANDING, compile_target, desired_accounts, faults_of, wrong_ones
+from provisioner.planning.compiled import compile_target, faults_of, wrong_ones
+from provisioner.planning.desired import MEMBER, STANDING, desired_accounts
 from provisioner.planning.spec import TargetSpec
 from provisioner.progress.writeback import check_columns
 from provisioner.roster import Baseline, Note, People, Source, fetch, gate

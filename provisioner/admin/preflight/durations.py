@@ -11,7 +11,8 @@ import polars as pl
 
 from provisioner.errors import ConfigurationError
 from provisioner.model.check_result import Line
-from provisioner.planning.desired import MEMBER, STANDING, compile_target, standings
+from provisioner.planning.compiled import compile_target
+from provisioner.planning.desired import MEMBER, STANDING, standings
 from provisioner.planning.spec import TargetSpec
 from provisioner.progress.vitals import ago
 from provisioner.runs.estimate import UsualDurations, usual_durations

@@ -28,7 +28,6 @@ from provisioner.settings import RosterSettings
 #: What a look-up in the roster itself waits for, besides columns.
 _KEY, _PICK = "roster.key", "roster.pick"
 _EXAMPLES: Final = 3
-_MEND: Final = "Fix the rows in that file."
 _LONGEST: Final = 20
 _DOUBTS: Final = pl.Schema({"_line": pl.Int64, "column": pl.String, "reason": pl.String})
 
@@ -344,7 +343,7 @@ class Derivation:
 
     def notes(self) -> list[Note]:
         """What to say about what was not found, and about tables that are not whole."""
-        told = [Note(note, _MEND) for table in self.plan.tables.values() for note in table.notes]
+        told = [note for table in self.plan.tables.values() for note in table.notes]
         for lookup, missed in self.misses.items():
             if not missed.height:
                 continue

@@ -12,14 +12,16 @@ from provisioner.errors import ConfigurationError, RosterError
 from provisioner.roster.cells import trimmed, without_words
 from provisioner.roster.forms import parse
 from provisioner.roster.identity import fold_key, fold_keys
+from provisioner.roster.legibility import legibility_notes
 from provisioner.roster.source import fetch
-from provisioner.roster.values import Source, clean_names
+from provisioner.roster.values import Note, Source, clean_names
 from provisioner.settings import LookupSettings, RosterSettings
 
 #: The one column of a map of values.
 VALUE: Final = "value"
 FOLD: Final = "_fold"
 _MOST_SHOWN: Final = 3
+_MEND: Final = "Fix the rows in that file."
 
 
 class TableError(RosterError):
@@ -31,7 +33,7 @@ class LookupTable:
     """A table by its key: `frame` has `_fold`, each once, and `columns`.
 
     `default` is the value of a map for what it does not have. `digest` and `rows` are of the file, `name` is what
-    people see; a map has neither. `notes` are sentences about rows that cannot be used.
+    people see; a map has neither. `notes` say what was skipped or guessed, and which rows cannot be used.
     """
 
     frame: pl.DataFrame
@@ -40,7 +42,7 @@ class LookupTable:
     digest: str | None = None
     rows: int = 0
     name: str = ""
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
 def fetch_tables(
@@ -125,19 +127,29 @@ def _of_file(name: str, lookup: LookupSettings, source: Source, settings: Roster
     sure = "nulls" in settings.model_fields_set
     table, errors = without_words(table, settings.nulls, None, {key}, marks=settings.trim, sure=sure)
     frame = table.frame.with_columns(fold_keys(clean_names(table.frame[key])).alias(FOLD))
-    notes = []
+    notes = [Note(f"{where}: {one.message}", one.remedy) for one in table.notes]
+    # The encoding of such a file has no setting
+    notes += [
+        Note(f"{where}: {one.message}", "Let it be written as UTF-8.", one.example)
+        for one in legibility_notes(table, source.name)
+    ]
     if table.bad or errors.height:
         wrong = sorted({*(one.line for one in table.bad), *errors["_line"]})
-        notes.append(f"{where}: {len(wrong)} rows of {source.name} hold what cannot be read (line {_lines(wrong)}).")
+        count = "1 row" if len(wrong) == 1 else f"{len(wrong)} rows"
+        holds = "holds" if len(wrong) == 1 else "hold"
+        notes.append(
+            Note(f"{where}: {count} of {source.name} {holds} what cannot be read (line {_lines(wrong)}).", _MEND)
+        )
     frame = frame.filter(pl.col(FOLD).is_not_null()).select("_line", FOLD, *table.columns)
     once = frame.unique([FOLD, *(one for one in table.columns if one != key)], keep="first", maintain_order=True)
     several = once[FOLD].is_duplicated()
     if several.any():
         wrong = once.filter(several)["_line"].to_list()
-        notes.append(
+        message = (
             f"{where}: {source.name} has several rows of one {key} that differ (line {_lines(wrong)}); none of them "
             "counts as a hit."
         )
+        notes.append(Note(message, _MEND))
     return LookupTable(
         once.filter(~several).drop("_line"), table.columns, None, source.digest, rows, source.name, tuple(notes)
     )

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from provisioner.errors import RosterError
-from provisioner.expressions import compile_expression, evaluate_predicate, evaluate_text
+from provisioner.expressions import Expression, compile_expression, evaluate_predicate, evaluate_text
 from provisioner.expressions.moments import UTC_ZONE
 from provisioner.roster.addresses import complaint, improper
 from provisioner.roster.cells import NULL_NAME, trimmed, without_words
@@ -147,9 +147,30 @@ def _without_skipped(table: Table, settings: RosterSettings) -> tuple[Table, pl.
         return table, nobody
     expression = compile_expression(settings.skip, table.columns, where="roster.skip", predicate=True)
     out = evaluate_predicate(expression, table.frame).values.fill_null(value=False)
-    if not out.any():
+    short = _skipped_short_rows(table, expression)
+    if not out.any() and not short:
         return table, nobody
-    return replace(table, frame=table.frame.filter(~out)), table.frame["_line"].filter(out)
+    bad = [one for one in table.bad if one.line not in short]
+    lines = pl.concat([table.frame["_line"].filter(out), pl.Series("_line", sorted(short), dtype=pl.Int64)])
+    return replace(table, frame=table.frame.filter(~out), bad=bad), lines.sort()
+
+
+def _skipped_short_rows(table: Table, skip: Expression) -> set[int]:
+    """The lines of rows which end too early and are no people by the cells that they have.
+
+    Of a row that lacks a cell which `skip` reads nobody can say so: it is somebody's, and stays a bad one.
+    """
+    read = [place for place, name in enumerate(table.columns) if name in skip.columns]
+    asked = [one for one in table.bad if read and len(one.cells) > max(read)]
+    if not asked:
+        return set()
+    rows = [[one.cells[place] for place in read] for one in asked]
+    schema = {table.columns[place]: pl.String for place in read}
+    frame = pl.DataFrame(rows, schema=schema, orient="row").select(
+        pl.when((cell := pl.col(name).str.strip_chars()) != "").then(cell).alias(name) for name in schema
+    )
+    out = evaluate_predicate(skip, frame).values.fill_null(value=False)
+    return {one.line for one, yes in zip(asked, out, strict=True) if yes}
 
 
 def _keys(frame: pl.DataFrame, plan: Plan, work: Derivation) -> tuple[pl.Series, dict[int, str]]:

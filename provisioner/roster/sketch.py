@@ -11,10 +11,12 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from provisioner.errors import ProvisionerError
+from provisioner.roster.cells import trimmed, without_words
 from provisioner.roster.days import COMMON, forms_that_fit, readable_by
 from provisioner.roster.forms import parse, records_in
-from provisioner.roster.forms.table import Table
+from provisioner.roster.forms.table import PLACE, Table
 from provisioner.roster.naming import is_name
+from provisioner.roster.renaming import renamed
 from provisioner.roster.values import Source
 from provisioner.settings import RosterSettings
 
@@ -29,12 +31,30 @@ _DATE_NAME: Final = re.compile(
 _STARTS: Final = re.compile(r"start|hire|join|begin|entry|eintritt|from|whencreated", re.IGNORECASE)
 _ENDS: Final = re.compile(r"end\b|_end|end_|term|leav|exit|austritt|last.?day|until", re.IGNORECASE)
 _YES: Final = frozenset(
-    {"active", "a", "employed", "current", "yes", "y", "true", "1", "enabled", "aktiv", "working", "hired", "on leave"}
+    {
+        "active",
+        "a",
+        "employed",
+        "current",
+        "yes",
+        "y",
+        "true",
+        "1",
+        "enabled",
+        "aktiv",
+        "ja",
+        "oui",
+        "working",
+        "hired",
+        "on leave",
+    }
 )
 _NO: Final = frozenset(
-    {"inactive", "terminated", "left", "leaver", "t", "i", "no", "n", "false", "0", "disabled", "former", "resigned"}
+    {"inactive", "terminated", "left", "leaver", "t", "i", "no", "n", "false", "0", "nein", "non", "disabled", "former"}
+    | {"resigned", "retired", "deceased"}
 )
-_TOTAL: Final = re.compile(
+#: How the line of a total begins.
+TOTAL: Final = re.compile(
     r"(?:grand |sub)?totals?\b|summe\b|gesamt|sum\b|count\b|anzahl|number of|end of (?:report|file|list)"
     r"|\d+ (?:rows|records)",
     re.IGNORECASE,
@@ -46,7 +66,11 @@ _SAMPLE: Final = 1_000
 _PROPOSED: Final = 3
 _LONGEST: Final = 40
 _KEY_SHARE: Final = 0.98
+#: Of a column that is named as a key is, this share of other texts: rows of some people are there several times.
+_REPEATED_SHARE: Final = 0.5
 _ENOUGH: Final = 20
+#: The day goes before the month wherever points part them.
+_POINTS: Final = re.compile(r"[0-9]{1,2}\.[0-9]{1,2}\.[0-9]{4}.*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +78,10 @@ class Sketch:
     """What a roster looks like.
 
     `settings` is a section ``roster`` to start from; `keys` are columns that may be the key, the likelier first;
-    `status` holds, for each column that may say who is employed, its texts and how often each is there; `dates` the
-    forms that read each column of days.
+    `repeated` is in how many rows the first of them repeats another's; `addresses` are columns with another address in
+    each row; `status` holds, for each column that may say who is employed, its texts and how often each is there;
+    `unsure` are texts of the first of them which may as well be employed people's; `dates` are the forms that read each
+    column of days.
     """
 
     settings: Mapping[str, Any]
@@ -63,6 +89,9 @@ class Sketch:
     keys: tuple[str, ...] = ()
     status: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     dates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    repeated: int = 0
+    addresses: tuple[str, ...] = ()
+    unsure: tuple[str, ...] = ()
 
 
 def sketch(source: Source, settings: RosterSettings, zone: ZoneInfo) -> Sketch | None:
@@ -74,6 +103,10 @@ def sketch(source: Source, settings: RosterSettings, zone: ZoneInfo) -> Sketch |
             found["records"] = places[0]
             settings = settings.model_copy(update={"records": places[0]})
         table = parse(source, settings, needed=())
+        if rename := _of_one_name(table):
+            found["rename"] = rename
+            table = renamed(table, settings.model_copy(update={"rename": rename}), source.name)
+        table, _ = without_words(trimmed(table, ()), settings.nulls, None, (), marks=True)
     except ProvisionerError:
         return None
     names = [name for name in table.columns if is_name(name)]
@@ -89,12 +122,18 @@ def sketch(source: Source, settings: RosterSettings, zone: ZoneInfo) -> Sketch |
         found["header_row"] = table.header_line
     dates = _dates(rows, names, zone)
     status = _statuses(rows, [name for name in names if name not in dates])
-    keys = _keys(rows, [name for name in names if name not in dates and name not in status])
+    others = [name for name in names if name not in dates and name not in status]
+    keys = _keys(rows, others)
+    repeated = 0
+    if not keys:
+        keys = _repeated_keys(rows, others)
+        repeated = rows.height - rows[keys[0]].str.to_lowercase().n_unique() if keys else 0
+    addresses = [] if keys else _addresses(rows, names)
     if keys:
         found["key"] = keys[0]
-    if status:
-        column = next(iter(status))
-        found["employed"] = _employed(column, status[column])
+    unsure: list[str] = []
+    if status and _STATUS_NAME.search(column := next(iter(status))):
+        found["employed"], unsure = _employed(column, status[column])
     for setting, pattern in (("starts", _STARTS), ("ends", _ENDS)):
         found.update([(setting, name) for name in dates if pattern.search(name)][:1])
     if forms := list(dict.fromkeys(form for one in dates.values() for form in one)):
@@ -104,7 +143,19 @@ def sketch(source: Source, settings: RosterSettings, zone: ZoneInfo) -> Sketch |
         table = parse(source, settings.model_copy(update={"key": keys[0]}), needed=())
     if skip := skip_of(table, names):
         found["skip"] = skip
-    return Sketch(found, tuple(names), tuple(keys), status, dates)
+    return Sketch(found, tuple(names), tuple(keys), status, dates, repeated, tuple(addresses), tuple(unsure))
+
+
+def _of_one_name(table: Table) -> dict[str, str]:
+    """For `roster.rename`: another name for each column that has the name of one before it."""
+    seen: set[str] = set()
+    wanted: dict[str, str] = {}
+    for place, column in enumerate(table.columns, 1):
+        name, mark, _ = column.partition(PLACE)
+        if mark and name in seen:
+            wanted[f"#{place}"] = f"{name} {place}"
+        seen.add(name)
+    return wanted if not set(wanted.values()) & set(table.columns) else {}
 
 
 def quoted_column(name: str) -> str:
@@ -121,7 +172,7 @@ def is_no_person(row: Mapping[str, Any], names: Sequence[str]) -> bool:
     cells = [(name, str(row[name]).strip()) for name in names if row[name]]
     if not cells:
         return True
-    total = _TOTAL.match(cells[0][1]) is not None and 2 * len(cells) <= len(names) + 1
+    total = TOTAL.match(cells[0][1]) is not None and 2 * len(cells) <= len(names) + 1
     return total or _is_header(cells)
 
 
@@ -142,11 +193,11 @@ def skip_of(table: Table, names: Sequence[str]) -> str | None:
     for row in ends.iter_rows(named=True):
         if is_no_person(row, names) and (cells := [(name, str(row[name]).strip()) for name in names if row[name]]):
             column, cell = cells[0]
-            word = _TOTAL.match(cell)
+            word = TOTAL.match(cell)
             test = f"LIKE {_text(word[0] + '%')}" if word else f"= {_text(cell[:_LONGEST])}"
             found[f"{quoted_column(column)} {test}"] = None
     for bad in table.bad:
-        if bad.key_cell and (word := _TOTAL.match(bad.key_cell.strip())):
+        if bad.key_cell and (word := TOTAL.match(bad.key_cell.strip())):
             found[f"{quoted_column(names[0])} LIKE {_text(word[0] + '%')}"] = None
     return " OR ".join(list(found)[:_PROPOSED]) or None
 
@@ -170,6 +221,33 @@ def _keys(rows: pl.DataFrame, names: Sequence[str]) -> list[str]:
     return [name for _, _, name in sorted(found)[:_PROPOSED]]
 
 
+def _repeated_keys(rows: pl.DataFrame, names: Sequence[str]) -> list[str]:
+    """Columns that are named as a key is, and have another text in most rows."""
+    found = []
+    for name in names:
+        column = rows[name].drop_nulls()
+        several = column.len() >= _KEY_SHARE * rows.height and (
+            column.str.to_lowercase().n_unique() > _REPEATED_SHARE * column.len()
+        )
+        if several and _STRONG_KEY.search(name) and not column.head(_SAMPLE).str.contains("@", literal=True).any():
+            found.append(name)
+    return found[:_PROPOSED]
+
+
+def _addresses(rows: pl.DataFrame, names: Sequence[str]) -> list[str]:
+    """Columns of addresses, with another one in each row."""
+    found = []
+    for name in names:
+        column = rows[name].drop_nulls().str.to_lowercase()
+        if (
+            column.len() >= _KEY_SHARE * rows.height
+            and column.n_unique() == column.len() > 0
+            and all(_EMAIL.fullmatch(text) for text in column.head(_SAMPLE))
+        ):
+            found.append(name)
+    return found[:_PROPOSED]
+
+
 def _statuses(rows: pl.DataFrame, names: Sequence[str]) -> dict[str, dict[str, int]]:
     """Columns of a few texts that may say who is employed."""
     found: list[tuple[int, str, dict[str, int]]] = []
@@ -179,22 +257,36 @@ def _statuses(rows: pl.DataFrame, names: Sequence[str]) -> dict[str, dict[str, i
         if not 0 < texts.height <= _MOST_TEXTS:
             continue
         words = {text.lower() for text in texts[name]}
-        known = bool(words & (_YES | _NO)) and words <= _YES | _NO and (len(words) > 1 or not words & {"0", "1"})
-        score = 2 * bool(_STATUS_NAME.search(name)) + 2 * known
-        if score >= 2 and not all(len(word) > _LONGEST for word in words):
+        named = _STATUS_NAME.search(name) is not None
+        known = words <= _YES | _NO and (named or len(words) > 1)
+        # What is only like a status by its texts, such as Primary: Y or N, is named and never taken for one
+        score = 2 * named + known
+        if score and not all(len(word) > _LONGEST for word in words):
             found.append((-score, name, {text[:_LONGEST]: int(count) for text, count in texts.iter_rows()}))
     return {name: texts for _, name, texts in sorted(found, key=lambda one: one[0])[:_PROPOSED]}
 
 
-def _employed(column: str, texts: Mapping[str, int]) -> str:
+def _employed(column: str, texts: Mapping[str, int]) -> tuple[str, list[str]]:
+    """Who is employed by a column, and the texts of it that may say so too or not."""
     blocks = re.search("block|leaver|terminated|inactive", column, re.IGNORECASE) is not None
     good, bad = (_NO, _YES) if blocks else (_YES, _NO)
-    yes = [text for text in texts if text.lower() in good]
-    # What nobody knows is asked about by name, not taken for employed
-    yes = yes or [text for text in texts if text.lower() not in bad][:1]
+    if {text.lower() for text in texts} == {"t", "f"}:
+        # Beside f, t is no leaver's T
+        good, bad = (frozenset("f"), frozenset("t")) if blocks else (frozenset("t"), frozenset("f"))
+    yes = [text for text in texts if text.lower() in good or _first_word(text) in good]
+    unsure = [text for text in texts if text not in yes and text.lower() not in bad and _first_word(text) not in bad]
+    if not yes:
+        # What nobody knows is asked about by name, not taken for employed
+        yes, unsure = unsure[:1], unsure[1:]
     if len(yes) == 1:
-        return f"{quoted_column(column)} = {_text(yes[0])}"
-    return f"{quoted_column(column)} IN ({', '.join(map(_text, yes))})" if yes else "TRUE"
+        return f"{quoted_column(column)} = {_text(yes[0])}", unsure
+    return (f"{quoted_column(column)} IN ({', '.join(map(_text, yes))})" if yes else "TRUE"), unsure
+
+
+def _first_word(text: str) -> str:
+    """As of ``Active - Payroll Eligible``; none of a code or of a single word."""
+    first, *more = re.findall(r"[^\W\d_]+", text.lower()) or [""]
+    return first if more and len(first) > 1 else ""
 
 
 def _dates(rows: pl.DataFrame, names: Sequence[str], zone: ZoneInfo) -> dict[str, tuple[str, ...]]:
@@ -206,6 +298,8 @@ def _dates(rows: pl.DataFrame, names: Sequence[str], zone: ZoneInfo) -> dict[str
         if not cells or not (named or all(re.search(r"\d.*[-/.: ]", text) for text in cells)):
             continue
         fit = forms_that_fit(cells, zone)
+        if fit[:2] == ["day_first", "month_first"] and all(_POINTS.fullmatch(text.strip()) for text in cells):
+            fit = ["day_first"]
         if fit:
             # Where several fit, the cells do not show which: all are named, for somebody to choose
             found[name] = tuple(fit[:1] if fit[0] == "iso" else fit[:2])

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from provisioner.errors import ConfigurationError, ProvisionerError, RosterError
 from provisioner.expressions.misses import MISSED
 from provisioner.roster import People, Read, judge, pushed, read
+from provisioner.roster.values import Source
 from provisioner.settings import RosterSettings
 from tests.roster.workbooks import workbook
 
@@ -32,12 +33,14 @@ def reading(
     content: str | bytes,
     needs: tuple[str, ...] = (),
     emails: tuple[str, ...] = (),
-    tables: Mapping[str, str] | None = None,
+    tables: Mapping[str, str | bytes] | None = None,
     **settings: Any,
 ) -> Read:
-    data = content.encode() if isinstance(content, str) else content
-    sources = {name: pushed(text.encode(), f"{name}.csv") for name, text in (tables or {}).items()}
-    return read(pushed(data, "people.csv"), RosterSettings(**settings), needs=needs, emails=emails, tables=sources)
+    def source(text: str | bytes, name: str) -> Source:
+        return pushed(text.encode() if isinstance(text, str) else text, f"{name}.csv")
+
+    sources = {name: source(text, name) for name, text in (tables or {}).items()}
+    return read(source(content, "people"), RosterSettings(**settings), needs=needs, emails=emails, tables=sources)
 
 
 def people_of(content: str | bytes, today: date = TODAY, **kwargs: Any) -> People:
@@ -86,6 +89,23 @@ def test_rows_that_are_no_people_are_skipped_and_said() -> None:
     assert (cells(found), found.rows, found.rejects) == ([("E1",), ("E2",)], 3, ())
     assert messages(found) == ("1 rows are no people by roster.skip (line 4).",)
     assert len(people_of(text, key="Employee ID").frame) == 3
+
+
+def test_a_total_of_few_cells_is_skipped_and_a_person_whose_row_was_cut_is_not() -> None:
+    """The total has less cells than the columns that somebody reads; so has a person's row that lost its end."""
+    text = "Employee ID,First Name,Status\nE1,Ann,active\nE2\nTotal: 2\n"
+    found = people_of(
+        text, key="Employee ID", employed="Status = 'active'", skip="\"Employee ID\" LIKE 'Total%' OR Status IS NULL"
+    )
+    assert [str(one) for one in found.rejects] == [
+        "line 3 (E2): has 1 cells, the header has 3",
+        "line 4 (Total: 2): has 1 cells, the header has 3",
+    ]
+    skip = "\"Employee ID\" LIKE 'Total%'"
+    found = people_of(text, key="Employee ID", employed="Status = 'active'", skip=skip)
+    assert [str(one) for one in found.rejects] == ["line 3 (E2): has 1 cells, the header has 3"]
+    assert (cells(found), found.rows, found.present) == ([("E1",)], 3, frozenset({"E2"}))
+    assert "1 rows are no people by roster.skip (line 4)." in messages(found)
 
 
 def test_unknown_skips_nobody() -> None:
@@ -275,9 +295,19 @@ def test_a_table_with_rows_that_differ_and_rows_that_are_broken() -> None:
     sites = "code,city\nSYD,Sydney\nSYD,Sydney\nMEL,Melbourne\nmel,Other\nXXX,a,b\n"
     found = reading(STAFF, ("site.city",), tables={"site": sites}, lookups=LOOKUPS)
     assert cells(found, "site.city") == [("E1", "Sydney"), ("E2", None), ("E3", None)]
-    assert "hold what cannot be read (line 6)" in messages(found)[0]
+    assert "1 row of site.csv holds what cannot be read (line 6)" in messages(found)[0]
     assert "several rows of one code that differ (line 4, 5)" in messages(found)[1]
     assert found.tables["site"].rows == 5
+
+
+def test_what_was_skipped_and_guessed_in_another_table_is_said() -> None:
+    sites = "Our sites\n\ncode,city\nSYD,Łódź\nMEL,Święta Góra\n".encode("cp1250")
+    found = reading(STAFF, ("site.city",), tables={"site": sites}, lookups=LOOKUPS)
+    assert cells(found, "site.city")[:2] == [("E1", "Łódź"), ("E2", "Święta Góra")]
+    banner, guess = found.notes[:2]
+    assert banner.message.startswith("roster.lookups.site: The header is in line 3;")
+    assert guess.message.startswith("roster.lookups.site: site.csv is no UTF-8, and its encoding was guessed: cp1250")
+    assert (guess.remedy, guess.example) == ("Let it be written as UTF-8.", "'Łódź'")
 
 
 # One row a person

@@ -10,7 +10,7 @@ import yaml
 
 from provisioner.model.check_result import Fragment, Line
 from provisioner.roster import People, Source
-from provisioner.roster.sketch import Sketch, is_no_person, quoted_column, sketch
+from provisioner.roster.sketch import TOTAL, Sketch, is_no_person, quoted_column, sketch
 from provisioner.settings import RosterSettings
 
 _TOLD: Final = 3
@@ -37,19 +37,47 @@ def _yaml(found: Sketch) -> str:
             remark = f"or {', '.join(found.keys[1:])}"
         if name == "employed":
             column, texts = next(iter(found.status.items()))
-            remark = f"{column}: " + ", ".join(f"{text} {count}" for text, count in texts.items())
-        lines.append(f"  {name}: {_scalar(value)}{f'  # {remark}' if remark else ''}")
-    if "key" not in found.settings:
+            remark = _counted(column, texts)
+            if found.unsure:
+                remark += f"; leavers by this: {', '.join(found.unsure)}"
+        lines.append(f"  {name}: {_scalar(value)}{_remark(remark) if remark else ''}")
+    if found.repeated:
+        rows = "1 row has" if found.repeated == 1 else f"{found.repeated} rows have"
         lines.append(
-            "  # key: no column has another value in each row; an expression may: \"company || '-' || number\""
+            _remark(f"pick: {rows} the key of another; say which one counts, such as start_date DESC, or exclude some")
         )
-    lines.append(f"  # columns: {', '.join(found.columns)}")
+    if "key" not in found.settings:
+        lines.append(_remark(f"key: {_no_key(found)}"))
+    if "employed" not in found.settings and found.status:
+        texts_of = "; ".join(_counted(column, texts) for column, texts in found.status.items())
+        lines.append(_remark(f"employed: is it in one of these? {texts_of}"))
+    lines.append(_remark(f"columns: {', '.join(found.columns)}"))
     return "\n".join(lines) + "\n"
+
+
+def _counted(column: str, texts: Mapping[str, int]) -> str:
+    return f"{column}: " + ", ".join(f"{text} {count}" for text, count in texts.items())
+
+
+def _no_key(found: Sketch) -> str:
+    if found.addresses:
+        return (
+            f"only {', '.join(found.addresses)} has another value in each row, and addresses change; export the "
+            "number of each person too"
+        )
+    return "no column has another value in each row; an expression may: \"company || '-' || number\""
+
+
+def _remark(text: str) -> str:
+    """A comment of YAML, which must not go on in another line."""
+    return "  # " + " ".join(text.split())
 
 
 def _scalar(value: Any) -> str:
     """A value as YAML in one line."""
-    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000)
+    broken = isinstance(value, str) and len(value.splitlines()) > 1
+    style = '"' if broken else None
+    text = yaml.safe_dump(value, default_flow_style=True, default_style=style, allow_unicode=True, width=10_000)
     return str(text).removesuffix("\n").removesuffix("\n...")
 
 
@@ -64,4 +92,11 @@ def totals(people: People) -> list[Line]:
         test = f"{quoted_column(column)} = '{str(row[column]).strip()}'".replace('"', '\\"')
         message = f"Line {row['_line']} looks like a total or a header, and is taken for a person."
         lines.append(Line("roster", "warn", message, f'Set `roster.skip: "{test}"`, or the like.'))
+    for one in people.rejects:
+        word = None if one.key is None or one.column is not None else TOTAL.match(one.key)
+        if word is not None and len(lines) < _TOLD:
+            # Of a row with too few cells only the first is read, which is in the column of the key then
+            test = f"{quoted_column(people.columns[0])} LIKE '{word[0]}%'".replace('"', '\\"')
+            message = f"Line {one.line} looks like a total, and is taken for a row with too few cells."
+            lines.append(Line("roster", "warn", message, f'Set `roster.skip: "{test}"`, or the like.'))
     return lines

@@ -224,7 +224,9 @@ class _Rows:
             odd.filled.append(line)
         else:
             reason = f"has {len(record.cells)} cells, the header has {self._width}"
-            odd.bad.append(BadRow(line, self._trusted(record.cells[0]), reason))
+            short = len(record.cells) < self._width and '"' not in record.cells[0]
+            cells = tuple(record.cells) if short else ()
+            odd.bad.append(BadRow(line, self._trusted(record.cells[0]), reason, cells))
 
     def _may_lack(self, record: Record, line: int) -> bool:
         """Whether a row may be filled up. The last one may be cut off, unless its line has an end."""

@@ -21,6 +21,8 @@ _UNCLOSED: Final = "a quotation mark is never closed"
 _SEPARATOR_LINE: Final = re.compile(r'"?sep=([\t!-/:-@\[-`{-~])"?\s*', re.IGNORECASE)
 #: Lines above the header that may be a banner.
 _MOST_BANNER: Final = 50
+#: Cells of a line that names what is in the file, or says one thing about it, such as its date.
+_BANNER_CELLS: Final = 2
 #: Before the place of a column without a name.
 _UNNAMED: Final = "\x1e"
 
@@ -130,7 +132,7 @@ def _below(
             continue
         if _shows(record, names) and _filled(record) > 1:
             return place, delimiter, record
-        if shaped is None and width == 1 and _filled(record) > 2 and _filled(record) == len(record.cells):
+        if shaped is None and width <= _BANNER_CELLS < _filled(record) == len(record.cells):
             shaped = place, delimiter, record
     return shaped
 

@@ -26,11 +26,15 @@ MAX_ROW: Final = 1_048_576
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A row that has no proper cells; `key_cell` is the raw key if it is where it must be."""
+    """A row that has no proper cells; `key_cell` is the raw key if it is where it must be.
+
+    `cells` are those of a row that ends too early, which are in their columns; of other bad rows nobody knows.
+    """
 
     line: int
     key_cell: str | None
     reason: str
+    cells: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

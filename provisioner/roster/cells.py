@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Final
 
 import polars as pl
 
 from provisioner.expressions.evaluation import beyond_ascii
-from provisioner.roster.forms.table import Table
+from provisioner.roster.forms.table import BEYOND, CONTROLS, HASH, WRAPPED, Table
 from provisioner.roster.values import INVISIBLE
 
 #: The mark where a workbook holds a formula without its result.
@@ -39,19 +39,22 @@ def trimmed(table: Table, emails: Collection[str]) -> Table:
     """
     frame = table.frame
     # Most columns need nothing. What is ASCII and neither begins nor ends with a sign up to space is clean as it is
-    padded = frame.select(
-        ((pl.col(name) < "!").any() | (pl.col(name).str.tail(1) < "!").any() | beyond_ascii(pl.col(name)).any())
-        for name in table.columns
-    ).row(0)
+    padded = frame.select(_may_be_padded(pl.col(name), table.lacks) for name in table.columns).row(0)
     names = [name for name, hit in zip(table.columns, padded, strict=True) if hit]
     if names:
         stripped = frame.select(pl.col(name).str.strip_chars(_OUTER) for name in names)
         frame = frame.with_columns(stripped[name].set(stripped[name] == "", None) for name in names)
-    for name in emails:
+    for name in () if BEYOND in table.lacks else emails:
         if name in table.columns and (rows := beyond_ascii(frame[name]).fill_null(value=False).arg_true()).len():
             visible = frame[name].gather(rows).str.replace_all(f"[{INVISIBLE}]", "")
             frame = frame.with_columns(frame[name].scatter(rows, visible))
     return replace(table, frame=frame)
+
+
+def _may_be_padded(cells: pl.Expr, lacks: Collection[str]) -> pl.Expr:
+    ends = cells.str.ends_with(" ") if CONTROLS in lacks else cells.str.tail(1) < "!"
+    found = (cells < "!").any() | ends.any()
+    return found if BEYOND in lacks else found | beyond_ascii(cells).any()
 
 
 def without_words(
@@ -85,8 +88,9 @@ def without_words(
     null = _any_of(plain)
     # One look for all, which few columns need twice
     any_ = "|".join([_ERROR, *([null] if null else []), *([_WRAPPED] if marks else [])])
-    hits = table.frame.select(pl.col(name).str.contains(any_).any() for name in table.columns).row(0)
-    hit = [name for name, found in zip(table.columns, hits, strict=True) if found]
+    asked = _may_hold(table, plain)
+    hits = table.frame.select(pl.col(name).str.contains(any_).any() for name in asked).row(0) if asked else ()
+    hit = [name for name, found in zip(asked, hits, strict=True) if found]
     if not sure and not table.calculated and _of_a_spreadsheet(table, hit):
         null = _any_of(plain - errors)
     if marks:
@@ -101,6 +105,28 @@ def without_words(
         ]
         table = replace(table, frame=table.frame.with_columns(empty))
     return without_error_cells(table, key, hit)
+
+
+def _may_hold(table: Table, words: Collection[str]) -> Sequence[str]:
+    """The columns in which one of these words, an error, or a wrapped text may be.
+
+    Where nothing begins as the others do, a word is known by its length, unless letters of other lengths are the same
+    but for case.
+    """
+    if not {HASH, WRAPPED} <= table.lacks or not all(word.isascii() for word in words):
+        return table.columns
+    lengths = {len(word) for word in words if HASH not in word}
+    if not lengths:
+        return ()
+    tests = []
+    for name in table.columns:
+        size = pl.col(name).str.len_bytes()
+        test = size.is_between(min(lengths), max(lengths)).any()
+        tests.append(
+            (test if BEYOND in table.lacks else test | (size != pl.col(name).str.len_chars()).any()).alias(name)
+        )
+    hits = table.frame.select(tests).row(0)
+    return [name for name, found in zip(table.columns, hits, strict=True) if found]
 
 
 def _any_of(words: Collection[str]) -> str | None:

@@ -152,8 +152,14 @@ def row_digests(frame: pl.DataFrame, columns: Iterable[str]) -> pl.Series:
     """A digest of each row's cells (16 hexadecimal digits); the same file in another order of columns gives another."""
     cells = [pl.col(name).fill_null("\x1e") for name in columns]
     texts = frame.select(pl.concat_str(cells, separator="\x1f")).to_series() if cells else frame["_key"]
-    digests = [blake2b(text.encode(), digest_size=8).hexdigest() for text in texts.to_list()]
-    return pl.Series("_digest", digests, dtype=pl.String)
+    # A copy of one that began takes two thirds of the time of a new one
+    begin = blake2b(digest_size=8)
+    digests = []
+    for text in texts.cast(pl.Binary).to_list():
+        one = begin.copy()
+        one.update(text)
+        digests.append(one.digest())
+    return pl.Series("_digest", digests, dtype=pl.Binary).bin.encode("hex")
 
 
 def _predicate(text: str, where: str, read: Read, zone: ZoneInfo) -> Evaluated:

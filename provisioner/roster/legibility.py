@@ -10,7 +10,7 @@ from typing import Final
 import polars as pl
 
 from provisioner.expressions.evaluation import beyond_ascii
-from provisioner.roster.forms.table import Table
+from provisioner.roster.forms.table import BEYOND, Table
 from provisioner.roster.values import Note
 
 #: The sign that programs put where they could not read a letter.
@@ -101,6 +101,8 @@ def legibility_notes(table: Table, name: str) -> tuple[Note, ...]:
 
     The first cell that is concerned comes along, so that somebody sees whether the guess is right.
     """
+    if BEYOND in table.lacks:
+        return ()
     guess = table.guess
     special = table.frame.select(beyond_ascii(pl.col(one)).any() for one in table.columns).row(0)
     columns = [one for one, hit in zip(table.columns, special, strict=True) if hit]

@@ -403,6 +403,12 @@ def test_a_total_that_would_be_a_person_is_named(tmp_path: Path) -> None:
     (line,) = [one for one in lines if "looks like a total" in one["message"]]
     assert line["message"].startswith("Line 3 ")
     assert line["remedy"] == "Set `roster.skip: \"employee_id = 'Grand Total'\"`, or the like."
+    # One of too few cells is rejected, and would be in every run
+    (tmp_path / "export.csv").write_text("employee_id,name,x\nE1,Ann,1\nTotal: 1\n")
+    lines = call("check", "--json", PROVISIONER_CONFIG=str(config)).document["checks"]
+    (line,) = [one for one in lines if "looks like a total" in one["message"]]
+    assert line["message"].startswith("Line 3 ")
+    assert line["remedy"] == "Set `roster.skip: \"employee_id LIKE 'Total%'\"`, or the like."
 
 
 def test_a_recording_keeps_what_answers_look_like_and_no_value(

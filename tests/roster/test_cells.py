@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import csv
+import io
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from provisioner.errors import RosterError
 from provisioner.roster import pushed, read
+from provisioner.roster.cells import trimmed, without_words
+from provisioner.roster.forms import parse
+from provisioner.roster.forms.table import Table
+from provisioner.roster.legibility import legibility_notes
 from provisioner.settings import RosterSettings
 from tests.roster.support import HEADER, people, people_of, read_bytes
 from tests.roster.workbooks import workbook
@@ -96,3 +107,31 @@ def test_somebody_called_null_has_a_name() -> None:
     assert last() == [("Null", None), (None, None), (None, "x"), ("Null", "y")]
     assert last(nulls=["null"]) == [(None, None), (None, None), (None, "x"), (None, "y")]
     assert last(nulls=[]) == [("Null", "Null"), ("NULL", "NULL"), ("null", "x"), ("Null", "y")]
+
+
+SIGNS = st.text(alphabet=st.sampled_from("aN/Aul# ='\"\t\n\v\x1cé\u00a0\u200b!?1"), max_size=7)
+WORDS = st.sampled_from(["NULL", "null", "N/A", "#N/A", "#REF!", '="007"', "-", " NULL ", "\u212aE", "a\t"])
+
+
+@given(
+    rows=st.lists(st.lists(SIGNS | WORDS, min_size=3, max_size=3), max_size=6),
+    delimiter=st.sampled_from([",", ";", "\t", "\x1f"]),
+    words=st.sampled_from([("NULL", "N/A", "#N/A"), ("#N/A",), (), ("-",), ("ke", "é")]),
+)
+def test_what_the_whole_text_tells_of_its_cells_changes_nothing(
+    rows: list[list[str]], delimiter: str, words: tuple[str, ...]
+) -> None:
+    """Cells are not asked for what the text does not hold; they come out as if they had been."""
+    stream = io.StringIO(newline="")
+    csv.writer(stream, delimiter=delimiter, lineterminator="\n").writerows([["id", "b", "c"], *rows])
+    with suppress(RosterError):
+        table = parse(pushed(stream.getvalue().encode(), "x"), RosterSettings(key="id", delimiter=delimiter))
+        _compare(table, words)
+
+
+def _compare(table: Table, words: tuple[str, ...]) -> None:
+    cleaned = []
+    for one in (table, replace(table, lacks=frozenset())):
+        found, errors = without_words(trimmed(one, ("b",)), words, "id", {"id"}, marks=True, sure=False)
+        cleaned.append((found.frame.rows(), errors.rows(), legibility_notes(found, "x")))
+    assert cleaned[0] == cleaned[1]

@@ -354,6 +354,7 @@ BROKEN = [
     Broken("a login page", b"<!DOCTYPE html><html>", "is a web page"),
     Broken("an old workbook", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "old or encrypted Excel"),
     Broken("half a gzip", gzip.compress(rows(GOOD))[:-12], "cut off"),
+    Broken("a gzip within a gzip", gzip.compress(gzip.compress(rows(GOOD))), "is a gzip file within a gzip file"),
     Broken("a broken gzip", b"\x1f\x8b\x08\x00rubbish", "gzip"),
     Broken("a broken archive", b"PK\x03\x04rubbish", "broken archive"),
     Broken("a broken Parquet file", b"PAR1rubbish", "broken Parquet"),

@@ -181,7 +181,7 @@ async def _roster(
         fragment = await _fragment(source, settings) if source is not None and helps else None
         return [*lines, replace(failure("roster", exc, "Fix the export."), fragment=fragment)]
     people, verdict = found.people, found.verdict
-    lines += [*(_noted(note) for note in people.notes), *totals(people)]
+    lines += [*(_noted(note) for note in people.notes), *totals(people, settings.roster.key)]
     if found.baseline is not None and (line := _zeros(found.baseline, people)) is not None:
         lines.append(line)
     facts = f"{source.name}: {people.rows} rows, {people.frame.height} people, {len(people.rejects)} rejected."

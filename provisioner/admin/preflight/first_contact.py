@@ -81,8 +81,12 @@ def _scalar(value: Any) -> str:
     return str(text).removesuffix("\n").removesuffix("\n...")
 
 
-def totals(people: People) -> list[Line]:
-    """Rows that are taken for people and look like a total, or like the header once more."""
+def totals(people: People, key: str) -> list[Line]:
+    """Rows that are taken for people and look like a total, or like the header once more.
+
+    Args:
+        key: `roster.key`; of an expression nothing is read.
+    """
     names = [name for name in people.columns if name in people.frame.columns]
     rows = people.frame.select("_line", *names)
     found: list[Mapping[str, Any]] = [row for row in rows.iter_rows(named=True) if is_no_person(row, names)]
@@ -92,11 +96,10 @@ def totals(people: People) -> list[Line]:
         test = f"{quoted_column(column)} = '{str(row[column]).strip()}'".replace('"', '\\"')
         message = f"Line {row['_line']} looks like a total or a header, and is taken for a person."
         lines.append(Line("roster", "warn", message, f'Set `roster.skip: "{test}"`, or the like.'))
-    for one in people.rejects:
+    for one in people.rejects if key in people.columns else ():
         word = None if one.key is None or one.column is not None else TOTAL.match(one.key)
         if word is not None and len(lines) < _TOLD:
-            # Of a row with too few cells only the first is read, which is in the column of the key then
-            test = f"{quoted_column(people.columns[0])} LIKE '{word[0]}%'".replace('"', '\\"')
-            message = f"Line {one.line} looks like a total, and is taken for a row with too few cells."
+            test = f"{quoted_column(key)} LIKE '{word[0]}%'".replace('"', '\\"')
+            message = f"Line {one.line} looks like a total, and is rejected as a person."
             lines.append(Line("roster", "warn", message, f'Set `roster.skip: "{test}"`, or the like.'))
     return lines

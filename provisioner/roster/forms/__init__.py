@@ -53,6 +53,8 @@ def _parsed(
 ) -> Table:
     if content.startswith(b"\x1f\x8b"):
         content = gunzipped(content, name, MAX_SIZE)
+        if content.startswith(b"\x1f\x8b"):
+            raise RosterError(f"{name} is a gzip file within a gzip file.", remedy="Pack the table once.")
     if not content:
         raise RosterError(f"{name} is empty.", remedy="Export the roster again.")
     if len(content) > MAX_SIZE:

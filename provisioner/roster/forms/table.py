@@ -22,6 +22,9 @@ _LINE_BREAKS: Final = re.compile(r"\s*[\r\n\t]+\s*")
 PLACE: Final = "\x1f"
 #: Longest row, in characters.
 MAX_ROW: Final = 1_048_576
+#: What `Table.lacks` may name, so that nobody looks for it in each cell: signs beyond ASCII, white space but the space,
+#: the beginning of a spreadsheet's error, and that of a text which spreadsheets are made to leave alone.
+BEYOND, CONTROLS, HASH, WRAPPED = "beyond ASCII", "controls", "#", '="'
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,8 @@ class Table:
 
     `marked`: some cell may hold NUL or `UNDECODABLE`. `notes` say what was skipped or looked odd; `encoding` is that of
     the text (none: its form has none, or nothing tells), and `guess` how it was guessed. `delimiter` and `header_line`
-    are set where the form has them. `calculated`: a spreadsheet worked the cells out, so that #N/A is an error.
+    are set where the form has them. `calculated`: a spreadsheet worked the cells out, so that #N/A is an error. `lacks`
+    names what no cell holds, as far as the form can tell at once.
     """
 
     columns: tuple[str, ...]
@@ -56,6 +60,7 @@ class Table:
     delimiter: str | None = None
     header_line: int | None = None
     calculated: bool = False
+    lacks: frozenset[str] = frozenset()
 
 
 def header(cells: Sequence[str | None], name: str, line: int) -> tuple[str, ...]:

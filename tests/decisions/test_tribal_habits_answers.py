@@ -149,6 +149,7 @@ async def test_an_odd_value_in_a_field_that_nobody_mapped_stops_nobody(
         ("habitate", {"attributes": {"boards": "'Sales;Elsewhere'"}}, "targets.habitate.attributes.boards"),
         ("tribal_habits", {"attributes": {"X-Planet": "country"}}, "X-Planet"),
         ("tribal_habits", {"enrolments": [{"code": "TH-4-999-NEW"}]}, "TH-4-999-NEW"),
+        ("mtribes", {"space_id": "6f1d2c3b-0000-4000-8000-00000000beef"}, "targets.mtribes.space_id"),
     ],
 )
 async def test_a_name_that_the_target_does_not_have_fails_the_check(

@@ -384,10 +384,10 @@ def test_probe_lists_the_spaces_to_choose_from(sandbox: SandboxServer) -> None:
         f"targets.tribes.space_id {MTRIBES_SPACE_ID.upper()} is Space 'Sandbox space'.",
     )
     wrong = Bench(sandbox, space_id="other")
-    assert wrong.run(wrong.target.probe)[1:] == (
-        listed,
-        "targets.tribes.space_id other is none of these Spaces: copy the right one.",
-    )
+    assert wrong.run(wrong.target.probe)[1:] == (listed,)
+    (sentence,) = wrong.run(wrong.target.unknown_names, read_only=True)
+    assert sentence == f"targets.tribes.space_id: the token's owner sees no Space other: {listed}."
+    assert right.run(right.target.unknown_names, read_only=True) == ()
     refused = Bench(sandbox, access_token="wrong")
     with pytest.raises(UnauthorisedError, match="tribes"):
         refused.run(refused.target.probe)
@@ -397,13 +397,14 @@ def test_probe_says_which_organisation_it_may_not_look_into(bench: Bench) -> Non
     bench.board.fault(bench.name, match={"path_prefix": f"/v1.0/orgs/{MTRIBES_ORG_ID}"}, status=403)
     lines = bench.run(bench.target.probe)
     assert f"The Spaces of organisation 'Sandbox' {MTRIBES_ORG_ID} cannot be listed (403)." in lines
+    assert bench.run(bench.target.unknown_names) == (), "ours may be among those"
 
 
 def test_probe_falls_back_to_users(bench: Bench) -> None:
     bench.board.fault(bench.name, match={"path_prefix": "/v1.0/orgs"}, times=None, status=404)
     assert "the users of space_id" in bench.run(bench.target.probe)[1]
     bench.board.options(bench.name, users_listing=404)
-    with pytest.raises(TargetError, match=r"neither organisations \(404\) nor users \(404\)"):
+    with pytest.raises(TargetError, match=r"neither organisations nor users \(404\)"):
         bench.run(bench.target.probe)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Final
 
 from provisioner.errors import ConfigurationError, TargetError
@@ -20,7 +20,14 @@ from provisioner.model.attributes import Attribute, InvalidValueError, Type, can
 from provisioner.model.operation import Kind, Operation
 from provisioner.model.outcome import Done, Outcome, Permanent, Temporary
 from provisioner.targets.base import Listing, Target
-from provisioner.targets.capabilities import CarriesObserved, CountsListing, ReadBack, ReadsBack, TagsFromEvents
+from provisioner.targets.capabilities import (
+    CarriesObserved,
+    ChecksNames,
+    CountsListing,
+    ReadBack,
+    ReadsBack,
+    TagsFromEvents,
+)
 from provisioner.targets.http import Http
 from provisioner.targets.mtribes import reading, writing
 from provisioner.targets.mtribes.attributes import CATALOGUE, is_field, number_fault, tag
@@ -34,7 +41,26 @@ _REFUSED: Final = 400
 _ACCEPTED = "mtribes accepts the access token."
 
 
-class Mtribes(Target[MtribesSettings], CarriesObserved, TagsFromEvents, ReadsBack, CountsListing):
+@dataclass(frozen=True, slots=True)
+class _Spaces:
+    """What can be seen of Spaces: a line for each, the name of ours (None: not among them), and whether that is all."""
+
+    lines: tuple[str, ...]
+    ours: str | None
+    whole: bool
+
+    @property
+    def lacks_ours(self) -> bool:
+        """Whether ours is none of them for sure."""
+        return self.whole and self.ours is None
+
+    @property
+    def verdict(self) -> str:
+        """What is to be said of `space_id`."""
+        return "is none of these Spaces" if self.ours is None else f"is Space {self.ours!r}"
+
+
+class Mtribes(Target[MtribesSettings], ChecksNames, CarriesObserved, TagsFromEvents, ReadsBack, CountsListing):
     """One Space. No look-up of one user is known."""
 
     kind = "mtribes"
@@ -196,40 +222,64 @@ class Mtribes(Target[MtribesSettings], CarriesObserved, TagsFromEvents, ReadsBac
 
     async def probe(self, http: Http) -> tuple[str, ...]:
         """List the Spaces that the token's owner sees, for `space_id`, and show the first user as it is read."""
+        seen = await self._spaces(http)
+        if seen is None:
+            return await self._probe_users(http)
+        verdict = () if seen.lacks_ours else (f"targets.{self.name}.space_id {self.settings.space_id} {seen.verdict}.",)
+        path = self.lists.path("users")
+        users = await http.read(path, self.lists.first(), accept=(403, *_ABSENT))
+        shown = await self._first_user(http, users, path) if users.status < _REFUSED else ()
+        return (_ACCEPTED, *seen.lines, *verdict, *shown)
+
+    async def unknown_names(self, http: Http) -> Sequence[str]:
+        """That `space_id` is none of the Spaces, where all that the token's owner may see can be listed.
+
+        Raises:
+            TargetError: they could not be read.
+        """
+        seen = await self._spaces(http)
+        if seen is None or not seen.lacks_ours:
+            return ()
+        others = "; ".join(seen.lines) or "none"
+        return (f"targets.{self.name}.space_id: the token's owner sees no Space {self.settings.space_id}: {others}.",)
+
+    async def _spaces(self, http: Http) -> _Spaces | None:
+        """The Spaces that the token's owner sees; None where organisations cannot be listed.
+
+        Raises:
+            TargetError: they could not be read.
+        """
         path = self.lists.path("orgs")
         first = await http.read(path, self.lists.first(), accept=_ABSENT)
         if first.status in _ABSENT:
-            return await self._probe_users(http, first.status)
-        lines = [_ACCEPTED]
-        mine = None
+            return None
+        lines: list[str] = []
+        mine, whole = None, True
         for org, about in (await self.lists.pages(http, path, dict, first)).items():
             organisation = f"organisation {name_of(about)!r}"
             path = self.lists.path("spaces", org_id=org)
             first = await http.read(path, self.lists.first(), accept=(403, *_ABSENT))
             if first.status in (403, *_ABSENT):
                 lines.append(f"The Spaces of {organisation} {org} cannot be listed ({first.status}).")
+                whole = False
                 continue
             for space, details in (await self.lists.pages(http, path, dict, first)).items():
                 lines.append(f"Space {name_of(details)!r} {space} ({organisation})")
                 if space.lower() == (self.settings.space_id or "").lower():
                     mine = name_of(details)
-        verdict = "is none of these Spaces: copy the right one" if mine is None else f"is Space {mine!r}"
-        lines.append(f"targets.{self.name}.space_id {self.settings.space_id} {verdict}.")
-        path = self.lists.path("users")
-        users = await http.read(path, self.lists.first(), accept=(403, *_ABSENT))
-        return (*lines, *(await self._first_user(http, users, path) if users.status < _REFUSED else ()))
+        return _Spaces(tuple(lines), mine, whole)
 
-    async def _probe_users(self, http: Http, status: int) -> tuple[str, ...]:
+    async def _probe_users(self, http: Http) -> tuple[str, ...]:
         path = self.lists.path("users")
         answer = await http.read(path, self.lists.first(), accept=_ABSENT)
         if answer.status in _ABSENT:
             raise TargetError(
                 self.name,
-                f"neither organisations ({status}) nor users ({answer.status}) can be read.",
+                f"neither organisations nor users ({answer.status}) can be read.",
                 remedy="Check base_url, api_version, space_id and paths.",
             )
         space = self.settings.space_id
-        said = f"Organisations cannot be listed ({status}), but the users of space_id {space} can."
+        said = f"Organisations cannot be listed, but the users of space_id {space} can."
         return _ACCEPTED, said, *await self._first_user(http, answer, path)
 
     async def _first_user(self, http: Http, page: Answer, path: str) -> tuple[str, ...]:

@@ -86,9 +86,10 @@ from provisioner.targets.capabilities import (
 )
 from provisioner.targets.concurrently import each
 from provisioner.targets.following import link_to_next, query_of_address, value_at
-from provisioner.targets.http import Http, Tokens, at
+from provisioner.targets.http import Http, Tokens
 from provisioner.targets.literals import literals
 from provisioner.targets.oauth import ClientCredentials, OAuthSettings
+from provisioner.targets.paths import at
 from provisioner.targets.responses import ADVICE, Answer, Failure, as_outcome, classify, not_kept, sentence
 from provisioner.targets.sharing import AT_ONCE, shared_batch_size, stops, unfinished, until_stopped
 from provisioner.targets.turns import Turn

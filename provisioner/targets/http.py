@@ -17,13 +17,13 @@ from functools import partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from importlib.util import find_spec
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
-from urllib.parse import quote
 
 import httpx
 
 from provisioner import installed_version
 from provisioner.errors import MalformedAnswerError, ReadOnlyError
 from provisioner.model.outcome import Permanent, Temporary, Unclear
+from provisioner.targets.paths import shown_path
 from provisioner.targets.responses import (
     NOT_JSON,
     Answer,
@@ -97,31 +97,6 @@ class Watch(Protocol):
 
     def __call__(self, method: str, path: str, attempt: int, /) -> Over | None:
         """A request leaves; `path` is without the parts that may name a person. None: nobody watches this one."""
-
-
-class _Path(str):
-    """A path that knows how it may be shown: without the parts that may name a person."""
-
-    __slots__ = ("shown",)
-    shown: str
-
-
-def at(template: str, *parts: str) -> str:
-    """The path of a template such as ``/papi/users/{}``, its parts quoted; messages show the template only.
-
-    Raises:
-        ValueError: a part is empty, which would make it the path of something else.
-    """
-    if not all(parts):
-        raise ValueError(f"a part of {template} is empty")
-    path = _Path(template.format(*map(_quoted, parts)))
-    path.shown = template.replace("{}", "…")
-    return path
-
-
-def _quoted(part: str) -> str:
-    # A bare dot segment would be resolved away, and the request would go elsewhere
-    return part.replace(".", "%2E") if part in (".", "..") else quote(part, safe="", errors="replace")
 
 
 def user_agent() -> str:
@@ -253,14 +228,14 @@ class Http:
                 failure = classify(result, unauthorised=unauthorised)
                 if failure is None:
                     if result.json is NOT_JSON:
-                        raise MalformedAnswerError(self.target, f"GET {_shown(path)} answered no JSON.")
+                        raise MalformedAnswerError(self.target, f"GET {shown_path(path)} answered no JSON.")
                     return result
             else:
                 failure = result
             # A GET changes nothing, so an unclear one is simply asked again
             again = isinstance(failure, (Temporary, Unclear))
             if not again or attempt == READ_TRIES:
-                raise as_error(self.target, _shown(path), failure)
+                raise as_error(self.target, shown_path(path), failure)
             delay = failure.delay if isinstance(failure, Temporary) else None
             if delay is None or delay > READ_DEADLINE:
                 delay = min(8.0, 0.25 * 2**attempt) * (0.5 + random.random() / 2)  # noqa: S311 (jitter)
@@ -301,7 +276,7 @@ class Http:
     async def _exchange(self, request: _Request) -> Answer | Failure:
         if request.method != "GET" and self._read_only:
             raise ReadOnlyError(
-                f"{self.target}: {request.method} {_shown(request.path)} was stopped: this is a plan, not a sync."
+                f"{self.target}: {request.method} {shown_path(request.path)} was stopped: this is a plan, not a sync."
             )
         if self._tokens is None:
             return await self._once(request)
@@ -318,7 +293,7 @@ class Http:
 
     async def _once(self, request: _Request) -> Answer | Failure:
         slot = await self._pace.slot(request.deadline)
-        over = None if self._watch is None else self._watch(request.method, _shown(request.path), request.attempt)
+        over = None if self._watch is None else self._watch(request.method, shown_path(request.path), request.attempt)
         limited, retry_after = False, None
         found: _Received | Failure | None = None
         try:
@@ -424,13 +399,3 @@ def _status_and_code(found: _Received | Failure | None) -> tuple[int | None, str
 
 def _cause(exc: Exception) -> str:
     return str(exc) or type(exc).__name__
-
-
-def _shown(path: str) -> str:
-    """A path without the part that may name a person."""
-    if isinstance(path, _Path):
-        return path.shown
-    parts = path.split("?")[0].split("/")
-    return "/".join(
-        part if part.replace("_", "").replace(".", "").isalnum() and len(part) < 24 else "…" for part in parts
-    )

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provisioner.targets.answer_shapes import AnswerShapes, Shape, changes, shape_of, without_gone
-from provisioner.targets.http import at
+from provisioner.targets.paths import at
 from provisioner.targets.responses import Answer
 
 JSON = st.recursive(

@@ -29,7 +29,8 @@ from provisioner.model.outcome import Permanent, Temporary, Unauthorised, Unclea
 from provisioner.targets import http as transport
 from provisioner.targets import responses
 from provisioner.targets.concurrently import each
-from provisioner.targets.http import Fence, Http, at, new_client, user_agent
+from provisioner.targets.http import Fence, Http, new_client, user_agent
+from provisioner.targets.paths import at
 from provisioner.targets.responses import (
     NOT_JSON,
     Answer,

@@ -14,7 +14,8 @@ from provisioner.model.outcome import Permanent, Unclear
 from provisioner.model.unconfirmed import parted
 from provisioner.targets.habitate.directory import Directory, UnknownNameError
 from provisioner.targets.habitate.members import send
-from provisioner.targets.http import Http, at
+from provisioner.targets.http import Http
+from provisioner.targets.paths import at
 from provisioner.targets.responses import Answer, Failure, as_outcome
 
 

@@ -16,7 +16,8 @@ from provisioner.targets.concurrently import each
 from provisioner.targets.habitate import attributes
 from provisioner.targets.habitate.attributes import BANNED, DELETED, LISTED
 from provisioner.targets.habitate.directory import NO_STATUS, PAGE_SIZE, Directory, myself, read, read_pages, role_name
-from provisioner.targets.http import Http, at
+from provisioner.targets.http import Http
+from provisioner.targets.paths import at
 
 USERS = "/api/v1/users"
 USER = "/api/v1/users/{}"

@@ -25,7 +25,8 @@ from provisioner.targets.habitate.attributes import (
 from provisioner.targets.habitate.directory import NO_STATUS, Directory, UnknownNameError, myself, role_name
 from provisioner.targets.habitate.listing import DELETED_STATUS, USER, USERS, details_of, members_of, values_of
 from provisioner.targets.habitate.searching import Search
-from provisioner.targets.http import Http, at
+from provisioner.targets.http import Http
+from provisioner.targets.paths import at
 from provisioner.targets.responses import Answer, Failure, as_outcome
 
 #: Pages of newest members that are looked through for the one whom a refused create ran into, of each status.

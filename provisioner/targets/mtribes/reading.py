@@ -17,9 +17,10 @@ from provisioner.model.account import Account
 from provisioner.model.attributes import Type, canonical
 from provisioner.model.event import Fact
 from provisioner.targets.following import link_to_next, query_of_address, value_at
-from provisioner.targets.http import Http, at
+from provisioner.targets.http import Http
 from provisioner.targets.mtribes.attributes import CATALOGUE
 from provisioner.targets.mtribes.settings import MtribesSettings
+from provisioner.targets.paths import at
 from provisioner.targets.responses import Answer
 
 _MAX_PAGES = 100_000

@@ -16,7 +16,8 @@ from provisioner.errors import TargetError
 from provisioner.model.outcome import Permanent, Temporary, Unclear
 from provisioner.model.scim_names import SCIM_PATCH_OP
 from provisioner.targets.concurrently import each
-from provisioner.targets.http import Http, at
+from provisioner.targets.http import Http
+from provisioner.targets.paths import at
 from provisioner.targets.responses import Answer, Failure, as_outcome, sentence
 from provisioner.targets.scim.attributes import elements, plain
 from provisioner.targets.scim.discovery import LASTING, Discovery

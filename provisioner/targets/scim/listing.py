@@ -11,7 +11,8 @@ from provisioner.model.account import Account
 from provisioner.model.attributes import Attribute, InvalidValueError, fold
 from provisioner.targets.base import Ask, Listing
 from provisioner.targets.concurrently import each
-from provisioner.targets.http import Http, at
+from provisioner.targets.http import Http
+from provisioner.targets.paths import at
 from provisioner.targets.scim.attributes import CATALOGUE, GROUPS, family, shown
 from provisioner.targets.scim.discovery import Discovery
 from provisioner.targets.scim.groups import Groups

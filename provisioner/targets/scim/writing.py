@@ -13,7 +13,8 @@ from provisioner.errors import MalformedAnswerError, TargetError
 from provisioner.model.attributes import Attribute, fold, proves
 from provisioner.model.operation import Kind, Operation
 from provisioner.model.outcome import Done, Outcome, Permanent, Temporary, Unclear
-from provisioner.targets.http import Http, at
+from provisioner.targets.http import Http
+from provisioner.targets.paths import at
 from provisioner.targets.responses import Answer, Failure, as_outcome, not_kept, sentence
 from provisioner.targets.scim.attributes import CATALOGUE, GROUPS, USER_NAME
 from provisioner.targets.scim.discovery import Discovery, Features

@@ -48,7 +48,8 @@ from provisioner.targets.capabilities import (
     TakesKnowledge,
 )
 from provisioner.targets.concurrently import each
-from provisioner.targets.http import Http, at
+from provisioner.targets.http import Http
+from provisioner.targets.paths import at
 from provisioner.targets.tribal_habits import batch, enrolments, events, knowledge, pages, saving
 from provisioner.targets.tribal_habits.advice import ADVICE
 from provisioner.targets.tribal_habits.attributes import CATALOGUE, NEVER_EMPTY, is_custom, read

@@ -12,7 +12,8 @@ from typing import Any
 from provisioner.model.operation import Operation
 from provisioner.model.outcome import Done, Outcome, Permanent
 from provisioner.targets.concurrently import each
-from provisioner.targets.http import Http, at
+from provisioner.targets.http import Http
+from provisioner.targets.paths import at
 from provisioner.targets.responses import Answer
 from provisioner.targets.tribal_habits.catalogue import Catalogue, What, what_is, word
 from provisioner.targets.tribal_habits.pages import AT_ONCE as READS

@@ -91,6 +91,8 @@ async def take(dep: Deployment, request: Request, content: bytes | None) -> Take
     # Of people who are pushed, somebody may be missing without a change
     unchanged = source.doubt is None and source.written == facts.get("written", b"").decode() and not request.accept
     unchanged &= _digests_of(facts) == {name: table.digest for name, table in tables.items()}
+    # Else a person would be planned by what the settings of then made of the row
+    unchanged &= facts.get("read_by", b"").decode() == dep.settings.reading_digest
     if request.people is not None and unchanged:
         known = await dep.frames.known()
         if known is not None:
@@ -158,6 +160,7 @@ async def take(dep: Deployment, request: Request, content: bytes | None) -> Take
         kept = {
             **_facts(source, people, began, found.baseline, tables),
             "writings": with_writing(facts, source.written),
+            "read_by": dep.settings.reading_digest,
         }
         if not everybody:
             # Else each change would be compared with the one before, and many small ones would never be too many

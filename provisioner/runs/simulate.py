@@ -140,10 +140,10 @@ def simulated(
     begun = False
     for one in kept:
         try:
-            ours = _judged(sides[0], one, computes=False)
+            ours = _judged(sides[0], one)
             if not begun:
                 sides[1].baseline, sides[1].known = Baseline.of(ours.here), ours.people
-            theirs = _judged(sides[1], one, computes=True)
+            theirs = _judged(sides[1], one)
         except ConfigurationError as exc:
             if one is kept[-1]:
                 raise
@@ -223,14 +223,10 @@ def _begin(sides: tuple[_Side, _Side], judged: _Judged, kept: Kept, shown: Mappi
         side.seen = statuses_of(kept.people, side.settings.roster)
 
 
-def _judged(side: _Side, kept: Kept, *, computes: bool) -> _Judged:
-    """A day's people by one of the settings.
-
-    Args:
-        computes: the settings are others than those by which the rows were read.
-    """
+def _judged(side: _Side, kept: Kept) -> _Judged:
+    """A day's people by one of the settings; also the running ones may be others than those that read the rows."""
     settings, zone = side.settings.roster, side.settings.zone
-    rows = computed(kept.people, side.settings) if computes else kept.people
+    rows = computed(kept.people, side.settings)
     today, today_utc = day_in(zone, kept.taken)
     absent = (pl.col("_verdict") == "absent") | (pl.col("_absent_snapshots") > 0)
     here = believed(side.specs, read_again(rows.filter(~absent)), settings, today, today_utc, zone)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import Field, IPvAnyNetwork, SecretStr, SerializeAsAny, field_validator, model_validator
@@ -24,6 +25,8 @@ from provisioner.settings.targets import GuardSettings, TargetSettings
 from provisioner.settings.values import Duration
 
 _TARGET_NAME = re.compile(r"[a-z][a-z0-9_]*")
+#: Settings of the roster that say where it is, whether it is believed and how it is shown, not what a row says.
+_NOT_READING: Final = {"url", "headers", "scim", "webhook", "gate", "absence", "label"}
 
 
 class ScheduleSettings(Section):
@@ -238,6 +241,12 @@ class Settings(BaseSettings):
     def zone(self) -> ZoneInfo:
         """The organisation's time zone."""
         return ZoneInfo(self.timezone)
+
+    @property
+    def reading_digest(self) -> str:
+        """A digest of what decides how a roster's rows are read and judged; no secret is in it."""
+        said = self.roster.model_dump_json(exclude=_NOT_READING)
+        return hashlib.sha256(f"{self.timezone}\n{said}".encode()).hexdigest()
 
     def guards_of(self, target: str) -> GuardSettings:
         """The guards of one target, its own over the defaults."""

@@ -139,10 +139,10 @@ async def person_in_target(
         found = desired.frame.row(0, named=True)
         standing, reason = found[STANDING], found[REASON]
         wanted = {column[2:]: value for column, value in found.items() if column.startswith("w:")}
-    stored = await dep.frames.observed(name)
+    remembered = await dep.frames.remembered(name)
     observed: dict[str, Any] | None = None
-    if stored is not None and entry is not None:
-        mine = stored.filter(pl.col(ACCOUNT) == entry.account)
+    if remembered is not None and entry is not None:
+        mine = remembered[0].filter(pl.col(ACCOUNT) == entry.account)
         observed = mine.row(0, named=True) if mine.height else None
     health = await dep.health.of(name)
     todos = [one["message"] for one in await dep.health.list(name, "todos") if one["person"] == key]
@@ -154,6 +154,7 @@ async def person_in_target(
         "health": health.status or "healthy",
         "link": _link(entry),
         "untouchable": observed.get(UNTOUCHABLE) if observed else None,
+        "seen_at": moment(remembered[1].seen) if remembered is not None else None,
         "attributes": _attributes(spec, standing, wanted, observed, entry),
         "todos": todos,
         "conflicts": conflicts,

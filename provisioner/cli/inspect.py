@@ -17,7 +17,7 @@ from provisioner.cli.render.output import cells, console, local, plain, print_js
 from provisioner.cli.runs import Json, Key, Targets
 from provisioner.cli.session import ANSWERS_WITHIN, settings_and_logs
 from provisioner.model.audit_entry import AuditEntry
-from provisioner.model.person_report import PersonInTarget, PersonReport, PersonRow, TodoDocument
+from provisioner.model.person_report import PersonInTarget, PersonReport, PersonRow, TodoDocument, difference_mark
 from provisioner.model.worklists import WorklistRow
 from provisioner.settings import Settings
 
@@ -206,6 +206,8 @@ def _target(out: Console, name: str, target: PersonInTarget, settings: Settings)
     else:
         how = "created by us" if link["created_by_us"] else f"found by {link['matched'] or 'an earlier link'}"
         summary = f"account {plain(link['account'])} ({how}, {link['state']})"
+        seen = local(target["seen_at"], settings.zone)
+        summary += f", seen {seen}" if seen else ""
         summary += f", last written {local(link['recorded_at'], settings.zone)}"
     out.print()
     out.print(f"{name}: {summary}", style="bold")
@@ -215,7 +217,7 @@ def _target(out: Console, name: str, target: PersonInTarget, settings: Settings)
         out.print(f"  to do: {plain(message)}")
     rows = table("  attribute", "desired", "observed", "last written", "", "expression")
     for one in target["attributes"]:
-        mark = "" if one["same"] else "differs"
+        mark = difference_mark(link, target["seen_at"], one)
         rows.add_row(
             *cells(
                 f"  {one['attribute']}",

@@ -54,8 +54,21 @@ class AttributeReport(TypedDict):
     same: bool
 
 
+def difference_mark(link: LinkDocument | None, seen_at: str | None, one: AttributeReport) -> str:
+    """How an attribute that is not as desired is marked; empty where it is, or where there is no account.
+
+    What we wrote after the target was last read is not seen yet, and says nothing about somebody's change.
+    """
+    if link is None or one["same"]:
+        return ""
+    written = link["recorded_at"]
+    unread = seen_at is not None and written is not None and written > seen_at
+    return "unseen" if unread and one["acknowledged"] == one["desired"] else "differs"
+
+
 class PersonInTarget(TypedDict):
-    """A person in one target; `standing` is what the roster asks for there, `reason` why."""
+    """A person in one target; `standing` is what the roster asks for there, `reason` why; `seen_at` is when the
+    target's accounts were last read."""
 
     standing: str | None
     reason: str | None
@@ -63,6 +76,7 @@ class PersonInTarget(TypedDict):
     health: str
     link: LinkDocument | None
     untouchable: str | None
+    seen_at: str | None
     attributes: list[AttributeReport]
     todos: list[str]
     conflicts: list[str]

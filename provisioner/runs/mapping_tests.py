@@ -32,6 +32,8 @@ from provisioner.settings.nearest import nearest
 _ANY_TARGET: Final = "target"
 #: The key of a row that has none.
 _NOBODY: Final = "TEST"
+#: Of a row that lacks what the scope asks for.
+_SCOPE_UNKNOWN: Final = "nothing: the target's scope gives neither yes nor no for this row"
 #: In these the case of letters does not count.
 _FOLDED: Final = frozenset({Type.EMAIL, Type.FOLDED})
 
@@ -185,7 +187,8 @@ def _in_target(given: _Given, people: pl.DataFrame, name: str, target: str, attr
             return []
         return [Difference(test=name, target=target, attribute=None, expected=None, found="an account")]
     if standing not in (MEMBER, LEAVER):
-        why = f"no change: {row['_reason']}"
+        reason = str(row["_reason"])
+        why = _SCOPE_UNKNOWN if reason == "scope unknown" else f"no change: {reason}"
         return [Difference(test=name, target=target, attribute=None, expected="an account", found=why)]
     found = []
     for attribute, value in attributes.items():

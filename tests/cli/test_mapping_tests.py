@@ -100,4 +100,14 @@ def test_check_runs_them_too(tmp_path: Path) -> None:
     answer = call("check", "--json", PROVISIONER_CONFIG=str(write_settings(tmp_path, tests=tests)))
     lines = [one for one in json.loads(answer.out)["checks"] if one["subject"] == "tests"]
     assert (answer.code, [one["verdict"] for one in lines]) == (2, ["fail"])
-    assert "traitly.plan should be Guest, and is Employee" in lines[0]["message"]
+    assert "traitly.plan: expected Guest, found Employee." in lines[0]["message"]
+
+
+def test_a_row_without_what_the_scope_asks_for_is_said_to_be_in_no_scope(tmp_path: Path) -> None:
+    target = traitly("http://127.0.0.1:9/traitly")
+    target["scope"] = "department <> 'Contractors'"
+    code, found = run(tmp_path, tests=[{"row": ROW, "traitly": {"name": "Ann Lee"}}], targets={"traitly": target})
+    assert code == 2
+    assert [one["found"] for one in found["differences"]] == [
+        "nothing: the target's scope gives neither yes nor no for this row"
+    ]

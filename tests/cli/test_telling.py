@@ -10,6 +10,7 @@ from rich.console import Console
 
 from provisioner.cli.render.facts_view import facts
 from provisioner.model.event import Fact
+from provisioner.model.person_report import AttributeReport, LinkDocument, difference_mark
 from provisioner.runtime.context import Deployment
 from provisioner.settings import load
 from tests.cli.calling import call, write_settings
@@ -67,3 +68,30 @@ def test_why_tells_what_the_targets_told(tmp_path: Path, redis_url: str) -> None
     assert "Style Widget" in answer.out
     document = call("--config", str(config), "why", "E1", "--json").document
     assert document["facts"] == {"traitly": {"next_action": "Style Widget", "next_actions_goal": "30-day"}}
+
+
+def test_what_was_written_after_the_target_was_read_is_not_called_different() -> None:
+    link: LinkDocument = {
+        "account": "A1",
+        "state": "active",
+        "matched": "",
+        "created_by_us": True,
+        "recorded_at": "2026-03-02T09:00:05.000Z",
+        "enrolled": [],
+        "unkept": {},
+    }
+    one: AttributeReport = {
+        "attribute": "name",
+        "expression": "called",
+        "authority": "roster",
+        "desired": "Bea",
+        "observed": "Beatrice",
+        "acknowledged": "Bea",
+        "same": False,
+    }
+    assert difference_mark(link, "2026-03-02T09:00:00.000Z", one) == "unseen"
+    assert difference_mark(link, "2026-03-02T09:20:00.000Z", one) == "differs"
+    assert difference_mark(link, None, one) == "differs"
+    assert difference_mark(link, "2026-03-02T09:00:00.000Z", {**one, "acknowledged": "Beatrice"}) == "differs"
+    assert difference_mark(link, "2026-03-02T09:00:00.000Z", {**one, "same": True}) == ""
+    assert difference_mark(None, "2026-03-02T09:00:00.000Z", one) == ""

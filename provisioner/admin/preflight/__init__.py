@@ -87,8 +87,8 @@ def _tests(settings: Settings) -> list[Line]:
         Line(
             "tests",
             "fail",
-            f"{one['test']}: {'.'.join(filter(None, (one['target'], one['attribute'])))} should be "
-            f"{one['expected'] or 'empty'}, and is {one['found'] or 'empty'}.",
+            f"{one['test']}: {'.'.join(filter(None, (one['target'], one['attribute'])))}: expected "
+            f"{one['expected'] or 'nothing'}, found {one['found'] or 'nothing'}.",
             "Fix the mapping or the test.",
             2,
         )

@@ -16,7 +16,7 @@ _THEN: Final = {"correct": "is corrected", "held": "is held", "report": "is only
 def changes(out: Console, rows: Sequence[Mapping[str, Any]], zone: ZoneInfo) -> None:
     """Tell the list, as `lists` has it."""
     if not rows:
-        out.print("No drift: every target holds what we last wrote.")
+        out.print("No drift when the targets were last read. What was changed there since, the next run lists.")
         return
     shown = table(
         "target", "person", "attribute", "we wrote", "there now", "roster wants", "what becomes of it", "since"

@@ -43,7 +43,7 @@ def _lines(plan: PlanFile) -> Iterator[str]:
     for name in plan["targets"]:
         rows = [one for one in plan["operations"] if one["target"] == name]
         if rows:
-            yield from _operations(name, rows)
+            yield from _operations(name, rows, plan["targets"][name]["guards"])
     yield ""
     yield f"Digest: `{plan['digest']}`. Apply it: `provisioner sync --plan {plan['digest']} --wait`"
 
@@ -67,13 +67,13 @@ def _remarks(targets: Mapping[str, PlanPart]) -> Iterator[str]:
         yield from found
 
 
-def _operations(name: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _operations(name: str, rows: Sequence[Mapping[str, Any]], guards: Sequence[str]) -> Iterator[str]:
     yield ""
     yield f"<details><summary>{name}: {len(rows)} operations</summary>"
     yield ""
     yield from _table(
         ["kind", "person", "change", "held or why"],
-        ([one["kind"], one["person"], change(one), _said(one)] for one in rows[:_SHOWN]),
+        ([one["kind"], one["person"], change(one), _said(one, guards)] for one in rows[:_SHOWN]),
     )
     if len(rows) > _SHOWN:
         yield ""
@@ -82,9 +82,14 @@ def _operations(name: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield "</details>"
 
 
-def _said(one: Mapping[str, Any]) -> str:
+def _said(one: Mapping[str, Any], guards: Sequence[str]) -> str:
+    """What is said of one operation; a guard that holds it holds others too, and is explained above the tables."""
     error = one["error"]
-    parts = [f"{one['status']}: {error['message']}" if error else "", one["reason"], "drift" if one["drift"] else ""]
+    said = ""
+    if error:
+        explained = error["message"] in guards
+        said = one["status"] if explained else f"{one['status']}: {error['message'].rstrip('.')}"
+    parts = [said, one["reason"], "drift" if one["drift"] else ""]
     return "; ".join(part for part in parts if part)
 
 

@@ -91,7 +91,7 @@ async def drift(request: Request, session: SignedIn, dep: Deployed) -> Response:
         title="Drift",
         lead="What somebody changed in a target since we last wrote it, as the newest run about everybody saw it, and "
         "what becomes of it.",
-        nothing="No drift: every target holds what we last wrote.",
+        nothing="No drift when the targets were last read. What was changed there since, the next run lists.",
     )
 
 

@@ -55,7 +55,7 @@ def read_again(rows: pl.DataFrame) -> Read:
 
 
 def computed(rows: pl.DataFrame, settings: Settings) -> pl.DataFrame:
-    """Rows with the columns that the other settings compute."""
+    """Rows with the columns that some settings compute."""
     waiting = dict(settings.roster.columns)
     while waiting:
         ready = [

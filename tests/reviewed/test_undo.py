@@ -211,7 +211,7 @@ async def test_a_guard_holds_an_undo_and_it_is_approved(opened: Opened, roster: 
         first, code = await undone(dep, made["run"])
         assert code == 4
         assert first["targets"]["tribal_habits"]["held"] == {"leave": 4}
-        assert "approve before it" in " ".join(first["targets"]["tribal_habits"]["notes"])
+        assert "Approve before the next ordinary sync" in " ".join(first["targets"]["tribal_habits"]["notes"])
         decided = await decide_about(dep, first["run"], "approved", Choice(), by="cli:ann")
         assert len(decided.done) == 4
         await drain(dep)

@@ -181,7 +181,10 @@ class _Rows:
     def _lacks(self, odd: _Odd) -> frozenset[str]:
         """What is nowhere in the text, and so in no cell: some hundred times faster than asking the cells."""
         text, delimiter = self._text, self._top.delimiter.encode()
-        found = {name for name, sign in ((HASH, b"#"), (WRAPPED, b'="')) if sign not in text}
+        found = set() if b"#" in text else {HASH}
+        # One byte is looked for ten times faster than two
+        if b"=" not in text or b'="' not in text:
+            found.add(WRAPPED)
         if text.isascii():
             found.add(BEYOND)
         # Only in quotation marks a cell holds line breaks, which make its lines irregular, or the delimiter

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from provisioner.roster import Baseline, People, Verdict, gate
 from provisioner.roster.gate import limit
+from provisioner.roster.values import TableFacts
 from tests.roster.support import HEADER, people, people_of, settings, staff
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -144,6 +146,24 @@ def test_age(days: int, status: str) -> None:
 
 def test_an_unknown_age_is_no_age() -> None:
     assert verdict(people(*staff(100)), modified=None).status == "clean"
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        (36, None),
+        (35, "The file of roster.lookups.site shrank from 40 rows to 35, more than roster.gate.max_shrink allows (10%"),
+        (0, "The file of roster.lookups.site is empty."),
+        (400, None),
+    ],
+)
+def test_a_look_up_s_file_that_shrank(rows: int, reason: str | None) -> None:
+    def with_table(count: int) -> People:
+        return replace(people(*staff(100)), tables={"site": TableFacts(count, f"sha256:{count}")})
+
+    found = verdict(with_table(rows), Baseline.of(with_table(40)))
+    assert found.status == ("degraded" if reason else "clean")
+    assert [one.startswith(str(reason)) for one in found.reasons] == ([True] if reason else [])
 
 
 def test_every_reason_is_told() -> None:

@@ -79,15 +79,6 @@ class Difference(TypedDict):
     because: Counts
 
 
-class UnreadDetails(TypedDict):
-    """Accounts whose details a run did not read: how many, when they are read at the rate limit, and whether a run of
-    the target follows then by itself."""
-
-    accounts: int
-    until: str
-    follows: bool
-
-
 class RunPart(TypedDict):
     """A run's part for one target: accounts as they were seen, operations as planned, and what became of them."""
 
@@ -120,7 +111,6 @@ class RunPart(TypedDict):
     left_out: NotRequired[
         Annotated[int, Meta(description="Operations that the run was asked to send and does not; see its `left_out`.")]
     ]
-    unread_details: NotRequired[UnreadDetails]
     lists: NotRequired[PlanLists]
 
 

@@ -20,7 +20,6 @@ from provisioner.planning.desired import LEAVER, PERSON, STANDING, Desired
 from provisioner.planning.guards import limit_of
 from provisioner.planning.new_accounts import MOST
 from provisioner.planning.spec import ACCOUNT, READ, UNTOUCHABLE, Observation, Planning, TargetSpec
-from provisioner.planning.waiting import not_created_yet, unidentified
 
 #: The errors of a listing that is not believed.
 Code = Literal["listing_shrank", "listing_blank", "listing_partial"]
@@ -153,8 +152,6 @@ def _emptied(spec: TargetSpec, linked: _Linked, observation: Observation) -> Ite
             _there(_expected(name)),
             pl.col("_state") != "left",
             pl.col(STANDING) != LEAVER,
-            # What is still to be read is not lost
-            ~(pl.col(ACCOUNT).is_in(list(observation.waiting)) & spec.attributes[name].detail),
             (pl.col("_recorded") <= read_at).fill_null(value=True),
             # What we emptied ourselves is known to be empty
             known.ne_missing(""),
@@ -237,8 +234,7 @@ def doubts(
 
     Only an attribute that the vendor demands of every account tells: one that does not show it hides it. If none shows
     it, nobody can be distinguished; if only some hide it, those are in doubt whose other names are the same.
-    Where the target could not read whose an account is (`Observation.unread`), or has not read it yet
-    (`Observation.waiting`), everybody is in doubt.
+    Where the target says that it could not read whose an account is (`Observation.unread`), everybody is in doubt.
 
     Args:
         creates: rows of the desired frame that have no account.
@@ -247,8 +243,7 @@ def doubts(
     """
     if not observation.complete or not creates.height:
         return []
-    waiting = unidentified(observation)
-    accounts = observation.frame.filter(pl.col(UNTOUCHABLE).is_null(), ~pl.col(ACCOUNT).is_in(list(waiting)))
+    accounts = observation.frame.filter(pl.col(UNTOUCHABLE).is_null())
     required = [name for name, attribute in spec.attributes.items() if attribute.required and name in accounts.columns]
     found: dict[str, Doubt] = {}
     for name in (name for name in spec.settings.match if name in required and accounts[name].null_count()):
@@ -267,10 +262,7 @@ def doubts(
                 f"there already. Give the key the right to see the {name} of everybody."
             )
             found.setdefault(row[PERSON], Doubt(row[PERSON], sentence))
-    if later := len(waiting.difference(owned)):
-        sentence = not_created_yet(spec.name, later)
-        found |= {person: Doubt(person, sentence) for person in creates[PERSON] if person not in found}
-    unread = sorted(observation.unread.difference(owned, waiting))
+    unread = sorted(observation.unread.difference(owned))
     for person in creates[PERSON] if unread else ():
         mine = [account for account in unread if account not in (apart or {}).get(person, ())]
         if mine:

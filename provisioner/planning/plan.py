@@ -54,7 +54,6 @@ from provisioner.planning.side_changes import due_enrolments, due_records, owing
 from provisioner.planning.spec import ACCOUNT, Alike, Observation, Planning, TargetSpec
 from provisioner.planning.standing_todos import unusable, without_unfit
 from provisioner.planning.taken_values import without_circles, without_taken
-from provisioner.planning.waiting import without_unidentified, without_unread
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +184,6 @@ def plan_target(
     found = correlate(
         desired.frame, observation, ledger, spec.settings.match, spec.attributes, circumstances.apart, young
     )
-    sifted = without_unidentified(found, observation)
-    found = sifted.found
     unkept = never_shown(found.missing, ledger, observation)
     trust = trust_of(spec, desired, found, observation, ledger, circumstances, unkept)
     if trust.unbelieved:
@@ -197,7 +194,7 @@ def plan_target(
     held = hold(spec, desired.frame, pairs, observation, ledger, circumstances.perhaps)
     yields = yielded(spec, desired.frame, ledger)
     whole = merged(spec, ours_to_clear(spec, held.frame), held.names, yields, observation.last_read)
-    held = Held(without_unread(spec, whole, observation), held.names)
+    held = Held(whole, held.names)
     frame, unfit = without_unfit(spec, differing(spec, held))
     frame, claimed = without_taken(spec, frame, observation.frame)
     frame, circling = without_circles(spec, frame, observation.frame)
@@ -216,9 +213,6 @@ def plan_target(
         claims = to_settle(found.claims, desired.frame)
         blocked += [Todo(one.person, one.sentence(spec.name, attributes), linked=False) for one in claims]
         blocked += [Todo(person, sentence, linked=False) for person, sentence in circumstances.unsettled]
-        waiting = {one.person: sifted.sentence(one, spec.name) for one in sifted.late}
-        waiting = {person: why for person, why in waiting.items() if person not in {one.person for one in blocked}}
-        blocked += [Todo(person, why, linked=False) for person, why in waiting.items()]
     material = Material(
         frame,
         creates,

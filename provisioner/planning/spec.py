@@ -56,8 +56,7 @@ class Observation:
     only what changed was read, the column `_read` tells when that was for each account (epoch seconds). `last` is the
     last one of everybody that was believed, `last_read` when it was read (epoch seconds), `shown` the accounts of it
     where no more is known. `doubt` says why there may be more accounts than it shows; `unread` are accounts of which it
-    does not show whose they are, `deleted` those that were deleted. `waiting` are accounts whose details are
-    still to be read.
+    does not show whose they are, `deleted` those that were deleted.
     """
 
     frame: pl.DataFrame
@@ -71,7 +70,6 @@ class Observation:
     doubt: str | None = None
     unread: frozenset[str] = frozenset()
     deleted: frozenset[str] = frozenset()
-    waiting: frozenset[str] = frozenset()
 
     @property
     def listed(self) -> pl.Series | None:

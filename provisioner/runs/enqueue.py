@@ -96,7 +96,6 @@ async def make_plan(
     decided: Mapping[str, int] | None = None,
     orders: Orders = EVERYTHING,
     heard: AnswerShapes | None = None,
-    bounded: bool = False,
 ) -> Planned:
     """Observe a target and plan it; `plan` and `sync` share this.
 
@@ -105,7 +104,6 @@ async def make_plan(
         full: list every account, whatever is remembered.
         decided: see `Planning`.
         orders: what of it may be sent.
-        bounded: see `observe`.
 
     Raises:
         TargetError: it could not be read.
@@ -130,7 +128,7 @@ async def make_plan(
         # Which names are free only a listing of everybody tells
         if not names_wanted(spec, desired.frame, links):
             asks = asks_of(desired.frame, links, spec.settings.match)
-    seen = await observe(dep, target, http, asks=asks, full=full, bounded=bounded)
+    seen = await observe(dep, target, http, asks=asks, full=full)
     observed = seen.observation
     base = await _base(dep.health, target) if asks is not None else None
     # Read after the observation began, so that nothing recorded meanwhile is overlooked
@@ -263,8 +261,6 @@ async def _guarded_install(
                 decided=decided,
                 orders=orders,
                 heard=heard,
-                # Whoever reviewed a plan, or takes a run back, waits for what it was made from
-                bounded=not orders.narrow,
             )
             said = [*said, *await noted(dep, target, heard)]
             heard = AnswerShapes()
@@ -278,7 +274,7 @@ async def _guarded_install(
             await recover(dep, target)
             # A new plan is tried at once, whatever older ones ended with
             await dep.faults.clear_target(target)
-            await keep(dep, target, planned.seen, doubt=planned.plan.disbelief if planned.plan.unbelieved else None)
+            await keep(dep, target, planned.seen, believed=planned.plan.unbelieved is None)
             if await install(dep, run, target, snapshot, planned, hold, orders):
                 await ends(dep, target, found, planned.plan)
                 return True
@@ -310,8 +306,6 @@ async def install(
             # Whoever has a row of their own still has their own story too
             await dep.rekeys.person(old, new)
     said = {"predicted": json.dumps(await asyncio.to_thread(predicted, dep, target, plan, planned.requests))}
-    if planned.seen.unread is not None:
-        said["unread_details"] = json.dumps(planned.seen.unread)
     await dep.runs.set_target(run, target, part_of(plan) | said)
     await keep_left_out(dep, run, target, planned.left_out)
     await dep.runs.add_requests(run, target, planned.requests)

@@ -11,16 +11,14 @@ import polars as pl
 
 from provisioner.model.account import Account
 from provisioner.model.attributes import DETAILS_READ_AT
-from provisioner.model.run_document import UnreadDetails
 from provisioner.planning.desired import LEAVER, MEMBER, PERSON, STANDING
 from provisioner.planning.spec import ACCOUNT, READ, UNTOUCHABLE, Observation
-from provisioner.runs.details import DetailReading, Settled, all_details, settle, still_holding, still_to_be_read
 from provisioner.runtime.context import Deployment
 from provisioner.store.people.ledger import LedgerStore
 from provisioner.store.people.snapshots import Reading
 from provisioner.store.runs.target_health import HealthStore
 from provisioner.targets.base import Ask, Listing
-from provisioner.targets.capabilities import DefersDetails, Incremental, LooksUp, WantsPrevious
+from provisioner.targets.capabilities import Incremental, LooksUp, WantsPrevious
 from provisioner.targets.http import Http
 
 #: Seconds after which everything is listed again, should the daily full run not have come.
@@ -63,45 +61,27 @@ def accounts_of(frame: pl.DataFrame | None) -> dict[str, Account]:
 @dataclass(frozen=True, slots=True)
 class Seen:
     """An observation, and what of it the next run may rely on: `frame` (None: the remembered one still holds good) and
-    `reading`, which is None where nothing is to be kept. `details` is what became of those that are read one by one,
-    `unread` what the run's JSON says of those that were not read."""
+    `reading`, which is None where nothing is to be kept."""
 
     observation: Observation
     frame: pl.DataFrame | None = None
     reading: Reading | None = None
-    details: Settled | None = None
-    unread: UnreadDetails | None = None
 
 
-async def keep(dep: Deployment, target: str, seen: Seen, *, doubt: str | None) -> None:
-    """Remember what was seen for the next run. Of a listing that is not believed only this: list everybody again.
-
-    Args:
-        doubt: the code of why it is not believed, None if it is.
-    """
+async def keep(dep: Deployment, target: str, seen: Seen, *, believed: bool) -> None:
+    """Remember what was seen for the next run. Of a listing that is not believed only this: list everybody again."""
     if seen.reading is None:
         return
-    if doubt is None:
+    if believed:
         await dep.frames.keep_observed(target, seen.frame, seen.reading)
-        await settle(dep, target, seen.details)
     else:
         last = await dep.frames.remembered(target)
         if last is not None:
             await dep.frames.keep_observed(target, None, replace(last[1], full=0.0))
-        if doubt == "listing_blank":
-            # Whichever values are lost, these may have lost them. That accounts are missing says nothing about them:
-            # they stay, and are judged again with the next listing
-            await dep.details.drop(target)
 
 
 async def observe(
-    dep: Deployment,
-    target: str,
-    http: Http,
-    *,
-    asks: Sequence[Ask] | None = None,
-    full: bool = False,
-    bounded: bool = False,
+    dep: Deployment, target: str, http: Http, *, asks: Sequence[Ask] | None = None, full: bool = False
 ) -> Seen:
     """Read a target: everything, or only the asked people's accounts where it can look them up.
 
@@ -111,7 +91,6 @@ async def observe(
 
     Args:
         full: list every account, whatever is remembered.
-        bounded: read details no longer than a run has time for; the workers read the others.
 
     Raises:
         TargetError: it could not be read whole.
@@ -121,12 +100,9 @@ async def observe(
     incremental = isinstance(made, Incremental)
     last = await dep.frames.remembered(target) if asks is None or previous or incremental else None
     known: Mapping[str, Account] = {}
-    remembered: Mapping[str, Account] = {}
-    in_question: Collection[str] = ()
     if last and previous:
         known = await asyncio.to_thread(accounts_of, _needed(last[0], asks))
-        in_question = await _in_question(dep.health, dep.ledger, target)
-        remembered, known = known, _to_read_again(known, in_question)
+        known = _to_read_again(known, await _in_question(dep.health, dep.ledger, target))
     began = await dep.clock.now()
     listing: Listing | None = None
     if asks is not None and isinstance(made, LooksUp):
@@ -148,25 +124,11 @@ async def observe(
         if overlaid is not None:
             return overlaid
     http.first_contact = (await dep.frames.remembered(target) if asks is not None else last) is None
-    reader: DetailReading | None = None
-    details: Settled | None = None
-    if isinstance(made, DefersDetails):
-        kept = await dep.details.kept(target)
-        newer = still_holding(kept, remembered, in_question, since=last[1].full if last else 0.0)
-        reader = DetailReading(dep, target, made) if bounded else None
-        listing = await made.observe_within(http, known, newer, reader or all_details(made, http))
-        http.requests += reader.requests if reader else 0
-        details = Settled({*kept, *(reader.found if reader else ())}, listing.waiting)
-    else:
-        listing = await made.observe(http, known)
+    listing = await made.observe(http, known)
     # An attribute that the vendor shows for nobody is still observed where it lists whole records
     named = _readable(dep, target) if listing.complete else ()
     frame = await asyncio.to_thread(frame_of, listing.accounts, named)
     notes = listing.notes if listing.unlistable is None else (*listing.notes, listing.unlistable)
-    unread: UnreadDetails | None = None
-    if reader is not None and listing.waiting:
-        said = await still_to_be_read(dep, target, len(listing.waiting), reader)
-        notes, unread = (*notes, said.note), said.document
     if incremental:
         frame = _stamped(frame, began)
     before = last[0] if last is not None and last[1].origin == made.origin else None
@@ -180,12 +142,10 @@ async def observe(
         doubt=listing.doubt,
         unread=listing.unread,
         deleted=listing.deleted,
-        waiting=listing.waiting,
     )
     if not listing.complete:
         return Seen(observation)
-    reading = Reading(full=began, seen=_behind(began, listing.as_of), origin=made.origin)
-    return Seen(observation, frame, reading, details, unread)
+    return Seen(observation, frame, Reading(full=began, seen=_behind(began, listing.as_of), origin=made.origin))
 
 
 async def _in_question(health: HealthStore, ledger: LedgerStore, target: str) -> set[str]:

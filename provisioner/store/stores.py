@@ -20,7 +20,6 @@ from provisioner.store.admin.web_sessions import WebSessionStore
 from provisioner.store.events.inbound import InboundStore
 from provisioner.store.events.outbox import OutboxStore
 from provisioner.store.people.changed_people import ChangedPeopleStore
-from provisioner.store.people.details import DetailStore
 from provisioner.store.people.hand_links import HandLinkStore
 from provisioner.store.people.last_outcomes import LastOutcomeStore
 from provisioner.store.people.ledger import LedgerStore
@@ -86,7 +85,6 @@ class Stores:
     origins: OriginStore
     rekeys: RekeyStore
     frames: FrameStore
-    details: DetailStore
     past: PastStore
     pushed_people: PushedPeopleStore
     changed_people: ChangedPeopleStore
@@ -140,7 +138,6 @@ class Stores:
             origins=OriginStore(redis),
             rekeys=RekeyStore(redis, scripts),
             frames=FrameStore(redis),
-            details=DetailStore(redis),
             past=PastStore(redis),
             pushed_people=PushedPeopleStore(redis, scripts),
             changed_people=ChangedPeopleStore(redis, scripts),

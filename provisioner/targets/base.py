@@ -32,8 +32,7 @@ class Listing:
     time when reading began (epoch seconds), where an answer gave it. `doubt` is a sentence: why there may be more
     accounts than were shown: then nothing is sent but leaves of accounts that were seen. `unread` are ids of accounts
     that are there, whose identity could not be read: while nobody knows whose they are, nobody is created.
-    `deleted` are ids of accounts that were deleted and may still be in the way. `waiting` are ids of accounts whose
-    details are still to be read: of these `accounts` holds what was known before, or nothing.
+    `deleted` are ids of accounts that were deleted and may still be in the way.
     """
 
     accounts: Sequence[Account]
@@ -44,7 +43,6 @@ class Listing:
     doubt: str | None = None
     unread: frozenset[str] = frozenset()
     deleted: frozenset[str] = frozenset()
-    waiting: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

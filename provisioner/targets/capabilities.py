@@ -6,7 +6,7 @@ one asks with `isinstance`. Nothing else is looked for: what a class does not de
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -80,39 +80,6 @@ class WantsPrevious(Protocol):
     """Spares reads by the accounts as last observed: `observe` and `find` get them as `known`."""
 
     wants_previous: ClassVar[bool]
-
-
-#: What one account's details show, as text by the vendor's names; None where there is no such account.
-Details = Mapping[str, str | None] | None
-#: Reads the details of accounts, in their order, as far as there is time; those that it does not answer wait.
-DetailReader = Callable[[Sequence[str]], Awaitable[Mapping[str, Details]]]
-
-
-@runtime_checkable
-class DefersDetails(Protocol):
-    """Shows a part of each account by a request of its own, so that a run need not wait for all of them."""
-
-    async def observe_within(
-        self, http: Http, known: Mapping[str, Account], kept: Mapping[str, Details], read: DetailReader
-    ) -> Listing:
-        """As `Target.observe`, with only those details that `read` answers; `Listing.waiting` are the others.
-
-        Args:
-            kept: details that were read before this listing. They count as just read where the listing shows no
-                difference; the others are read again.
-
-        Raises:
-            ListingError, TargetError: see `Target.observe`.
-        """
-        ...
-
-    async def details(self, http: Http, account: str) -> Details:
-        """The details of one account, with the moment of reading as `DETAILS_READ_AT`.
-
-        Raises:
-            TargetError: they cannot be read.
-        """
-        ...
 
 
 @runtime_checkable
@@ -344,7 +311,6 @@ CAPABILITIES: tuple[type, ...] = (
     LooksUp,
     ChecksNames,
     WantsPrevious,
-    DefersDetails,
     Incremental,
     CarriesObserved,
     Deactivates,

@@ -15,7 +15,6 @@ from provisioner.events.pull import PULLING
 from provisioner.progress.notifications import send_waiting
 from provisioner.progress.run_status import abandon_unplannable, refresh, refresh_outdated, run_fault
 from provisioner.runs.changed_people import ask_for_changed
-from provisioner.runs.details import STUCK, ReadOn, follows, read_on, with_details
 from provisioner.runs.enqueue import to_be_planned
 from provisioner.runs.follow_up import follow_up
 from provisioner.runs.pushed_roster import nobody_yet
@@ -54,10 +53,6 @@ _ALL: Final = 5000
 _MINUTE: Final = 60
 #: Seconds after which a run is asked for again that has to read targets after Redis was put back.
 _UNSEEN: Final = 3600
-#: Seconds after which the tick wakes up a reader of details that may have died, and after which the run that is to
-#: follow is asked for again.
-_DETAILS: Final = 15
-_DETAILS_READ: Final = 600
 
 
 @app.task(name="provisioner.begin")
@@ -135,49 +130,6 @@ def deliver_to(target: str, urgent: bool = False) -> None:
     _safely("deliver", work, fault=partial(_target_fault, target), target=target)
 
 
-@app.task(name="provisioner.details")
-def details(target: str) -> None:
-    """Read some of the details that wait, and promise the next nudge, or the run that follows."""
-
-    async def work(dep: Deployment) -> None:
-        if target in dep.targets:
-            await dep.wakeups.arrived(f"details:{target}")
-            await take_steps(dep, "details", {target: lambda: _read_details(dep, target)}, stopped=child.stopped)
-
-    _safely("details", work, target=target)
-
-
-async def _read_details(dep: Deployment, target: str) -> None:
-    async with once(dep.locks, f"details:{target}") as free:
-        done = await read_on(dep, target, stopped=child.stopped) if free else ReadOn(None)
-    if done.stuck:
-        await dep.wakeups.rest(f"details-tick:{target}", int(STUCK))
-    if done.again is not None:
-        await _promise(dep.wakeups, dep.clock, "details", target, queue=WORK, seconds=done.again)
-    if free and (done.stuck or done.again is None):
-        await _follow_details(dep, target, stuck=done.stuck)
-
-
-async def _look_at_details(dep: Deployment, target: str) -> None:
-    """Wake up a reader of details where one may have died."""
-    wanted, read = await dep.details.count(target)
-    if wanted and await dep.wakeups.first_in(f"details-tick:{target}", _DETAILS):
-        await _promise(dep.wakeups, dep.clock, "details", target, queue=WORK)
-    elif read and not wanted:
-        await _follow_details(dep, target)
-
-
-async def _follow_details(dep: Deployment, target: str, *, stuck: bool = False) -> None:
-    """Ask for the run that takes details over, once all of them are read, or what is left cannot be read now."""
-    wanted, read = await dep.details.count(target)
-    if (wanted and not stuck) or not read or not follows(dep) or (await dep.health.of(target)).blocked:
-        return
-    if await dep.wakeups.first_in(f"details-read:{target}", _DETAILS_READ):
-        run = await requested_or_failed(dep, Request(trigger="details", targets=(target,)))
-        if run is not None:
-            await _promise(dep.wakeups, dep.clock, "begin", run, queue=WORK)
-
-
 @app.task(name="provisioner.tick")
 def tick() -> None:
     """Find what was forgotten: expired leases, runs nobody goes on with, targets with work and no nudge."""
@@ -189,7 +141,6 @@ def tick() -> None:
             "memory": lambda: _look_at_redis(dep),
             "spool": lambda: Spool(dep.settings.data_dir).replay(dep.queue),
             **{f"target:{target}": partial(_look_at, dep, target) for target in dep.targets},
-            **{f"details:{target}": partial(_look_at_details, dep, target) for target in with_details(dep)},
             "overtaken": lambda: _plan_again(dep),
             "changed": lambda: _look_at_changed(dep),
             "outdated": lambda: refresh_outdated(dep),

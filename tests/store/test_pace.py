@@ -123,27 +123,6 @@ def test_a_part_is_kept_for_single_person_work(redis_url: str) -> None:
     run(redis_url, body)
 
 
-def test_what_nobody_waits_for_leaves_a_quarter_to_others(redis_url: str) -> None:
-    async def body(pace: PaceStore) -> None:
-        await take(pace, SLOW, 15, lane="spare")
-        assert await refused(pace, SLOW, lane="spare") > 0
-        await take(pace, SLOW, 4)
-        assert await refused(pace, SLOW) > 0
-        await take(pace, SLOW, 1, lane="urgent")
-        # Where there is but one slot, nobody could ever take it
-        tiny: Sequence[Window] = ((1, 500.0),)
-        await pace.acquire("tiny", tiny, lane="spare", deadline=60.0)
-        assert isinstance(await pace.acquire("tiny", tiny, lane="spare", deadline=60.0), Wait)
-
-    run(redis_url, body)
-
-
-def test_the_estimate_of_what_nobody_waits_for_knows_its_share() -> None:
-    status = PaceStatus(0.0, (WindowStatus(60.0, 0, 120, 6), WindowStatus(1.0, 0, 10, 0)))
-    assert status.spare_estimate(90) == pytest.approx(60.0)
-    assert PaceStatus(5.0, (WindowStatus(60.0, 0, 1, 0),)).spare_estimate(2) == pytest.approx(125.0)
-
-
 @pytest.mark.parametrize(("limit", "reserve"), [(1, 0), (19, 0), (20, 1), (120, 6), (300, 15)])
 def test_the_reserve_is_five_percent_rounded_down(redis_url: str, limit: int, reserve: int) -> None:
     async def body(pace: PaceStore) -> None:

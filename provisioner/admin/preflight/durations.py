@@ -18,7 +18,7 @@ from provisioner.progress.vitals import ago
 from provisioner.runs.estimate import UsualDurations, usual_durations
 from provisioner.settings import Cron, Settings
 from provisioner.targets.base import Target
-from provisioner.targets.capabilities import DefersDetails, Incremental
+from provisioner.targets.capabilities import Incremental
 
 #: Times of a schedule that are looked at; the shortest time between two of them counts.
 _TIMES: Final = 50
@@ -53,10 +53,8 @@ def _line(
     rates = " and ".join(str(rate) for rate in settings.targets[name].rate_limit)
     facts = (
         f"{name}, {members} people at {rates}: an unchanged run takes {_about(usual.unchanged)}, a first load "
-        f"{_about(usual.first_load)}, the run after it {_about(usual.after_load)}"
+        f"{_about(usual.first_load)}, the run after it {_about(usual.after_load)}."
     )
-    # That run goes on while its details are read
-    facts += ", most of it for details that are read aside." if isinstance(target, DefersDetails) else "."
     # Between full runs such a target shows only what changed
     times = settings.schedule
     path, cron = ("schedule.full", times.full) if isinstance(target, Incremental) else ("schedule.sync", times.sync)

@@ -12,7 +12,6 @@ from typing import Any, Final
 import polars as pl
 from redis.exceptions import WatchError
 
-from provisioner.store.people.details import DetailStore
 from provisioner.store.people.frames import pack, unpack
 from provisioner.store.people.past_snapshots import PastStore
 from provisioner.store.people.receipts import ReceiptStore
@@ -126,7 +125,7 @@ class Eraser:
             rest, gone = self._without(await self._redis.get(keys.observed(target)), column, accounts)
             if gone:
                 await self._redis.set(keys.observed(target), rest)
-        return max(gone, await DetailStore(self._redis).forget(target, accounts))
+        return gone
 
     async def lists(self, target: str, accounts: Collection[str]) -> int:
         """The entries that name the person or the accounts in the lists of the newest plan; how many."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Final, Literal
 
@@ -23,12 +23,7 @@ from provisioner.store.redis.client import Redis as Client
 from provisioner.store.redis.connection import redis_errors
 from provisioner.store.redis.scripts import Argument, Scripts
 
-#: `urgent` may use the slots that are kept in reserve, `spare` leaves a quarter of all to the others.
-Lane = Literal["bulk", "urgent", "spare"]
-#: Lanes as the script knows them.
-_LANES: Final[Mapping[Lane, int]] = {"bulk": 0, "urgent": 1, "spare": 2}
-#: The part of the slots that the spare lane leaves free; the scripts have it too.
-_SPARED: Final = 0.25
+Lane = Literal["bulk", "urgent"]
 
 #: (requests, seconds): at most so many requests in any so many seconds.
 Window = tuple[int, float]
@@ -105,14 +100,6 @@ class PaceStatus:
             longest = max(longest, math.ceil(later / usable) * window.seconds)
         return self.blocked + longest
 
-    def spare_estimate(self, requests: int) -> float:
-        """Seconds in which this many requests of the spare lane are sent, if nobody else sends any."""
-        rates = (
-            max(1, window.limit - max(window.reserve, math.floor(window.limit * _SPARED))) / window.seconds
-            for window in self.windows
-        )
-        return self.blocked + requests / min(rates)
-
 
 class PaceStore:
     """The limiter. Every method raises StoreError when Redis does not answer."""
@@ -139,13 +126,13 @@ class PaceStore:
         Args:
             resource: what is limited; see `delivery.pace.resource_of`.
             windows: all limits that hold for it; at least one.
-            lane: `urgent` is single-person work, `spare` what nobody waits for.
+            lane: `urgent` (single-person work) may use the slots that are kept in reserve.
             deadline: seconds from now until the request is over even if nothing more is heard of it.
             claims: what the request is sent for. Their leases are renewed; once one is lost, no slot is granted.
         """
         slot = secrets.token_hex(8)
         held = "" if claims is None else json.dumps(asdict(claims))
-        arguments = (slot, _LANES[lane], _micros(deadline), held, *_pairs(windows))
+        arguments = (slot, int(lane == "urgent"), _micros(deadline), held, *_pairs(windows))
         granted, number = await self._acquire(_keys(resource, windows), arguments)
         if granted < 0:
             return Lost()

@@ -43,11 +43,6 @@ class WakeupStore:
         with redis_errors():
             return bool(await self._redis.set(keys.nudged(name), "1", nx=True, ex=seconds))
 
-    async def rest(self, name: str, seconds: int) -> None:
-        """Let `first_in` say no for so many seconds, whatever it said before."""
-        with redis_errors():
-            await self._redis.set(keys.nudged(name), "1", ex=seconds)
-
 
 class BrokerStore:
     """What lies at the broker, for beat, which has no event loop."""

@@ -265,16 +265,6 @@ observed: Final = _key(
     "until the next listing",
     personal="accounts as last listed",
 )
-details: Final = _key(
-    "details:<target>",
-    "HASH",
-    "account → details that were read since the last listing",
-    "until the next listing",
-    personal="accounts as their details show them",
-)
-details_wanted: Final = _key(
-    "details:wanted:<target>", "SET", "accounts whose details are still to be read", "until they are read"
-)
 reading: Final = _key("reading:<target>", "HASH", "when the accounts were read, in full and at all", _ALWAYS)
 lists: Final = _key(
     "lists:<target>",

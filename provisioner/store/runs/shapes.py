@@ -12,8 +12,8 @@ from provisioner.model.operation_document import FailedTry, OperationDocument, S
 from provisioner.model.run_document import PartStatus, RunPart
 from provisioner.store.runs.counters import counts, differences, guard_sentences
 
-_Told: TypeAlias = Literal["error", "notes", "blocked", "unread_details"]
-_AS_JSON: Final[tuple[_Told, ...]] = ("error", "notes", "blocked", "unread_details")
+_Told: TypeAlias = Literal["error", "notes", "blocked"]
+_AS_JSON: Final[tuple[_Told, ...]] = ("error", "notes", "blocked")
 
 
 def moment(seconds: float | None) -> str | None:

@@ -26,9 +26,6 @@ from provisioner.targets.capabilities import (
     ChecksNames,
     Confirms,
     CountsListing,
-    DefersDetails,
-    DetailReader,
-    Details,
     LooksUp,
     ReportsEvents,
     ReportsSeveral,
@@ -62,7 +59,6 @@ class Habitate(
     LooksUp,
     ChecksNames,
     WantsPrevious,
-    DefersDetails,
     Confirms,
     CountsListing,
     ReportsEvents,
@@ -118,26 +114,7 @@ class Habitate(
         Raises:
             ListingError, TargetError: see `Target.observe`.
         """
-        return await self.observe_within(http, known, {}, partial(listing.all_details, http))
-
-    async def observe_within(
-        self, http: Http, known: Mapping[str, Account], kept: Mapping[str, Details], read: DetailReader
-    ) -> Listing:
-        """As `observe`, with only those details that were kept, or that `read` answers.
-
-        Raises:
-            ListingError, TargetError: see `Target.observe`.
-        """
-        reader = listing.Reader(read, kept)
-        return await listing.observe(http, self._directory, self.settings.page_size, known, reader)
-
-    async def details(self, http: Http, account: str) -> Details:
-        """A member's details; nothing but the msid where the key may not read them, None if the member is gone.
-
-        Raises:
-            TargetError: they cannot be read.
-        """
-        return await listing.read_details(http, account)
+        return await listing.observe(http, self._directory, self.settings.page_size, known)
 
     async def find(self, http: Http, asks: Sequence[Ask], known: Mapping[str, Account]) -> Listing | None:
         """Look up the asked people by their msid, or by a known member with the wanted value.

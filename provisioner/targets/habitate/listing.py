@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
 from typing import Any
 from zlib import crc32
 
@@ -14,7 +12,6 @@ from provisioner.errors import MalformedAnswerError, TargetError, UnauthorisedEr
 from provisioner.model.account import Account
 from provisioner.model.attributes import DETAILS_READ_AT, InvalidValueError
 from provisioner.targets.base import Listing
-from provisioner.targets.capabilities import DetailReader, Details
 from provisioner.targets.concurrently import each
 from provisioner.targets.habitate import attributes
 from provisioner.targets.habitate.attributes import BANNED, DELETED, LISTED
@@ -36,34 +33,8 @@ MISSING_ASKED = 50
 REFRESH = 30 * 86_400
 
 
-@dataclass(frozen=True, slots=True)
-class Reader:
-    """Where details come from: `read` reads them as far as there is time, `kept` were read before the listing."""
-
-    read: DetailReader
-    kept: Mapping[str, Details]
-
-    async def details(self, items: Mapping[str, Mapping[str, str | None]]) -> dict[str, Details]:
-        """The details of these members of a listing, the first ones first; those that are not in it wait."""
-        found = {msid: self.kept[msid] for msid, values in items.items() if self._holds_good(msid, values)}
-        left = [msid for msid in items if msid not in found]
-        return {**found, **(await self.read(left) if left else {})}
-
-    def _holds_good(self, msid: str, values: Mapping[str, str | None]) -> bool:
-        """Whether a member looks in the listing as they did when their details were read."""
-        if msid not in self.kept:
-            return False
-        kept = self.kept[msid]
-        return kept is None or not _differ(values, {**values, **kept})
-
-
-async def observe(
-    http: Http, directory: Directory, page_size: int, known: Mapping[str, Account], reader: Reader
-) -> Listing:
+async def observe(http: Http, directory: Directory, page_size: int, known: Mapping[str, Account]) -> Listing:
     """Every member of every status but the deleted.
-
-    Args:
-        reader: whose details are known already, or are read; who is known comes first.
 
     Raises:
         ListingError, TargetError: see `Target.observe`.
@@ -75,13 +46,12 @@ async def observe(
         return await members_of(http, status, page_size=page_size)
 
     items = await asyncio.to_thread(_by_msid, http.target, await each(STATUSES, listing, limit=LISTINGS_AT_ONCE))
+    reader = _Reader(http)
     missing = [msid for msid in known if msid not in items]
-    found = await all_details(http, missing[:MISSING_ASKED])
-    unlisted = {msid: values for msid, values in found.items() if values is not None}
+    found = await each(missing[:MISSING_ASKED], reader.details, limit=DETAILS_AT_ONCE)
+    unlisted = {str(values["msid"]): values for values in found if values is not None}
     stale = [msid for msid, values in items.items() if _wants_details(values, known.get(msid))]
-    stale.sort(key=lambda msid: msid not in known)
-    details = await reader.details({msid: items[msid] for msid in stale})
-    waiting = frozenset(stale).difference(details)
+    details = dict(zip(stale, await each(stale, reader.details, limit=DETAILS_AT_ONCE), strict=True))
     accounts: list[Account] = []
     unread: set[str] = set()
     for msid, values in {**items, **unlisted}.items():
@@ -94,24 +64,19 @@ async def observe(
         else:
             # A member who is listed is there, whatever one answer to a question about them says
             whole = {**before, **values}
-            if msid in waiting:
-                # The listing that is remembered shows no difference any more by which the next run would ask
-                whole |= {**dict.fromkeys(LISTED), **values, DETAILS_READ_AT: None}
         if whole.get("user_status") == DELETED:
             continue
         one = account(whole, roles, me)
         if _is_unread(one, me):
             unread.add(msid)
         accounts.append(one)
-    hidden = sum(one is not None and _is_hidden(one) for one in (*found.values(), *details.values()))
     absent = sum(one is None for one in details.values())
     deleted, untold = await _deleted(http, page_size)
     return Listing(
         accounts,
-        notes=(*_notes([one for one in accounts if one.id not in waiting], missing, hidden, absent), *untold),
+        notes=(*_notes(accounts, missing, reader.hidden, absent), *untold),
         unread=frozenset(unread),
         deleted=frozenset(deleted),
-        waiting=waiting,
     )
 
 
@@ -180,16 +145,11 @@ def _notes(accounts: Sequence[Account], missing: Sequence[str], hidden: int, abs
 def _wants_details(values: Mapping[str, str | None], known: Account | None) -> bool:
     if known is None:
         return True
-    if _differ(values, known.values):
+    if any(values.get(name) != known.values.get(name) for name in LISTED):
         return True
     read_at = float(known.values.get(DETAILS_READ_AT) or 0)
     # Each member has a time of their own, so that the readings are spread evenly
     return time.time() > read_at + REFRESH + crc32(known.id.encode()) % REFRESH
-
-
-def _differ(values: Mapping[str, str | None], known: Mapping[str, str | None]) -> bool:
-    """Whether the listing shows something else of a member than is known."""
-    return any(values.get(name) != known.get(name) for name in LISTED)
 
 
 def _now() -> str:
@@ -197,45 +157,24 @@ def _now() -> str:
     return f"{time.time():.3f}"
 
 
-async def all_details(http: Http, accounts: Sequence[str]) -> dict[str, Details]:
-    """The details of all these members, see `read_details`.
+class _Reader:
+    """Reads details; counts those that are forbidden although the key is good."""
 
-    Raises:
-        TargetError: some cannot be read.
-    """
-    found = await each(accounts, partial(read_details, http), limit=DETAILS_AT_ONCE)
-    return dict(zip(accounts, found, strict=True))
+    def __init__(self, http: Http) -> None:
+        self.hidden = 0
+        self._http = http
 
-
-async def read_details(http: Http, msid: str) -> Details:
-    """A member's details; nothing but the msid if they may not be read, None if the member is gone.
-
-    Raises:
-        TargetError: they cannot be read.
-    """
-    answer = await http.read(at(USER, msid), accept=(403, 404), unauthorised=NO_STATUS)
-    if answer.status == 404:
-        return None
-    if answer.status == 403:
-        # Once for each transport: that tells a refused key from a member who is hidden from a good one
-        key = http.kept(_Key, _Key)
-        if not key.good:
-            await myself(http)
-            key.good = True
-        return {"msid": msid, DETAILS_READ_AT: _now()}
-    return _details(http.target, msid, answer.json)
-
-
-@dataclass(slots=True)
-class _Key:
-    """Whether the key was seen to be good, by one transport."""
-
-    good: bool = False
-
-
-def _is_hidden(details: Mapping[str, str | None]) -> bool:
-    """Whether details are those of a member whom the key may not read, see `read_details`."""
-    return details.keys() == {"msid", DETAILS_READ_AT}
+    async def details(self, msid: str) -> dict[str, str | None] | None:
+        """A member's details; nothing but the msid if they may not be read, None if the member is gone."""
+        answer = await self._http.read(at(USER, msid), accept=(403, 404), unauthorised=NO_STATUS)
+        if answer.status == 404:
+            return None
+        if answer.status == 403:
+            if not self.hidden:
+                await myself(self._http)
+            self.hidden += 1
+            return {"msid": msid, DETAILS_READ_AT: _now()}
+        return _details(self._http.target, msid, answer.json)
 
 
 async def find_one(http: Http, directory: Directory, msid: str) -> Account | None:

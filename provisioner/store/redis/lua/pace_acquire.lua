@@ -4,8 +4,7 @@
 -- KEYS[2]  hash: share, since, lowered, struck, ceiling: how far the limit is lowered
 -- KEYS[3…] sorted set for each window: slot -> the time at which it is free again
 -- ARGV[1]  the slot's name, made by the caller; the same name again gets the same slot
--- ARGV[2]  1 if it is for single-person work, which may use the reserve; 2 if nobody waits for it, so that it leaves a
---          part of the slots to others
+-- ARGV[2]  1 if it is for single-person work, which may use the reserve
 -- ARGV[3]  the span after which the request is over even if nothing more is heard
 -- ARGV[4]  the claims that the request is sent for, or empty: JSON of target, token, lease (seconds), members, position
 --          (the newest that the caller knows of). No slot is granted once one of them is lost; else their leases are
@@ -16,7 +15,7 @@
 -- include: pace_common
 -- include: lease
 
-local slot, lane, deadline = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local slot, urgent, deadline = ARGV[1], ARGV[2] == '1', tonumber(ARGV[3])
 local windows, longest = windows_from(5)
 local now = now_by_redis()
 
@@ -39,10 +38,8 @@ for i, window in ipairs(windows) do
   -- This also sweeps the slots of senders that died
   redis.call('ZREMRANGEBYSCORE', key, '-inf', written(now))
   local room = limit_in_force(window.limit, share)
-  if lane == '0' then
+  if not urgent then
     room = room - reserve_of(room)
-  elseif lane == '2' then
-    room = spare_of(room)
   end
   local over = redis.call('ZCARD', key) - room
   if over >= 0 then

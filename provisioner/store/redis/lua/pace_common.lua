@@ -9,8 +9,6 @@ local HOLD, HOLD_AT_MOST = 30, 3600000000
 local STRUCK = 10
 -- The part of the slots that is kept for single-person work.
 local RESERVE = 0.05
--- The part of the slots that is left free by what nobody waits for.
-local SPARED = 0.25
 
 local function now_by_redis()
   local time = redis.call('TIME')
@@ -61,11 +59,6 @@ end
 
 local function reserve_of(limit)
   return math.floor(limit * RESERVE + 0.000001)
-end
-
--- How many slots may be taken by what nobody waits for; one at least, or it would never get any.
-local function spare_of(limit)
-  return math.max(1, limit - math.max(reserve_of(limit), math.floor(limit * SPARED + 0.000001)))
 end
 
 -- A key lives at least this long from now; never shorter than before. (PEXPIRE ... GT needs Redis 7.)

@@ -183,7 +183,7 @@ def _torn(path: Path) -> UsageError:
 
 
 def _size(record: Mapping[str, Any]) -> int:
-    return len(record.get("fields") or record.get("members") or record.get("entries") or (1,))
+    return len(record.get("fields") or record.get("members") or record.get("names") or record.get("entries") or (1,))
 
 
 def _private(path: Path) -> IO[bytes]:

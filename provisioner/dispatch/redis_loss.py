@@ -80,7 +80,8 @@ class Copy:
     def left_behind(self, mark: Mark, position: int, known: int) -> bool:
         """Whether Redis came back from before a loss and nobody has noted it.
 
-        Where nothing was changed since its copy was made, it still does not know what came after its loss.
+        Its position may be the greatest that is known: nothing may have changed between the copy and the loss. It knows
+        nothing of what came after the loss all the same.
         """
         return self.left(mark) and (position <= known or mark.former != self.word)
 

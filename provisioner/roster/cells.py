@@ -110,8 +110,9 @@ def without_words(
 def _may_hold(table: Table, words: Collection[str]) -> Sequence[str]:
     """The columns in which one of these words, an error, or a wrapped text may be.
 
-    Where nothing begins as the others do, a word is known by its length, unless letters of other lengths are the same
-    but for case.
+    Errors and wrapped texts begin with signs of their own. Where the text has none of these signs, only words are left,
+    and a column without a cell as long as one of them has none. A letter beyond ASCII may be as long as another number
+    of letters and differ by case only, so a column with such letters is always asked.
     """
     if not {HASH, WRAPPED} <= table.lacks or not all(word.isascii() for word in words):
         return table.columns

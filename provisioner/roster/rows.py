@@ -158,7 +158,7 @@ def _without_skipped(table: Table, settings: RosterSettings) -> tuple[Table, pl.
 def _skipped_short_rows(table: Table, skip: Expression) -> set[int]:
     """The lines of rows which end too early and are no people by the cells that they have.
 
-    Of a row that lacks a cell which `skip` reads nobody can say so: it is somebody's, and stays a bad one.
+    A row without a cell that `skip` reads may be somebody's, and stays a bad one.
     """
     read = [place for place, name in enumerate(table.columns) if name in skip.columns]
     asked = [one for one in table.bad if read and len(one.cells) > max(read)]

@@ -211,6 +211,8 @@ async def note_leavers(dep: Deployment, snapshot: Snapshot) -> None:
 
     Of a degraded one nobody is a leaver yet: what it would remove waits, and is noted as held.
     """
+    # Before anybody is noted, and of a degraded one too: a run that goes on may bring a leave to its end
+    await dep.health.note_unread(dep.targets)
     if snapshot.removals_wait is not None:
         return
     for target in dep.targets:

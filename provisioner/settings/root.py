@@ -26,7 +26,10 @@ from provisioner.settings.values import Duration
 
 _TARGET_NAME = re.compile(r"[a-z][a-z0-9_]*")
 #: Settings of the roster that say where it is, whether it is believed and how it is shown, not what a row says.
-_NOT_READING: Final = {"url", "headers", "scim", "webhook", "gate", "absence", "label"}
+_NOT_READING: Final[dict[str, Any]] = {
+    **dict.fromkeys(("url", "headers", "webhook", "gate", "absence", "label"), True),
+    "scim": {"token": True},
+}
 
 
 class ScheduleSettings(Section):

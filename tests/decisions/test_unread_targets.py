@@ -6,19 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.admin.decisions import resume
+from provisioner.admin.decisions import pause, resume
+from provisioner.admin.erase import forget
 from provisioner.admin.leaver_receipts import receipt, unfinished
 from provisioner.runtime.context import Deployment
 from provisioner.sandbox import Switchboard
 from tests.decisions.conftest import Opened, company
-from tests.decisions.test_unfinished import figures, is_unfinished, ready
+from tests.decisions.test_unfinished import PEOPLE, figures, is_unfinished, ready
 from tests.support.harness import sync_once
 from tests.support.redis_contents import RedisContents
 
 pytestmark = pytest.mark.anyio
 
 READ, UNREAD = "tribal_habits", "traitly"
-PEOPLE = 12
 
 
 async def first_contact(dep: Deployment, roster: Path, switchboard: Switchboard) -> dict[str, object]:
@@ -98,3 +98,57 @@ async def test_who_left_before_we_came_has_no_receipt(opened: Opened, roster: Pa
         await sync_once(dep)
         assert await receipt(dep, "W0003") is None
         assert set((await figures(dep)).values()) == {0}
+
+
+@pytest.mark.parametrize("unread", ["habitate", UNREAD])
+async def test_a_target_that_is_new_and_cannot_be_read_in_whatever_order(
+    opened: Opened, roster: Path, switchboard: Switchboard, unread: str
+) -> None:
+    """It comes before the other one by name, and after it; a run without a leaver may have met it already."""
+    async with opened(only=(READ,)) as dep:
+        await ready(dep, roster)
+    switchboard.fault(unread, times=None, status=503)
+    async with opened(only=(READ, unread)) as dep:
+        await sync_once(dep)
+        roster.write_text(company(PEOPLE, gone=(3,)))
+        await is_unfinished(dep, "W0003", unread, "waiting", await sync_once(dep))
+
+
+async def test_who_is_unfinished_elsewhere_already_is_noted_in_a_new_target_too(
+    opened: Opened, roster: Path, switchboard: Switchboard
+) -> None:
+    async with opened(only=(READ,)) as dep:
+        await ready(dep, roster)
+        await pause(dep, READ, by="test")
+        roster.write_text(company(PEOPLE, gone=(3,)))
+        await sync_once(dep)
+    switchboard.fault(UNREAD, times=None, status=503)
+    async with opened(only=(READ, UNREAD)) as dep:
+        await resume(dep, READ, by="test")
+        await is_unfinished(dep, "W0003", UNREAD, "waiting", await sync_once(dep))
+
+
+async def test_a_target_that_is_disabled_before_it_was_read_is_asked_of_nobody(
+    opened: Opened, roster: Path, switchboard: Switchboard
+) -> None:
+    async with opened(only=(READ,)) as dep:
+        await ready(dep, roster)
+    switchboard.fault(UNREAD, times=None, status=503)
+    async with opened(only=(READ, UNREAD)) as dep:
+        await sync_once(dep)
+    async with opened(only=(READ,)) as dep:
+        roster.write_text(company(PEOPLE, gone=(3,)))
+        await sync_once(dep)
+        found = await receipt(dep, "W0003")
+        assert found is not None
+        assert found["finished_at"] is not None
+        assert UNREAD not in found["targets"]
+
+
+async def test_who_is_forgotten_is_unfinished_nowhere(opened: Opened, roster: Path, switchboard: Switchboard) -> None:
+    async with opened(only=(READ, UNREAD)) as dep:
+        await first_contact(dep, roster, switchboard)
+        roster.write_text(company(3))
+        await forget(dep, "W0003", by="test")
+        assert await unfinished(dep) == []
+        assert (await figures(dep))[UNREAD] == 0

@@ -91,6 +91,7 @@ async def test_everything_that_a_backup_holds_comes_back_as_it_was(
         assert after == {key: before[key] for key in after}
         lasting = {"ledger", "decisions", "lists", "roster", "sent", "target"}
         assert lasting <= {name.partition(":")[0] for name in after}
+        assert "roster:statuses" in after, "a set"
 
 
 async def test_what_was_done_since_the_backup_is_doubted(opened: Opened, roster: Path, tmp_path: Path) -> None:

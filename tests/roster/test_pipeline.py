@@ -108,6 +108,23 @@ def test_a_total_of_few_cells_is_skipped_and_a_person_whose_row_was_cut_is_not()
     assert "1 rows are no people by roster.skip (line 4)." in messages(found)
 
 
+@pytest.mark.parametrize(
+    ("last", "has"),
+    [("E2,Bob,", "3 cells"), ("E2,Bob,\n", "3 cells"), ("E2,active,x\n", "3 cells"), ("E2,", "2 cells")],
+    ids=["cut off", "lost its end", "lost a cell in the middle", "cut off early"],
+)
+def test_skip_takes_no_row_for_nobody_that_lost_cells(last: str, has: str) -> None:
+    text = f"Employee ID,First Name,Email,Status,Team\nE1,Ann,ann@example.com,active,A\n{last}"
+    found = people_of(
+        text,
+        key="Employee ID",
+        employed="Status = 'active'",
+        skip='"First Name" IS NULL OR Email IS NULL OR "First Name" = \'active\'',
+    )
+    assert [str(one) for one in found.rejects] == [f"line 3 (E2): has {has}, the header has 5"]
+    assert found.present == frozenset({"E2"})
+
+
 def test_unknown_skips_nobody() -> None:
     found = people_of("employee_id,kind\nE1,\nE2,x\n", skip="kind = 'x'")
     assert cells(found) == [("E1",)]

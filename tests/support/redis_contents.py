@@ -115,11 +115,11 @@ class RedisContents:
         return found
 
     def restorable(self) -> dict[str, Any]:
-        """The strings, hashes and sorted sets that are ours, by their names without what all begin with."""
+        """The strings, hashes and sets that are ours, by their names without what all begin with."""
         found = {}
         for name, value in self.values().items():
             key = keys.kind_of(name)
-            if key is not None and key.type in ("STRING", "HASH", "ZSET"):
+            if key is not None and key.type in ("STRING", "HASH", "SET", "ZSET"):
                 found[name.removeprefix(keys.PREFIX)] = value
         return found
 

@@ -121,7 +121,8 @@ async def _ledgers(stores: Stores, settings: Settings) -> list[Line]:
 async def _put_back(stores: Stores, settings: Settings) -> list[Line]:
     """Whether Redis was put back and no worker has noted it yet: they do within seconds, where any is running."""
     behind = await unnoticed(stores.mark, stores.position, settings.data_dir)
-    return [went_back(settings.targets)] if behind else []
+    enabled = [target for target, own in settings.targets.items() if own.enabled]
+    return [went_back(enabled)] if behind else []
 
 
 async def _writes(server: Server) -> Line:

@@ -117,8 +117,8 @@ class _Rows:
         read = [place for place, name in enumerate(top.columns, 1) if layout.needed is None or name in layout.needed]
         named = self._width - top.unnamed
         # A row of a few cells is none: it is the total beneath the table, or a remark
-        half = named // 2 + 1
-        self._least = named if layout.needed is None else max(half, *read, 1)
+        self._half = named // 2 + 1
+        self._least = named if layout.needed is None else max(self._half, *read, 1)
         self._newline = b"\r\n" if b"\r" in text else b"\n"
         mark = r"\t" if top.delimiter == "\t" else re.escape(top.delimiter)
         cell = rf'(?:"[^"\r]*(?:""[^"\r]*)*"|[^"\r{mark}]*)'
@@ -251,15 +251,22 @@ class _Rows:
             odd.filled.append(line)
         else:
             reason = f"has {len(record.cells)} cells, the header has {self._width}"
-            short = len(record.cells) < self._width and '"' not in record.cells[0]
-            cells = tuple(record.cells) if short else ()
+            cells = tuple(record.cells) if self._is_short(record, line) else ()
             odd.bad.append(BadRow(line, self._trusted(record.cells[0]), reason, cells))
 
     def _may_lack(self, record: Record, line: int) -> bool:
-        """Whether a row may be filled up. The last one may be cut off, unless its line has an end."""
+        """Whether a row may be filled up."""
+        some = self._least <= len(record.cells) < self._width
+        return some and self._is_whole(record, line) and bool(record.cells[0].strip())
+
+    def _is_short(self, record: Record, line: int) -> bool:
+        """Whether a row of a few cells is a total or a remark, rather than somebody's row that lost some of them."""
+        return len(record.cells) < self._half and self._is_whole(record, line) and '"' not in record.cells[0]
+
+    def _is_whole(self, record: Record, line: int) -> bool:
+        """Whether a row was not cut off: only the last one may be, unless its line has an end."""
         last = line + record.lines - 1 == self._top.lines + self._irregular.len()
-        whole = not last or self._text.endswith(self._newline)
-        return whole and self._least <= len(record.cells) < self._width and bool(record.cells[0].strip())
+        return not last or self._text.endswith(self._newline)
 
     def _trusted(self, cell: str) -> str | None:
         """Where cells are too many or too few, only the first one is surely in its own column.

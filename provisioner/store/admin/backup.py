@@ -11,12 +11,14 @@ import base64
 import itertools
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from provisioner.store.redis import keys
 from provisioner.store.redis.client import Redis
 from provisioner.store.redis.connection import redis_errors
 from provisioner.store.redis.schema import VERSION
+
+T = TypeVar("T")
 
 _FIELDS: Final = 500
 
@@ -48,6 +50,9 @@ class BackupStore:
                     async for some in _chunks(self._redis.hscan_iter(key, count=_FIELDS)):
                         fields = {field.decode(): _text(value) for field, value in some}
                         yield {"key": name, "type": type_, "fields": fields}
+                elif type_ == "set":
+                    async for names in _chunks(self._redis.sscan_iter(key, count=_FIELDS)):
+                        yield {"key": name, "type": type_, "names": sorted(one.decode() for one in names)}
                 elif type_ == "zset":
                     async for some in _chunks(self._redis.zscan_iter(key, count=_FIELDS)):
                         members = {member.decode(): score for member, score in some}
@@ -131,6 +136,9 @@ def _stage(pipe: Any, key: str, record: Mapping[str, Any]) -> int:
         case "hash":
             pipe.hset(key, mapping={field: _bytes(value) for field, value in record["fields"].items()})
             return len(record["fields"])
+        case "set":
+            pipe.sadd(key, *record["names"])
+            return len(record["names"])
         case "zset":
             pipe.zadd(key, {member: float(score) for member, score in record["members"].items()})
             return len(record["members"])
@@ -142,10 +150,10 @@ def _stage(pipe: Any, key: str, record: Mapping[str, Any]) -> int:
             raise ValueError(f"the type {other!r} is unknown")
 
 
-async def _chunks(pairs: AsyncIterator[tuple[bytes, Any]]) -> AsyncIterator[list[tuple[bytes, Any]]]:
-    some: list[tuple[bytes, Any]] = []
-    async for pair in pairs:
-        some.append(pair)
+async def _chunks(entries: AsyncIterator[T]) -> AsyncIterator[list[T]]:
+    some: list[T] = []
+    async for one in entries:
+        some.append(one)
         if len(some) == _FIELDS:
             yield some
             some = []

@@ -48,7 +48,7 @@ class Eraser:
     async def targets(self) -> tuple[str, ...]:
         """Every target of which anything is kept, also those that the settings no longer have."""
         found = set()
-        for kind in (keys.ledger, keys.slots, keys.lists, keys.observed):
+        for kind in (keys.ledger, keys.slots, keys.lists, keys.observed, keys.leavers):
             async for key in self._scan(kind.pattern):
                 found.add(kind.part_of(key))
         # `slots:` begins the names of what is installed just now, too

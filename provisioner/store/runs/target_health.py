@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -154,6 +154,24 @@ class HealthStore:
             pipe.delete(keys.outcomes(target))
 
         return await commit(self._redis, None, write, watch=(key,), unless=newer)
+
+    async def note_unread(self, targets: Collection[str]) -> None:
+        """Note which targets no run about everybody has read so far.
+
+        Args:
+            targets: all that are enabled; of others nothing is noted.
+        """
+        with redis_errors():
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for target in targets:
+                    pipe.hexists(keys.health(target), "read")
+                known = await pipe.execute()
+            unread = [target for target, read in zip(targets, known, strict=True) if not read]
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.delete(keys.UNREAD)
+                if unread:
+                    pipe.sadd(keys.UNREAD, *unread)
+                await pipe.execute()
 
     async def note_read(self, target: str) -> None:
         """A run about everybody has read the target: who has no entry in its ledger has no account there."""

@@ -188,7 +188,7 @@ class Traitly(
         for the customer that an unclear create may have made.
 
         That somebody was created comes about once: such an event is found at whatever moment, for a Redis that was put
-        back may have planned the same creation anew, at another.
+        back may have planned the same creation once more, at another.
         """
         if operation.kind is Kind.CREATE:
             there = await self._there(http, operation)

@@ -7,7 +7,7 @@
 --
 -- Keys: none are passed; all are made from the target's and the run's name as store/keys.py lists them (one server,
 --   no cluster): those of queue.lua, run:<run>:stage:<target>, run:<run>:again:<target>, run:<run>:behind:<target>,
---   overtaken, outdated, unread, names:<target> and added:<target>.
+--   overtaken, outdated, names:<target> and added:<target>.
 -- ARGV[1] the command, ARGV[2] the target, then:
 --   install  run             takes the next part of the plan                      -> {dropped so far, parts that are left},
 --            or {-1, 0} where its guards counted too few: then nothing of it is installed
@@ -478,7 +478,6 @@ function commands.leavers()
   local read, digest = tonumber(ARGV[5]), ARGV[6]
   local newest = is_newest_roster(read, digest)
   if newest then redis.call('HSET', HEALTH, 'roster', exactly(read), 'roster_digest', digest) end
-  if redis.call('HEXISTS', HEALTH, 'read') == 0 then redis.call('SADD', P .. 'unread', target) end
   for _, person in ipairs(cjson.decode(ARGV[3])) do
     local text = redis.call('HGET', LEDGER, person)
     local entry = text and not string.find(text, '"state":"left"', 1, true) and cjson.decode(text)

@@ -9,18 +9,17 @@
 local PUT_OFF = P .. 'put_off:' .. target
 local function put_off_key(run) return P .. 'run:' .. run .. ':put_off:' .. target end
 
--- The first noting is the one that counts (epoch seconds).
+-- Since when somebody is an unfinished leaver of a target: the first time that it is noted counts (epoch seconds).
 local function note_leaver(name, person)
-  if redis.call('ZADD', P .. 'leavers:' .. name, 'NX', now(), person) == 0 then return false end
+  if redis.call('ZADD', P .. 'leavers:' .. name, 'NX', now(), person) == 0 then return end
   local entry = { status = 'noted', since = now(), at = now(), run = '', operation = '' }
   redis.call('HSET', P .. 'receipt:' .. person, name, cjson.encode(entry))
   redis.call('ZADD', P .. 'receipts', now(), person)
-  return true
 end
 
 -- Note a person as an unfinished leaver here, and in each target that was never read: nobody knows what they have there.
 local function leaves(person)
-  if not note_leaver(target, person) then return end
+  note_leaver(target, person)
   for _, other in ipairs(redis.call('SMEMBERS', P .. 'unread')) do
     if other ~= target and redis.call('HEXISTS', P .. 'ledger:' .. other, person) == 0 then note_leaver(other, person) end
   end

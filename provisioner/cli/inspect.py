@@ -206,7 +206,8 @@ def _target(out: Console, name: str, target: PersonInTarget, settings: Settings)
     else:
         how = "created by us" if link["created_by_us"] else f"found by {link['matched'] or 'an earlier link'}"
         summary = f"account {plain(link['account'])} ({how}, {link['state']})"
-        seen = local(target["seen_at"], settings.zone)
+        shown = any(one["observed"] is not None for one in target["attributes"])
+        seen = local(target["seen_at"], settings.zone) if shown else None
         summary += f", seen {seen}" if seen else ""
         summary += f", last written {local(link['recorded_at'], settings.zone)}"
     out.print()

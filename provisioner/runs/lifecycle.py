@@ -152,7 +152,7 @@ async def _begin(dep: Deployment, run: str, request: Request, hold: Hold) -> tup
     await dep.runs.keep_rejects(run, rejects_json(taken.rejects), _retention(dep.settings))
     await keep(dep, taken, hold)
     await dep.frames.keep_for_run(run, taken.snapshot, _KEPT, hold)
-    await note_leavers(dep, taken.snapshot)
+    await note_leavers(dep, taken.snapshot, await dep.runs.targets(run))
     targets = await dep.runs.targets(run)
     for target in targets:
         if not dep.enabled(target):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, astuple, dataclass, replace
 from datetime import UTC, datetime
 
@@ -206,13 +206,16 @@ async def keep(dep: Deployment, taken: Taken, hold: Hold | None = None) -> None:
         await dep.pushed_people.settle(await dep.clock.now())
 
 
-async def note_leavers(dep: Deployment, snapshot: Snapshot) -> None:
+async def note_leavers(dep: Deployment, snapshot: Snapshot, asked: Collection[str]) -> None:
     """Give everybody who leaves by an accepted roster their receipt, whatever becomes of any target or run.
 
     Of a degraded one nobody is a leaver yet: what it would remove waits, and is noted as held.
+
+    Args:
+        asked: the run's targets. What nobody has asked for so far, nobody expects to be read.
     """
     # Before anybody is noted, and of a degraded one too: a run that goes on may bring a leave to its end
-    await dep.health.note_unread(dep.targets)
+    await dep.health.note_unread(dep.targets, asked)
     if snapshot.removals_wait is not None:
         return
     for target in dep.targets:

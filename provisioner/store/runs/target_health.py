@@ -155,18 +155,21 @@ class HealthStore:
 
         return await commit(self._redis, None, write, watch=(key,), unless=newer)
 
-    async def note_unread(self, targets: Collection[str]) -> None:
-        """Note which targets no run about everybody has read so far.
+    async def note_unread(self, targets: Collection[str], asked: Collection[str]) -> None:
+        """Note which targets were to be read, and no run about everybody has read them so far.
 
         Args:
             targets: all that are enabled; of others nothing is noted.
+            asked: those of a run that begins; what earlier runs noted stays.
         """
         with redis_errors():
             async with self._redis.pipeline(transaction=False) as pipe:
                 for target in targets:
                     pipe.hexists(keys.health(target), "read")
-                known = await pipe.execute()
-            unread = [target for target, read in zip(targets, known, strict=True) if not read]
+                pipe.smembers(keys.UNREAD)
+                *known, before = await pipe.execute()
+            meant = {*asked, *(name.decode() for name in before)}
+            unread = [target for target, read in zip(targets, known, strict=True) if not read and target in meant]
             async with self._redis.pipeline(transaction=True) as pipe:
                 pipe.delete(keys.UNREAD)
                 if unread:

@@ -14,7 +14,7 @@ from provisioner.store.people.snapshots import FrameStore
 _ABSENT: Final = "absent"
 
 
-async def absent_people(settings: Settings, frames: FrameStore) -> list[AbsentRow]:
+async def absent_people(frames: FrameStore, settings: Settings) -> list[AbsentRow]:
     """Everybody whose row vanished, the longest absent first.
 
     Each has ``person``, ``since``, ``snapshots`` (clean rosters without them), ``needed``, ``leaves_from`` (when the

@@ -282,7 +282,7 @@ async def resume(dep: Deployment, target: str, *, by: str) -> None:
     dep.chosen([target])
     await dep.health.pause(target, paused=False)
     if await dep.health.recovered(target):
-        await quarantine_over(dep.settings, dep.notices, target)
+        await quarantine_over(dep.notices, dep.settings, target)
     await record(dep.audit, by, "resumed", facts={"target": target})
     for run in await dep.runs.recent(50):
         if target in await dep.runs.targets(run):

@@ -81,7 +81,7 @@ async def rekey(dep: Deployment, old: str, new: str, *, by: str, patience: float
         await _check_links(dep.ledger, targets, old, new)
         moved: list[str] = []
         runs: list[str] = []
-        row = await _row_under(dep.settings, dep.frames, old, new)
+        row = await _row_under(dep.frames, dep.settings, old, new)
         for target in targets:
             await _keep_rejections(dep.runs, dep.health, target, old, new, row)
             linked = await dep.ledger.entry(target, old) is not None
@@ -196,7 +196,7 @@ def _both(target: str, old: str, new: str) -> UsageError:
     )
 
 
-async def _row_under(settings: Settings, frames: FrameStore, old: str, new: str) -> tuple[str, str] | None:
+async def _row_under(frames: FrameStore, settings: Settings, old: str, new: str) -> tuple[str, str] | None:
     """The digest of a person's row, and what it is with the new key in it; None where the row is not known."""
     people, key = await frames.known(), settings.roster.key_name
     row = None if people is None else people.filter(people["_key"] == old)

@@ -33,7 +33,7 @@ async def to_do(dep: Deployment, targets: tuple[str, ...]) -> TodoDocument:
         "conflicts": await lists(dep, "conflicts", targets),
         "leavers": await unfinished(dep, targets),
         "rejections": await standing_rejections(dep, targets),
-        "absent": await absent_people(dep.settings, dep.frames),
+        "absent": await absent_people(dep.frames, dep.settings),
         "paused": await pauses(dep.health, targets),
     }
     if dep.settings.roster.label is None:

@@ -408,7 +408,7 @@ async def deliver(
     try:
         await wave.roll()
     finally:
-        await note_position(dep.settings, dep.queue)
+        await note_position(dep.queue, dep.settings)
     await wave.note_good()
     for run in wave.runs:
         await refresh(dep, run)

@@ -171,7 +171,7 @@ async def _went_back(dep: Deployment, known: int, position: Position, former: st
             await redis_went_back(dep, target)
 
 
-async def note_position(settings: Settings, queue: QueueStore) -> None:
+async def note_position(queue: QueueStore, settings: Settings) -> None:
     """Keep how far Redis is known to have come, at the end of some work."""
     path = settings.data_dir / _NAME
     copy = await asyncio.to_thread(_read, path)

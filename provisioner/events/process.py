@@ -126,7 +126,7 @@ async def _handle(dep: Deployment, batch: list[Received], who: Owners) -> Worked
             await _bury(dep.inbound, dep.clock, received, wave.misrouted[received.id])
     for received, reason in wave.unfinished.items():
         if reason is not None:
-            await _put_off(dep.clock, dep.inbound, received, reason)
+            await _put_off(dep.inbound, dep.clock, received, reason)
     return Worked(len(over), targets, tuple(runs))
 
 
@@ -140,7 +140,7 @@ async def _note(inbound: InboundStore, received: Received, exc: BaseException) -
         log_fault("event_not_handled", exc, target=received.target, event_name=received.event)
 
 
-async def _put_off(clock: Clock, inbound: InboundStore, received: Received, reason: str) -> None:
+async def _put_off(inbound: InboundStore, clock: Clock, received: Received, reason: str) -> None:
     """Look again ever more slowly, until it is too late to be of use."""
     now = await clock.now()
     age = now - received.at

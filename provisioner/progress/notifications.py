@@ -58,7 +58,7 @@ async def begun(dep: Deployment, state: State, subject: str, text: str) -> bool:
     )
 
 
-async def over(settings: Settings, notices: NoticeStore, state: State, subject: str, text: str | None = None) -> bool:
+async def over(notices: NoticeStore, settings: Settings, state: State, subject: str, text: str | None = None) -> bool:
     """A state is over, if it was reported: report that too, where there is a text.
 
     Raises:
@@ -80,9 +80,9 @@ async def redis_went_back(dep: Deployment, target: str) -> None:
     await begun(dep, "quarantined", target, f"{target}: {WENT_BACK_WAY_OUT}")
 
 
-async def quarantine_over(settings: Settings, notices: NoticeStore, target: str) -> None:
+async def quarantine_over(notices: NoticeStore, settings: Settings, target: str) -> None:
     """Writing to a target goes on."""
-    await over(settings, notices, "quarantined", target, f"{target} is written to again; its work goes on by itself.")
+    await over(notices, settings, "quarantined", target, f"{target} is written to again; its work goes on by itself.")
 
 
 async def answers_changed(dep: Deployment, target: str, sentences: Sequence[str], facts: Sequence[str]) -> None:
@@ -121,7 +121,7 @@ async def roster_read(dep: Deployment, run: str, reasons: Sequence[str], *, ever
         await dep.notices.begin_state("degraded", ROSTER, await dep.clock.now(), facts=facts, notice=notice)
     elif everybody:
         await over(
-            dep.settings, dep.notices, "degraded", ROSTER, f"Removals wait no more for the roster, since run {run}."
+            dep.notices, dep.settings, "degraded", ROSTER, f"Removals wait no more for the roster, since run {run}."
         )
 
 
@@ -147,7 +147,7 @@ async def run_changed(dep: Deployment, run: str, changed: Mapping[str, str]) -> 
         if status != "running":
             await _failed(dep, run, target, status, fields, newest=newest)
     if everybody and any(status != "running" for status in changed.values()):
-        await over(dep.settings, dep.notices, "rejected", ROSTER, f"The roster is believed again, since run {run}.")
+        await over(dep.notices, dep.settings, "rejected", ROSTER, f"The roster is believed again, since run {run}.")
 
 
 async def _held(dep: Deployment, run: str, target: str, fields: Mapping[str, str], *, newest: bool) -> None:
@@ -170,7 +170,7 @@ async def _held(dep: Deployment, run: str, target: str, fields: Mapping[str, str
         if facts:
             await dep.notices.forget_facts_but("held", target, facts)
         else:
-            await over(dep.settings, dep.notices, "held", target)
+            await over(dep.notices, dep.settings, "held", target)
 
 
 async def _failed(
@@ -188,7 +188,7 @@ async def _failed(
         )
         await dep.notices.begin_state("failed", target, await dep.clock.now(), facts=facts, notice=notice)
     elif newest and status in ("succeeded", "held"):
-        await over(dep.settings, dep.notices, "failed", target, f"{target}: nothing fails any more, since run {run}.")
+        await over(dep.notices, dep.settings, "failed", target, f"{target}: nothing fails any more, since run {run}.")
 
 
 async def _facts(runs: RunStore, run: str, target: str, status: str, count: int) -> list[str]:
@@ -229,7 +229,7 @@ def _notice(settings: Settings, state: State, text: str, people: Sequence[str] =
     return {**made, "people": list(people)} if people else made
 
 
-async def _text(settings: Settings, frames: FrameStore, notice: Notice) -> str:
+async def _text(frames: FrameStore, settings: Settings, notice: Notice) -> str:
     """What is sent: the notice, and how `roster.label` shows people."""
     people = notice.get("people") or []
     labels = await frames.labels(people) if settings.roster.label is not None else {}
@@ -267,7 +267,7 @@ async def _send(dep: Deployment, notice: Notice) -> Notice | None:
     urls = {_digest(url.get_secret_value()): url.get_secret_value() for url in dep.settings.notify.urls}
     left = [name for name in notice.get("left") or urls if name in urls]
     title = f"provisioner: {notice['state']}"
-    text = await _text(dep.settings, dep.frames, notice)
+    text = await _text(dep.frames, dep.settings, notice)
     # Each by itself, so that one that is dead repeats nothing to the others
     took = await asyncio.gather(*(asyncio.to_thread(_tell, urls[name], title, text) for name in left))
     left = [name for name, good in zip(left, took, strict=True) if not good]

@@ -131,11 +131,11 @@ async def recover(dep: Deployment, target: str) -> None:
     """End a quarantine, because the target answered as it should or because a person says so."""
     if await dep.health.recovered(target, await dep.clock.now()):
         log.info("recovered", target=target)
-        await quarantine_over(dep.settings, dep.notices, target)
+        await quarantine_over(dep.notices, dep.settings, target)
 
 
 async def looked(dep: Deployment, target: str, unseen: float) -> None:
     """A run about everybody that began after `unseen` has read a target and taken the place of what waited for it."""
     if unseen and await dep.health.seen(target, unseen):
         log.info("looked_after_redis_went_back", target=target)
-        await quarantine_over(dep.settings, dep.notices, target)
+        await quarantine_over(dep.notices, dep.settings, target)

@@ -26,7 +26,7 @@ async def _people(dep: Deployment, event: RunEvent) -> None:
 
 async def _table(dep: Deployment, event: RunEvent) -> None:
     if isinstance(event, RunEnded) and event.first and event.carried_out:
-        await ask_for_table(dep.settings, dep.table_requests, event.run)
+        await ask_for_table(dep.table_requests, dep.settings, event.run)
 
 
 async def _figures(dep: Deployment, event: RunEvent) -> None:

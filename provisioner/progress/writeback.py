@@ -245,7 +245,7 @@ def _unwritable(url: str, where: str, error: BaseException) -> ConfigurationErro
     )
 
 
-async def ask_for_table(settings: Settings, table_requests: TableRequestStore, run: str) -> None:
+async def ask_for_table(table_requests: TableRequestStore, settings: Settings, run: str) -> None:
     """Have the table written after a run, by whichever worker comes first."""
     if settings.writeback.url:
         await table_requests.ask(run)

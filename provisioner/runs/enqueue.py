@@ -249,7 +249,7 @@ async def _guarded_install(
         return False
     heard = AnswerShapes()
     try:
-        said = await remarks(dep.settings, dep.origins, target)
+        said = await remarks(dep.origins, dep.settings, target)
         await claim_origin(dep, target)
         decided = await decided_before(dep, run, target)
         for attempt in range(_MOST_COUNTS):

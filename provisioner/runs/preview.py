@@ -92,7 +92,7 @@ async def _previewed(dep: Deployment, request: Request, *, content: bytes | None
             return target, _failed(exc), []
         planned = replace(
             planned,
-            plan=replace(planned.plan, notes=(*planned.plan.notes, *await remarks(dep.settings, dep.origins, target))),
+            plan=replace(planned.plan, notes=(*planned.plan.notes, *await remarks(dep.origins, dep.settings, target))),
         )
         health = await dep.health.of(target)
         part = _part(planned.plan, planned.requests, paused=health.paused)

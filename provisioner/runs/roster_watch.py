@@ -26,7 +26,7 @@ async def roster_changed(dep: Deployment) -> str | None:
     facts = await dep.frames.roster()
     known: dict[str, str] = {name: facts[name].decode() for name in ("written", "digest") if name in facts}
     try:
-        roster = await _rewritten_roster(dep.settings, dep.frames, known)
+        roster = await _rewritten_roster(dep.frames, dep.settings, known)
         tables = await _rewritten_tables(dep, json.loads(facts.get("tables", b"{}")))
     except (RosterError, ConfigurationError):
         return None
@@ -36,7 +36,7 @@ async def roster_changed(dep: Deployment) -> str | None:
     return None if writing == facts.get(_FIELD, b"").decode() else writing
 
 
-async def _rewritten_roster(settings: Settings, frames: FrameStore, known: Mapping[str, str]) -> str | None:
+async def _rewritten_roster(frames: FrameStore, settings: Settings, known: Mapping[str, str]) -> str | None:
     """The roster's writing, None if it is the one that is known, or if runs would read what was pushed."""
     if settings.roster.pushed_people:
         # Each change has its run already

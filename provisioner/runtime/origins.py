@@ -116,7 +116,7 @@ def _elsewhere(target: str, known: dict[str, Any], ours: dict[str, Any]) -> Orig
     )
 
 
-async def remarks(settings: Settings, origins: OriginStore, target: str) -> list[str]:
+async def remarks(origins: OriginStore, settings: Settings, target: str) -> list[str]:
     """What every run says about a target's ledger: it is known by other things than before, or others have no owner."""
     found = [*await changed(origins, settings, target), *ownerless(settings, await origins.ledgers())]
     for sentence in found:

@@ -186,4 +186,4 @@ async def take_steps(
         else:
             if before.count:
                 await dep.faults.clear(work)
-                await over(dep.settings, dep.notices, "failed", f"work:{work}", f"{work} in the worker works again.")
+                await over(dep.notices, dep.settings, "failed", f"work:{work}", f"{work} in the worker works again.")

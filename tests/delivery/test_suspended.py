@@ -342,7 +342,7 @@ async def test_a_table_that_was_written_under_a_lost_lock_is_written_again(
         roster.write_text(company(2))
         await sync_once(dep)
         assert await write_due(dep) is not None
-        await ask_for_table(dep.settings, dep.table_requests, "run")
+        await ask_for_table(dep.table_requests, dep.settings, "run")
         async with dep.locks.work("writeback", seconds=60) as hold:
             assert hold is not None
             lose(dep, RedisContents.work_lock("writeback"))

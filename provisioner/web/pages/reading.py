@@ -104,7 +104,7 @@ async def run(request: Request, run: str, session: SignedIn, dep: Deployed) -> R
         asked=asked | {"status": status, "kind": kind},
         rejects=(await dep.runs.rejects(run))[:10],
         people=people_of(await dep.runs.request(run)),
-        labels=await labels_of(dep.settings, dep.frames, (row["person"] for row in rows)),
+        labels=await labels_of(dep.frames, dep.settings, (row["person"] for row in rows)),
     )
 
 

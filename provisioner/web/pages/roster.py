@@ -51,5 +51,5 @@ async def roster(request: Request, session: SignedIn, dep: Deployed) -> Response
         pushed=await dep.frames.pushed_since(dep.settings.roster.url),
         url=shown(dep.settings.roster.url),
         facts=facts,
-        labels=await labels_of(dep.settings, dep.frames, examples),
+        labels=await labels_of(dep.frames, dep.settings, examples),
     )

@@ -34,7 +34,7 @@ def offset_of(request: Request) -> int:
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 8 else 0
 
 
-async def labels_of(settings: Settings, frames: FrameStore, people: Iterable[str]) -> dict[str, str]:
+async def labels_of(frames: FrameStore, settings: Settings, people: Iterable[str]) -> dict[str, str]:
     """How `roster.label` shows people, by key."""
     return await frames.labels(set(people)) if settings.roster.label is not None else {}
 
@@ -52,7 +52,7 @@ async def _page(request: Request, dep: Any, template: str, names: tuple[str, ...
         request,
         template,
         rows=page,
-        labels=await labels_of(dep.settings, dep.frames, (person for row in page if (person := row.get("person")))),
+        labels=await labels_of(dep.frames, dep.settings, (person for row in page if (person := row.get("person")))),
         total_rows=len(rows),
         offset=offset,
         next=offset + _PAGE if offset + _PAGE < len(rows) else None,
@@ -130,7 +130,7 @@ async def rejected(request: Request, session: SignedIn, dep: Deployed) -> Respon
             media_type="text/csv; charset=utf-8",
             headers={"Content-Disposition": f'attachment; filename="rejected-{run or "none"}.csv"'},
         )
-    labels = await labels_of(dep.settings, dep.frames, (key for row in rows[:500] if (key := row["key"])))
+    labels = await labels_of(dep.frames, dep.settings, (key for row in rows[:500] if (key := row["key"])))
     return render(request, "rejected.html", run=run, rows=rows[:500], total_rows=len(rows), labels=labels)
 
 

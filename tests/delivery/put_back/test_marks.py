@@ -193,5 +193,5 @@ async def test_a_position_of_before_a_loss_is_not_kept_for_the_new_redis(
         await sync_once(dep)
         RedisContents(dep).delete_ours()
         await remembers(other)
-        await note_position(dep.settings, dep.queue)
+        await note_position(dep.queue, dep.settings)
         assert not (await remembers(other)).went_back

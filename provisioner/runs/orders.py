@@ -141,9 +141,7 @@ def _of_undo(undo: Undo, undone: UndoPlan) -> list[str]:
         else "The roster and the mapping agree with what is brought back; the next ordinary sync leaves it as it is."
     ]
     if held:
-        notes.append(
-            f"{held} operations are held. Approve them before the next ordinary sync, which takes their place."
-        )
+        notes.append(f"{held} operations are held. Approve before the next ordinary sync, which takes their place.")
     return notes
 
 

@@ -17,7 +17,14 @@ from provisioner.cli.render.output import cells, console, local, plain, print_js
 from provisioner.cli.runs import Json, Key, Targets
 from provisioner.cli.session import ANSWERS_WITHIN, settings_and_logs
 from provisioner.model.audit_entry import AuditEntry
-from provisioner.model.person_report import PersonInTarget, PersonReport, PersonRow, TodoDocument, difference_mark
+from provisioner.model.person_report import (
+    PersonInTarget,
+    PersonReport,
+    PersonRow,
+    TodoDocument,
+    account_seen_at,
+    difference_mark,
+)
 from provisioner.model.worklists import WorklistRow
 from provisioner.settings import Settings
 
@@ -206,8 +213,7 @@ def _target(out: Console, name: str, target: PersonInTarget, settings: Settings)
     else:
         how = "created by us" if link["created_by_us"] else f"found by {link['matched'] or 'an earlier link'}"
         summary = f"account {plain(link['account'])} ({how}, {link['state']})"
-        shown = any(one["observed"] is not None for one in target["attributes"])
-        seen = local(target["seen_at"], settings.zone) if shown else None
+        seen = local(account_seen_at(target), settings.zone)
         summary += f", seen {seen}" if seen else ""
         summary += f", last written {local(link['recorded_at'], settings.zone)}"
     out.print()

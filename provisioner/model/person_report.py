@@ -82,6 +82,11 @@ class PersonInTarget(TypedDict):
     conflicts: list[str]
 
 
+def account_seen_at(target: PersonInTarget) -> str | None:
+    """When the account was seen; None where the last reading of the target does not show it."""
+    return target["seen_at"] if any(one["observed"] is not None for one in target["attributes"]) else None
+
+
 class ReceiptPart(TypedDict):
     """What became of a leaver's account in one target; `next` is the day of the next step of `leaver`, null if none
     is to come, and there only where leavers go in steps."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
+from provisioner.model.attributes import Attribute
 from provisioner.planning.claims import folded
 from provisioner.planning.desired import MEMBER, PERSON, STANDING
 from provisioner.planning.spec import ACCOUNT, TargetSpec
@@ -27,17 +28,10 @@ def without_taken(
         attribute = spec.attributes[name]
         if not attribute.chosen_by_user or name not in observed.columns or f"d:{name}" not in frame.columns:
             continue
-        wanted = frame.filter(pl.col(f"d:{name}")).select(
-            PERSON,
-            ACCOUNT,
-            pl.col(f"w:{name}").alias("_value"),
-            folded(pl.col(f"w:{name}").replace("", None), attribute.type).alias("_m"),
-        )
+        wanted = frame.filter(pl.col(f"d:{name}"))
         if not wanted.height:
             continue
-        holders = observed.select(pl.col(ACCOUNT).alias("_holder"), folded(pl.col(name), attribute.type).alias("_m"))
-        taken = wanted.join(holders, on="_m", how="inner", maintain_order="left")
-        taken = taken.filter(pl.col("_holder") != pl.col(ACCOUNT))
+        taken = _held_by_others(wanted, observed, name, attribute)
         if not taken.height:
             continue
         frame = _left_alone(frame, name, taken[PERSON])
@@ -46,6 +40,15 @@ def without_taken(
             for person, value, holder in taken.select(PERSON, "_value", "_holder").iter_rows()
         ]
     return frame, todos
+
+
+def _held_by_others(rows: pl.DataFrame, observed: pl.DataFrame, name: str, attribute: Attribute) -> pl.DataFrame:
+    """Of these rows those whose wanted value another account has, with `_value` and `_holder`."""
+    wanted = pl.col(f"w:{name}").replace("", None)
+    asked = rows.select(PERSON, ACCOUNT, wanted.alias("_value"), folded(wanted, attribute.type).alias("_m"))
+    holders = observed.select(pl.col(ACCOUNT).alias("_holder"), folded(pl.col(name), attribute.type).alias("_m"))
+    taken = asked.join(holders, on="_m", how="inner", maintain_order="left")
+    return taken.filter(pl.col("_holder") != pl.col(ACCOUNT))
 
 
 def _left_alone(frame: pl.DataFrame, name: str, people: pl.Series) -> pl.DataFrame:
@@ -73,10 +76,7 @@ def without_circles(
         moving = frame.filter(pl.col(f"d:{name}") & (pl.col(STANDING) == MEMBER))
         if moving.height < 2:
             continue
-        wanted = pl.col(f"w:{name}").replace("", None)
-        rows = moving.select(PERSON, ACCOUNT, wanted.alias("_value"), folded(wanted, attribute.type).alias("_m"))
-        there = observed.select(pl.col(ACCOUNT).alias("_holder"), folded(pl.col(name), attribute.type).alias("_m"))
-        taken = rows.join(there, on="_m", how="inner").filter(pl.col("_holder") != pl.col(ACCOUNT))
+        taken = _held_by_others(moving, observed, name, attribute)
         after = dict(taken.select(ACCOUNT, "_holder").iter_rows())
         circling = [account for account in after if _comes_back(account, after)]
         if not circling:

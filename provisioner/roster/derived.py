@@ -343,7 +343,7 @@ class Derivation:
 
     def notes(self) -> list[Note]:
         """What to say about what was not found, and about tables that are not whole."""
-        told = [note for table in self.plan.tables.values() for note in table.notes]
+        found = [note for table in self.plan.tables.values() for note in table.notes]
         for lookup, missed in self.misses.items():
             if not missed.height:
                 continue
@@ -352,8 +352,8 @@ class Derivation:
             count = missed.height
             finds = "row finds" if count == 1 else "rows find"
             message = f"roster.lookups.{lookup}: {count} {finds} nothing in {where}{_examples(missed)}."
-            told.append(Note(message, "Add what is missing there, or fix the rows."))
-        return told
+            found.append(Note(message, "Add what is missing there, or fix the rows."))
+        return found
 
 
 def _examples(missed: pl.DataFrame) -> str:

@@ -21,7 +21,7 @@ from provisioner.settings import LookupSettings, RosterSettings
 VALUE: Final = "value"
 FOLD: Final = "_fold"
 _MOST_SHOWN: Final = 3
-_MEND: Final = "Fix the rows in that file."
+_FIX_ROWS: Final = "Fix the rows in that file."
 
 
 class TableError(RosterError):
@@ -138,7 +138,7 @@ def _of_file(name: str, lookup: LookupSettings, source: Source, settings: Roster
         count = "1 row" if len(wrong) == 1 else f"{len(wrong)} rows"
         holds = "holds" if len(wrong) == 1 else "hold"
         notes.append(
-            Note(f"{where}: {count} of {source.name} {holds} what cannot be read (line {_lines(wrong)}).", _MEND)
+            Note(f"{where}: {count} of {source.name} {holds} what cannot be read (line {_lines(wrong)}).", _FIX_ROWS)
         )
     frame = frame.filter(pl.col(FOLD).is_not_null()).select("_line", FOLD, *table.columns)
     once = frame.unique([FOLD, *(one for one in table.columns if one != key)], keep="first", maintain_order=True)
@@ -149,7 +149,7 @@ def _of_file(name: str, lookup: LookupSettings, source: Source, settings: Roster
             f"{where}: {source.name} has several rows of one {key} that differ (line {_lines(wrong)}); none of them "
             "counts as a hit."
         )
-        notes.append(Note(message, _MEND))
+        notes.append(Note(message, _FIX_ROWS))
     return LookupTable(
         once.filter(~several).drop("_line"), table.columns, None, source.digest, rows, source.name, tuple(notes)
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from provisioner.errors import TargetError, UnauthorisedError, UnreachableError
 from provisioner.model.attributes import natural_values
@@ -21,10 +21,10 @@ from provisioner.model.run_document import (
     run_status,
 )
 from provisioner.planning.plan import TargetPlan
-from provisioner.runs.enqueue import make_plan
 from provisioner.runs.forecast import predicted
 from provisioner.runs.orders import orders_of
 from provisioner.runs.plan_figures import figures_of, lists_of
+from provisioner.runs.planned import make_plan
 from provisioner.runs.roster_snapshot import RejectedRosterError, rejects_json, take
 from provisioner.runs.undo import staying_of
 from provisioner.runtime import tracing
@@ -90,10 +90,7 @@ async def _previewed(dep: Deployment, request: Request, *, content: bytes | None
                 planned = await make_plan(dep, target, orders.narrowed(taken.snapshot), orders=orders)
         except TargetError as exc:
             return target, _failed(exc), []
-        planned = replace(
-            planned,
-            plan=replace(planned.plan, notes=(*planned.plan.notes, *await remarks(dep.origins, dep.settings, target))),
-        )
+        planned = planned.noted(await remarks(dep.origins, dep.settings, target))
         health = await dep.health.of(target)
         part = _part(planned.plan, planned.requests, paused=health.paused)
         part["predicted"] = await asyncio.to_thread(predicted, dep, target, planned.plan, planned.requests)

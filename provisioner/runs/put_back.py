@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import polars as pl
@@ -35,9 +35,10 @@ class PutBack:
     waits: bool
     first: bool
 
-    def noted(self, plan: TargetPlan) -> TargetPlan:
-        """The plan with a note, where the target waits for a look."""
-        return replace(plan, notes=(*plan.notes, WENT_BACK_WAY_OUT)) if self.unseen else plan
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is said of a plan, where the target waits for a look."""
+        return (WENT_BACK_WAY_OUT,) if self.unseen else ()
 
 
 async def put_back(dep: Deployment, target: str, snapshot: Snapshot, *, narrow: bool) -> PutBack:

@@ -224,7 +224,7 @@ def _begin(sides: tuple[_Side, _Side], judged: _Judged, kept: Kept, shown: Mappi
 
 
 def _judged(side: _Side, kept: Kept) -> _Judged:
-    """A day's people by one of the settings; also the running ones may be others than those that read the rows."""
+    """A day's people by one of the settings, of which neither need be those that read the rows."""
     settings, zone = side.settings.roster, side.settings.zone
     rows = computed(kept.people, side.settings)
     today, today_utc = day_in(zone, kept.taken)

@@ -1,4 +1,4 @@
-"""Paths at a vendor: parts from outside are quoted, and no message shows one that may name a person."""
+"""Paths at a vendor. Parts from outside are quoted, and messages leave out the parts that may name a person."""
 
 from __future__ import annotations
 

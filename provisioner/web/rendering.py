@@ -12,7 +12,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from provisioner.model.person_report import difference_mark
+from provisioner.model.person_report import account_seen_at, difference_mark
 from provisioner.model.run_document import LeftOutRow
 
 #: Seconds after which a wait is shown in a larger unit.
@@ -122,7 +122,12 @@ _environment.filters |= {
     "otherwise": otherwise,
     "quoted": lambda text: quote(str(text), safe=""),
 }
-_environment.globals |= {"total": total, "seconds_between": seconds_between, "difference_mark": difference_mark}
+_environment.globals |= {
+    "total": total,
+    "seconds_between": seconds_between,
+    "account_seen_at": account_seen_at,
+    "difference_mark": difference_mark,
+}
 
 
 def fragment(request: Request, template: str, **context: Any) -> str:

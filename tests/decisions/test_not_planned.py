@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from provisioner.runs import lifecycle
-from provisioner.runs.enqueue import make_plan
 from provisioner.runs.orders import EVERYTHING
 from provisioner.runs.plan_figures import part_of
+from provisioner.runs.planned import make_plan
 from provisioner.sandbox import Switchboard
 from provisioner.store.runs.documents import Request
 from tests.decisions.conftest import Opened, company

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,19 @@ async def first_contact(dep: Deployment, roster: Path, switchboard: Switchboard)
     switchboard.fault(UNREAD, times=None, status=503)
     roster.write_text(company(PEOPLE, gone=(3,)))
     return await sync_once(dep)
+
+
+@asynccontextmanager
+async def with_a_new_target_that_is_down(
+    opened: Opened, roster: Path, switchboard: Switchboard, unread: str
+) -> AsyncIterator[Deployment]:
+    """A company in one target, to which another one came that a run has tried to read."""
+    async with opened(only=(READ,)) as dep:
+        await ready(dep, roster)
+    switchboard.fault(unread, times=None, status=503)
+    async with opened(only=(READ, unread)) as dep:
+        await sync_once(dep)
+        yield dep
 
 
 async def read_at_last(dep: Deployment, switchboard: Switchboard) -> None:
@@ -105,11 +120,7 @@ async def test_a_target_that_is_new_and_cannot_be_read_in_whatever_order(
     opened: Opened, roster: Path, switchboard: Switchboard, unread: str
 ) -> None:
     """It comes before the other one by name, and after it; a run without a leaver may have met it already."""
-    async with opened(only=(READ,)) as dep:
-        await ready(dep, roster)
-    switchboard.fault(unread, times=None, status=503)
-    async with opened(only=(READ, unread)) as dep:
-        await sync_once(dep)
+    async with with_a_new_target_that_is_down(opened, roster, switchboard, unread) as dep:
         roster.write_text(company(PEOPLE, gone=(3,)))
         await is_unfinished(dep, "W0003", unread, "waiting", await sync_once(dep))
 
@@ -131,11 +142,8 @@ async def test_who_is_unfinished_elsewhere_already_is_noted_in_a_new_target_too(
 async def test_a_target_that_is_disabled_before_it_was_read_is_asked_of_nobody(
     opened: Opened, roster: Path, switchboard: Switchboard
 ) -> None:
-    async with opened(only=(READ,)) as dep:
-        await ready(dep, roster)
-    switchboard.fault(UNREAD, times=None, status=503)
-    async with opened(only=(READ, UNREAD)) as dep:
-        await sync_once(dep)
+    async with with_a_new_target_that_is_down(opened, roster, switchboard, UNREAD):
+        pass
     async with opened(only=(READ,)) as dep:
         roster.write_text(company(PEOPLE, gone=(3,)))
         await sync_once(dep)

@@ -15,6 +15,7 @@ from provisioner.errors import ProvisionerError
 from provisioner.progress.run_status import refresh
 from provisioner.progress.writeback import ask_for_table, write_due
 from provisioner.runs import enqueue, lifecycle
+from provisioner.runs.planned import Planned, make_plan
 from provisioner.runs.roster_snapshot import Taken, take
 from provisioner.runs.target_lock import held
 from provisioner.runtime.context import Deployment
@@ -138,9 +139,8 @@ async def test_a_planner_that_was_suspended_installs_nothing(
         run = await lifecycle.request_run(dep, Request(trigger="manual", people=asked))
         await lifecycle.begin(dep, run)
         lock = RedisContents.planning_lock(TARGET, None if asked is None else run)
-        make_plan = enqueue.make_plan
 
-        async def suspended(*args: Any, **more: Any) -> enqueue.Planned:
+        async def suspended(*args: Any, **more: Any) -> Planned:
             planned = await make_plan(*args, **more)
             lose(dep, lock)
             return planned

@@ -167,9 +167,12 @@ class HealthStore:
                 for target in targets:
                     pipe.hexists(keys.health(target), "read")
                 pipe.smembers(keys.UNREAD)
-                *known, before = await pipe.execute()
-            meant = {*asked, *(name.decode() for name in before)}
-            unread = [target for target, read in zip(targets, known, strict=True) if not read and target in meant]
+                *known, names = await pipe.execute()
+            before = {name.decode() for name in names}
+            found = {target for target, read in zip(targets, known, strict=True) if not read}
+            unread = found & (before | set(asked))
+            if unread == before:
+                return
             async with self._redis.pipeline(transaction=True) as pipe:
                 pipe.delete(keys.UNREAD)
                 if unread:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from provisioner import logs
 from provisioner.runtime import tracing
@@ -86,21 +87,21 @@ def test_without_the_variables_nothing_is_made_or_imported() -> None:
     subprocess.run([sys.executable, "-c", textwrap.dedent(program)], check=True)
 
 
-def test_without_the_extra_it_is_said_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_the_extra_it_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318")
-    assert tracing.begun() is None
-    assert tracing.begun() is None
-    said = capsys.readouterr()
-    assert (said.out + said.err).count("traces_off") == 1
+    with capture_logs() as said:
+        assert tracing.begun() is None
+        assert tracing.begun() is None
+    assert [one["event"] for one in said] == ["traces_off"]
 
 
-def test_another_protocol_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_another_protocol_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4317")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
-    assert not tracing.active()
-    said = capsys.readouterr()
-    assert "the protocol grpc is not offered" in said.out + said.err
+    with capture_logs() as said:
+        assert not tracing.active()
+    assert [one["reason"] for one in said] == ["the protocol grpc is not offered"]
 
 
 def test_what_the_sampler_leaves_out_is_left_out_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from msgspec import structs
 
 from provisioner.model.operation import EventTag, Kind
 from provisioner.store.queue import plans as plans_module
@@ -52,6 +53,42 @@ def test_a_late_answer_does_not_overwrite_what_was_recorded_since(bench: Bench) 
     assert after is not None
     assert (after.values["n"], after.version) == ("newer", before.version)
     assert bench.status(dead.run, dead.operation) == "succeeded"
+
+
+@pytest.mark.parametrize(("kind", "state", "fact"), [(Kind.CREATE, "active", "created"), (Kind.LEAVE, "left", "left")])
+def test_a_fact_is_not_lost_though_a_plan_saw_it_before_its_worker_was_killed(
+    bench: Bench, kind: Kind, state: str, fact: str
+) -> None:
+    """Else the next plan finds an account of before in the ledger, and takes what nobody has told for settled."""
+    owing = structs.replace(operation("A", kind), owes={fact: 7})
+    bench.install([owing, operation("A", Kind.EVENT, follows=owing)])
+    dead = bench.take()
+    seen = [{"person": "A", "account": "account-A", "state": state, "matched": "key"}]
+    saw, _ = bench.install([], links=seen)
+    assert bench.again(saw) == ("A",)
+    assert bench.expire(dead) == 1
+    bench.install([], links=[] if bench.entry("A") else seen)
+    known = bench.entry("A")
+    assert known is not None
+    assert (known.state, known.owed, known.created) == (state, {fact: 7}, kind is Kind.CREATE)
+    assert bench.status(dead.run, dead.operation) == "succeeded"
+    assert [claim.operation.kind for claim in bench.claim()] == [Kind.EVENT]
+
+
+def test_a_late_answer_says_what_came_about_whatever_was_recorded_since(bench: Bench) -> None:
+    owing = structs.replace(operation("A"), owes={"role_changed": 7})
+    bench.install([owing, operation("A", Kind.EVENT, follows=owing)], links=LINKED)
+    dead = bench.take()
+    add_tag(bench, "A")
+    tag = bench.take()
+    assert bench.expire(dead) == 1
+    assert bench(bench.queue.done(tag, {"values": {"n": "newer"}}, None))
+    bench(bench.queue.done(dead, patch(dead, owe={"role_changed": 7}), None))
+    # Before it is sent, a plan that knows nothing of it takes its event away
+    bench.install([], people=["A"])
+    known = bench.entry("A")
+    assert known is not None
+    assert (known.owed, known.values["n"]) == ({"role_changed": 7}, "newer")
 
 
 def test_a_late_answer_of_an_operation_that_is_gone_does_not_either(bench: Bench) -> None:

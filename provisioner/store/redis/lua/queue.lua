@@ -203,8 +203,9 @@ function commands.done()
     sure(person, at_stake(run, id))
     -- Acknowledged, and by the answer itself not kept: the next runs see whether it is
     if patch.state == 'left' and patch.unkept then put_off(run, person) end
-  elseif patch.enrolled then
-    record(person, { enrolled = patch.enrolled })
+  else
+    -- What came about by it did so whatever was recorded since
+    record(person, { enrolled = patch.enrolled, owe = patch.owe })
   end
   local unclear = redis.call('HGET', op_key(run, id), 'unclear') == '1'
   finish(run, id, 'succeeded', { 'token', '', 'unclear', '0', 'error', '' })

@@ -277,7 +277,8 @@ local function install_person(run, began, everybody, watched, row, fresh_slots, 
       if not recorded then record(person, { loops = one.loops }) end
     elseif one.enrolled or one.shown then
       record(person, { enrolled = one.enrolled, shown = one.shown })
-    elseif not recorded_since(person, began) then
+    elseif not busy[account] and not recorded_since(person, began) then
+      -- What is on its way says itself what came of it: by a link, a creation would look like an account of before
       record(person, { account = one.account, state = one.state, matched = one.matched, left = one.left,
         step = one.step })
     end

@@ -37,8 +37,9 @@ import polars as pl
 from benchmarks.report import Figures
 from provisioner.planning import plan
 from provisioner.planning.compiled import compile_target
-from provisioner.planning.plan import TargetPlan, plan_target
+from provisioner.planning.plan import plan_target
 from provisioner.planning.spec import Observation, Planning, TargetSpec
+from provisioner.planning.target_plan import TargetPlan
 from provisioner.runtime.context import spec_of
 from provisioner.settings import GuardSettings
 from provisioner.store.people.frames import pack, unpack

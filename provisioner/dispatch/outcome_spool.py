@@ -22,8 +22,8 @@ from msgspec import convert, to_builtins
 from provisioner.model.operation import Operation
 from provisioner.planning.guards import COVERS
 from provisioner.runtime.faults import is_fault, log_fault
+from provisioner.store.queue.entries import guard_of
 from provisioner.store.queue.operations import Claim, End, QueueStore
-from provisioner.store.queue.plans import guard_of
 
 log = structlog.get_logger(__name__)
 

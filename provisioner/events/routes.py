@@ -25,7 +25,7 @@ from provisioner.runtime.rate_limit import Unpaced
 from provisioner.settings import Settings
 from provisioner.store.events.inbound import Received
 from provisioner.store.events.outbox import Outgoing
-from provisioner.store.queue.plans import Entry
+from provisioner.store.queue.entries import Entry
 from provisioner.store.runs.documents import Request, moment
 from provisioner.targets.capabilities import TagsFromEvents
 from provisioner.targets.concurrently import each

@@ -19,8 +19,8 @@ from provisioner.model.worklists import Then
 from provisioner.planning.claims import folded
 from provisioner.planning.compiled import CompiledTarget
 from provisioner.planning.desired import LEAVER, MEMBER, PERSON, STANDING, desired_accounts
-from provisioner.planning.plan import TargetPlan
 from provisioner.planning.spec import ACCOUNT, READ, UNTOUCHABLE, Observation, TargetSpec
+from provisioner.planning.target_plan import TargetPlan
 
 #: Of several attributes of a person, what is done with them follows from the first of these that is among them.
 _WEIGHT: Final[tuple[Then, ...]] = ("held", "correct", "report", "leave")

@@ -1,46 +1,41 @@
-"""The plan of one target: every operation from observed to desired, in the order of delivery, guards applied."""
+"""Making the plan of one target: every operation from observed to desired, in the order of delivery, guards applied."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
 import polars as pl
 
 from provisioner.expressions import evaluate_predicate
-from provisioner.model.account import State
 from provisioner.model.attributes import natural
-from provisioner.model.operation import ACCOUNT_KINDS, REMOVALS, URGENCY, Kind, Operation, Status
+from provisioner.model.operation import ACCOUNT_KINDS, REMOVALS, URGENCY, Kind, Operation
 from provisioner.model.operation_batches import Batch, rewritten
 from provisioner.planning.build import Aside, Material, drafted
 from provisioner.planning.bundling import riding
 from provisioner.planning.compiled import CompiledTarget
 from provisioner.planning.contested import contested, resembling
 from provisioner.planning.correlate import (
-    DESIRED_ROW,
     LEDGER_ROW,
     OBSERVED_ROW,
     Conflict,
     Correlation,
-    colliding,
     correlate,
 )
 from provisioner.planning.creations import Gone
-from provisioner.planning.desired import FUTURE, LEAVER, MEMBER, PERSON, STANDING, Desired, Fault, desired_accounts
+from provisioner.planning.desired import LEAVER, PERSON, STANDING, Desired, desired_accounts
 from provisioner.planning.diff import Held, differing, hold, ours_to_clear, suspects
-from provisioner.planning.first_contact import Overwrites, new_accounts, note_of, too_many_overwrites
-from provisioner.planning.first_free import chosen_attributes, with_free_values
-from provisioner.planning.guards import Measure, guarded, limit_of, measured, tripped
+from provisioner.planning.first_contact import new_accounts, note_of, too_many_overwrites
+from provisioner.planning.first_free import with_free_values
+from provisioner.planning.guards import guarded, limit_of, measured, tripped
+from provisioner.planning.joiners import creates_of
 from provisioner.planning.leavers import accountless_leavers, to_settle, unfinished_leavers, unkept_leavers, unsettled
-from provisioner.planning.listing_trust import Code, Trust, doubts, recalled, trust_of
+from provisioner.planning.listing_trust import Trust, doubts, recalled, trust_of
 from provisioner.planning.new_accounts import CODE as NOT_KEPT
 from provisioner.planning.new_accounts import never_shown, note, settling, shown_at_last
-from provisioner.planning.reviewed import Unreviewed
 from provisioner.planning.rewrite_loops import CODE as REWRITE_LOOP
-from provisioner.planning.rewrite_loops import Counted, Stopped, Watch, sentence
+from provisioner.planning.rewrite_loops import Stopped, Watch, sentence
 from provisioner.planning.set_once import sent_again
 from provisioner.planning.shared_sets import (
     TooManyRemovals,
@@ -54,106 +49,7 @@ from provisioner.planning.side_changes import due_enrolments, due_records, owing
 from provisioner.planning.spec import ACCOUNT, Alike, Observation, Planning, TargetSpec
 from provisioner.planning.standing_todos import unusable, without_unfit
 from provisioner.planning.taken_values import without_circles, without_taken
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """What the ledger must learn without any request: an adoption, or a state that is already so; of somebody who left
-    also the day, and how many steps are brought about."""
-
-    person: str
-    account: str
-    state: State
-    matched: str
-    left: str = ""
-    step: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Todo:
-    """A thing that only a person can settle, with what to do. `linked`: the person has an account here. `code` names
-    the kind of thing and `about` what it is about, for programs."""
-
-    person: str
-    sentence: str
-    linked: bool = True
-    code: str | None = None
-    about: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class TargetPlan:
-    """Everything that a run will do about one target, and everything that it will leave alone and why.
-
-    `operations` are in the order of delivery; where they are very many, each batch of people is by itself (see
-    `provisioner.model.operation_batches`). `tally` counts them, by `Operation.planned_status` and by kind. `base` is
-    what guards measure by. `unbelieved` is the sentence for a listing that is not believed and `disbelief` its code:
-    then `operations` are but the leaves of accounts that were seen.
-    `enrolled` are, by person, enrolments that were found to exist already. `shown` are people whose account is shown
-    for the first time since it was made again. `loops` is what the ledger is to know of changes that do not stay, and
-    `stopped` are the people and attributes of which nothing is written for that. `leavers` are those who leave and have
-    an account that the ledger, after the plan's links, does not say to be left, or that does not show it; for
-    `leavers_left` of them the plan has no leave. The `accountless` leave and have none. Of the `unsettled` nobody can
-    say whether they leave. `reread` are people whose details the next run reads again, since they have an open to-do.
-    `room` is, by guard, how many operations of others may go out unapproved besides it. `removing` is, by person, how
-    many values that we never wrote their update would take away without approval; `values` is how many there are to
-    measure that by. `unreviewed` is
-    what was not reviewed. `overwriting` are people of a first contact whose account would be overwritten.
-    """
-
-    target: str
-    operations: Sequence[Operation] = ()
-    links: tuple[Link, ...] = ()
-    conflicts: tuple[Conflict, ...] = ()
-    todos: tuple[Todo, ...] = ()
-    faults: tuple[Fault, ...] = ()
-    drift: tuple[Todo, ...] = ()
-    orphans: tuple[str, ...] = ()
-    missing: tuple[str, ...] = ()
-    guards: tuple[Measure | TooManyRemovals | Overwrites, ...] = ()
-    notes: tuple[str, ...] = ()
-    observed: int = 0
-    linked: int = 0
-    adopted: int = 0
-    unchanged: int = 0
-    base: int = 0
-    unbelieved: str | None = None
-    disbelief: Code = "listing_shrank"
-    enrolled: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    leavers: frozenset[str] = frozenset()
-    accountless: frozenset[str] = frozenset()
-    leavers_left: int = 0
-    unsettled: frozenset[str] = frozenset()
-    shown: tuple[str, ...] = ()
-    loops: tuple[Counted, ...] = ()
-    stopped: frozenset[tuple[str, str]] = frozenset()
-    reread: tuple[str, ...] = ()
-    room: Mapping[str, int] = field(default_factory=dict)
-    unreviewed: Unreviewed = field(default_factory=Unreviewed)
-    removing: Mapping[str, int] = field(default_factory=dict)
-    values: int = 0
-    overwriting: tuple[str, ...] = ()
-
-    tally: Mapping[Status, Mapping[Kind, int]] = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Count the operations once, as there may be very many."""
-        tally: dict[Status, Counter[Kind]] = {
-            status: Counter() for status in (Status.PENDING, Status.HELD, Status.REJECTED, Status.FAILED)
-        }
-        for operation in self.operations:
-            tally[operation.planned_status][operation.kind] += 1
-        object.__setattr__(self, "tally", tally)
-
-    @property
-    def planned(self) -> dict[Kind, int]:
-        """How many operations of each kind."""
-        return {kind: sum(counts.get(kind, 0) for counts in self.tally.values()) for kind in Kind}
-
-    @property
-    def touched(self) -> int:
-        """How many accounts that are there are changed."""
-        return sum(self.planned[kind] for kind in ACCOUNT_KINDS if kind is not Kind.CREATE)
+from provisioner.planning.target_plan import Link, TargetPlan, Todo
 
 
 def plan_target(
@@ -282,54 +178,6 @@ def protected(spec: TargetSpec, compiled: CompiledTarget, observation: Observati
     return (verdict | ~frame["_seen"]).alias("_protected")
 
 
-def creates_of(
-    spec: TargetSpec, desired: Desired, found: Correlation
-) -> tuple[pl.DataFrame, tuple[Conflict, ...], list[Todo]]:
-    """Who gets an account: members without one, unless two would share it or something that it needs is missing."""
-    unsettled = [*(one.person for one in found.conflicts), *(one.person for one in found.claims)]
-    rows = desired.frame.filter(
-        (desired.frame[STANDING] == MEMBER) & _without(found.pairs, desired.frame.height)
-    ).filter(~pl.col(PERSON).is_in(unsettled))
-    clashes = colliding(rows, spec.settings.match, spec.attributes)
-    rows = rows.filter(~pl.col(PERSON).is_in([conflict.person for conflict in clashes]))
-    required = [
-        name for name, attribute in spec.attributes.items() if attribute.required and f"w:{name}" in rows.columns
-    ]
-    lacking = [pl.col(f"w:{name}").is_null() | (pl.col(f"w:{name}") == "") for name in required]
-    todos = []
-    if lacking:
-        for row in rows.filter(pl.any_horizontal(lacking)).iter_rows(named=True):
-            names = ", ".join(name for name in required if not row[f"w:{name}"])
-            sentence = f"cannot be created without {names}. Fill in the roster's row."
-            todos.append(Todo(row[PERSON], sentence, linked=False))
-        rows = rows.filter(~pl.any_horizontal(lacking))
-    refused = _refused(spec, rows)
-    todos += [Todo(person, f"cannot be created: {why}.", linked=False) for person, why in refused.items()]
-    return rows.filter(~pl.col(PERSON).is_in(list(refused))) if refused else rows, clashes, todos
-
-
-def _refused(spec: TargetSpec, rows: pl.DataFrame) -> dict[str, str]:
-    """Of those who would get an account, whom the target would refuse for a value, and why."""
-    found: dict[str, str] = {}
-    chosen = chosen_attributes(spec)
-    for name, attribute in spec.attributes.items():
-        column = f"w:{name}"
-        if attribute.fault is None or column not in rows.columns or name in chosen:
-            continue
-        values = rows[column].unique().drop_nulls().to_list()
-        faults = {value: why for value in values if value and (why := attribute.fault(value))}
-        if faults:
-            amiss = rows.filter(pl.col(column).is_in(list(faults))).select(PERSON, column)
-            for person, value in amiss.iter_rows():
-                found.setdefault(person, faults[value].rstrip("."))
-    return found
-
-
-def _without(pairs: pl.DataFrame, height: int) -> pl.Series:
-    """Whether nobody's account is paired with it, by the row of the desired frame."""
-    return pl.repeat(True, height, dtype=pl.Boolean, eager=True).scatter(pairs[DESIRED_ROW], False)
-
-
 def assemble(
     spec: TargetSpec,
     desired: Desired,
@@ -419,6 +267,3 @@ def assemble(
         values=values,
         overwriting=tuple(aside.overwriting),
     )
-
-
-__all__ = ["FUTURE", "LEAVER", "Link", "TargetPlan", "Todo", "plan_target"]

@@ -16,10 +16,11 @@ from provisioner.model.outcome import Done
 from provisioner.planning.compiled import CompiledTarget
 from provisioner.planning.correlate import correlate
 from provisioner.planning.desired import PERSON, desired_accounts
+from provisioner.planning.joiners import creates_of
 from provisioner.planning.leaver_steps import LEFT, STEP
 from provisioner.planning.ledger_update import ledger_patch
-from provisioner.planning.plan import Link, creates_of
 from provisioner.planning.spec import ACCOUNT, UNTOUCHABLE, Observation, Planning, TargetSpec
+from provisioner.planning.target_plan import Link
 
 #: The account of a person whom a simulation gave one.
 _MADE: Final = "simulated:"

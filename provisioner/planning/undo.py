@@ -28,18 +28,14 @@ from provisioner.planning.diff import Held, differing, hold, names_of
 from provisioner.planning.leaver_steps import DUE, LEFT_ON
 from provisioner.planning.listing_trust import trust_of
 from provisioner.planning.new_accounts import settling
-from provisioner.planning.plan import (
-    TargetPlan,
-    assemble,
-    drifting,
-    protected,
-)
+from provisioner.planning.plan import assemble, drifting, protected
 from provisioner.planning.rewrite_loops import Watch
 from provisioner.planning.shared_sets import foreign_removals, merged, removal_base, too_many_removals
 from provisioner.planning.side_changes import due_records
 from provisioner.planning.spec import ACCOUNT, Observation, Planning, TargetSpec
 from provisioner.planning.standing_todos import without_unfit
 from provisioner.planning.taken_values import without_taken
+from provisioner.planning.target_plan import TargetPlan
 from provisioner.planning.undo_images import CHANGES_STATE, Image, Undo
 from provisioner.settings import AttributeRule
 from provisioner.settings.leaver import steps_of

@@ -9,8 +9,8 @@ from dataclasses import replace
 from provisioner.model.operation import Kind, Operation
 from provisioner.model.operation_batches import Batch, rewritten
 from provisioner.model.outcome import DELETED_IN_THE_WAY
-from provisioner.planning.plan import TargetPlan, Todo
 from provisioner.planning.spec import Observation
+from provisioner.planning.target_plan import TargetPlan, Todo
 from provisioner.store.people.last_outcomes import LastOutcomeStore
 from provisioner.store.runs.documents import RunStore
 

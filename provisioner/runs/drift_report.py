@@ -12,8 +12,8 @@ from provisioner.model.attributes import natural
 from provisioner.model.worklists import DriftedAttribute, DriftRow
 from provisioner.planning.drift import Change, Drifted, drifted
 from provisioner.planning.leaver_steps import days_of_leaving
-from provisioner.planning.plan import TargetPlan
 from provisioner.planning.spec import Observation, TargetSpec
+from provisioner.planning.target_plan import TargetPlan
 from provisioner.runtime.context import Deployment
 from provisioner.store.people.snapshots import Snapshot
 from provisioner.store.runs.documents import moment

@@ -21,7 +21,7 @@ from provisioner.model.operation import Kind, Operation, Status
 from provisioner.model.unconfirmed import at_stake
 from provisioner.planning.first_free import chosen_attributes, promises
 from provisioner.planning.guards import COVERS
-from provisioner.planning.plan import TargetPlan
+from provisioner.planning.target_plan import TargetPlan
 from provisioner.progress.quarantine import recover
 from provisioner.runs.answer_watch import noted
 from provisioner.runs.drift_report import drift_list
@@ -38,7 +38,7 @@ from provisioner.runtime.context import Deployment
 from provisioner.runtime.origins import claim_origin, remarks
 from provisioner.store.admin.position import WENT_BACK_WAY_OUT
 from provisioner.store.people.snapshots import Snapshot
-from provisioner.store.queue.plans import Entry, guard_of
+from provisioner.store.queue.entries import Entry, guard_of
 from provisioner.store.runs.documents import RunStore
 from provisioner.store.runs.locks import Hold
 from provisioner.store.runs.target_health import HealthStore
@@ -217,7 +217,7 @@ async def install(
             lists["values"] = [plan.values]
             lists["drift"] = await drift_list(dep, run, snapshot, planned.observation, planned.ledger, plan)
         if chosen_attributes(dep.specs[target]):
-            await dep.plans.forget_made(target, planned.observation.began)
+            await dep.promised_names.forget_made(target, planned.observation.began)
         before = await dep.health.list(target, "plan")
         await dep.health.keep_lists(target, lists)
         for older in before:

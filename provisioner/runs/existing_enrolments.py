@@ -12,7 +12,7 @@ import structlog
 from provisioner.errors import TargetError
 from provisioner.model.operation_batches import rewritten
 from provisioner.planning.bundling import tokens, unsure, without
-from provisioner.planning.plan import TargetPlan
+from provisioner.planning.target_plan import TargetPlan
 from provisioner.runtime.context import Deployment
 from provisioner.targets.capabilities import Enrols
 from provisioner.targets.http import Http

@@ -6,7 +6,7 @@ from collections import Counter
 
 from provisioner.model.operation import Enrolment, Status
 from provisioner.model.run_document import Prediction
-from provisioner.planning.plan import TargetPlan
+from provisioner.planning.target_plan import TargetPlan
 from provisioner.runs.estimate import requests_of
 from provisioner.runtime.context import Deployment
 

@@ -14,9 +14,10 @@ from provisioner.errors import UsageError
 from provisioner.model.operation import Status
 from provisioner.model.plan_file import ReviewedOperation
 from provisioner.model.run_document import LeftOutRow, RunDocument
-from provisioner.planning.plan import TargetPlan, plan_target
+from provisioner.planning.plan import plan_target
 from provisioner.planning.reviewed import Reviewed, left_out, row
 from provisioner.planning.spec import Observation, Planning
+from provisioner.planning.target_plan import TargetPlan
 from provisioner.planning.undo import UndoPlan, image_row, plan_undo
 from provisioner.planning.undo_images import Undo
 from provisioner.runs.known_snapshot import of_people

@@ -7,7 +7,7 @@ from typing import cast
 
 from provisioner.model.operation import Kind, Status
 from provisioner.model.worklists import PlanLists, TodoRow
-from provisioner.planning.plan import TargetPlan, Todo
+from provisioner.planning.target_plan import TargetPlan, Todo
 
 
 def part_of(plan: TargetPlan) -> dict[str, str | float | int]:

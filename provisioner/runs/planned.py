@@ -12,9 +12,9 @@ from provisioner.model.run_document import LeftOutRow
 from provisioner.planning.desired import PERSON, desired_accounts
 from provisioner.planning.first_free import chosen_attributes, names_wanted
 from provisioner.planning.leaver_steps import days_of_leaving
-from provisioner.planning.plan import TargetPlan
 from provisioner.planning.refused_once import refused_of, set_once
 from provisioner.planning.spec import ACCOUNT, Observation
+from provisioner.planning.target_plan import TargetPlan
 from provisioner.planning.withdrawn import withdrawn_of
 from provisioner.runs.deleted_accounts import without_deleted
 from provisioner.runs.existing_enrolments import without_existing
@@ -124,7 +124,7 @@ async def make_plan(
         returned=who.returned,
         disputed=await disputed(dep, target, snapshot),
         left=days_of_leaving(ledger, await dep.receipts.since(target), settings.zone),
-        promised=await dep.plans.promised(target) if chosen_attributes(spec) else {},
+        promised=await dep.promised_names.of(target) if chosen_attributes(spec) else {},
     )
     telling, perhaps = await unlisted_values(dep, target, snapshot, ledger, now)
     circumstances = replace(circumstances, telling=telling, perhaps=perhaps)

@@ -20,7 +20,7 @@ from provisioner.model.run_document import (
     removals_wait,
     run_status,
 )
-from provisioner.planning.plan import TargetPlan
+from provisioner.planning.target_plan import TargetPlan
 from provisioner.runs.forecast import predicted
 from provisioner.runs.orders import orders_of
 from provisioner.runs.plan_figures import figures_of, lists_of

@@ -11,14 +11,14 @@ import polars as pl
 from provisioner.model.operation import Kind, digest
 from provisioner.planning.desired import LEAVER, PERSON, STANDING, standings
 from provisioner.planning.guards import COVERS
-from provisioner.planning.plan import TargetPlan
+from provisioner.planning.target_plan import TargetPlan
 from provisioner.planning.unlisted import unlisted
 from provisioner.progress.quarantine import looked
 from provisioner.runtime.clock import Clock, day_in
 from provisioner.runtime.context import Deployment
 from provisioner.store.admin.position import WENT_BACK_WAY_OUT
 from provisioner.store.people.snapshots import Snapshot
-from provisioner.store.queue.plans import guard_of
+from provisioner.store.queue.entries import guard_of
 from provisioner.store.runs.target_health import HealthStore
 
 _LEAVERS: Final = guard_of(Kind.LEAVE, COVERS)

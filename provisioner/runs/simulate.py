@@ -33,9 +33,10 @@ from provisioner.planning.compiled import CompiledTarget, compile_target
 from provisioner.planning.desired import PERSON
 from provisioner.planning.guards import COVERS
 from provisioner.planning.leaver_steps import days_of_leaving
-from provisioner.planning.plan import TargetPlan, plan_target
+from provisioner.planning.plan import plan_target
 from provisioner.planning.simulation import Unlike, World, carried_out, differing, renamed, settled, unlike, with_shown
 from provisioner.planning.spec import ACCOUNT, Planning, TargetSpec
+from provisioner.planning.target_plan import TargetPlan
 from provisioner.roster import Baseline, People, Verdict, gate, judge
 from provisioner.roster.statuses import statuses_of, unfamiliar
 from provisioner.runs.judged_roster import believed

@@ -33,6 +33,7 @@ from provisioner.store.people.snapshots import FrameStore
 from provisioner.store.queue.operations import QueueStore
 from provisioner.store.queue.overtaken import OvertakenStore
 from provisioner.store.queue.plans import PlanStore
+from provisioner.store.queue.promised_names import PromisedNameStore
 from provisioner.store.queue.rate_limit import PaceStore
 from provisioner.store.queue.tag_holds import TagHoldStore
 from provisioner.store.queue.wakeups import WakeupStore
@@ -75,6 +76,7 @@ class Stores:
     # The queue of each target
     queue: QueueStore
     plans: PlanStore
+    promised_names: PromisedNameStore
     overtaken: OvertakenStore
     pace: PaceStore
     tag_holds: TagHoldStore
@@ -129,6 +131,7 @@ class Stores:
             answer_shapes=AnswerShapeStore(redis),
             queue=QueueStore(redis, scripts),
             plans=PlanStore(redis, scripts),
+            promised_names=PromisedNameStore(redis, scripts),
             overtaken=OvertakenStore(redis, scripts),
             pace=PaceStore(redis, scripts),
             tag_holds=TagHoldStore(redis),

@@ -58,7 +58,7 @@ async def test_plan_and_sync_choose_alike_and_names_are_kept_for_ever(
     async with opened(only=("tribal_habits",), targets={"tribal_habits": target}) as dep:
         planned = await plan_once(dep)
         assert wanted(planned) == {"W0000": "anasilva", "W0001": "anasilva2", "W0002": "anasilva3"}
-        assert await dep.plans.promised("tribal_habits") == {}
+        assert await dep.promised_names.of("tribal_habits") == {}
         assert (await _sync(dep))["succeeded"] == {"create": 3}
         assert sorted(names(switchboard).values()) == ["ANA", "anasilva", "anasilva2", "anasilva3"]
         # Another name in the roster is no other user name, and a newcomer by themselves takes the next one
@@ -68,7 +68,7 @@ async def test_plan_and_sync_choose_alike_and_names_are_kept_for_ever(
         part = await _sync(dep)
         assert part["todo"] == 0
         assert names(switchboard)["p0@example.com"] == "anasilva"
-        assert await dep.plans.promised("tribal_habits") == {}
+        assert await dep.promised_names.of("tribal_habits") == {}
         roster.write_text(company(5, gone=(1,), changes=ALIKE))
         await _sync(dep)
         # A leaver's name is nobody else's

@@ -12,7 +12,7 @@ from provisioner.planning.ledger_update import ledger_patch
 from provisioner.runs import lifecycle
 from provisioner.runtime.context import Deployment
 from provisioner.sandbox import Switchboard
-from provisioner.store.queue.plans import Entry
+from provisioner.store.queue.entries import Entry
 from provisioner.store.runs.counters import counts
 from provisioner.store.runs.documents import Request
 from tests.decisions.conftest import Opened, company

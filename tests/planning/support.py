@@ -14,9 +14,10 @@ from provisioner.model.account import Account, LedgerEntry
 from provisioner.model.operation import Operation
 from provisioner.planning.compiled import CompiledTarget, compile_target
 from provisioner.planning.leaver_steps import days_of_leaving
-from provisioner.planning.plan import TargetPlan, plan_target
+from provisioner.planning.plan import plan_target
 from provisioner.planning.refused_once import refused_of, set_once
 from provisioner.planning.spec import Observation, Planning, TargetSpec
+from provisioner.planning.target_plan import TargetPlan
 from provisioner.runs.observe import frame_of
 from provisioner.runtime import context
 from provisioner.settings import GuardSettings

@@ -14,7 +14,7 @@ from provisioner.model.operation import URGENCY, Kind, Operation, Status
 from provisioner.model.operation_batches import Packed, batches_of, gathered, rewritten
 from provisioner.model.operation_record import OperationRecord
 from provisioner.planning import build
-from provisioner.planning.plan import TargetPlan
+from provisioner.planning.target_plan import TargetPlan
 from tests.planning.support import World, held_by, linked, person, spec_of
 from tests.planning.test_properties import worlds
 

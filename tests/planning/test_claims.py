@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from provisioner.model.account import Account
 from provisioner.model.attributes import proves
 from provisioner.planning.desired import desired_accounts
-from provisioner.planning.plan import TargetPlan
+from provisioner.planning.target_plan import TargetPlan
 from provisioner.planning.whose import Everybody
 from provisioner.targets.registry import target_class
 from tests.planning.support import TODAY, World, balanced, held_by, kinds_of, linked, people_of, person, spec_of

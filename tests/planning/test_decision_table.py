@@ -10,9 +10,9 @@ import pytest
 
 from provisioner.model.account import Account
 from provisioner.model.operation import digest
-from provisioner.planning.plan import TargetPlan
 from provisioner.planning.rewrite_loops import Loop
 from provisioner.planning.spec import Alike
+from provisioner.planning.target_plan import TargetPlan
 from tests.planning.support import BEFORE, NOW, World, held_by, linked, only, person, spec_of
 
 DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "decision-table.md"

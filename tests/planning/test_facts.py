@@ -8,7 +8,7 @@ import pytest
 
 from provisioner.model.account import Account
 from provisioner.model.operation import AccountChange, Kind, Operation
-from provisioner.planning.plan import TargetPlan
+from provisioner.planning.target_plan import TargetPlan
 from tests.planning.support import NOW, World, linked, only, person, spec_of
 
 MOMENT = int(NOW.timestamp())

@@ -9,7 +9,7 @@ import pytest
 
 from provisioner.model.account import Account
 from provisioner.model.operation import Kind
-from provisioner.planning.plan import TargetPlan
+from provisioner.planning.target_plan import TargetPlan
 from tests.planning.support import World, held_by, linked, person, spec_of
 
 KEYS = [f"P{number}" for number in range(10)]

@@ -15,8 +15,8 @@ from provisioner.model.account import Account, LedgerEntry
 from provisioner.model.attributes import Type, fold
 from provisioner.model.operation import Kind
 from provisioner.planning.first_free import numbered, promises
-from provisioner.planning.plan import TargetPlan
 from provisioner.planning.spec import TargetSpec
+from provisioner.planning.target_plan import TargetPlan
 from provisioner.settings import AttributeRule
 from tests.planning.support import World, attributes_of, linked, person, spec_of
 

@@ -17,7 +17,7 @@ from provisioner.model.operation import ACCOUNT_KINDS, AccountChange, Kind
 from provisioner.model.outcome import Done
 from provisioner.planning.leaver_steps import days_of_leaving, next_step
 from provisioner.planning.ledger_update import ledger_patch
-from provisioner.planning.plan import TargetPlan
+from provisioner.planning.target_plan import TargetPlan
 from tests.planning.support import TODAY, World, held_by, kinds_of, ledger_of, linked, person, spec_of
 
 STEPS: Final[list[dict[str, Any]]] = [

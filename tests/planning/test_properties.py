@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from provisioner.model.account import Account, LedgerEntry
 from provisioner.model.operation import Kind
 from provisioner.planning.guards import COVERS, limit_of
-from provisioner.planning.plan import TargetPlan
 from provisioner.planning.shared_sets import TooManyRemovals
+from provisioner.planning.target_plan import TargetPlan
 from tests.planning.support import AFTER, BEFORE, World, balanced, held_by, linked, person, spec_of
 
 KEYS = ["P1", "p2", "P3", "É4", "P5", "P6"]

@@ -16,9 +16,11 @@ from provisioner.store.admin.position import PositionStore
 from provisioner.store.people.ledger import LedgerStore
 from provisioner.store.people.rekeys import RekeyStore
 from provisioner.store.people.snapshots import FrameStore
+from provisioner.store.queue.entries import Entry
 from provisioner.store.queue.operations import Claim, QueueStore
 from provisioner.store.queue.overtaken import OvertakenStore
-from provisioner.store.queue.plans import Counted, Entry, PlanStore
+from provisioner.store.queue.plans import Counted, PlanStore
+from provisioner.store.queue.promised_names import PromisedNameStore
 from provisioner.store.queue.rate_limit import Claims, Lost, PaceStore
 from provisioner.store.redis import keys
 from provisioner.store.redis.address import RedisAddress
@@ -95,6 +97,7 @@ class Bench:
         self.queue = QueueStore(self.redis, scripts)
         self.plans = PlanStore(self.redis, scripts)
         self.plans._script = self._mortal(self.plans._script)
+        self.names = PromisedNameStore(self.redis, scripts)
         self.ledger = LedgerStore(self.redis)
         self.runs = RunStore(self.redis)
         self.health = HealthStore(self.redis)

@@ -9,7 +9,7 @@ from msgspec import structs
 
 from provisioner.model.operation import EventTag, Kind
 from provisioner.store.queue import plans as plans_module
-from provisioner.store.queue.plans import Entry
+from provisioner.store.queue.entries import Entry
 from provisioner.store.redis import keys
 from tests.store.bench import ALL, LEASE, TARGET, Bench, DiedError, operation, patch
 

@@ -26,7 +26,7 @@ def create(person: str, value: str = "1", *, hold: str | None = None, refused: b
 
 
 def promised(bench: Bench) -> dict[str, dict[str, str]]:
-    return bench(bench.plans.promised(TARGET))
+    return bench(bench.names.of(TARGET))
 
 
 def test_what_waits_keeps_its_name(bench: Bench) -> None:
@@ -63,10 +63,10 @@ def test_what_was_made_keeps_its_name_until_a_plan_that_began_later(bench: Bench
     bench.install([create("A")], names={"A": ANA})
     claim = bench.take()
     assert bench(bench.queue.done(claim, patch(claim), "account-A"))
-    bench(bench.plans.forget_made(TARGET, began))
+    bench(bench.names.forget_made(TARGET, began))
     _, dropped = bench.install([create("B")], names={"B": ANA})
     assert dropped == 1
-    bench(bench.plans.forget_made(TARGET, bench.now()))
+    bench(bench.names.forget_made(TARGET, bench.now()))
     assert promised(bench) == {}
 
 
@@ -105,5 +105,5 @@ def test_whoever_is_forgotten_keeps_nothing(bench: Bench) -> None:
 def test_a_promise_of_an_operation_that_is_no_longer_kept_ends(bench: Bench) -> None:
     run, _ = bench.install([create("A")], names={"A": ANA})
     bench(bench.redis.delete(keys.operation(run, TARGET, create("A").id)))
-    bench(bench.plans.forget_made(TARGET, 0.0))
+    bench(bench.names.forget_made(TARGET, 0.0))
     assert promised(bench) == {}

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, Final
 
-from provisioner.model.operation import REMOVALS, URGENCY, Enrolment, EventTag, Kind, Operation
+from provisioner.model.operation import EventTag, Operation
 from provisioner.model.operation_batches import batches_of
-from provisioner.model.operation_record import to_json
+from provisioner.store.queue.entries import Entry, fields_of, order_of
 from provisioner.store.redis import keys
 from provisioner.store.redis.client import Redis
 from provisioner.store.redis.connection import redis_errors
@@ -22,8 +22,6 @@ from provisioner.store.redis.growing import members
 from provisioner.store.redis.lock import Hold, commit
 from provisioner.store.redis.scripts import Scripts
 
-#: Single-person work sorts before everything else; the limiter keeps slots for it.
-_URGENT: Final = -1e12
 #: Operations of a plan that are written in one go, and slots that are read so.
 _CHUNK: Final = 500
 _SCANNED: Final = 2000
@@ -34,39 +32,9 @@ _PIPED: Final = 20
 _NAMED: Final = 20
 #: Seconds for which it is noted what is added while a plan is being installed, should that never end.
 _KEPT: Final = 86400
-#: The statuses of what is not over.
-_OPEN: Final = (b"pending", b"sending", b"waiting", b"held")
 
 #: Of one person: open slots, ids of operations, links.
 _Row = tuple[list[str], list[str], list[Mapping[str, Any]]]
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """An operation on its way into the queue.
-
-    `group` is the batch group that its target gave it, `guard` the guard it counts for, `shown` its `before` and
-    `after` as JSON shows them, `stake` what is not known any more if its end is not (see `model.unsure`). `removes` is
-    how many values it takes away that we never wrote, for which the guard `removals` counts it. `names` are, by
-    attribute and folded value, values that nobody else may have while it is open.
-    """
-
-    operation: Operation
-    group: str
-    guard: str = ""
-    shown: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    stake: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    removes: int = 0
-    names: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def coming(self) -> dict[str, list[str]]:
-        """By guard that it counts for, as many names as it counts; they stand in `coming` until it is installed."""
-        person = self.operation.person
-        found = {self.guard: [person]} if self.guard else {}
-        if self.removes and not self.operation.hold:
-            found[REMOVALS] = [person, *(f"{person}\x1f{number}" for number in range(2, self.removes + 1))]
-        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,13 +177,13 @@ class PlanStore:
                     order = {}
                     for operation in batch[start : start + _CHUNK]:
                         made = entry(operation)
-                        fields = _fields(made, place, followers.get(operation.id, ()), urgent=urgent)
+                        fields = fields_of(made, place, followers.get(operation.id, ()), urgent=urgent)
                         pipe.hset(keys.operation(run, target, operation.id), mapping=fields)
                         for guard, names in made.coming.items():
                             if guard in guards:
                                 pipe.sadd(keys.coming(run, target, guard), *names)
                                 pipe.expire(keys.coming(run, target, guard), _KEPT)
-                        order[operation.id] = _order(operation, place)
+                        order[operation.id] = order_of(operation, place)
                         _row_of(rows, operation.person)[1].append(operation.id)
                         place += 1
                     pipe.zadd(keys.run_operations(run, target), order)
@@ -292,52 +260,12 @@ class PlanStore:
                 for place, entry in enumerate(entries.values()):
                     operation = entry.operation
                     kept = "tag" if isinstance(operation, EventTag) else "1"
-                    fields = {**_fields(entry, place, (), urgent=False), "kept": kept}
+                    fields = {**fields_of(entry, place, (), urgent=False), "kept": kept}
                     pipe.hset(keys.operation(run, target, operation.id), mapping=fields)
                     pipe.rpush(keys.stage(run, target), operation.id)
                     pipe.zadd(keys.run_operations(run, target), {operation.id: place})
                 await pipe.execute()
         return int(await self._script([], ["add", target, run, json.dumps(tokens)]))
-
-    async def promised(self, target: str) -> dict[str, dict[str, str]]:
-        """By attribute and by person, the values that creates chose which are not done, or were done lately."""
-        found: dict[str, dict[str, str]] = {}
-        async for name, kept in self._names(target):
-            _, person, value = kept.split("\x1f", 2)
-            found.setdefault(name.partition("\x1f")[0], {})[person] = value
-        return found
-
-    async def forget_made(self, target: str, before: float) -> None:
-        """Keep no value any longer whose create was over before a moment (epoch seconds): the ledger has it."""
-        some: dict[str, str] = {}
-        async for name, kept in self._names(target):
-            some[name] = kept
-            if len(some) == _CHUNK:
-                await self._forget_made(target, some, before)
-                some = {}
-        await self._forget_made(target, some, before)
-
-    async def _forget_made(self, target: str, some: Mapping[str, str], before: float) -> None:
-        if not some:
-            return
-        with redis_errors():
-            async with self._redis.pipeline(transaction=False) as pipe:
-                for kept in some.values():
-                    run, _, operation = kept.partition("\x1f")[0].partition("|")
-                    pipe.hmget(keys.operation(run, target, operation), ["status", "changed"])
-                states = await pipe.execute()
-        over = {
-            name: kept
-            for (name, kept), (status, changed) in zip(some.items(), states, strict=True)
-            if status is None or (status not in _OPEN and float(changed) < before)
-        }
-        if over:
-            await self._script([], ["made", target, json.dumps(over, ensure_ascii=False)])
-
-    async def _names(self, target: str) -> AsyncIterator[tuple[str, str]]:
-        with redis_errors():
-            async for name, kept in self._redis.hscan_iter(keys.names(target), count=_SCANNED):
-                yield name.decode(), kept.decode()
 
     async def never_added(self, target: str, tokens: Sequence[str]) -> list[str]:
         """Those of the tokens that `add` has not used yet."""
@@ -382,45 +310,3 @@ def _take_away(pipe: Redis, names: Sequence[str]) -> None:
 
 def _row_of(rows: dict[str, _Row], person: str) -> _Row:
     return rows.setdefault(person, ([], [], []))
-
-
-def _order(operation: Operation, place: int) -> float:
-    """By which operations are delivered and shown, whatever batch they came in."""
-    return URGENCY[operation.kind] * 1e9 + place
-
-
-def _fields(entry: Entry, place: int, followers: Sequence[str], *, urgent: bool) -> dict[str, str | bytes | float]:
-    operation = entry.operation
-    fields: dict[str, str | bytes | float] = {
-        "doc": to_json(operation),
-        "person": operation.person,
-        "kind": operation.kind.value,
-        "slot": f"{operation.person}\x1f{operation.slot}",
-        "group": entry.group,
-        "score": (_URGENT if urgent else 0.0) + _order(operation, place),
-        "wanted_status": operation.planned_status.value,
-        "follows": operation.follows or "",
-    }
-    # Each field takes a hundred bytes in Redis, and most operations have none of these
-    if entry.shown and entry.shown != {"before": operation.before, "after": operation.after}:
-        fields["shown"] = json.dumps(dict(entry.shown), ensure_ascii=False)
-    if entry.guard:
-        fields["guard"] = entry.guard
-    if entry.removes:
-        fields["removes"] = entry.removes
-    if entry.names:
-        fields["names"] = json.dumps(dict(entry.names), ensure_ascii=False)
-    if followers:
-        fields["followers"] = json.dumps(list(followers))
-    if operation.planned_error:
-        fields["error"] = json.dumps(dict(operation.planned_error))
-    if isinstance(operation, Enrolment) and operation.bundled:
-        fields["rides"] = operation.token
-    if entry.stake:
-        fields["stake"] = json.dumps(dict(entry.stake))
-    return fields
-
-
-def guard_of(kind: Kind, covers: Mapping[str, Sequence[Kind]]) -> str:
-    """The guard that counts a kind, or the empty text."""
-    return next((guard for guard, kinds in covers.items() if kind in kinds), "")

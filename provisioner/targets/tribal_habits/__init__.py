@@ -1,30 +1,26 @@
 """Tribal Habits, learning platform, Public API V1 (kind ``tribal_habits``).
 
-`attributes` says what a user consists of, `pages` reads lists, `batch` spells `batch_save` and `saving` sends it;
-`catalogue`, `enrolments` and `knowledge` are about what people learn, `events` about what comes back of it.
+`attributes` says what a user consists of, `pages` reads lists, `batch` spells `batch_save`, `saving` sends it and
+`confirming` looks whether it took effect; `catalogue`, `enrolments` and `knowledge` are about what people learn,
+`events` and `assignments` about what comes back of it.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any, ClassVar, Final
-
-from msgspec import structs
+from functools import partial
+from typing import Any, ClassVar
 
 from provisioner.errors import (
     ConfigurationError,
     MalformedAnswerError,
-    TargetError,
-    UnauthorisedError,
-    UnreachableError,
 )
 from provisioner.model.account import Account
-from provisioner.model.attributes import Attribute, InvalidValueError, Type, fold
+from provisioner.model.attributes import Attribute, InvalidValueError, Type
 from provisioner.model.event import Fact, InboundEvent
 from provisioner.model.operation import AccountChange, Enrolment, Kind, KnowledgeRecord, Operation
-from provisioner.model.outcome import Done, Outcome, Permanent
+from provisioner.model.outcome import Outcome, Permanent
 from provisioner.settings import EnrolmentRule, TargetSettings
 from provisioner.settings.nearest import nearest
 from provisioner.targets.base import Ask, Listing, Target
@@ -50,19 +46,17 @@ from provisioner.targets.capabilities import (
 from provisioner.targets.concurrently import each
 from provisioner.targets.http import Http
 from provisioner.targets.paths import at
-from provisioner.targets.tribal_habits import batch, enrolments, events, knowledge, pages, saving
+from provisioner.targets.tribal_habits import assignments, enrolments, events, knowledge, pages, saving
 from provisioner.targets.tribal_habits.advice import ADVICE
 from provisioner.targets.tribal_habits.attributes import CATALOGUE, NEVER_EMPTY, is_custom, read
-from provisioner.targets.tribal_habits.catalogue import Catalogue, What
+from provisioner.targets.tribal_habits.catalogue import Catalogue
+from provisioner.targets.tribal_habits.confirming import Portal
 from provisioner.targets.tribal_habits.knowledge import KEY as KNOWLEDGE_KEY
 from provisioner.targets.tribal_habits.settings import TribalHabitsSettings
 
 _USERS = "/papi/users"
 _LEAVE = "leave"
 _SAVE = "save"
-#: Seconds by which two readings of enrolments overlap, since a change may be shown late.
-_OVERLAP = 300.0
-_ASSIGNED: Final[tuple[What, ...]] = ("topic", "pathway")
 
 
 class TribalHabits(
@@ -189,35 +183,8 @@ class TribalHabits(
         return events.event(self.name, body)
 
     async def read_back(self, http: Http, accounts: Sequence[str], mark: str | None, moment: float) -> ReadBack:
-        """Read the enrolments that changed since the last reading, of topics and of pathways.
-
-        Where a page cannot be read, what the others showed is kept, and all is read again from the same moment on: each
-        enrolment is true by itself, however many more there are.
-        """
-        by_folded = {account.lower(): account for account in accounts}
-        filters = {"updated_at": mark} if mark else None
-        # A list that is read again shows each of them again
-        seen: dict[tuple[What, Any], tuple[str, Fact]] = {}
-        began, failed = moment, None
-        for what in _ASSIGNED:
-
-            def take(record: Mapping[str, Any], what: What = what) -> None:
-                assigned = events.assignment(record, what)
-                if assigned and (account := by_folded.get(assigned[0].lower())):
-                    seen[what, record.get("id")] = account, assigned[1].fact()
-
-            path = f"/papi/{what}_assignments"
-            try:
-                whole = await pages.read_whole(http, path, take, filters, size=self.settings.page_size, key="id")
-                began = min(began, whole.as_of or moment)
-            except TargetError as exc:
-                failed = exc
-                if isinstance(exc, UnauthorisedError | UnreachableError):
-                    break
-        found: dict[str, list[Fact]] = {}
-        for account, fact in seen.values():
-            found.setdefault(account, []).append(fact)
-        return ReadBack(found, mark if failed else pages.moment(began - _OVERLAP), failed)
+        """Read the enrolments that changed since the last reading, of topics and of pathways."""
+        return await assignments.changed(http, accounts, mark, moment, size=self.settings.page_size)
 
     async def read_back_of(self, http: Http, accounts: Sequence[str]) -> Mapping[str, Sequence[Fact]]:
         """Read all enrolments of some accounts.
@@ -225,15 +192,7 @@ class TribalHabits(
         Raises:
             TargetError: they could not be read.
         """
-        found: dict[str, list[Fact]] = {}
-        for what in ("topic", "pathway"):
-            path = f"/papi/{what}_assignments/user/{{}}"
-            for account in accounts:
-                for record in await pages.read_all(http, at(path, account), accept=(404,)):
-                    assigned = events.assignment(record, what)
-                    if assigned:
-                        found.setdefault(account, []).append(assigned[1].fact())
-        return found
+        return await assignments.of_accounts(http, accounts)
 
     @property
     def _needed(self) -> frozenset[str]:
@@ -319,42 +278,14 @@ class TribalHabits(
         if len(changes) < len(operations):
             return [Permanent("unsupported", "Tribal Habits takes no events")] * len(operations)
 
-        async def shown(operation: AccountChange) -> Outcome | None:
-            return await self._as_wanted(http, operation)
-
         return await saving.save(
             http,
             changes,
             invitations=self.settings.invitations,
             exists=exists,
-            shown=shown,
+            shown=self._portal(http).as_wanted,
             types=self._types,
         )
-
-    async def _as_wanted(self, http: Http, operation: AccountChange) -> Outcome | None:
-        """Done, if the account shows what the operation's row brought; None if it does not, or cannot tell.
-
-        Enrolments of which none is there are then sent by themselves.
-        """
-        row = batch.row(structs.replace(operation, carries=()), self._types)
-        if isinstance(row, Permanent):
-            return None
-        account = await self._read(http, str(row["user_name"]))
-        if account is None:
-            leaving = operation.kind is Kind.LEAVE
-            return Done(account=operation.account, note="the account no longer existed") if leaving else None
-        if not self._holds(account, operation, row):
-            return None
-        missing = await self._missing(http, account, operation)
-        if missing and len(missing) < len(operation.carries):
-            return None
-        return replace(self._found_done(account, operation), carried=not missing)
-
-    async def _missing(self, http: Http, account: Account, operation: Operation) -> list[Mapping[str, str | None]]:
-        """The enrolments that travel with an operation and that the portal does not show."""
-        codes = [one["enrolment_code"] or "" for one in operation.carries]
-        records = [await enrolments.enrolment(http, self._catalogue, account.id, code) for code in codes]
-        return [one for one, record in zip(operation.carries, records, strict=True) if record is None]
 
     async def confirm(self, http: Http, operation: Operation) -> Outcome | None:
         """Look whether an unclear operation took effect, and if in part, bring it to its end.
@@ -372,36 +303,16 @@ class TribalHabits(
             return await enrolments.confirm(http, self._catalogue, operation)
         if not isinstance(operation, AccountChange):
             return None
-        row = batch.row(structs.replace(operation, carries=()), self._types)
-        harmless = self.settings.invitations != "all" and not operation.carries
-        if harmless or operation.kind is Kind.LEAVE or isinstance(row, Permanent):
+        if operation.kind is Kind.LEAVE or (self.settings.invitations != "all" and not operation.carries):
             return None
-        account = await self._read(http, str(row["user_name"]))
-        if account is None:
-            return None
-        same = self._holds(account, operation, row)
-        if not operation.carries:
-            return self._found_done(account, operation) if same else None
-        missing = await self._missing(http, account, operation)
-        if len(missing) == len(operation.carries):
-            return None
-        if same and not missing:
-            return self._found_done(account, operation)
-        # The row may be sent twice, an enrolment that is there may not
-        (outcome,) = await self.write(http, [structs.replace(operation, carries=tuple(missing))])
+        found = await self._portal(http).took_effect(operation)
+        if not isinstance(found, AccountChange):
+            return found
+        (outcome,) = await self.write(http, [found])
         return outcome
 
-    def _holds(self, account: Account, operation: AccountChange, row: Mapping[str, Any]) -> bool:
-        """Whether the account shows all that a row brings; what is never shown is taken for missing."""
-        wanted = operation.wanted if operation.kind is Kind.CREATE else operation.after
-        return all(
-            fold(account.values.get(name), type_) == fold(wanted.get(name), type_)
-            for name, type_ in ((name, self.attribute(name).type) for name in row if name != "user_name")
-        )
-
-    @staticmethod
-    def _found_done(account: Account, operation: AccountChange) -> Done:
-        return Done(account=account.id, learnt=batch.not_sent(operation), note="found done after an unclear answer")
+    def _portal(self, http: Http) -> Portal:
+        return Portal(http, partial(self._read, http), self.attribute, self._types, self._catalogue)
 
     async def probe(self, http: Http) -> tuple[str, ...]:
         """Read one user.

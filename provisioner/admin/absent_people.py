@@ -6,6 +6,7 @@ from typing import Final
 
 import polars as pl
 
+from provisioner.model.wording import counted
 from provisioner.model.worklists import AbsentRow
 from provisioner.settings import Settings
 from provisioner.settings.values import format_duration
@@ -32,7 +33,7 @@ async def absent_people(frames: FrameStore, settings: Settings) -> list[AbsentRo
     for person, count, since in away.select("_key", "_absent_snapshots", "_absent_since").iter_rows():
         over = since + rule.grace if since is not None else None
         message = (
-            f"The last {count} clean roster{'' if count == 1 else 's'} did not have this person. They are a leaver "
+            f"The last {counted(count, 'clean roster')} did not have this person. They are a leaver "
             f"after {rule.snapshots}, not before {format_duration(rule.grace)} have passed."
         )
         found.append(

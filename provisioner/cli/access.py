@@ -19,6 +19,7 @@ from provisioner.cli.render.output import print_json
 from provisioner.cli.runs import Json, Targets
 from provisioner.cli.session import LONG_COMMAND, settings_and_logs, who
 from provisioner.errors import UsageError
+from provisioner.model.wording import counted
 from provisioner.settings import Settings
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def access(
     if as_json:
         print_json(summary)
     else:
-        sys.stdout.write(f"{counts.total()} accounts written to {out_file}\n")
+        sys.stdout.write(f"{counted(counts.total(), 'account')} written to {out_file}\n")
         for name, sorts in summary["targets"].items():
             sys.stdout.write(f"{name}: {', '.join(f'{count} {sort}' for sort, count in sorts.items())}\n")
     return 0

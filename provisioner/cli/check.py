@@ -17,6 +17,7 @@ from provisioner.cli.session import loaded_and_logs, missing_file
 from provisioner.errors import UsageError
 from provisioner.model.check_result import Line
 from provisioner.model.run_document import first_of
+from provisioner.model.wording import counted
 
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
@@ -80,7 +81,7 @@ def _finding(line: Line) -> str:
 def _summary(lines: Sequence[Line], code: int, *, connect: bool) -> str:
     """The last line: what is to be done first, and with which code a sync would exit."""
     warned = sum(line.verdict == "warn" for line in lines)
-    warnings = f"{warned} warning{'' if warned == 1 else 's'}"
+    warnings = counted(warned, "warning")
     failed = [line.subject for line in lines if line.verdict == "fail"]
     if failed:
         return f"{len(failed)} to fix before the next sync ({_named(failed)}), {warnings}. Exit code {code}."

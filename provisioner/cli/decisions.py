@@ -14,6 +14,7 @@ from provisioner.cli.render.output import cells, console, print_json, table
 from provisioner.cli.runs import Json, People, longest_wait, wait_for
 from provisioner.cli.session import ANSWERS_WITHIN, log, settings_and_logs, who
 from provisioner.errors import UsageError, WorkerError
+from provisioner.model.wording import counted
 from provisioner.settings import Settings
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ async def _nudge(settings: Settings, targets: Sequence[str]) -> None:
 
 def _tell(decided: Decided, verdict: Verdict) -> None:
     out = console()
-    out.print(f"{verdict.capitalize()}: {len(decided.done)} operations.")
+    out.print(f"{verdict.capitalize()}: {counted(len(decided.done), 'operation')}.")
     if decided.refused:
         rows = table("target", "person", "not reached, because")
         for one in decided.refused:

@@ -25,6 +25,7 @@ from provisioner.model.person_report import (
     account_seen_at,
     difference_mark,
 )
+from provisioner.model.wording import counted
 from provisioner.model.worklists import WorklistRow
 from provisioner.settings import Settings
 
@@ -63,7 +64,8 @@ def todos(target: Targets = None, as_json: Json = False) -> int:
         return 0
     if found["leavers"]:
         person_history.leavers(console(), found["leavers"], settings.zone)
-        console().print(f"{len(found['leavers'])} leavers still have an account that they should not have.\n")
+        some = counted(len(found["leavers"]), "leaver still has", "leavers still have")
+        console().print(f"{some} an account that they should not have.\n")
     from provisioner.admin.worklists import NOTHING, table_rows
 
     labels = found.get("labels") or {}
@@ -132,7 +134,7 @@ def export(
         print_json(asdict(written))
     else:
         done = "written" if written.written else "not written, for it holds the same already"
-        console().print(f"{written.place}: {written.rows} people, {done}.")
+        console().print(f"{written.place}: {counted(written.rows, 'person', 'people')}, {done}.")
     return 0
 
 

@@ -11,6 +11,7 @@ import typer
 from provisioner.cli.render.output import console, plain, print_json
 from provisioner.cli.runs import Json, Key
 from provisioner.cli.session import ANSWERS_WITHIN, settings_and_logs, who
+from provisioner.model.wording import counted
 from provisioner.settings import Settings
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ def _settle(key: str, target: str, account: str | None, *, as_json: bool) -> int
     else:
         out.print(f"The account {named} is not {plain(key)}'s any more, and is not matched to them again.")
     if done.dropped:
-        out.print(f"{done.dropped} operations that had been planned without this are not sent.")
+        some = counted(done.dropped, "operation that was", "operations that were")
+        out.print(f"Not sent: {some} planned without this.")
     out.print(f"The next run goes by it; at once: provisioner sync --person {plain(key)} --target {target}")
     return 0
 

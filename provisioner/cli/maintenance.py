@@ -12,6 +12,7 @@ import typer
 from provisioner.cli.render.output import cells, console, local, plain, print_json, table
 from provisioner.cli.runs import Json, Key
 from provisioner.cli.session import LONG_COMMAND, settings_and_logs, who
+from provisioner.model.wording import counted
 from provisioner.settings import Settings
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ async def _restored(settings: Settings, file: Path, *, force: bool) -> Saved:
 def _tell(forgotten: Forgotten) -> None:
     out = console()
     gone = ", ".join(f"{count} {name}" for name, count in forgotten.erased.items() if count) or "nothing else"
-    out.print(f"Forgotten: {plain(forgotten.person)} ({gone}; {forgotten.dropped} operations not sent).")
+    out.print(f"Forgotten: {plain(forgotten.person)} ({gone}; {counted(forgotten.dropped, 'operation')} not sent).")
     if forgotten.accounts:
         out.print("The vendors still hold these accounts, which only they or you can delete there:")
         rows = table("target", "account", "state", "made by us")

@@ -11,6 +11,7 @@ from provisioner.cli.render.output import console, plain, print_json
 from provisioner.cli.runs import Json
 from provisioner.cli.session import settings_and_logs, who
 from provisioner.errors import UsageError
+from provisioner.model.wording import counted
 from provisioner.settings import Settings
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ def _say(done: list[Rekeyed], left: list[tuple[Pair, str]]) -> None:
         where = ", ".join(one.targets) or "no target: there was no account"
         out.print(f"{plain(one.old)} goes on as {plain(one.new)} (accounts: {plain(where)}).")
         if one.dropped:
-            out.print(f"{one.dropped} operations that had been planned without this are not sent.")
+            some = counted(one.dropped, "operation that was", "operations that were")
+            out.print(f"Not sent: {some} planned without this.")
     for pair, why in left:
         out.print(f"{plain(pair.old)} and {plain(pair.new)} are left as they are: {plain(why)}.")
     out.print("The next run goes by it: provisioner sync" if done else "Nobody was given another key.")

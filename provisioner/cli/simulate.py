@@ -13,6 +13,7 @@ from provisioner.cli.render.output import cells, console, plain, print_json, tab
 from provisioner.cli.runs import Json
 from provisioner.cli.session import LONG_COMMAND, settings_and_logs
 from provisioner.model.simulation import SimulatedDay, SimulatedPart, SimulatedPerson, Simulation
+from provisioner.model.wording import counted
 from provisioner.settings import Settings, load
 
 #: People who are shown on a terminal; `--json` has all.
@@ -51,10 +52,10 @@ def show(out: Console, document: Simulation) -> None:
     """A simulation for people: what each day would have brought, what would have held it, and who would differ."""
     counts = table("day", "target", "kind", "running", document["config"], numbers=("running", document["config"]))
     for day in document["days"]:
-        for counted in _counted(day):
-            counts.add_row(*cells(day["day"], *counted))
+        for figures in _counts(day):
+            counts.add_row(*cells(day["day"], *figures))
     days = len(document["days"])
-    out.print(f"{days} clean roster{'' if days == 1 else 's'}, by the running settings and by {document['config']}.\n")
+    out.print(f"{counted(days, 'clean roster')}, by the running settings and by {document['config']}.\n")
     if counts.row_count:
         out.print(counts)
     else:
@@ -64,7 +65,7 @@ def show(out: Console, document: Simulation) -> None:
             out.print(said, soft_wrap=True)
     people = document["people"]
     if people:
-        out.print(f"\n{len(people)} accounts would differ:")
+        out.print(f"\n{counted(len(people), 'account')} would differ:")
         differ = table("target", "person", "since", "what", "running", document["config"])
         for person in people[:_SHOWN]:
             for row in _differences(person):
@@ -78,7 +79,7 @@ def show(out: Console, document: Simulation) -> None:
         out.print(note, soft_wrap=True)
 
 
-def _counted(day: SimulatedDay) -> list[tuple[str, str, str, str]]:
+def _counts(day: SimulatedDay) -> list[tuple[str, str, str, str]]:
     """What either plans: target, kind, and how many by each."""
     sides = (day["running"]["targets"], day["other"]["targets"])
     rows = []

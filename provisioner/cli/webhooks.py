@@ -15,6 +15,7 @@ from provisioner.cli.session import ANSWERS_WITHIN, settings_and_logs, who
 from provisioner.errors import UsageError, WorkerError
 from provisioner.logs import get_logger
 from provisioner.model.event_lists import DeadLetter, EventLists
+from provisioner.model.wording import counted
 from provisioner.settings import Settings
 
 log = get_logger(__name__)
@@ -48,7 +49,9 @@ def webhooks(
         if as_json:
             print_json({"replayed": done})
         else:
-            console().print(f"Put back to work: {done['in']} events, {done['out']} outgoing webhooks.")
+            console().print(
+                f"Put back to work: {counted(done['in'], 'event')}, {counted(done['out'], 'outgoing webhook')}."
+            )
         return 0
     if show:
         print_json(asyncio.run(_letter(settings, show)))

@@ -15,6 +15,7 @@ import polars as pl
 
 from provisioner.model.attributes import Attribute, Type, fold, members
 from provisioner.model.operation import Kind, Operation
+from provisioner.model.wording import counted
 from provisioner.planning.correlate import LEDGER_ROW
 from provisioner.planning.desired import PERSON
 from provisioner.planning.guards import OVERWRITES, limit_of
@@ -84,10 +85,10 @@ class Overwrites:
 
 def said(people: Mapping[str, tuple[str, ...]]) -> str:
     """What would be overwritten, in a clause; values are in the operations alone."""
-    counted = Counter(name for names in people.values() for name in names)
-    named = ", ".join(f"{name} of {count}" for name, count in counted.most_common())
+    times = Counter(name for names in people.values() for name in names)
+    named = ", ".join(f"{name} of {count}" for name, count in times.most_common())
     some = ", ".join(sorted(people)[:_NAMED]) + (" and others" if len(people) > _NAMED else "")
-    found = "1 account" if len(people) == 1 else f"{len(people)} accounts"
+    found = counted(len(people), "account")
     return f"values that we never wrote would be overwritten in {found} found there ({named}; {some})"
 
 

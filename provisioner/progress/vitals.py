@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from provisioner.model.check_result import Verdict
+from provisioner.model.wording import counted
 from provisioner.settings import Settings
 from provisioner.store.admin.heartbeats import Heartbeats, HeartbeatStore
 
@@ -108,7 +109,7 @@ def _worker(signs: Heartbeats, alive: int) -> Sign:
         message = f"No worker has answered for {ago(signs.worker)}, so nothing is carried out."
         remedy = "Look at `provisioner worker` and its log, and start it again."
         return Sign("worker", "silent", "fail", message, remedy)
-    answer = "1 worker answers" if alive == 1 else f"{alive} workers answer"
+    answer = counted(alive, "worker answers", "workers answer")
     unticked, idle = _since_last_work(signs)
     if idle > STUCK_AFTER:
         message = f"{answer}, but carried out nothing for {ago(idle)}."

@@ -15,6 +15,7 @@ import polars as pl
 from provisioner.expressions.moments import local_day
 from provisioner.model.attributes import CLOCK, ISO_DATE, OPEN_YEAR
 from provisioner.model.date_format import date_format
+from provisioner.model.wording import counted
 
 SPELT: Final = {
     "iso": "yyyy-mm-dd",
@@ -170,7 +171,7 @@ def _advice(
     count = int(frame[name].is_in(wrong).sum())
     none = "is no date" if count == 1 else "are no dates"
     now = ", ".join(dates)
-    sentence = f"{name}: {count} cell{'' if count == 1 else 's'} {none} as `roster.dates: {now}` has them"
+    sentence = f"{name}: {counted(count, 'cell')} {none} as `roster.dates: {now}` has them"
     fits = [other for other in forms_that_fit(wrong, zone) if other not in dates]
     shapes = Counter(_form(text) for text in wrong)
     seen = ", ".join(shape for shape, _ in shapes.most_common(_MOST_FORMS))

@@ -17,6 +17,7 @@ import polars as pl
 from provisioner.errors import ConfigurationError, RosterError
 from provisioner.expressions import Expression, compile_expression, evaluate_text, evaluate_texts
 from provisioner.expressions.misses import MISSED, SEPARATOR
+from provisioner.model.wording import counted
 from provisioner.roster.addresses import improper
 from provisioner.roster.identity import fold_keys
 from provisioner.roster.lookups import FOLD, LookupTable, hits
@@ -349,9 +350,8 @@ class Derivation:
                 continue
             table = self.plan.tables.get(lookup)
             where = "the roster" if table is None else table.name or "its values"
-            count = missed.height
-            finds = "row finds" if count == 1 else "rows find"
-            message = f"roster.lookups.{lookup}: {count} {finds} nothing in {where}{_examples(missed)}."
+            finds = counted(missed.height, "row finds", "rows find")
+            message = f"roster.lookups.{lookup}: {finds} nothing in {where}{_examples(missed)}."
             found.append(Note(message, "Add what is missing there, or fix the rows."))
         return found
 

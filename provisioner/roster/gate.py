@@ -13,6 +13,7 @@ from typing import Any
 
 import polars as pl
 
+from provisioner.model.wording import counted
 from provisioner.roster.legibility import changed_texts
 from provisioner.roster.values import People, Verdict
 from provisioner.settings import RosterSettings
@@ -138,12 +139,13 @@ def _reasons_to_reject(people: People, baseline: Baseline | None, settings: Rost
     percent = settings.gate.max_rejected
     if bad > limit(percent, base):
         first = "; ".join(str(one) for one in people.rejects[:3])
+        are = "is" if bad == 1 else "are"
         reasons.append(
-            f"{bad} of {people.rows} rows are rejected, more than roster.gate.max_rejected allows "
+            f"{bad} of {counted(people.rows, 'row')} {are} rejected, more than roster.gate.max_rejected allows "
             f"({_share(percent, base)}). First: {first}."
         )
     if people.frame.is_empty():
-        reasons.append(f"No valid person is among {people.rows} rows.")
+        reasons.append(f"No valid person is among {counted(people.rows, 'row')}.")
     return reasons
 
 
@@ -180,7 +182,7 @@ def _reasons_of_leaving(people: People, baseline: Baseline, settings: RosterSett
     if leaving <= limit(percent, baseline.people):
         return []
     reason = (
-        f"{leaving} people are newly leaving, more than roster.gate.max_leaving allows "
+        f"{counted(leaving, 'person is', 'people are')} newly leaving, more than roster.gate.max_leaving allows "
         f"({_share(percent, baseline.people)})."
     )
     return [reason]
@@ -219,8 +221,8 @@ def _reasons_of_blanks(
     )
     lost = both.select((pl.col(f"{name}?") & pl.col(name).is_null()).sum().alias(name) for name in columns)
     return [
-        f"{count} people lost their value in the column {name!r}, more than roster.gate.max_blank_jump allows "
-        f"({_share(percent, baseline.people)})."
+        f"{counted(count, 'person', 'people')} lost their value in the column {name!r}, "
+        f"more than roster.gate.max_blank_jump allows ({_share(percent, baseline.people)})."
         for name, count in lost.row(0, named=True).items()
         if count > limit(percent, baseline.people)
     ]

@@ -13,6 +13,7 @@ import polars as pl
 from provisioner.errors import RosterError
 from provisioner.expressions import Expression, compile_expression, evaluate_predicate, evaluate_text
 from provisioner.expressions.moments import UTC_ZONE
+from provisioner.model.wording import counted
 from provisioner.roster.addresses import complaint, improper
 from provisioner.roster.cells import NULL_NAME, trimmed, without_words
 from provisioner.roster.columns_read import file_columns, wanted_by
@@ -216,11 +217,13 @@ def _picked(
 def _skipped_note(lines: pl.Series) -> list[Note]:
     if not lines.len():
         return []
-    return [Note(f"{lines.len()} rows are no people by roster.skip (line {_lines(lines)}).")]
+    rows = counted(lines.len(), "row is no person", "rows are no people")
+    return [Note(f"{rows} by roster.skip (line {_lines(lines)}).")]
 
 
 def _picked_note(count: int) -> list[Note]:
-    return [Note(f"{count} rows are further rows of people, by roster.pick.")] if count else []
+    rows = counted(count, "row is a further row", "rows are further rows")
+    return [Note(f"{rows} of people, by roster.pick.")] if count else []
 
 
 def _lines(lines: pl.Series) -> str:

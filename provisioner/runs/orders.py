@@ -14,6 +14,7 @@ from provisioner.errors import UsageError
 from provisioner.model.operation import Status
 from provisioner.model.plan_file import ReviewedOperation
 from provisioner.model.run_document import LeftOutRow, RunDocument
+from provisioner.model.wording import counted
 from provisioner.planning.plan import plan_target
 from provisioner.planning.reviewed import Reviewed, left_out, row
 from provisioner.planning.spec import Observation, Planning
@@ -123,9 +124,8 @@ async def _unsent(runs: RunStore, run: str, target: str) -> list[str]:
     count = sum(sum(one.values()) for one in waiting)
     if not count:
         return []
-    said = (
-        f"Run {run} still has {count} operations here that are held or not sent. What it sends later is not taken back"
-    )
+    some = counted(count, "operation here that is", "operations here that are")
+    said = f"Run {run} still has {some} held or not sent. What it sends later is not taken back"
     return [f"{said}: reject what is held (provisioner reject {run}), and undo it once nothing of it is under way."]
 
 
@@ -136,13 +136,15 @@ def _of_undo(undo: Undo, undone: UndoPlan) -> list[str]:
         return [f"There is nothing to take back of run {undo.run} here."]
     held = sum(undone.plan.tally[Status.HELD].values())
     notes = [
-        f"For {undone.again} of {count} people roster and mapping still want what run {undo.run} brought about: the "
-        "next ordinary sync brings it about again. Correct them before it, or pause the target once the undo is done."
+        f"For {undone.again} of {count} people roster and mapping still want what run {undo.run} "
+        "brought about: the next ordinary sync brings it about again. Correct them before it, or pause the target once "
+        "the undo is done."
         if undone.again
         else "The roster and the mapping agree with what is brought back; the next ordinary sync leaves it as it is."
     ]
     if held:
-        notes.append(f"{held} operations are held. Approve before the next ordinary sync, which takes their place.")
+        some = counted(held, "operation is", "operations are")
+        notes.append(f"{some} held. Approve before the next ordinary sync, which takes their place.")
     return notes
 
 

@@ -11,6 +11,7 @@ from typing import Final
 
 import polars as pl
 
+from provisioner.model.wording import counted
 from provisioner.planning.same_person import Pair, same_people
 from provisioner.planning.spec import Alike
 from provisioner.roster.identity import fold_key, moved
@@ -77,7 +78,7 @@ def vanished_sentence(pairs: Sequence[Pair], run: str | None = None) -> str | No
     one, other = shlex.quote(lost[0].old), shlex.quote(lost[0].new)
     gone = len({pair.old for pair in lost})
     return (
-        f"{gone} {'person' if gone == 1 else 'people'} vanished while others appeared who agree with them in "
+        f"{counted(gone, 'person', 'people')} vanished while others appeared who agree with them in "
         f"{lost[0].agrees} ({named}{more}), so they are taken for the same people with new keys. If they are: "
         f"provisioner rekey {one} {other}, or all at once: provisioner rekey --all {run or 'RUN'}. If not, approve the "
         "accounts of the new ones, or say so: "

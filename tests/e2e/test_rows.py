@@ -62,8 +62,8 @@ def test_an_export_as_it_is_reaches_the_vendor(tmp_path: Path) -> None:
             run = site.call("sync", "--wait")
             assert (run["roster"]["rows"], run["roster"]["people"], run["roster"]["rejected"]) == (5, 3, 0)
             notes = " ".join(run["roster"]["notes"])
-            assert "1 rows are no people by roster.skip (line 6)" in notes
-            assert "1 rows are further rows of people" in notes
+            assert "1 row is no person by roster.skip (line 6)" in notes
+            assert "1 row is a further row of people" in notes
             assert "roster.lookups.site_of: 1 row finds nothing in" in notes
             found = {one["user_name"]: one for one in site.switchboard.accounts("tribal_habits")}
             assert sorted(found) == ["000101", "000102", "000103"]

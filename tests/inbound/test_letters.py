@@ -115,7 +115,7 @@ def test_the_command_lists_shows_and_replays(firm: Company) -> None:
     assert ask("--replay", "nobody").code == 2
     assert ask("--replay", first, "--show", first).code == 2
     assert ask("--replay", first, "--json").document == {"replayed": {"in": 1, "out": 0}}
-    assert "1 events, 1 outgoing" in ask("--replay", "all").out
+    assert "1 event, 1 outgoing" in ask("--replay", "all").out
     assert ask("--dead", "--json").document["dead"] == []
 
 

@@ -87,7 +87,7 @@ def test_rows_that_are_no_people_are_skipped_and_said() -> None:
     text = "Employee ID,First Name\nE1,Ann\nE2,Tom\nGrand Total,2\n"
     found = people_of(text, key="Employee ID", skip="\"Employee ID\" LIKE 'Grand Total%'")
     assert (cells(found), found.rows, found.rejects) == ([("E1",), ("E2",)], 3, ())
-    assert messages(found) == ("1 rows are no people by roster.skip (line 4).",)
+    assert messages(found) == ("1 row is no person by roster.skip (line 4).",)
     assert len(people_of(text, key="Employee ID").frame) == 3
 
 
@@ -105,7 +105,7 @@ def test_a_total_of_few_cells_is_skipped_and_a_person_whose_row_was_cut_is_not()
     found = people_of(text, key="Employee ID", employed="Status = 'active'", skip=skip)
     assert [str(one) for one in found.rejects] == ["line 3 (E2): has 1 cells, the header has 3"]
     assert (cells(found), found.rows, found.present) == ([("E1",)], 3, frozenset({"E2"}))
-    assert "1 rows are no people by roster.skip (line 4)." in messages(found)
+    assert "1 row is no person by roster.skip (line 4)." in messages(found)
 
 
 @pytest.mark.parametrize(
@@ -350,7 +350,7 @@ def test_one_row_is_picked_for_each_person(pick: str, department: str) -> None:
     found = people_of(JOBS, pick=pick)
     assert cells(found, "department") == [("E1", department), ("E2", "Sales")]
     assert (found.rejects, found.rows) == ((), 3)
-    assert messages(found) == ("1 rows are further rows of people, by roster.pick.",)
+    assert messages(found) == ("1 row is a further row of people, by roster.pick.",)
 
 
 def test_without_pick_they_are_a_conflict() -> None:

@@ -23,6 +23,7 @@ from provisioner.errors import ConfigurationError, ProvisionerError, RosterError
 from provisioner.logs import without_secrets
 from provisioner.model.check_result import Fragment, Line, failure
 from provisioner.model.run_document import WAITS
+from provisioner.model.wording import counted
 from provisioner.planning.compiled import compile_target, faults_of, wrong_ones
 from provisioner.planning.desired import MEMBER, STANDING, desired_accounts
 from provisioner.planning.spec import TargetSpec
@@ -138,9 +139,9 @@ def _mapping(
     if faults:
         # All of them, so that nobody looks once for each
         return None, [failure("mapping", fault, "Correct it in the settings.") for fault in faults]
-    lines = [Line("settings", "ok", f"{len(settings.targets)} targets, {len(targets)} of them enabled.")]
+    lines = [Line("settings", "ok", f"{counted(len(settings.targets), 'target')}, {len(targets)} of them enabled.")]
     attributes = sum(len(spec.settings.attributes) for spec in specs.values())
-    lines.append(Line("mapping", "ok", f"{attributes} expressions over {len(specs)} targets."))
+    lines.append(Line("mapping", "ok", f"{counted(attributes, 'expression')} over {counted(len(specs), 'target')}."))
     for name, spec in specs.items():
         if spec.activity in spec.settings.leaver and spec.activity not in spec.settings.attributes:
             message = f"targets.{name}.leaver.{spec.activity} deactivates leavers, but nothing reactivates who returns."
@@ -184,7 +185,8 @@ async def _roster(
     lines += [*(_noted(note) for note in people.notes), *totals(people, settings.roster.key)]
     if found.baseline is not None and (line := _zeros(found.baseline, people)) is not None:
         lines.append(line)
-    facts = f"{source.name}: {people.rows} rows, {people.frame.height} people, {len(people.rejects)} rejected."
+    size = f"{counted(people.rows, 'row')}, {counted(people.frame.height, 'person', 'people')}"
+    facts = f"{source.name}: {size}, {len(people.rejects)} rejected."
     if verdict.status == "rejected":
         message, remedy = f"{facts} {' '.join(verdict.reasons)}", " ".join(people.advice) or "Fix the export."
         # The advice explains the rows, of which the reasons name the first
@@ -277,7 +279,7 @@ async def _unfamiliar(dep: Deployment, found: Judged) -> Line | None:
     if not linked:
         return None
     named = ", ".join(sorted(linked)[:_EXAMPLES])
-    count = "1 person leaves" if len(linked) == 1 else f"{len(linked)} people leave"
+    count = counted(len(linked), "person leaves", "people leave")
     message = f"{count} by a status that is new, so that would be held: {named}."
     return Line("roster", "warn", message, "See which: provisioner plan. Correct roster.employed, or approve.", WAITS)
 
@@ -293,7 +295,8 @@ def _zeros(baseline: Baseline, people: People) -> Line | None:
         f" and {len(pairs) - 3} more" if pairs[3:] else ""
     )
     old, new = (shlex.quote(one) for one in pairs[0])
-    message = f"{len(pairs)} keys lost their leading zeros ({named}); a sync holds these people."
+    lost = counted(len(pairs), "key lost its", "keys lost their")
+    message = f"{lost} leading zeros ({named}); a sync holds these people."
     return Line(
         "roster", "warn", message, f"Export the key as text; or, if it is their new one: provisioner rekey {old} {new}."
     )
@@ -307,7 +310,7 @@ def _sampled(spec: TargetSpec, people: pl.DataFrame, today: date, today_utc: dat
         Line("mapping", "warn", f"{fault.person}: {fault.where}: {fault.reason}", "Fix the row or the expression.")
         for fault in desired.faults[:_TOLD]
     ]
-    rows = f"{spec.name}, tried on {people.height} rows"
+    rows = f"{spec.name}, tried on {counted(people.height, 'row')}"
     if members.is_empty():
         return [*lines, Line("mapping", "ok", f"{rows}: none of them should have an account there.")]
     good: list[str] = []

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import yaml
 
 from provisioner.model.check_result import Fragment, Line
+from provisioner.model.wording import counted
 from provisioner.roster import People, Source
 from provisioner.roster.sketch import TOTAL, Sketch, is_no_person, quoted_column, sketch
 from provisioner.settings import RosterSettings
@@ -42,7 +43,7 @@ def _yaml(found: Sketch) -> str:
                 remark += f"; leavers by this: {', '.join(found.unsure)}"
         lines.append(f"  {name}: {_scalar(value)}{_remark(remark) if remark else ''}")
     if found.repeated:
-        rows = "1 row has" if found.repeated == 1 else f"{found.repeated} rows have"
+        rows = counted(found.repeated, "row has", "rows have")
         lines.append(
             _remark(f"pick: {rows} the key of another; say which one counts, such as start_date DESC, or exclude some")
         )

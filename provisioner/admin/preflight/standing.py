@@ -15,6 +15,7 @@ from provisioner.errors import TargetError
 from provisioner.model.check_result import Line
 from provisioner.model.operation import Status
 from provisioner.model.run_document import WAITS, Counts
+from provisioner.model.wording import counted
 from provisioner.progress.vitals import ago
 from provisioner.settings import Settings
 from provisioner.store.admin.position import WENT_BACK
@@ -79,7 +80,7 @@ def _quarantined(target: str, health: Health, unsent: int, now: float) -> Line:
 
 
 def _operations(count: int) -> str:
-    return "1 operation waits" if count == 1 else f"{count} operations wait"
+    return counted(count, "operation waits", "operations wait")
 
 
 async def _newest_plan(stores: Stores, target: str, *, stopped: bool) -> list[Line]:
@@ -155,7 +156,7 @@ async def _leavers(stores: Stores, settings: Settings, health: Mapping[str, Heal
         return []
     total = sum(len(receipt.unfinished) for receipt in receipts.values())
     more = f", and {total - len(named)} more" if total > len(named) else ""
-    people = "1 person left and still has" if len(receipts) == 1 else f"{len(receipts)} people left and still have"
+    people = counted(len(receipts), "person left and still has", "people left and still have")
     message = f"{people} an account: {', '.join(named)}{more}. The oldest has had one for {ago(oldest)}."
     remedy = f"`provisioner todos` lists them; `provisioner why {next(iter(receipts))}` says what was tried."
     if undo:
@@ -201,13 +202,13 @@ def _spool(folder: Path) -> list[Line]:
         return [Line("spool", "warn", message, "Run the check as the user of the workers.")]
     found: list[Line] = []
     if waiting is not None and waiting.since is not None:
-        wait = "1 outcome waits" if waiting.outcomes == 1 else f"{waiting.outcomes} outcomes wait"
+        wait = counted(waiting.outcomes, "outcome waits", "outcomes wait")
         since = ago(time.time() - waiting.since)
         message = f"{wait} in data_dir {folder} to be recorded in Redis, the oldest for {since}."
         remedy = "A worker with this data_dir records them before anything else: keep the folder, and start one."
         found.append(Line("spool", "warn", message, remedy))
     if waiting is not None and waiting.refused:
-        some = "1 outcome" if waiting.refused == 1 else f"{waiting.refused} outcomes"
+        some = counted(waiting.refused, "outcome")
         message = f"{some} could not be recorded: refused-outcomes.jsonl in data_dir {folder}."
         remedy = "What they were about was looked up before it was sent again. Report it, then delete the file."
         found.append(Line("spool", "warn", message, remedy))

@@ -9,6 +9,7 @@ from typing import Any, Final
 from provisioner.cli.render.run_report import change
 from provisioner.model.plan_file import PlanFile, PlanPart
 from provisioner.model.run_document import KINDS
+from provisioner.model.wording import counted
 
 #: Rows of a table that are shown; the forges cut a comment off at 65,536 characters.
 _SHOWN: Final = 100
@@ -24,13 +25,14 @@ def markdown(plan: PlanFile) -> str:
 
 def _lines(plan: PlanFile) -> Iterator[str]:
     count = len(plan["operations"])
-    yield f"### Plan: {count} operations, {plan['status']}"
+    yield f"### Plan: {counted(count, 'operation')}, {plan['status']}"
     yield ""
     if plan["asked"]["people"] is not None:
-        yield f"About {len(plan['asked']['people'])} people only. "
+        yield f"About {counted(len(plan['asked']['people']), 'person', 'people')} only. "
     roster = plan["roster"]
     if roster is not None:
-        yield f"Roster: {roster['rows']} rows, {roster['people']} people, {roster['rejected']} rejected."
+        size = f"{counted(roster['rows'], 'row')}, {counted(roster['people'], 'person', 'people')}"
+        yield f"Roster: {size}, {roster['rejected']} rejected."
         for reason in roster["degraded"]:
             yield f"\n**Degraded:** {_text(reason)}"
     yield ""
@@ -69,7 +71,7 @@ def _remarks(targets: Mapping[str, PlanPart]) -> Iterator[str]:
 
 def _operations(name: str, rows: Sequence[Mapping[str, Any]], guards: Sequence[str]) -> Iterator[str]:
     yield ""
-    yield f"<details><summary>{name}: {len(rows)} operations</summary>"
+    yield f"<details><summary>{name}: {counted(len(rows), 'operation')}</summary>"
     yield ""
     yield from _table(
         ["kind", "person", "change", "held or why"],

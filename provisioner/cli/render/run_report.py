@@ -17,6 +17,7 @@ from rich.text import Text
 
 from provisioner.cli.render.output import cells, local, plain, span, table
 from provisioner.model.run_document import KINDS, OUTCOMES, UNDONE
+from provisioner.model.wording import counted
 
 #: Operations that are listed for one target, unless all are asked for.
 SHOWN: Final = 50
@@ -206,7 +207,7 @@ def operations(out: Console, rows: Sequence[Document], *, limit: int | None = SH
             mark = [status(row.get("status"))] if outcome else []
             made.add_row(*cells(row["kind"], row["person"], row.get("account") or "", change(row), *mark, _why(row)))
         out.print()
-        out.print(Text(f"{target}: {len(listed)} operations", "bold"))
+        out.print(Text(f"{target}: {counted(len(listed), 'operation')}", "bold"))
         out.print(made)
         if len(shown) < len(listed):
             out.print(f"and {len(listed) - len(shown)} more; --json has all")

@@ -15,6 +15,7 @@ from typing import Final
 import polars as pl
 
 from provisioner.errors import RosterError
+from provisioner.model.wording import counted
 from provisioner.roster.forms.decoding import is_marked
 from provisioner.roster.forms.layout import MAX_LINES_PER_ROW, Layout, Record, Top, record_of, top_of
 from provisioner.roster.forms.table import (
@@ -213,7 +214,7 @@ class _Rows:
         if not short or self._least >= self._width - self._top.unnamed:
             return ()
         lacked = ", ".join(self._top.columns[self._least : self._width - self._top.unnamed][:5])
-        rows = "1 row is" if len(short) == 1 else f"{len(short)} rows are"
+        rows = counted(len(short), "row is", "rows are")
         return (Note(f"{rows} shorter than the header and filled up, since nothing reads what is missing (among "
                      f"{lacked}); the first is in line {min(short)}."),)  # fmt: skip
 

@@ -10,6 +10,7 @@ from typing import Final, Literal, TypeAlias, cast
 from provisioner.model.operation import Kind
 from provisioner.model.operation_document import FailedTry, OperationDocument, StatusName
 from provisioner.model.run_document import PartStatus, RunPart
+from provisioner.model.wording import counted
 from provisioner.store.runs.counters import counts, differences, guard_sentences
 
 _Told: TypeAlias = Literal["error", "notes", "blocked"]
@@ -69,7 +70,7 @@ def target_document(fields: Mapping[str, str]) -> RunPart:
 
 
 def _remarked(count: int) -> str:
-    changes = "1 change was done with a remark" if count == 1 else f"{count} changes were done with a remark"
+    changes = counted(count, "change was done with a remark", "changes were done with a remark")
     return f"{changes}: see `provisioner show RUN --operations`."
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import aclosing
 
 from provisioner.model.check_result import Line
+from provisioner.model.wording import counted
 from provisioner.settings import Settings
 from provisioner.web.auth.provider import Provider, ProviderError
 
@@ -22,4 +23,4 @@ async def reach(settings: Settings) -> list[Line]:
         except ProviderError as exc:
             remedy = "Until then people sign in with tokens. See web.oidc.issuer, and that the web reaches it."
             return [Line(_SUBJECT, "warn", str(exc), remedy)]
-    return [Line(_SUBJECT, "ok", f"{provider.host} answers and publishes {keys} key{'' if keys == 1 else 's'}.")]
+    return [Line(_SUBJECT, "ok", f"{provider.host} answers and publishes {counted(keys, 'key')}.")]

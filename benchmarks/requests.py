@@ -30,7 +30,7 @@ from provisioner.store.runs.documents import Request
 from tests.support.harness import load_settings, raise_limits, settings_document
 from tests.support.redis_server import RedisServer
 
-BATCH, PAGE, HABITATE_PAGE, STATUSES = 100, 100, 50, 6
+BATCH, PAGE, HABITATE_PAGE, STATUSES = 100, 100, 50, 7
 #: As `provisioner.sandbox.habitate` does it.
 SHORT_EVERY, SHORT_BY = 3, 7
 
@@ -70,10 +70,11 @@ def scenes(size: int, changed: int) -> tuple[Scene, ...]:
     """The fewest requests, by what the vendors' pages offer.
 
     Tribal Habits: a page of changes and one record that tells the total. habitate: who we are and which roles there
-    are, one listing for each of six statuses, and once per account its details, the bot's among them; the private
+    are, one listing for each of seven statuses, and once per account its details, the bot's among them; the private
     boards are listed once before the first change; an update clears what it leaves out, so the details are read before
-    it. Traitly: one listing, and a request for each customer and each event. mtribes: pages up to the first that is
-    not full.
+    it. Traitly: one listing, and a request for each customer and each event; a POST would overwrite whom a cut listing
+    left out, so each create asks for its customer first. mtribes: pages up to the first that is not full; at first
+    contact also page 0, since the text does not say with which one pages begin.
     """
     boards_once = 1
     listing = 2 + habitate_pages(size + 1) + STATUSES - 1
@@ -93,8 +94,8 @@ def scenes(size: int, changed: int) -> tuple[Scene, ...]:
             {
                 "tribal_habits": Count(1, all_batches),
                 "habitate": Count(2 + STATUSES + 1 + boards_once, size + managers + entering),
-                "traitly": Count(1, 2 * size),
-                "mtribes": Count(1, all_batches),
+                "traitly": Count(1 + size, 2 * size),
+                "mtribes": Count(2, all_batches),
             },
         ),
         Scene(

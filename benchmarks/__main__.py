@@ -21,6 +21,7 @@ PARTS: Final = (
     "throughput",
     "pacing",
     "resync",
+    "leaver",
     "inbound",
     "scim",
     "large",

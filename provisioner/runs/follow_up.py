@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 
 from provisioner.progress.run_status import refresh
-from provisioner.runs.known_snapshot import known_snapshot, newest, of_people
+from provisioner.runs.known_snapshot import document_of, known_snapshot, newest, of_people
 from provisioner.runtime.context import Deployment
 from provisioner.store.people.snapshots import Snapshot
 from provisioner.store.runs.documents import Request
@@ -72,7 +72,7 @@ async def _ask(dep: Deployment, run: str, target: str) -> str | None:
     follow = dep.runs.id_of(await dep.clock.now())
     await dep.frames.keep_for_run(follow, snapshot, _KEPT)
     # A new listing, since what overtook the plan came after the last one, in which others may have changed the account
-    await dep.overtaken.follow(run, target, follow, _request(asked, target, people), roster=_document(snapshot))
+    await dep.overtaken.follow(run, target, follow, _request(asked, target, people), roster=document_of(snapshot))
     log.info("planned_again", run=run, target=target, follow=follow, count=len(people))
     return follow
 
@@ -92,16 +92,3 @@ def _request(asked: Request | None, target: str, people: tuple[str, ...]) -> Req
     """About these people, with the orders of the run that was overtaken."""
     plain = Request(TRIGGER, targets=(target,), people=people, full=True)
     return plain if asked is None else replace(plain, plan=asked.plan, undo=asked.undo, force=asked.force)
-
-
-def _document(snapshot: Snapshot) -> dict[str, object]:
-    count = snapshot.people.height
-    waits = [] if snapshot.removals_wait is None else [snapshot.removals_wait]
-    return {
-        "rows": count,
-        "people": count,
-        "rejected": 0,
-        "digest": snapshot.digest,
-        "accepted": not waits,
-        "degraded": waits,
-    }

@@ -58,6 +58,20 @@ def of_people(snapshot: Snapshot, keys: Sequence[str]) -> Snapshot:
     return replace(snapshot, people=snapshot.people.filter(pl.col("_key").is_in(list(keys))), keys=tuple(keys))
 
 
+def document_of(snapshot: Snapshot) -> dict[str, object]:
+    """What a run's document says of the roster, where it stands on these people and reads none."""
+    count = snapshot.people.height
+    waits = [] if snapshot.removals_wait is None else [snapshot.removals_wait]
+    return {
+        "rows": count,
+        "people": count,
+        "rejected": 0,
+        "digest": snapshot.digest,
+        "accepted": not waits,
+        "degraded": waits,
+    }
+
+
 async def unfamiliar_leavers(
     dep: Deployment, people: pl.DataFrame, previous: pl.DataFrame | None, today: date
 ) -> dict[str, str]:

@@ -17,6 +17,7 @@ from provisioner.progress.run_status import abandon_unplannable, refresh, refres
 from provisioner.runs.changed_people import ask_for_changed
 from provisioner.runs.enqueue import to_be_planned
 from provisioner.runs.follow_up import follow_up
+from provisioner.runs.leavers_first import leavers_first
 from provisioner.runs.pushed_roster import nobody_yet
 from provisioner.runs.roster_watch import roster_changed, seen
 from provisioner.runtime.clock import Clock
@@ -100,7 +101,9 @@ def plan(run: str, target: str) -> None:
             await dep.wakeups.arrived(f"plan:{run}:{target}")
             planned = not (await remembers(dep)).quiet and await plan_or_give_up(dep, run, target)
         if planned:
-            await _promise_delivery(dep.wakeups, dep.clock, target, 0.0)
+            request = await dep.runs.request(run)
+            urgent = request is not None and request.urgent
+            await _promise_delivery(dep.wakeups, dep.clock, target, 0.0, urgent=urgent)
         else:
             await _promise(dep.wakeups, dep.clock, "plan", run, target, queue=WORK, seconds=_BUSY)
 
@@ -142,6 +145,7 @@ def tick() -> None:
             "spool": lambda: Spool(dep.settings.data_dir).replay(dep.queue),
             **{f"target:{target}": partial(_look_at, dep, target) for target in dep.targets},
             "overtaken": lambda: _plan_again(dep),
+            "leavers": lambda: _plan_leavers(dep),
             "changed": lambda: _look_at_changed(dep),
             "outdated": lambda: refresh_outdated(dep),
             "runs": lambda: _look_at_runs(dep, now),
@@ -170,6 +174,12 @@ async def _look_at_redis(dep: Deployment) -> None:
 async def _plan_again(dep: Deployment) -> None:
     """Nudge for the runs that plan overtaken people again."""
     for run, target in await follow_up(dep):
+        await _promise(dep.wakeups, dep.clock, "plan", run, target, queue=URGENT)
+
+
+async def _plan_leavers(dep: Deployment) -> None:
+    """Nudge for the runs about leavers whose target is being read for long."""
+    for run, target in await leavers_first(dep):
         await _promise(dep.wakeups, dep.clock, "plan", run, target, queue=URGENT)
 
 

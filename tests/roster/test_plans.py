@@ -8,6 +8,7 @@ import random
 from dataclasses import dataclass
 from typing import Any, Final
 
+import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
@@ -153,6 +154,7 @@ def plan_of(content: bytes) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.timeout(300)
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(rosters(), WRITINGS, st.randoms(use_true_random=False))
 def test_neither_the_order_of_rows_nor_the_writing_changes_a_plan(

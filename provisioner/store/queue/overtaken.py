@@ -5,7 +5,6 @@ lua/queue_install.lua notes them in the step that drops their operations, so tha
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -85,11 +84,9 @@ class OvertakenStore:
         """
 
         def note(pipe: Redis) -> None:
-            facts = {"parent": run, "targets": json.dumps([target]), "roster": json.dumps(dict(roster))}
-            pipe.hset(keys.run(follow), mapping=facts)
-            pipe.hset(keys.run_target(follow, target), mapping={"status": "running", "stage": "queued"})
+            pipe.hset(keys.run(follow), "parent", run)
             pipe.hset(keys.run_target(run, target), "follow", follow)
             pipe.delete(keys.run_again(run, target), keys.run_behind(run, target))
             pipe.srem(keys.OVERTAKEN, f"{run}|{target}")
 
-        await RunStore(self._redis).create(request, stage="begun", run=follow, more=note)
+        await RunStore(self._redis).create_begun(follow, request, target, roster, more=note)

@@ -141,6 +141,31 @@ class RunStore:
                 await pipe.execute()
         return run
 
+    async def create_begun(
+        self,
+        run: str,
+        request: Request,
+        target: str,
+        roster: Mapping[str, Any],
+        *,
+        more: Callable[[Redis], object] | None = None,
+    ) -> None:
+        """Record a new run of one target that reads no roster: its people are kept already.
+
+        Args:
+            run: its id, see `id_of`.
+            roster: its document of the roster.
+            more: puts further commands into the same transaction.
+        """
+
+        def note(pipe: Redis) -> None:
+            pipe.hset(keys.run(run), mapping={"targets": json.dumps([target]), "roster": json.dumps(dict(roster))})
+            pipe.hset(keys.run_target(run, target), mapping={"status": "running", "stage": "queued"})
+            if more is not None:
+                more(pipe)
+
+        await self.create(request, stage="begun", run=run, more=note)
+
     async def content(self, run: str) -> bytes | None:
         """The roster that was handed over with the request, if one was."""
         with redis_errors():

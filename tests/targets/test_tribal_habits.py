@@ -416,7 +416,7 @@ def test_the_probe_tells_of_custom_fields_that_the_portal_lacks(bench: Bench) ->
     bench.seed(person("E1"))
     mapped = {**SETTINGS["attributes"], "X-Country": "country", "X-Planet": "planet"}
     bench.target = target_of("tribal_habits", bench.target.origin, **{**SETTINGS, "attributes": mapped})
-    assert bench.probe() == ("1 user can be read.",)
+    assert bench.probe() == ("1 users can be read.",)
     (sentence,) = bench.run(bench.target.unknown_names, read_only=True)
     assert "X-Planet" in sentence
 

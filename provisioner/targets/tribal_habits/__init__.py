@@ -21,7 +21,6 @@ from provisioner.model.attributes import Attribute, InvalidValueError, Type
 from provisioner.model.event import Fact, InboundEvent
 from provisioner.model.operation import AccountChange, Enrolment, Kind, KnowledgeRecord, Operation
 from provisioner.model.outcome import Outcome, Permanent
-from provisioner.model.wording import counted
 from provisioner.settings import EnrolmentRule, TargetSettings
 from provisioner.settings.nearest import nearest
 from provisioner.targets.base import Ask, Listing, Target
@@ -322,7 +321,7 @@ class TribalHabits(
             TargetError: what is wrong.
         """
         first = pages.page(self.name, await http.read(_USERS, {"max_per_page": 1}))
-        return (f"{counted(first.total_records, 'user')} can be read.",)
+        return (f"{first.total_records} users can be read.",)
 
     async def unknown_names(self, http: Http) -> Sequence[str]:
         """The custom fields and enrolment codes of the settings that the portal does not have.

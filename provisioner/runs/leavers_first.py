@@ -28,6 +28,7 @@ from provisioner.runtime.clock import day_in
 from provisioner.runtime.context import Deployment
 from provisioner.store.people.snapshots import Snapshot
 from provisioner.store.runs.documents import Request
+from provisioner.store.runs.locks import FORGETTING
 from provisioner.targets.capabilities import LooksUp
 
 log = structlog.get_logger(__name__)
@@ -98,6 +99,9 @@ async def _unasked(dep: Deployment, waiting: _Waiting) -> bool:
 
 async def _ask(dep: Deployment, waiting: _Waiting) -> list[str]:
     run, target = waiting.run, waiting.target
+    # A copy of the people would bring back whom somebody forgets right now
+    if await dep.locks.is_done(FORGETTING):
+        return []
     own = await dep.frames.for_run(run)
     parts = [] if own is None else await _parts(dep, target, await newest(dep, own))
     asked = []

@@ -17,6 +17,7 @@ from provisioner.runs.leavers_first import leavers_first
 from provisioner.runtime.context import Deployment
 from provisioner.sandbox import Switchboard
 from provisioner.store.runs.documents import Request
+from provisioner.store.runs.locks import FORGETTING
 from provisioner.worker.run_steps import deliver_or_note
 from tests.decisions.conftest import Opened, company
 from tests.support.harness import drain, sync_once
@@ -201,3 +202,17 @@ async def test_a_run_about_some_people_asks_for_no_other(
         run = await lifecycle.request_run(dep, Request(trigger="manual", people=("W0003",)))
         await lifecycle.begin(dep, run)
         assert await leavers_first(dep) == []
+
+
+async def test_while_somebody_is_forgotten_nobody_is_copied(
+    opened: Opened, roster: Path, switchboard: Switchboard, slow: Callable[[], None]
+) -> None:
+    roster.write_text(company(PEOPLE))
+    async with opened(only=(TARGET,)) as dep:
+        await sync_once(dep)
+        slow()
+        roster.write_text(company(PEOPLE, gone=(3,)))
+        async with reading(dep, switchboard):
+            async with dep.locks.work(FORGETTING, seconds=20):
+                assert await leavers_first(dep) == []
+            assert await asked_people(dep, await leavers_first(dep)) == [("W0003",)]

@@ -13,7 +13,7 @@ from multiprocessing import get_context
 
 from benchmarks.report import Figures
 from benchmarks.staging import Stage, cpu_seconds, finished, pids_of, quietly, staged, write_roster
-from provisioner.dispatch.pool import SENDERS
+from provisioner.dispatch.in_flight import FIRST as SENDERS
 from provisioner.runtime.context import Deployment, build_targets
 from provisioner.settings import Settings
 from provisioner.store.runs.documents import Request
@@ -22,9 +22,9 @@ from provisioner.targets.http import new_client
 #: Target → where it takes a change, how many go together, and what the floor sends for each.
 KINDS = {"traitly": ("/api/v1/customer", 1), "mtribes": ("/v1.0/spaces/{}/users", 100)}
 PROCESSES = (1, 2, 4)
-_ONE_PROCESS = (
-    f"One process at a time delivers to a target, with {SENDERS} requests under way: more processes serve more targets "
-    "at once, not one target faster (docs/decisions/0009)."
+_SEATS = (
+    f"A process has {SENDERS} requests under way at a vendor who answers at once. Further processes join it after a "
+    "second, if there is so much to do (docs/decisions/0009)."
 )
 
 
@@ -67,7 +67,7 @@ def measure(people: int) -> Figures:
         reached=None,
         notes=(
             "Processor time is per operation, that of reading and planning the change included.",
-            _ONE_PROCESS,
+            _SEATS,
         ),
     )
 

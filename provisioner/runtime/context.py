@@ -34,7 +34,8 @@ from provisioner.targets.capabilities import (
     inbound_actions,
     tokens_of,
 )
-from provisioner.targets.http import Client, Fence, Heard, Http, Pace, new_client
+from provisioner.targets.clients import Clients
+from provisioner.targets.http import Client, Fence, Heard, Http, Pace
 from provisioner.targets.registry import make
 
 #: Seconds that a read waits for a slot before its target counts as unreachable for this run.
@@ -47,7 +48,7 @@ class Deployment(Stores):
 
     settings: Settings
     clock: Clock
-    client: Client
+    clients: Clients
     targets: Mapping[str, Target[Any]]
     specs: Mapping[str, TargetSpec]
     routes: tuple[Route, ...]
@@ -69,17 +70,22 @@ class Deployment(Stores):
         """
         targets, specs = build_targets(settings)
         address = RedisAddress.of(settings)
-        async with connected(address, reading=reading, within=within) as redis, new_client() as client:
+        async with connected(address, reading=reading, within=within) as redis, Clients() as clients:
             yield cls.on(
                 redis,
                 address,
                 settings=settings,
                 clock=Clock(Server(redis, address), settings.zone),
-                client=client,
+                clients=clients,
                 targets=targets,
                 specs=specs,
                 routes=routes_of(settings, targets),
             )
+
+    @property
+    def client(self) -> Client:
+        """The HTTP client of everything but deliveries."""
+        return self.clients.of(0)
 
     def compiled(self, target: str, columns: Sequence[str] | None) -> CompiledTarget:
         """A target's expressions, checked against the roster's columns (only for their form if None).
@@ -113,12 +119,13 @@ class Deployment(Stores):
         run: str = "",
         attempt: int = 1,
         heard: Heard | None = None,
+        sender: int = 0,
     ) -> Http:
-        """The transport of a target; see `Http`."""
+        """The transport of a target; see `Http`. Of many senders in this process, each gives its number."""
         made = self.targets[target]
         return Http(
             target,
-            self.client,
+            self.clients.of(sender),
             made.origin,
             made.headers(),
             pace,

@@ -35,6 +35,7 @@ from provisioner.store.queue.overtaken import OvertakenStore
 from provisioner.store.queue.plans import PlanStore
 from provisioner.store.queue.promised_names import PromisedNameStore
 from provisioner.store.queue.rate_limit import PaceStore
+from provisioner.store.queue.seats import SeatStore
 from provisioner.store.queue.tag_holds import TagHoldStore
 from provisioner.store.queue.wakeups import WakeupStore
 from provisioner.store.redis.address import RedisAddress
@@ -79,6 +80,7 @@ class Stores:
     promised_names: PromisedNameStore
     overtaken: OvertakenStore
     pace: PaceStore
+    seats: SeatStore
     tag_holds: TagHoldStore
     wakeups: WakeupStore
     # People
@@ -134,6 +136,7 @@ class Stores:
             promised_names=PromisedNameStore(redis, scripts),
             overtaken=OvertakenStore(redis, scripts),
             pace=PaceStore(redis, scripts),
+            seats=SeatStore(redis),
             tag_holds=TagHoldStore(redis),
             wakeups=WakeupStore(redis),
             ledger=LedgerStore(redis),

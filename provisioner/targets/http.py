@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import ssl
 import sys
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -112,10 +113,13 @@ def _spare_lookups() -> None:
         sys.modules["sniffio"] = None  # type: ignore[assignment]  # how Python notes that a module is not there
 
 
-def new_client() -> httpx.AsyncClient:
+def new_client(tls: ssl.SSLContext | None = None) -> httpx.AsyncClient:
     """A client as every process makes one, after its fork: no redirects, no cookies, TLS verified, bounded connections.
 
     Cookies are refused because targets share the client: one target's session must not speak for another's key.
+
+    Args:
+        tls: how TLS is verified, if several clients share that: it takes longer to make than all the rest.
     """
     _spare_lookups()
     return httpx.AsyncClient(
@@ -123,6 +127,7 @@ def new_client() -> httpx.AsyncClient:
         follow_redirects=False,
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
         trust_env=True,
+        verify=tls or httpx.create_ssl_context(),
         limits=httpx.Limits(max_connections=100, max_keepalive_connections=40),
         headers={"User-Agent": user_agent(), "Accept": "application/json"},
     )

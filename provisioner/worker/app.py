@@ -16,6 +16,8 @@ from provisioner.store.redis.address import RedisAddress
 #: Single-person work has a queue of its own, so that bulk work never delays it.
 URGENT: Final = "provisioner.urgent"
 WORK: Final = "provisioner.work"
+#: The task of a further process for a target, which gives way to every other one.
+ASSIST: Final = "provisioner.assist"
 #: Seconds; a nudge for later than this is left to the tick.
 LONGEST_COUNTDOWN: Final = 60.0
 

@@ -15,6 +15,7 @@ from kombu.transport.redis import QoS
 
 from provisioner.settings import Settings
 from provisioner.worker.app import URGENT, WORK, configure
+from provisioner.worker.crowding import Crowding
 from provisioner.worker.heartbeat import WorkerHeartbeat, end_signs, give_signs
 from provisioner.worker.worker_process import child
 
@@ -35,6 +36,7 @@ def run_worker(settings: Settings, *, concurrency: int | None = None) -> int:
     _tame_celery()
     give_signs(settings)
     app.steps["consumer"].add(WorkerHeartbeat)
+    app.steps["consumer"].add(Crowding)
     worker = app.Worker(
         concurrency=concurrency or enabled + _SPARE,
         queues=[URGENT, WORK],

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
-from provisioner.dispatch.pool import Again, deliver
+from provisioner.dispatch.pool import Again, Place, deliver
 from provisioner.errors import UNEXPECTED, UnexpectedError
 from provisioner.progress.notifications import begun, over
 from provisioner.progress.run_status import end_with_error, give_up_planning, refresh
@@ -79,18 +79,17 @@ async def plan_or_give_up(dep: Deployment, run: str, target: str) -> bool:
     return planned
 
 
-async def deliver_or_note(
-    dep: Deployment, target: str, *, urgent: bool = False, stopped: Callable[[], bool] = lambda: False
-) -> Again:
+async def deliver_or_note(dep: Deployment, target: str, place: Place | None = None, *, urgent: bool = False) -> Again:
     """Work on a target's queue, see `deliver`; a fault is counted, and ends its part of the runs when it stays.
 
     Raises:
         StoreError: Redis does not answer.
     """
+    place = place or Place()
     try:
-        return await deliver(dep, target, urgent=urgent, stopped=stopped)
+        return await deliver(dep, target, urgent=urgent, place=place)
     except BaseException as exc:
-        if not is_fault(exc, stopping=stopped()):
+        if not is_fault(exc, stopping=place.stopped()):
             raise
         return Again(await note_target(dep, target, exc))
 
@@ -119,7 +118,7 @@ async def carry_through(dep: Deployment, run: str, *, stopped: Callable[[], bool
 
     async def one(target: str) -> None:
         await plan_or_give_up(dep, run, target)
-        await deliver_or_note(dep, target, urgent=True, stopped=stopped)
+        await deliver_or_note(dep, target, Place(stopped=stopped), urgent=True)
 
     targets = await begin_or_end(dep, run)
     await asyncio.gather(*(one(target) for target in targets))

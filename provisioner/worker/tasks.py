@@ -10,6 +10,7 @@ import structlog
 
 from provisioner.admin.retention import sweep
 from provisioner.dispatch.outcome_spool import Spool
+from provisioner.dispatch.pool import Place
 from provisioner.dispatch.redis_loss import remembers
 from provisioner.events.pull import PULLING
 from provisioner.progress.notifications import send_waiting
@@ -23,9 +24,11 @@ from provisioner.runs.roster_watch import roster_changed, seen
 from provisioner.runtime.clock import Clock
 from provisioner.runtime.context import Deployment
 from provisioner.runtime.faults import is_fault
+from provisioner.store.queue.rate_limit import Lane
+from provisioner.store.queue.seats import FIRST
 from provisioner.store.queue.wakeups import WakeupStore
 from provisioner.store.runs.documents import Request
-from provisioner.worker.app import LONGEST_COUNTDOWN, URGENT, WORK, app
+from provisioner.worker.app import ASSIST, LONGEST_COUNTDOWN, URGENT, WORK, app
 from provisioner.worker.guard import Mend, Work, safely
 from provisioner.worker.run_steps import (
     begin_or_end,
@@ -118,19 +121,51 @@ def deliver_to(target: str, urgent: bool = False) -> None:
         if target not in dep.targets:
             return
         lane = _lane(urgent=urgent)
-        # A second one would only keep a process from other targets: the pace is the same for both
         await dep.wakeups.arrived(f"deliver:{target}:{lane}")
+        call = partial(_call_for_help, dep, target, FIRST) if lane == "bulk" else None
+        place = Place(child.stopped, child.give_way, learnt=child.learnt, call=call)
         # If another one is at work: what this nudge was sent for may be too late for that one
         again: float | None = _BUSY
-        async with once(dep.locks, f"deliver:{target}:{lane}") as free:
+        async with dep.seats.first(target, lane) as free:
             if free:
-                again = (await deliver_or_note(dep, target, urgent=urgent, stopped=child.stopped)).seconds
+                again = (await deliver_or_note(dep, target, place, urgent=urgent)).seconds
         if again is not None:
             await _promise_delivery(dep.wakeups, dep.clock, target, again, urgent=urgent and not free)
         if free:
             await _plan_again(dep)
 
     _safely("deliver", work, fault=partial(_target_fault, target), target=target)
+
+
+@app.task(name=ASSIST)
+def assist(target: str, number: int) -> None:
+    """Deliver beside whoever delivers to a target already, while nobody else wants this process.
+
+    Args:
+        number: the seat of whoever called.
+    """
+
+    async def work(dep: Deployment) -> None:
+        await dep.wakeups.arrived(f"assist:{target}:{number}")
+        if target not in dep.targets or child.give_way():
+            return
+        async with dep.seats.further(target) as seat:
+            if seat is None:
+                return
+            call = partial(_call_for_help, dep, target, seat)
+            place = Place(child.stopped, child.give_way, helping=True, learnt=child.learnt, call=call)
+            again = (await deliver_or_note(dep, target, place)).seconds
+        if again == 0.0:
+            # Behind whatever waits by now
+            await call()
+
+    _safely("assist", work, fault=partial(_target_fault, target), target=target)
+
+
+async def _call_for_help(dep: Deployment, target: str, number: int) -> None:
+    """Call for one more process to deliver to a target; one call of each seat is under way at a time."""
+    name = f"assist:{target}:{number}"
+    await _promise(dep.wakeups, dep.clock, "assist", target, number, queue=WORK, name=name)
 
 
 @app.task(name="provisioner.tick")
@@ -322,7 +357,7 @@ def _queue(*, urgent: bool) -> str:
     return URGENT if urgent else WORK
 
 
-def _lane(*, urgent: bool) -> str:
+def _lane(*, urgent: bool) -> Lane:
     return "urgent" if urgent else "bulk"
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import mmap
+import os
 import signal
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
+from provisioner.dispatch.in_flight import Learnt
 from provisioner.errors import UnexpectedError
 from provisioner.runtime import tracing
 from provisioner.runtime.context import Deployment
@@ -18,6 +20,9 @@ from provisioner.worker.heartbeat import at_work
 
 #: Seconds for what a nudge's work left running, such as giving back a slot.
 _TIDYING: Final = 2.0
+#: The bytes that parent and children share: whether to end, how many nudges wait for a child, and from then on by a
+#: child's number whether it is about to come free. Two children with the same byte count as one, which harms nobody.
+_STOP, _WAITING, _GIVING_WAY, _PLACES = 0, 1, 2, 61
 #: Seconds between looks whether the process is to end.
 _LOOK: Final = 0.2
 
@@ -27,22 +32,39 @@ class StoppedError(Exception):
 
 
 class Child:
-    """What a child process keeps between nudges. The word to stop is shared with all that are forked from here."""
+    """What a child process keeps between nudges. What the parent says is shared with all
+    that are forked from here."""
 
     def __init__(self) -> None:
+        #: What deliveries learnt about the targets.
+        self.learnt = Learnt()
         self._runner: asyncio.Runner | None = None
         self._stack: AsyncExitStack | None = None
         self._dep: Deployment | None = None
-        # Anonymous shared memory: one byte that the parent may write from a signal handler
-        self._word = mmap.mmap(-1, 1)
+        # Anonymous shared memory, as the parent writes it from a signal handler, too
+        self._word = mmap.mmap(-1, _GIVING_WAY + _PLACES)
 
     def stop(self) -> None:
         """Let the children end: nothing new is begun, and what takes long is broken off where that harms nothing."""
-        self._word[0] = 1
+        self._word[_STOP] = 1
 
     def stopped(self) -> bool:
         """Whether this process was asked to end."""
-        return self._word[0] == 1
+        return self._word[_STOP] == 1
+
+    def say_waiting(self, nudges: int) -> None:
+        """Say how many nudges wait for one of the children, all of which are busy."""
+        self._word[_WAITING] = min(nudges, 255)
+        if not nudges:
+            # Who died meanwhile has said for ever that it comes free
+            self._word[_GIVING_WAY:] = bytes(_PLACES)
+
+    def give_way(self) -> bool:
+        """Whether this child has to come free for a nudge that waits. After a yes, it counts as one that does."""
+        place = _GIVING_WAY + os.getpid() % _PLACES
+        if not self._word[place] and self._word[_WAITING] > sum(self._word[_GIVING_WAY:]):
+            self._word[place] = 1
+        return self._word[place] == 1
 
     def watch_signals(self) -> None:
         """Finish the work in progress at a SIGTERM that reaches this process itself; a second one ends it at once."""
@@ -67,6 +89,7 @@ class Child:
         try:
             self._runner.run(self._with(work), context=contextvars.copy_context())
         finally:
+            self._word[_GIVING_WAY + os.getpid() % _PLACES] = 0
             tracing.flush()
 
     async def _with(self, work: Callable[[Deployment], Awaitable[None]]) -> None:

@@ -404,7 +404,7 @@ def test_an_operation_that_kills_its_worker_fails_and_the_others_are_done(plant:
             contents = RedisContents(dep)
             contents.end_leases("traitly")
             contents.end_waits("traitly")
-            contents.end_work_locks("deliver:traitly")
+            contents.end_seats("traitly")
 
     def over() -> dict[str, Any] | None:
         asyncio.run(time_goes_by())

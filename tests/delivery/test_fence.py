@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import structlog
 
-from provisioner.dispatch import leases, pool
+from provisioner.dispatch import leases, pool, record
 from provisioner.dispatch.leases import FRESH, LEASE, Lease
 from provisioner.dispatch.pool import deliver
 from provisioner.errors import ClaimLostError
@@ -57,7 +57,7 @@ def suspended_once(
         return await write(*arguments)
 
     monkeypatch.setattr(made, "write", slow)
-    for module in (leases, pool):
+    for module in (leases, pool, record):
         monkeypatch.setattr(module, "since_boot", lambda: since_boot() + asleep)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.dispatch.pool import deliver
+from provisioner.dispatch.pool import Place, deliver
 from provisioner.runs import lifecycle
 from provisioner.runs.estimate import estimate, finish_estimate
 from provisioner.sandbox import Switchboard
@@ -105,7 +105,7 @@ async def test_stopped_returns_at_once_with_nothing_in_hand(opened: Opened, rost
         run = await lifecycle.request_run(dep, Request(trigger="manual"))
         for target in await lifecycle.begin(dep, run):
             await lifecycle.plan(dep, run, target)
-        again = await deliver(dep, "traitly", stopped=lambda: True)
+        again = await deliver(dep, "traitly", place=Place(stopped=lambda: True))
         backlog = await dep.queue.backlog("traitly")
         assert (again.seconds, backlog.ready, backlog.leased) == (0.0, 5, 0)
 

@@ -21,7 +21,8 @@ from provisioner.store.queue.operations import Claim, QueueStore
 from provisioner.store.queue.overtaken import OvertakenStore
 from provisioner.store.queue.plans import Counted, PlanStore
 from provisioner.store.queue.promised_names import PromisedNameStore
-from provisioner.store.queue.rate_limit import Claims, Lost, PaceStore
+from provisioner.store.queue.rate_limit import Claims, Lane, Lost, PaceStore
+from provisioner.store.queue.seats import SeatStore
 from provisioner.store.redis import keys
 from provisioner.store.redis.address import RedisAddress
 from provisioner.store.redis.client import Redis
@@ -103,6 +104,7 @@ class Bench:
         self.health = HealthStore(self.redis)
         self.pace = PaceStore(self.redis, scripts)
         self.position = PositionStore(self.redis)
+        self.seats = SeatStore(self.redis)
         self.frames = FrameStore(self.redis)
         self.overtaken = OvertakenStore(self.redis, scripts)
         self.rekeys = RekeyStore(self.redis, scripts)
@@ -211,6 +213,10 @@ class Bench:
         for name in (keys.leases(TARGET), keys.parked(TARGET)):
             for member in self(self.redis.zrange(name, 0, -1)):
                 self(self.redis.zincrby(name, -seconds, member))
+
+    def end_seat(self, lane: Lane, number: int) -> None:
+        """The time is over for which a holder who died has a seat."""
+        self(self.redis.delete(keys.seat(TARGET, lane, number)))
 
     def copy(self) -> dict[bytes, bytes]:
         """All that lies in Redis."""

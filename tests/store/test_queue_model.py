@@ -23,6 +23,7 @@ from provisioner.dispatch.redis_loss import QUIET
 from provisioner.errors import ClaimLostError
 from provisioner.model.operation import Kind, Operation
 from provisioner.store.queue import plans as plans_module
+from provisioner.store.queue import seats as seats_module
 from provisioner.store.queue.operations import Claim
 from tests.store.bench import ALL, LATER, TARGET, Bench, DiedError, operation, patch
 from tests.store.queue_model import (
@@ -44,9 +45,10 @@ from tests.store.queue_model import (
     spans,
     wants,
 )
+from tests.store.seat_model import SeatRules, Seats
 
 
-class QueueMachine(QueueInvariants):
+class QueueMachine(SeatRules, QueueInvariants):
     """Planners, workers that die or are suspended, people who decide, and a Redis that is put back."""
 
     url: ClassVar[str]
@@ -57,6 +59,7 @@ class QueueMachine(QueueInvariants):
         super().__init__()
         self.bench = Bench(self.url)
         self.bench(self.bench.redis.flushall())
+        self.seats = Seats()
         self.runs: list[str] = []
         self.installed: set[Name] = set()
         self.live: dict[Name, Claim] = {}
@@ -74,6 +77,7 @@ class QueueMachine(QueueInvariants):
         self.unseen = 0.0
 
     def teardown(self) -> None:
+        self.leave_all()
         self.bench.close()
 
     @initialize()
@@ -372,6 +376,7 @@ class QueueMachine(QueueInvariants):
         self.runs, self.installed = list(self.copied.runs), set(self.copied.installed)
         self.laid = list(self.copied.laid)
         self.live.clear()
+        self.forget_seats()
         # Nobody has noted it yet
         assert not any(self.bench.let_out(lease.claims) for _, lease in self.claims)
         now = self.bench.now()
@@ -390,6 +395,8 @@ class QueueMachine(QueueInvariants):
 def test_the_queue_against_its_model(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     QueueMachine.url = redis_url
     monkeypatch.setattr(leases, "since_boot", lambda: QueueMachine.time)
+    # So few that they run out
+    monkeypatch.setattr(seats_module, "MOST", 4)
     # One person a part
     monkeypatch.setattr(plans_module, "_PART", 0)
     run_state_machine_as_test(

@@ -23,7 +23,7 @@ from typing import Any
 from polars.exceptions import PanicException
 
 from provisioner.cli import main
-from provisioner.dispatch import pool, retry_policy
+from provisioner.dispatch import request, retry_policy
 from provisioner.errors import ReadOnlyError
 from provisioner.model.operation import Operation
 from provisioner.store.runs import faults
@@ -150,7 +150,7 @@ if __name__ == "__main__":
     for one in FUNCTIONS:
         _patch(one)
     vars(faults)["_FIRST"] = 0.1
-    vars(pool)["_FAILED"] = 0.5
+    vars(request)["_FAILED"] = 0.5
     vars(retry_policy)["_BASE"] = 0.1
     sys.argv = ["provisioner", "worker", "--concurrency", "2"]
     main()

@@ -291,6 +291,10 @@ class RedisContents:
         """The time is over for which the dead may hold the lock of work whose name begins so."""
         self._delete_all(keys.doing(f"{begin}*"))
 
+    def end_seats(self, target: str) -> None:
+        """The time is over for which the dead may hold seats at a target."""
+        self._delete_all(keys.seat(target, "*", "*"))
+
     # Locks: what a method gives is passed to the three methods behind them
 
     @staticmethod

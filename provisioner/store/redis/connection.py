@@ -33,6 +33,8 @@ __all__ = [
 
 #: Tries after the first one, within about 3 s: enough for a restart of Redis, short enough for a person who waits.
 _RETRIES: Final = 5
+#: Connections of a client at most: for each request that a process may have under way one, and one to renew its lease.
+_CONNECTIONS: Final = 512
 _BACKOFF: Final = ExponentialWithJitterBackoff(cap=1.0, base=0.1)
 
 
@@ -118,6 +120,7 @@ def _options(address: RedisAddress) -> dict[str, Any]:
         **address.credentials,
         "decode_responses": False,
         "socket_timeout": ANSWER_TIMEOUT,
+        "max_connections": _CONNECTIONS,
         # The older protocol has one shape of answers for all servers that we accept
         "protocol": 2,
     }

@@ -410,6 +410,7 @@ WEBHOOKS_HEARD: Final = _name(
 busy: Final = _key("busy:<target>", "STRING", "the run that observes and plans this target", _SECONDS)
 waiting: Final = _key("waiting:<target>", "STRING", "the run that waits for it", "an hour")
 doing: Final = _key("doing:<work>", "STRING", "who does what only one may do", _SECONDS)
+seat: Final = _key("seat:<target>:<lane>:<number>", "STRING", "a process that delivers to this target", _SECONDS)
 nudged: Final = _key("nudged:<work>", "STRING", "when the wake-up that is under way is due", "a minute")
 FAULTS: Final = _name("faults", "SET", "works that failed unexpectedly of late", "an hour")
 fault: Final = _key("fault:<work>", "HASH", "how often it failed unexpectedly in a row", "an hour")

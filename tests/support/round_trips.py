@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import pytest
+import redis
 from redis.asyncio.connection import AbstractConnection
 
 from provisioner.store.redis.lock import RENEWAL
@@ -50,3 +51,10 @@ def _command(packed: bytes | str | Iterable[bytes]) -> bytes:
     text = packed if isinstance(packed, bytes | str) else b"".join(packed)
     words = (text.encode() if isinstance(text, str) else text).split(b"\r\n", 3)
     return words[2].upper()
+
+
+def commands_so_far(url: str) -> int:
+    """How many commands a server has carried out: each call of a script is one, and so is each that a script makes."""
+    with redis.Redis.from_url(url) as client:
+        stats = client.info("commandstats")
+    return sum(int(one["calls"]) for one in stats.values())

@@ -10,7 +10,7 @@ import importlib
 import sys
 from typing import Final
 
-from benchmarks.report import PAGE, Figures, as_failure, as_markdown, as_text, circumstances, ticks, updated
+from benchmarks.report import PAGE, Figures, as_failure, as_markdown, as_text, circumstances, judged, ticks, updated
 
 #: Every part in the page's order; each is a module here with `measure(people)`.
 PARTS: Final = (
@@ -19,6 +19,7 @@ PARTS: Final = (
     "observed",
     "requests",
     "throughput",
+    "slow_vendor",
     "pacing",
     "resync",
     "leaver",
@@ -37,7 +38,7 @@ def measure(part: str, people: int) -> Figures:
 
 
 def main() -> int:
-    """Run the chosen parts; 1 if one of them missed its figures or could not be measured."""
+    """Run the chosen parts; 1 if one of them missed a goal, could not judge one or could not be measured."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="part", help=f"any of: {', '.join(PARTS)} (default: all)")
     parser.add_argument(
@@ -52,6 +53,7 @@ def main() -> int:
     if unknown:
         parser.error(f"there is no part {', '.join(unknown)}; parts are {', '.join(PARTS)}")
     missed: list[str] = []
+    unjudged: list[str] = []
     failed: list[str] = []
     for part in chosen.parts or PARTS:
         began = ticks()
@@ -62,18 +64,22 @@ def main() -> int:
             section = as_failure(part, exc, circumstances(began))
             print(f"\n== {section}", flush=True)
         else:
-            section = as_markdown(figures, circumstances(began))
+            where = circumstances(began)
+            figures = judged(figures, where)
+            section = as_markdown(figures, where)
             print(f"\n== {part}: {as_text(figures)}", flush=True)
-            if figures.reached is False:
-                missed.append(part)
+            missed += [part] * figures.missed
+            unjudged += [part] * figures.unjudged
         if not chosen.no_page:
             page = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
             PAGE.write_text(updated(page, {part: section}, PARTS), encoding="utf-8")
     if missed:
         print(f"\nMissed a goal: {', '.join(missed)}", file=sys.stderr)
+    if unjudged:
+        print(f"\nCould not judge a goal: {', '.join(unjudged)}", file=sys.stderr)
     if failed:
         print(f"\nCould not be measured: {', '.join(failed)}", file=sys.stderr)
-    return 1 if missed or failed else 0
+    return 1 if missed or unjudged or failed else 0
 
 
 if __name__ == "__main__":

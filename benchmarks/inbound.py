@@ -22,6 +22,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
+from benchmarks.goals import Turns, measured
 from benchmarks.report import Figures
 from benchmarks.staging import Stage, finished, quietly, staged, write_roster
 from provisioner.runtime.context import Deployment
@@ -89,7 +90,6 @@ def measure(people: int) -> Figures:
         told = _events(stage)
     if told != sent:
         raise AssertionError(f"{sent} webhooks were accepted, but Traitly has {told} events")
-    reached = busy.at(0.99) <= _GOAL_MS
     return Figures(
         title=f"webhooks accepted from {SENDERS} processes, {people:,} people linked in four targets",
         columns=("while", "webhooks", "rate", "p50", "p99", "goal (p99)"),
@@ -98,9 +98,15 @@ def measure(people: int) -> Figures:
             busy.row("bulk run under way", f"{_GOAL_MS:.0f} ms"),
             flat_out.row("as many as are taken, nothing else to do", "—"),
         ),
-        reached=reached,
+        goals=(
+            measured("p99 of a webhook beside a bulk run", "at most", _GOAL_MS, Turns((busy.at(0.99),)), _milliseconds),
+        ),
         notes=(_told(busy.seconds, max(0.0, late)), f"Each webhook became one Traitly event: {told:,} of {sent:,}."),
     )
+
+
+def _milliseconds(value: float) -> str:
+    return f"{value:.0f} ms"
 
 
 def _told(seconds: float, late: float) -> str:

@@ -12,6 +12,7 @@ import time
 from contextlib import ExitStack
 from typing import Any, Final
 
+from benchmarks.goals import Turns, measured, seconds
 from benchmarks.report import Figures
 from benchmarks.staging import Stage, finished, quietly, staged
 from provisioner.runtime.context import Deployment
@@ -39,7 +40,7 @@ def measure(people: int) -> Figures:
         title=f"a leaver of habitate, {people:,} members whose details are unread, {LIMIT} requests per {WINDOW} s",
         columns=("sent after", "goal", "details read by then", "would be read after"),
         rows=((f"{taken:.0f} s", f"{GOAL:.0f} s", f"{read:,}", f"{minutes:.0f} min"),),
-        reached=taken <= GOAL,
+        goals=(measured("a leaver sent", "at most", GOAL, Turns((taken,)), seconds),),
     )
 
 

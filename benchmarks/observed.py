@@ -45,7 +45,6 @@ def measure(people: int) -> Figures:
         title=f"observed accounts and ledger: {size:,} accounts of {len(NAMES)} attributes in Redis",
         columns=("what", "time", "floor", "ratio", "bytes per account", "floor's"),
         rows=tuple(rows),
-        reached=None,
         notes=(_NOTE,),
     )
 

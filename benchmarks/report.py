@@ -7,10 +7,12 @@ import platform
 import re
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
+
+from benchmarks.goals import MOST_APART, MOST_STOLEN, Goal, disturbed
 
 PAGE: Final = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 _INTRODUCTION: Final = """\
@@ -18,36 +20,52 @@ _INTRODUCTION: Final = """\
 
 {summary}
 
-`make bench` writes this page (`make bench ARGS=reading`: that part of it). Each figure is a ratio of two things that
-were measured in the same run on the same machine, since times alone say more about the machine than about the program.
-A part that misses a goal says so here and ends the command with 1.
+`make bench` writes this page (`make bench ARGS=reading`: that part of it). A ratio is of two sides that took turns
+in the same part on the same machine, since times alone say more about the machine than about the program. The best of
+several turns counts, and the smallest and the largest stand beside it in parentheses. A goal whose turns lie more than
+{apart:g} times apart, or that was measured while others took more than {stolen:.0f} % of the machine's time, is not
+judged. A part that misses a goal or cannot judge one says so here and ends the command with 1.
 """
 #: What a part's section ends with, and what is said of a part without one.
-_VERDICTS: Final[Mapping[bool | str | None, str]] = {
-    None: "No goal is set.",
-    True: "Every goal was met.",
-    False: "A goal was missed.",
-    "failed": "It could not be measured.",
-}
-_FAILED: Final = _VERDICTS["failed"]
+_MET: Final = "Every goal was met."
+_NONE: Final = "No goal is set."
+_FAILED: Final = "It could not be measured."
+_MISSED: Final = "Missed: "
+_UNJUDGED: Final = "Not judged: "
 _NEVER: Final = "never"
 #: The share of stolen time from which it is told.
 _NOISE: Final = 0.02
-_SECTION: Final = re.compile(r"<!-- (?P<part>[a-z]+) -->\n(?P<text>.*?)<!-- end -->\n", re.DOTALL)
+_SECTION: Final = re.compile(r"<!-- (?P<part>[a-z_]+) -->\n(?P<text>.*?)<!-- end -->\n", re.DOTALL)
+#: A section's last line: which goals were missed, which were not judged.
+_LAST: Final = re.compile(
+    r"^(?:Missed: (?P<missed>[^.]+)\. ?)?(?:Not judged: (?P<unjudged>[^.]+)\. ?)?\(", re.MULTILINE
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """A table: its `columns` and `rows` as they are shown, with the goals besides what was measured.
-
-    `reached` says whether every goal was met, None that the part has none. `notes` are sentences beneath it.
-    """
+    """A table: its `columns` and `rows` as they are shown, the goals with what was found, and sentences beneath."""
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    reached: bool | None
+    goals: tuple[Goal, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def missed(self) -> bool:
+        """Whether a goal was missed."""
+        return any(one.met is False for one in self.goals)
+
+    @property
+    def unjudged(self) -> bool:
+        """Whether a goal could not be judged."""
+        return any(one.met is None for one in self.goals)
+
+
+def judged(figures: Figures, where: Circumstances) -> Figures:
+    """The figures, with nothing said of goals that were measured on a machine that others used too much."""
+    return replace(figures, goals=disturbed(figures.goals, where.stolen))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,27 +108,45 @@ def circumstances(before: tuple[int, int]) -> Circumstances:
 
 
 def as_text(figures: Figures) -> str:
-    """The table for a terminal: the first column to the left, the others to the right."""
-    rows = [figures.columns, *figures.rows]
-    widths = [max(len(row[index]) for row in rows) for index in range(len(figures.columns))]
-    lines = [figures.title, ""]
+    """The tables for a terminal: the first column to the left, the others to the right."""
+    lines = [figures.title, "", *_aligned((figures.columns, *figures.rows))]
+    if figures.goals:
+        lines += ["", *_aligned(_goal_rows(figures))]
+    return "\n".join([*lines, *("", *figures.notes) * bool(figures.notes), "", _verdict(figures)])
+
+
+def as_markdown(figures: Figures, where: Circumstances) -> str:
+    """The tables as a section of the page."""
+    title = f"## {figures.title[:1].upper()}{figures.title[1:]}"
+    notes = "\n".join(f"- {note}" for note in figures.notes)
+    goals = _table(_goal_rows(figures)) if figures.goals else ""
+    table = _table((figures.columns, *figures.rows))
+    parts = [title, table, goals, notes, f"{_verdict(figures)} ({where})"]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _goal_rows(figures: Figures) -> tuple[tuple[str, ...], ...]:
+    return (
+        ("goal", "wanted", "found", "verdict"),
+        *((one.name, one.wanted, one.found, one.verdict) for one in figures.goals),
+    )
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]))]
+    lines = []
     for row in rows:
         cells = [
             cell.ljust(width) if index == 0 else cell.rjust(width)
             for index, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         lines.append("  ".join(cells).rstrip())
-    return "\n".join([*lines, *("", *figures.notes) * bool(figures.notes), "", _verdict(figures)])
+    return lines
 
 
-def as_markdown(figures: Figures, where: Circumstances) -> str:
-    """The table as a section of the page."""
-    head = ["| " + " | ".join(figures.columns) + " |", "|---" + "|---:" * (len(figures.columns) - 1) + "|"]
-    body = ["| " + " | ".join(row) + " |" for row in figures.rows]
-    notes = [f"- {note}" for note in figures.notes]
-    title = f"## {figures.title[:1].upper()}{figures.title[1:]}"
-    parts = [title, "\n".join(head + body), "\n".join(notes), f"{_verdict(figures)} ({where})"]
-    return "\n\n".join(part for part in parts if part) + "\n"
+def _table(rows: Sequence[tuple[str, ...]]) -> str:
+    head, *body = ("| " + " | ".join(row) + " |" for row in rows)
+    return "\n".join([head, "|---" + "|---:" * (len(rows[0]) - 1) + "|", *body])
 
 
 def as_failure(part: str, why: Exception, where: Circumstances) -> str:
@@ -124,28 +160,46 @@ def updated(page: str, sections: Mapping[str, str], order: Iterable[str]) -> str
     known = {found["part"]: found["text"] for found in _SECTION.finditer(page)} | dict(sections)
     parts = list(order)
     shown = [f"<!-- {part} -->\n{known[part]}<!-- end -->\n" for part in parts if part in known]
-    return "\n".join([_INTRODUCTION.format(summary=_summary(parts, known)), *shown])
+    introduction = _INTRODUCTION.format(summary=_summary(parts, known), apart=MOST_APART, stolen=100 * MOST_STOLEN)
+    return "\n".join([introduction, *shown])
 
 
 def _summary(parts: Sequence[str], known: Mapping[str, str]) -> str:
-    """What the page comes to: which parts met their goals, which did not, and of which nothing is known."""
-    found: dict[str, list[str]] = {}
-    for part in parts:
-        verdict = next((one for one in _VERDICTS.values() if part in known and one in known[part]), _NEVER)
-        found.setdefault(verdict, []).append(f"`{part}`")
-    said = {
-        _VERDICTS[True]: "every goal was met by",
-        _VERDICTS[False]: "a goal was missed by",
-        _VERDICTS[None]: "no goal is set for",
-        _FAILED: "could not be measured when last tried:",
-        _NEVER: "not measured yet:",
+    """What the page comes to: where all goals were met, which were missed or not judged, of what nothing is known."""
+    said: dict[str, list[str]] = {
+        "every goal was met by": [],
+        "missed:": [],
+        "not judged:": [],
+        "no goal is set for": [],
+        "could not be measured when last tried:": [],
+        "not measured yet:": [],
     }
-    text = "; ".join(f"{words} {', '.join(found[verdict])}" for verdict, words in said.items() if verdict in found)
+    met, missed, unjudged, none, failed, never = said.values()
+    for part in parts:
+        text = known.get(part, "")
+        found = _LAST.search(text)
+        if _MET in text:
+            met.append(f"`{part}`")
+        elif _NONE in text:
+            none.append(f"`{part}`")
+        elif _FAILED in text:
+            failed.append(f"`{part}`")
+        elif found is None or not any(found.groups()):
+            never.append(f"`{part}`")
+        else:
+            for goals, listed in ((found["missed"], missed), (found["unjudged"], unjudged)):
+                listed += [f"`{part}` ({goals})"] * bool(goals)
+    text = "; ".join(f"{words} {', '.join(listed)}" for words, listed in said.items() if listed)
     return f"{text[:1].upper()}{text[1:]}."
 
 
 def _verdict(figures: Figures) -> str:
-    return _VERDICTS[figures.reached]
+    if not figures.goals:
+        return _NONE
+    missed = ", ".join(one.name for one in figures.goals if one.met is False)
+    unjudged = ", ".join(one.name for one in figures.goals if one.met is None)
+    said = [f"{_MISSED}{missed}."] * bool(missed) + [f"{_UNJUDGED}{unjudged}."] * bool(unjudged)
+    return " ".join(said) or _MET
 
 
 def _commit() -> str:

@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from statistics import median
 from typing import Any
 
+from benchmarks.goals import Turns, measured, seconds
 from benchmarks.report import Figures
 from benchmarks.staging import TARGETS, Stage, finished, quietly, staged, write_roster
 from provisioner.runs import lifecycle
@@ -58,7 +59,8 @@ def measure(people: int) -> Figures:
         title=f"one person's resync in four targets, {people:,} people linked, vendors at {LATENCY_MS} ms",
         columns=("while", "p50", "p99", "goal"),
         rows=rows,
-        reached=p99 <= GOAL,
+        # A tail: what disturbed some of the runs is what it is about, so that the turns are not held apart
+        goals=(measured("p99 of a resync beside a bulk run", "at most", GOAL, Turns((p99,)), seconds),),
         notes=(_told(people, left),),
     )
 

@@ -12,6 +12,7 @@ import pytest
 
 from benchmarks import __main__ as command
 from benchmarks.__main__ import PARTS
+from benchmarks.goals import Goal, Turns, compared, counted, disturbed, measured, milliseconds
 from benchmarks.report import (
     PAGE,
     Circumstances,
@@ -25,15 +26,20 @@ from benchmarks.report import (
 )
 
 WHERE = Circumstances("2026-01-02", "abc1234", "2 cores")
-FIGURES = Figures("Reading", ("file", "time", "goal"), (("plain", "1.5 x", "2 x"),), reached=True, notes=("Quiet.",))
+GOAL = Goal("time", "at most 2.00 x", "1.50 x", met=True)
+FIGURES = Figures("Reading", ("file", "time"), (("plain", "1.5 x"),), goals=(GOAL,), notes=("Quiet.",))
+MISSED, UNJUDGED = replace(GOAL, met=False), replace(GOAL, met=None, why="the turns lie 3.0 times apart")
 
 
 def test_a_table_is_shown_with_its_notes_and_its_verdict() -> None:
     assert as_text(FIGURES).split("\n") == [
-        "Reading", "", "file    time  goal", "plain  1.5 x   2 x", "", "Quiet.", "", "Every goal was met.",
+        "Reading", "", "file    time", "plain  1.5 x", "",
+        "goal          wanted   found  verdict", "time  at most 2.00 x  1.50 x      met", "",
+        "Quiet.", "", "Every goal was met.",
     ]  # fmt: skip
     section = as_markdown(FIGURES, WHERE)
-    assert "| file | time | goal |\n|---|---:|---:|\n| plain | 1.5 x | 2 x |" in section
+    assert "| file | time |\n|---|---:|\n| plain | 1.5 x |" in section
+    assert "|---|---:|---:|---:|\n| time | at most 2.00 x | 1.50 x | met |" in section
     assert section.endswith("Every goal was met. (2026-01-02, commit abc1234, 2 cores)\n")
 
 
@@ -42,20 +48,47 @@ def test_time_that_others_took_of_the_machine_is_told() -> None:
     assert 0.0 <= circumstances(ticks()).stolen <= 1.0
 
 
+def test_the_best_turn_is_held_against_a_goal_and_its_spread_is_shown() -> None:
+    quick = measured("time", "at most", 0.010, Turns((0.009, 0.012)), milliseconds)
+    assert (quick.met, quick.found, quick.wanted) == (True, "9.00 ms (9.00 ms to 12.00 ms)", "at most 10.00 ms")
+    assert measured("rate", "at least", 500.0, Turns((400.0, 499.0)), milliseconds).met is False
+    beside = compared("time", "at most", 2.0, Turns((3.0, 4.0)), Turns((2.0, 2.0)))
+    assert (beside.met, beside.found) == (True, "1.50 x (1.50 x to 2.00 x)")
+
+
+def test_a_goal_whose_turns_lie_far_apart_is_not_judged() -> None:
+    apart = compared("rate", "at least", 1.0, Turns((90.0, 91.0)), Turns((891.0, 200.0)))
+    assert apart.met is None
+    assert apart.verdict == "not judged: the turns lie 4.5 times apart"
+    with pytest.raises(ValueError, match="nothing was measured"):
+        Turns(())
+
+
+def test_nothing_measured_is_judged_while_others_use_the_machine() -> None:
+    requests = counted("requests", "0", "0", met=True)
+    assert disturbed((GOAL, MISSED, requests), 0.02) == (GOAL, MISSED, requests)
+    noisy = disturbed((GOAL, MISSED, requests), 0.28)
+    assert [one.met for one in noisy] == [None, None, True]
+    assert noisy[0].verdict == "not judged: 28 % of the machine's time was stolen"
+
+
 def test_the_first_sentence_says_what_the_page_says() -> None:
     sections = {
         "a": as_markdown(FIGURES, WHERE),
-        "b": as_markdown(replace(FIGURES, reached=False), WHERE),
-        "c": as_markdown(replace(FIGURES, reached=None), WHERE),
+        "b": as_markdown(replace(FIGURES, goals=(GOAL, replace(MISSED, name="own, time"), MISSED)), WHERE),
+        "c": as_markdown(replace(FIGURES, goals=()), WHERE),
+        "f_g": as_markdown(replace(FIGURES, goals=(UNJUDGED, GOAL)), WHERE),
+        "h": as_markdown(replace(FIGURES, goals=(UNJUDGED, replace(MISSED, name="memory"))), WHERE),
         "d": as_failure("d", OSError("no such program\nand more"), WHERE),
     }
-    page = updated("", sections, ("a", "b", "c", "d", "e"))
+    order = ("a", "b", "c", "d", "e", "f_g", "h")
+    page = updated("", sections, order)
     assert page.split("\n")[2] == (
-        "Every goal was met by `a`; a goal was missed by `b`; no goal is set for `c`; could not be measured when last "
-        "tried: `d`; not measured yet: `e`."
+        "Every goal was met by `a`; missed: `b` (own, time, time), `h` (memory); not judged: `f_g` (time), `h` (time); "
+        "no goal is set for `c`; could not be measured when last tried: `d`; not measured yet: `e`."
     )
     assert "- OSError: no such program\n\nIt could not be measured. (2026-01-02" in page
-    assert updated(page, {}, ("a", "b", "c", "d", "e")) == page
+    assert updated(page, {}, order) == page
 
 
 def test_a_part_that_cannot_be_measured_says_so_and_the_others_are_measured(

@@ -18,6 +18,7 @@ PARTS: Final = (
     "planning",
     "observed",
     "requests",
+    "blocking",
     "throughput",
     "slow_vendor",
     "pacing",

@@ -58,7 +58,7 @@ async def _measured(url: str, size: int) -> list[tuple[str, ...]]:
 
 
 async def _observed(redis: Redis, size: int) -> list[tuple[str, ...]]:
-    frames, accounts = FrameStore(redis), _accounts(size)
+    frames, accounts = FrameStore(redis), accounts_of(size)
     reading = Reading(full=1.0, seen=1.0, origin="https://example.com")
     wrote, held = await _taken(redis, frames.keep_observed(TARGET, accounts, reading))
     began = time.perf_counter()
@@ -90,12 +90,12 @@ async def _ledger(redis: Redis, size: int) -> list[tuple[str, ...]]:
     people = [f"p{number:07}" for number in range(size)]
     links = [{"person": person, "account": person, "state": "active", "matched": "user_name"} for person in people]
     plans = PlanStore(redis, Scripts(redis))
-    wrote, held = await _taken(redis, _adopt(plans, "run-1", links))
+    wrote, held = await _taken(redis, adopt(plans, "run-1", links))
     began = time.perf_counter()
     frame = await LedgerStore(redis).frame(TARGET, NAMES)
     read = time.perf_counter() - began
     assert frame.height == size
-    updated, _ = await _taken(redis, _adopt(plans, "run-2", links[: max(1, int(size * CHANGED))]))
+    updated, _ = await _taken(redis, adopt(plans, "run-2", links[: max(1, int(size * CHANGED))]))
     entry = await redis.hget(keys.ledger(TARGET), people[0])
     assert entry is not None
     floor = await _floor(redis, people, [entry.decode()] * size)
@@ -106,7 +106,9 @@ async def _ledger(redis: Redis, size: int) -> list[tuple[str, ...]]:
     ]
 
 
-async def _adopt(plans: PlanStore, run: str, links: Sequence[dict[str, Any]]) -> None:
+async def adopt(plans: PlanStore, run: str, links: Sequence[dict[str, Any]]) -> None:
+    """Record links as a run does that adopts everybody."""
+
     def nothing(_: object) -> Any:
         raise AssertionError("a plan of links has no operations")
 
@@ -142,7 +144,8 @@ async def _taken(redis: Redis, work: Awaitable[None]) -> tuple[float, int]:
     return seconds, int((await redis.info("memory"))["used_memory"]) - int(before)
 
 
-def _accounts(size: int) -> pl.DataFrame:
+def accounts_of(size: int) -> pl.DataFrame:
+    """So many observed accounts of `NAMES`."""
     numbers = pl.DataFrame({"n": range(size)}, schema={"n": pl.Int64}).with_columns(pl.format("p{}", "n").alias("key"))
     return numbers.select(
         pl.col("key").alias(ACCOUNT),

@@ -77,8 +77,8 @@ ACTIVE: Final = "CASE WHEN employment_status = 'active' THEN 'true' ELSE 'false'
 #: Functions of `provisioner.planning.plan` by the stage that they are; what none of them takes is `operations`.
 STAGES: Final[Mapping[str, tuple[str, ...]]] = {
     "map": ("desired_accounts",),
-    "correlate": ("correlate", "_trust"),
-    "diff": ("suspects", "hold", "ours_to_clear", "merged", "differing", "_protected"),
+    "correlate": ("correlate", "trust_of"),
+    "diff": ("suspects", "hold", "ours_to_clear", "merged", "differing", "protected"),
     "guard": ("guarded",),
 }
 PEER: Final = Path(__file__).parent.parent / "build" / "peers" / "csv-diff-1.2"

@@ -13,6 +13,7 @@ import pytest
 from benchmarks import __main__ as command
 from benchmarks.__main__ import PARTS
 from benchmarks.goals import Goal, Turns, compared, counted, disturbed, measured, milliseconds
+from benchmarks.planning import STAGES
 from benchmarks.report import (
     PAGE,
     Circumstances,
@@ -24,6 +25,7 @@ from benchmarks.report import (
     ticks,
     updated,
 )
+from provisioner.planning import plan
 
 WHERE = Circumstances("2026-01-02", "abc1234", "2 cores")
 GOAL = Goal("time", "at most 2.00 x", "1.50 x", met=True)
@@ -131,3 +133,7 @@ def test_the_page_is_as_the_command_writes_it() -> None:
     sections = page.count("<!-- end -->")
     assert sections > 0
     assert len(re.findall(r"\(\d{4}-\d\d-\d\d, commit [0-9a-f]{7,}\+?, .*\)\n<!-- end -->", page)) == sections
+
+
+def test_the_stages_of_planning_are_functions_that_it_calls() -> None:
+    assert [name for names in STAGES.values() for name in names if not hasattr(plan, name)] == []

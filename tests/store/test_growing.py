@@ -12,6 +12,7 @@ import redis as sync_redis
 
 from provisioner.model.operation import FINAL, Kind
 from provisioner.store.admin.history import HistoryStore
+from provisioner.store.people.receipts import ReceiptStore
 from provisioner.store.redis import keys
 from provisioner.store.redis.growing import STEP, members, scanned, unlink
 from tests.store.bench import TARGET, Bench, DiedError, operation
@@ -58,7 +59,13 @@ def heard(url: str) -> Iterator[list[list[str]]]:
 
 def too_long(commands: list[list[str]], run: str) -> list[str]:
     """The commands whose time grows with the people: whole keys that do so, or too many words."""
-    growing = {keys.ledger(TARGET), keys.slots(TARGET), keys.run_operations(run, TARGET), keys.stage(run, TARGET)}
+    growing = {
+        keys.ledger(TARGET),
+        keys.leavers(TARGET),
+        keys.slots(TARGET),
+        keys.run_operations(run, TARGET),
+        keys.stage(run, TARGET),
+    }
     found = []
     for name, *words in commands:
         whole = name.upper() in WHOLE or (name.upper() in RANGES and words[1:3] == ["0", "-1"])
@@ -82,6 +89,18 @@ def test_no_command_of_a_large_run_takes_all_people_at_once(bench: Bench, redis_
         bench(HistoryStore(bench.redis).forget_run(run, FINAL))
     assert len(commands) > PEOPLE
     assert too_long(commands, run) == []
+
+
+def test_who_leaves_is_read_in_steps(bench: Bench, redis_url: str) -> None:
+    receipts = ReceiptStore(bench.redis)
+    since = {f"P{number}": float(number) for number in range(PEOPLE)}
+    bench(bench.redis.zadd(keys.leavers(TARGET), since))
+    with heard(redis_url) as commands:
+        assert bench(receipts.since(TARGET)) == since
+        assert list(bench(receipts.unfinished([TARGET]))) == list(since)
+        bench(receipts.note(TARGET, (), (), taken=float(PEOPLE), digest="sha256:1"))
+    assert too_long(commands, "run") == []
+    assert bench(receipts.since(TARGET)) == {}
 
 
 def test_an_attempt_that_was_broken_off_is_taken_away_in_steps(bench: Bench, redis_url: str) -> None:

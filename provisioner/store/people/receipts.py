@@ -11,6 +11,7 @@ from provisioner.model.operation import Status
 from provisioner.store.redis import keys
 from provisioner.store.redis.client import Redis
 from provisioner.store.redis.connection import redis_errors
+from provisioner.store.redis.growing import scored
 from provisioner.store.redis.scripts import Scripts
 
 #: The state of a leave for which no operation was planned yet.
@@ -61,7 +62,7 @@ class ReceiptStore:
         """
         people = list(leaving)
         with redis_errors():
-            noted = {name.decode() for name in await self._redis.zrange(keys.leavers(target), 0, -1)}
+            noted = {name.decode() for name in await scored(self._redis, keys.leavers(target))}
         back = sorted(noted - set(people) - set(unsettled)) if unsettled is not None else []
         for start in range(0, len(people), _CHUNK):
             await self._script([], ["leavers", target, json.dumps(people[start : start + _CHUNK]), "[]", taken, digest])
@@ -81,16 +82,16 @@ class ReceiptStore:
         first: dict[str, float] = {}
         with redis_errors():
             for target in targets:
-                for name, since in await self._redis.zrange(keys.leavers(target), 0, -1, withscores=True):
+                for name, since in (await scored(self._redis, keys.leavers(target))).items():
                     person = name.decode()
-                    first[person] = min(float(since), first.get(person, float(since)))
+                    first[person] = min(since, first.get(person, since))
         return await self._many(sorted(first, key=lambda person: (first[person], person)), targets)
 
     async def since(self, target: str) -> dict[str, float]:
         """By person whose leave is unfinished in a target, since when it is asked for (epoch seconds)."""
         with redis_errors():
-            found = await self._redis.zrange(keys.leavers(target), 0, -1, withscores=True)
-        return {name.decode(): float(since) for name, since in found}
+            found = await scored(self._redis, keys.leavers(target))
+        return {name.decode(): since for name, since in sorted(found.items(), key=lambda one: (one[1], one[0]))}
 
     async def changed_since(self, moment: float, limit: int, targets: Collection[str]) -> dict[str, Receipt]:
         """The receipts that changed since a moment (epoch seconds), `limit` of the newest at most.

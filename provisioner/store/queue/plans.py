@@ -18,7 +18,7 @@ from provisioner.store.queue.entries import Entry, fields_of, order_of
 from provisioner.store.redis import keys
 from provisioner.store.redis.client import Redis
 from provisioner.store.redis.connection import redis_errors
-from provisioner.store.redis.growing import members
+from provisioner.store.redis.growing import members, scored
 from provisioner.store.redis.lock import Hold, commit
 from provisioner.store.redis.scripts import Scripts
 
@@ -195,9 +195,8 @@ class PlanStore:
         async with self._redis.pipeline(transaction=True) as pipe:
             pipe.zadd(keys.installing(target), {run: time.time()})
             pipe.expire(keys.installing(target), _KEPT)
-            pipe.zrange(keys.leavers(target), 0, -1)
-            *_, leavers = await pipe.execute()
-        for person in leavers if everybody else ():
+            await pipe.execute()
+        for person in sorted(await scored(self._redis, keys.leavers(target))) if everybody else ():
             _row_of(rows, person.decode())
         async for raw, _ in self._redis.hscan_iter(keys.slots(target), count=_SCANNED):
             slot = raw.decode()

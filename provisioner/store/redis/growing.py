@@ -38,3 +38,14 @@ async def unlink(redis: Redis, names: Sequence[str]) -> None:
     """End keys, whose memory Redis frees when it has time."""
     for start in range(0, len(names), STEP):
         await redis.unlink(*names[start : start + STEP])
+
+
+async def scored(redis: Redis, key: str) -> dict[bytes, float]:
+    """A whole sorted set. A member that is there from the first step to the last is in it; others may be."""
+    found: dict[bytes, float] = {}
+    cursor = 0
+    while True:
+        cursor, some = await redis.zscan(key, cursor, count=STEP)
+        found.update((member, float(score)) for member, score in some)
+        if cursor == 0:
+            return found

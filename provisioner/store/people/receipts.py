@@ -16,7 +16,7 @@ from provisioner.store.redis.scripts import Scripts
 
 #: The state of a leave for which no operation was planned yet.
 NOTED: Final = "noted"
-_CHUNK: Final = 500
+_CHUNK: Final = 200
 
 
 @dataclass(frozen=True, slots=True)

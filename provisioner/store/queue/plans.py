@@ -26,7 +26,7 @@ from provisioner.store.redis.scripts import Scripts
 _CHUNK: Final = 500
 _SCANNED: Final = 2000
 #: What is installed in one step: so many persons, with their operations, slots and links counted too.
-_PART: Final = 400
+_PART: Final = 100
 _PIPED: Final = 20
 #: Persons for whom a plan is asked by name, up to whom the slots of each are looked for by themselves.
 _NAMED: Final = 20

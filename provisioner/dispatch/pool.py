@@ -121,6 +121,9 @@ class _Delivery:
     @property
     def again(self) -> float:
         """Seconds until the next delivery should come, if there is work that is ready."""
+        if self._place.helping and (self._leaving or self._slots_missing):
+            # It is the first seat that knows when help is of use again
+            return _NOTHING_TAKEN
         if self._slot_due is None:
             # Where nothing of it could be taken, it waits for the work of others
             return _NOTHING_TAKEN if self._idle and not self.runs else 0.0
@@ -282,7 +285,7 @@ async def deliver(dep: Deployment, target: str, *, urgent: bool = False, place: 
     await Spool(dep.settings.data_dir).replay(dep.queue)
     if health.paused:
         return Again(None)
-    if health.quarantined and not await recovers(dep, target):
+    if health.quarantined and ((place and place.helping) or not await recovers(dep, target)):
         return Again(_BLOCKED)
     delivery = _Delivery(dep, target, place or Place(), urgent=urgent, doubtful=memory.doubtful)
     try:

@@ -1,17 +1,17 @@
 """Leavers do not wait until a target is read: where that takes long, a run about them alone goes before.
 
-habitate shows some of a member only one by one: 10,000 new ones are 83 minutes at 120 requests a minute. Whoever is
+A vendor may show some of an account only one by one: 10,000 are 83 minutes at 120 requests a minute. Whoever is
 linked is found by one request, so those who left are planned by themselves meanwhile, and the run about everybody
 plans what is left. It may be reading, or wait for another run that does.
 
 Not before: who is not linked, since only a listing tells whose account is whose; whose key changed, since their account
-may go on under the new one; more than the guard of leavers lets through, since that holds all of them; and nobody
-where the roster is doubted, or the target is to be looked at first.
+may go on under the new one; more than the guard of leavers lets through, since that holds all of them; more than 500;
+and nobody where the roster is doubted, or the target is to be looked at first.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Final
 
 import polars as pl
@@ -28,7 +28,7 @@ from provisioner.runtime.clock import day_in
 from provisioner.runtime.context import Deployment
 from provisioner.store.people.snapshots import Snapshot
 from provisioner.store.runs.documents import Request
-from provisioner.store.runs.locks import FORGETTING
+from provisioner.store.runs.locks import FORGETTING, Hold
 from provisioner.targets.capabilities import LooksUp
 
 log = structlog.get_logger(__name__)
@@ -36,21 +36,14 @@ log = structlog.get_logger(__name__)
 TRIGGER: Final = "leavers"
 #: Seconds after which a run has waited long for a target.
 PATIENCE: Final = 20.0
+#: People who go before at most: each fifty are a run, and too many runs would hide the others.
+_MOST: Final = 500
 #: Runs that are looked at, the newest first.
 _NEWEST: Final = 50
 #: Seconds for which the copy of the people is kept, should the run not end.
 _KEPT: Final = 7 * 86400
 #: Seconds after which another process may ask for the runs, if this one died.
 _HOLD: Final = 20
-
-
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    """A run about everybody that waits for a target, and the digest of the newest clean roster."""
-
-    run: str
-    target: str
-    digest: str
 
 
 async def leavers_first(dep: Deployment) -> list[tuple[str, str]]:
@@ -60,18 +53,19 @@ async def leavers_first(dep: Deployment) -> list[tuple[str, str]]:
         StoreError: Redis does not answer.
     """
     found = []
-    digest, _ = await dep.frames.newest()
-    for waiting in await _waiting(dep, digest):
-        async with dep.locks.work(f"leavers:{waiting.target}", seconds=_HOLD) as hold:
-            if hold is not None and await _unasked(dep, waiting):
-                found += [(run, waiting.target) for run in await _ask(dep, waiting)]
+    for target, runs in (await _waiting(dep)).items():
+        if await _asked(dep, runs, target):
+            continue
+        async with dep.locks.work(f"leavers:{target}", seconds=_HOLD) as hold:
+            if hold is not None and not await _asked(dep, runs, target):
+                found += [(run, target) for run in await _ask(dep, runs, target, hold)]
     return found
 
 
-async def _waiting(dep: Deployment, digest: str) -> list[_Waiting]:
-    """The runs about everybody that have waited long for a target, and have not asked by this roster yet."""
+async def _waiting(dep: Deployment) -> dict[str, list[str]]:
+    """By target, the runs about everybody that have waited long for it."""
     now = await dep.clock.now()
-    found = []
+    found: dict[str, list[str]] = {}
     for run in await dep.runs.unfinished(_NEWEST):
         if await dep.runs.get(run, "stage") != "begun":
             continue
@@ -81,29 +75,29 @@ async def _waiting(dep: Deployment, digest: str) -> list[_Waiting]:
         if request is None or request.people is not None or request.plan is not None or request.undo is not None:
             continue
         for target in await dep.runs.targets(run):
-            one = _Waiting(run, target, digest)
-            if isinstance(dep.targets.get(target), LooksUp) and dep.enabled(target) and await _unasked(dep, one):
-                found.append(one)
+            looks_up = isinstance(dep.targets.get(target), LooksUp) and dep.enabled(target)
+            if looks_up and await to_be_planned(dep.runs, run, target):
+                found.setdefault(target, []).append(run)
     return found
 
 
-async def _unasked(dep: Deployment, waiting: _Waiting) -> bool:
-    run, target = waiting.run, waiting.target
-    if not await to_be_planned(dep.runs, run, target):
-        return False
-    if await dep.runs.part_field(run, target, "leavers_by") == waiting.digest:
-        return False
+async def _asked(dep: Deployment, runs: Sequence[str], target: str) -> bool:
+    """Whether one of these runs has asked by the newest roster, or the target must not be asked for anything."""
     health = await dep.health.of(target)
-    return not (health.blocked or health.unseen)
+    if health.blocked or health.unseen:
+        return True
+    digest, _ = await dep.frames.newest()
+    return digest in [await dep.runs.part_field(run, target, "leavers_by") for run in runs]
 
 
-async def _ask(dep: Deployment, waiting: _Waiting) -> list[str]:
-    run, target = waiting.run, waiting.target
-    # A copy of the people would bring back whom somebody forgets right now
-    if await dep.locks.is_done(FORGETTING):
-        return []
-    own = await dep.frames.for_run(run)
+async def _ask(dep: Deployment, runs: Sequence[str], target: str, hold: Hold) -> list[str]:
+    """Ask by the newest roster, in the name of all these runs."""
+    digest, _ = await dep.frames.newest()
+    own = await dep.frames.for_run(max(runs))
     parts = [] if own is None else await _parts(dep, target, await newest(dep, own))
+    # A copy of the people would bring back whom somebody forgets right now
+    if await dep.locks.is_done(FORGETTING) or not await hold.still():
+        return []
     asked = []
     for part in parts:
         first = dep.runs.id_of(await dep.clock.now())
@@ -111,10 +105,12 @@ async def _ask(dep: Deployment, waiting: _Waiting) -> list[str]:
         request = Request(TRIGGER, targets=(target,), people=part.keys)
         await dep.runs.create_begun(first, request, target, document_of(part))
         asked.append(first)
-    await dep.runs.set_target(run, target, {"leavers_by": waiting.digest})
+    for run in runs:
+        await dep.runs.set_target(run, target, {"leavers_by": digest})
     if asked:
-        count = sum(part.people.height for part in parts)
-        log.info("leavers_first", run=run, target=target, count=count, asked=asked)
+        log.info(
+            "leavers_first", runs=runs, target=target, count=sum(part.people.height for part in parts), asked=asked
+        )
     return asked
 
 
@@ -125,7 +121,7 @@ async def _parts(dep: Deployment, target: str, snapshot: Snapshot) -> list[Snaps
 
 
 async def _leaving(dep: Deployment, target: str, snapshot: Snapshot) -> tuple[str, ...]:
-    """Those people, sorted; nobody where they are more than the guard lets through."""
+    """Those people, sorted; nobody where they are more than the guard lets through, or than a few runs plan."""
     if snapshot.removals_wait is not None:
         return ()
     spec, settings = dep.specs[target], dep.settings
@@ -145,8 +141,17 @@ async def _leaving(dep: Deployment, target: str, snapshot: Snapshot) -> tuple[st
     people = snapshot.people.filter(known)
     desired = desired_accounts(spec, compiled, people, today=today, today_utc=today_utc, ends=ends)
     leaving = desired.frame.filter(pl.col(STANDING) == LEAVER)[PERSON].to_list()
-    guards = spec.settings.guards
-    limit = guards.leavers if guards else None
-    if limit is not None and len(leaving) > limit_of(limit, linked.len()):
+    if len(leaving) > _MOST or len(leaving) > await _room(dep, target, linked.len(), leaving):
         return ()
     return tuple(sorted(leaving))
+
+
+async def _room(dep: Deployment, target: str, linked: int, leaving: Sequence[str]) -> int:
+    """How many leavers may go out without approval, by what others sent and decided: a plan about everybody would hold
+    all of them, where some of its parts would not."""
+    guards = dep.settings.guards_of(target)
+    window = guards.window.total_seconds()
+    if not window:
+        return limit_of(guards.leavers, linked)
+    sent = await dep.health.sent(target, "leavers", await dep.clock.now() - window)
+    return limit_of(guards.leavers, linked) - sent - await dep.health.unsent(target, "leavers", leaving)

@@ -132,7 +132,7 @@ async def test_a_run_that_waits_for_the_reading_of_another_asks_by_its_own_roste
             await lifecycle.begin(dep, waiting)
             assert not await lifecycle.plan(dep, waiting, TARGET)
             asked = await leavers_first(dep)
-            assert set(await asked_people(dep, asked)) == {("W0004",)}
+            assert await asked_people(dep, asked) == [("W0004",)]
             await carry_out(dep, asked)
             assert [role(switchboard, f"W000{number}") for number in (3, 4, 5)] == [GUEST, GUEST, MEMBER]
 
@@ -149,6 +149,39 @@ async def test_nobody_goes_before(
         async with reading(dep, switchboard):
             assert await leavers_first(dep) == []
         assert {role(switchboard, f"W{number:04}") for number in range(PEOPLE)} == {MEMBER}
+
+
+async def test_what_went_out_in_the_window_counts_before_they_are_parted(
+    opened: Opened, roster: Path, switchboard: Switchboard, slow: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plan about everybody would hold all of them, where one part of them would pass."""
+    monkeypatch.setattr(module, "LOOKED_UP", 2)
+    roster.write_text(company(PEOPLE))
+    async with opened(only=(TARGET,), guards={"leavers": {"percent": 100, "absolute": 5}}) as dep:
+        await sync_once(dep)
+        roster.write_text(company(PEOPLE, gone=(1, 2, 3)))
+        await sync_once(dep)
+        slow()
+        roster.write_text(company(PEOPLE, gone=(1, 2, 3, 4, 5, 6)))
+        async with reading(dep, switchboard):
+            assert await leavers_first(dep) == []
+        assert [role(switchboard, f"W000{number}") for number in (4, 5, 6)] == [MEMBER] * 3
+
+
+async def test_parts_within_the_guard_all_go(
+    opened: Opened, roster: Path, switchboard: Switchboard, slow: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOOKED_UP", 2)
+    roster.write_text(company(PEOPLE))
+    async with opened(only=(TARGET,), guards={"leavers": {"percent": 100, "absolute": 5}}) as dep:
+        await sync_once(dep)
+        slow()
+        roster.write_text(company(PEOPLE, gone=(4, 5, 6)))
+        async with reading(dep, switchboard):
+            asked = await leavers_first(dep)
+            assert await asked_people(dep, asked) == [("W0004", "W0005"), ("W0006",)]
+            await carry_out(dep, asked)
+            assert [role(switchboard, f"W000{number}") for number in (4, 5, 6)] == [GUEST] * 3
 
 
 async def test_of_a_degraded_roster_nobody_does(

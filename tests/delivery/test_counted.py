@@ -1,8 +1,8 @@
 """What one delivered operation costs, counted exactly: round trips, commands that Redis carries out, asyncio tasks.
 
-Each bound is some hundredths above what was counted when it was last lowered, so that it can only go down. To lower one:
-make the change, run this file with a bound of 0, and write the figure of the failure's message there. A bound is never
-raised: a change that needs more of one has to spare it elsewhere.
+Each bound is some hundredths above what was counted when it was last lowered, so that it can only go down. To lower
+one: make the change, run this file with a bound of 0, and write the figure of the failure's message there. A bound is
+never raised: a change that needs more of one has to spare it elsewhere.
 
 Two loads of different size are delivered and their difference is divided by that of the operations, so that what a
 delivery costs once, however much it delivers, is not in the figures.

@@ -31,6 +31,9 @@ from tests.support.round_trips import Trips, counted_trips
 pytestmark = pytest.mark.anyio
 
 FEW, MANY = 10, 70
+#: Round trips by which two equal runs differ: another page of a scan, and a renewal more on a busy machine. One for
+#: each of the people who are more would be thirty.
+SLACK = 20
 #: Besides the round trips of each request: what a nudge asks at its beginning and its end, that of the run among it.
 PER_NUDGE = 110
 #: A slot, a claim, the answer's word to the pace, and the record.
@@ -160,8 +163,7 @@ async def test_a_run_in_which_nothing_changed_costs_the_same_for_few_and_for_man
     costs, asks = await costs_of_a_third_run(opened, roster, switchboard, trips)
     assert asks[0] == asks[1]
     assert all(writes == 0 for _, writes in asks[1].values())
-    # Whose snapshot is larger may need another page of a scan
-    assert costs[1] <= costs[0] + 8
+    assert costs[1] <= costs[0] + SLACK
 
 
 async def test_one_person_costs_the_same_among_few_and_among_many(
@@ -171,7 +173,7 @@ async def test_one_person_costs_the_same_among_few_and_among_many(
     assert asks[0] == asks[1]
     assert sum(reads for reads, _ in asks[1].values()) <= 10
     assert asks[1]["mtribes"] == (0, 0), "its last listing stands"
-    assert costs[1] <= costs[0] + 8
+    assert costs[1] <= costs[0] + SLACK
 
 
 async def test_as_many_requests_are_under_way_as_there_are_senders(
